@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A buffer is a range of bytes that may be valid in several places: in host memory and on devices. The runtime moves what is needed
+ * where it is needed. Buffers that overlap in host memory are one allocation: dependencies and validity are shared.
+ */
+#ifndef PEL_BUFFER_H
+#define PEL_BUFFER_H
+
+#include <pel/export.h>
+#include <pel/runtime.h>
+#include <pel/status.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef struct pel_buffer pel_buffer;
+
+/*
+ * Wraps the caller's memory [memory, memory + bytes), used in place where a device can. The memory stays the caller's and must outlive
+ * the buffer; between the submission of a command that uses it and pel_queue_finish the caller must not touch it outside of commands.
+ * Overlapping an existing wrap partly makes both one allocation, which waits until both are idle. bytes > 0.
+ * Any thread; may block only in that case. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, pel_buffer **buffer);
+
+/*
+ * A buffer with memory of its own, zero at first. Its host copy is reached through pel_buffer_data, pel_read and pel_write.
+ * Any thread. Errors: INVALID_ARGUMENT (0 bytes), TOO_LARGE, OUT_OF_MEMORY, AFTER_FORK.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **buffer, pel_error **error);
+
+/* Size in bytes; 0 for NULL. */
+PEL_API uint64_t pel_buffer_bytes(const pel_buffer *buffer);
+
+/*
+ * The host memory behind the buffer. Its contents mean something inside a task that declared the access, and, for wrapped memory,
+ * after pel_queue_finish; for owned memory after pel_buffer_sync. Never NULL for a live buffer.
+ */
+PEL_API void *pel_buffer_data(const pel_buffer *buffer);
+
+/* Waits for every submitted command that writes the buffer and makes the host copy current. Blocks. Not from inside a task. */
+PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
+
+/*
+ * Destroys a buffer. Commands already submitted keep what they need; wrapped memory may be freed only after pel_queue_finish.
+ * What a device alone holds of *wrapped* memory is brought home first (may block). NULL: OK.
+ */
+PEL_API pel_status pel_buffer_destroy(pel_buffer *buffer);
+
+/* Counters since creation, in bytes. */
+typedef struct pel_buffer_counters {
+    uint64_t to_devices;   /* copied host -> devices */
+    uint64_t to_host;      /* copied devices -> host */
+    uint64_t used_in_place;/* needed by a device and already valid there, or shared */
+} pel_buffer_counters;
+PEL_API void pel_buffer_get_counters(const pel_buffer *buffer, pel_buffer_counters *counters);
+
+PEL_END_DECLS
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What executes: the host's cores, an OpenCL device, a simulated one. Read-only facts, fixed when the runtime is made. */
+#ifndef PEL_DEVICE_H
+#define PEL_DEVICE_H
+
+#include <pel/export.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef struct pel_device pel_device;
+
+typedef enum pel_device_kind { PEL_DEVICE_HOST = 1, PEL_DEVICE_OPENCL = 2, PEL_DEVICE_SIMULATED = 3 } pel_device_kind;
+
+typedef enum pel_device_class {
+    PEL_CLASS_HOST_CPU = 1,   /* runs on the host's cores (the host device, PoCL, Intel CPU) */
+    PEL_CLASS_INTEGRATED = 2, /* own processors, the host's memory */
+    PEL_CLASS_DISCRETE = 3,   /* own processors, own memory */
+    PEL_CLASS_SOFTWARE = 4    /* an emulator (llvmpipe, Oclgrind): used only when asked for */
+} pel_device_class;
+
+#define PEL_CORE_LIMIT 4096
+
+/* A set of logical processors by operating-system number (bit i of word i / 64). */
+typedef struct pel_core_set {
+    uint64_t bits[PEL_CORE_LIMIT / 64];
+} pel_core_set;
+
+typedef struct pel_device_info {
+    const char *id;            /* "host", "opencl:0", "sim:gpu0": what a device list calls it */
+    const char *name;          /* what the driver calls it */
+    const char *vendor;
+    const char *platform;      /* OpenCL platform name, "" for the host */
+    const char *driver;        /* driver version */
+    const char *identity;      /* "pci:0000:01:00.0", "uuid:...", or "name:..." */
+    pel_device_kind kind;
+    pel_device_class device_class;
+    uint32_t compute_units;    /* as budgeted, not as the driver claims */
+    uint32_t cores_count;      /* host cores that it occupies while it computes; 0 for a discrete device */
+    pel_core_set cores;        /* which ones */
+    int32_t numa_node;         /* nearest NUMA node by operating-system number, -1 unknown */
+    uint64_t memory_bytes;     /* usable, as budgeted */
+    uint64_t max_allocation_bytes;
+    uint64_t max_work_group;
+    uint64_t local_memory_bytes;
+    uint32_t address_bits;
+    uint32_t shares_host_memory; /* 1: host memory is used in place, nothing is copied */
+    uint32_t supports_double;
+} pel_device_info;
+
+/* Facts about a device; belongs to the device's runtime. Any thread; never blocks; NULL for NULL. */
+PEL_API const pel_device_info *pel_device_get_info(const pel_device *device);
+
+/* 1 when core `core` is in the set. */
+static inline int pel_core_set_has(const pel_core_set *set, uint32_t core) {
+    return core < PEL_CORE_LIMIT && (set->bits[core / 64] >> (core % 64) & 1u) != 0;
+}
+
+PEL_END_DECLS
+#endif

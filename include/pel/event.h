@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* An event is the completion of a command: its state, status, timings and plan. Reference-counted; outlives queue and runtime. */
+#ifndef PEL_EVENT_H
+#define PEL_EVENT_H
+
+#include <pel/export.h>
+#include <pel/plan.h>
+#include <pel/status.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef struct pel_event pel_event;
+
+typedef enum pel_event_state {
+    PEL_EVENT_SUBMITTED = 0, /* waits for what it depends on */
+    PEL_EVENT_RUNNING = 1,
+    PEL_EVENT_COMPLETE = 2   /* succeeded, failed or cancelled: see pel_event_status */
+} pel_event_state;
+
+/* Any thread; never blocks. */
+PEL_API pel_event_state pel_event_get_state(const pel_event *event);
+
+/* Status of a complete command; PEL_BUSY before that. Any thread; never blocks. */
+PEL_API pel_status pel_event_status(const pel_event *event);
+
+/* The story of a failed command, owned by the event; NULL when there is none or the command is not complete. */
+PEL_API const pel_error *pel_event_error(const pel_event *event);
+
+/*
+ * Waits until the command is complete and returns its status. Blocks; may drive devices meanwhile. It does not bring data home: that is
+ * pel_queue_finish or pel_buffer_sync. From inside a task: WOULD_DEADLOCK when the event could depend on that task.
+ */
+PEL_API pel_status pel_event_wait(pel_event *event);
+
+/* Nanoseconds of the runtime's clock. Zero where not reached. */
+typedef struct pel_event_timing {
+    int64_t submitted, began, ended;
+} pel_event_timing;
+PEL_API void pel_event_get_timing(const pel_event *event, pel_event_timing *timing);
+
+/* A snapshot of the launch's plan with its actual times, owned by the caller (pel_plan_destroy). NOT_FOUND for commands other than launches; BUSY before completion. */
+PEL_API PEL_MUST_CHECK pel_status pel_event_get_plan(const pel_event *event, pel_plan **plan);
+
+PEL_API pel_event *pel_event_retain(pel_event *event);
+PEL_API void pel_event_release(pel_event *event); /* NULL is allowed */
+
+PEL_END_DECLS
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The descriptor of a launch, common to pel_launch and pel_launch_plan. */
+#ifndef PEL_LAUNCH_H
+#define PEL_LAUNCH_H
+
+#include <pel/arg.h>
+#include <pel/event.h>
+#include <pel/export.h>
+#include <pel/kernel.h>
+#include <stddef.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef enum pel_protection {
+    PEL_PROTECT_DEFAULT = 0, /* chosen by predicted cost; the plan says which */
+    PEL_PROTECT_NONE = 1,
+    PEL_PROTECT_RETRY = 2,   /* a chunk whose device reports a failure runs again elsewhere */
+    PEL_PROTECT_ISOLATE = 3  /* private outputs, committed at the end: covers hangs too */
+} pel_protection;
+
+/* A fixed share of a launch for one device, instead of the planner's choice. */
+typedef struct pel_share {
+    const pel_device *device;
+    double weight;           /* relative to the sum of the weights; >= 0, finite */
+} pel_share;
+
+typedef struct pel_launch_desc {
+    size_t size;                         /* sizeof(pel_launch_desc); 0: the layout of the first release */
+    uint64_t global[3];                  /* items in each dimension; trailing zeros are absent dimensions */
+    uint64_t local[3];                   /* work-group size, dividing global; all zero: the library chooses */
+    uint64_t offset[3];                  /* global offset */
+    const pel_event *const *waits;       /* explicit dependencies, besides the data hazards */
+    uint32_t wait_count;
+    int32_t priority;                    /* higher runs first among ready commands */
+    pel_protection protection;
+    uint32_t share_count;                /* > 0: split exactly so (adjacent, in this order); one share: that device only */
+    const pel_share *shares;
+} pel_launch_desc;
+
+#define PEL_LAUNCH_DESC_INIT \
+    {sizeof(pel_launch_desc), {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, 0, 0, PEL_PROTECT_DEFAULT, 0, NULL}
+
+PEL_END_DECLS
+#endif

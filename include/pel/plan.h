@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A plan says how one launch is (or would be) executed, and why. An owned snapshot: nothing changes it, it outlives its runtime. */
+#ifndef PEL_PLAN_H
+#define PEL_PLAN_H
+
+#include <pel/export.h>
+#include <pel/status.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef struct pel_plan pel_plan;
+
+/* One chunk. Times in nanoseconds; actual ones are 0 in a dry run. */
+typedef struct pel_plan_chunk {
+    const char *device;        /* device id; owned by the plan */
+    uint64_t lo, hi;           /* units along the split dimension */
+    double share;              /* of the whole range, 0..1 */
+    double predicted_ns;       /* 0: no model yet */
+    double actual_ns;          /* from the chunk's first transfer to its end */
+    double compute_ns;         /* of which the kernel itself */
+    uint64_t bytes_in, bytes_out;
+    uint32_t cold;             /* 1: contained a compilation, not learned from */
+} pel_plan_chunk;
+
+/* One alternative that was considered. */
+typedef struct pel_plan_candidate {
+    const char *devices;       /* "host", "opencl:0", "host + opencl:0" */
+    double predicted_ns;       /* 0: unknown */
+    const char *reason;        /* why it was chosen, or why it lost */
+    uint32_t chosen;
+} pel_plan_candidate;
+
+/* Getters; strings belong to the plan. Any thread; never block. */
+PEL_API uint32_t pel_plan_chunk_count(const pel_plan *plan);
+PEL_API pel_status pel_plan_get_chunk(const pel_plan *plan, uint32_t index, pel_plan_chunk *chunk);
+PEL_API uint32_t pel_plan_candidate_count(const pel_plan *plan);
+PEL_API pel_status pel_plan_get_candidate(const pel_plan *plan, uint32_t index, pel_plan_candidate *candidate);
+PEL_API const char *pel_plan_reason(const pel_plan *plan);       /* why these devices, in words */
+PEL_API const char *pel_plan_restriction(const pel_plan *plan);  /* why it may not be split; "" when it may */
+PEL_API const char *pel_plan_protection(const pel_plan *plan);   /* which protection, and why */
+PEL_API double pel_plan_predicted_ns(const pel_plan *plan);      /* makespan; 0: no model yet */
+PEL_API double pel_plan_actual_ns(const pel_plan *plan);         /* makespan; 0 in a dry run */
+PEL_API uint32_t pel_plan_split_dimension(const pel_plan *plan);
+
+/* The whole plan in words, several lines, owned by the plan. */
+PEL_API const char *pel_plan_text(const pel_plan *plan);
+
+PEL_API void pel_plan_destroy(pel_plan *plan); /* NULL is allowed */
+
+PEL_END_DECLS
+#endif

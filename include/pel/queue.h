@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A queue takes commands in program order and runs them in any order that the data hazards allow. Dependencies belong to memory,
+ * not to the queue: commands of several queues of one runtime that touch the same bytes are ordered by submission.
+ *
+ * All submitting functions: any thread; they copy what they are given; they do not run kernels and do not wait. `event` may be NULL;
+ * otherwise it receives a reference that the caller releases. On error nothing was submitted.
+ * Common errors: INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK; the story is in pel_queue_error(queue, ...).
+ */
+#ifndef PEL_QUEUE_H
+#define PEL_QUEUE_H
+
+#include <pel/buffer.h>
+#include <pel/event.h>
+#include <pel/export.h>
+#include <pel/launch.h>
+#include <pel/plan.h>
+#include <pel/status.h>
+#include <stddef.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef struct pel_queue pel_queue;
+
+typedef struct pel_queue_desc {
+    size_t size;               /* sizeof(pel_queue_desc); 0: the layout of the first release */
+    const char *name;          /* for messages and traces */
+    uint32_t max_in_flight;    /* submission waits beyond so many unfinished commands; 0: no limit */
+    uint32_t reserved;
+} pel_queue_desc;
+#define PEL_QUEUE_DESC_INIT {sizeof(pel_queue_desc), NULL, 0, 0}
+
+/* desc NULL: defaults. Any thread. */
+PEL_API PEL_MUST_CHECK pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pel_queue **queue,
+                                                   pel_error **error);
+
+/* Waits for the queue's commands, then destroys it. Returns what pel_queue_finish would. NULL: OK. */
+PEL_API pel_status pel_queue_destroy(pel_queue *queue);
+
+/*
+ * Submits a launch. `args` has one entry per parameter of the kernel. See pel_launch_desc for the range.
+ * Errors besides the common ones: TOO_LARGE (a declared access leaves its buffer; working set beyond every device), NO_DEVICE, UNSUPPORTED.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                                             uint32_t arg_count, pel_event **event);
+
+/* Dry run: what pel_launch would do now. Nothing is submitted, nothing learned. */
+PEL_API PEL_MUST_CHECK pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc,
+                                                  const pel_arg *args, uint32_t arg_count, pel_plan **plan);
+
+/* A declared access of a host command: bytes [offset, offset + bytes) of a buffer; bytes 0: to its end. */
+typedef struct pel_access {
+    pel_buffer *buffer;
+    uint64_t offset, bytes;
+    pel_access_mode mode;
+} pel_access;
+
+typedef struct pel_task_desc {
+    size_t size;               /* sizeof(pel_task_desc); 0: the layout of the first release */
+    const char *name;
+    const pel_event *const *waits;
+    uint32_t wait_count;
+    int32_t priority;
+} pel_task_desc;
+#define PEL_TASK_DESC_INIT {sizeof(pel_task_desc), NULL, NULL, 0, 0}
+
+/* A host task: runs once on a host worker when its accesses allow. A result other than PEL_OK becomes TASK_FAILED. */
+typedef pel_status (*pel_task_fn)(void *context);
+PEL_API PEL_MUST_CHECK pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses,
+                                           uint32_t access_count, const pel_task_desc *desc, pel_event **event);
+
+/* A host loop: [0, count) in pieces of at least `grain` (0: chosen) on the host workers, which share it. */
+typedef pel_status (*pel_loop_fn)(uint64_t begin, uint64_t end, void *context);
+PEL_API PEL_MUST_CHECK pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_fn function, void *context,
+                                           const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc,
+                                           pel_event **event);
+
+/* Copies bytes between buffers; ranges of one memory must not overlap. */
+PEL_API PEL_MUST_CHECK pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset, pel_buffer *source,
+                                           uint64_t source_offset, uint64_t bytes, const pel_task_desc *desc, pel_event **event);
+
+/* Fills bytes with a repeated pattern of 1 to 128 bytes; `bytes` is a multiple of it. */
+PEL_API PEL_MUST_CHECK pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *pattern,
+                                           uint64_t pattern_bytes, const pel_task_desc *desc, pel_event **event);
+
+/* Copies bytes from a buffer to `destination`, or from `source` to a buffer; the memory must stay valid until the command is complete. */
+PEL_API PEL_MUST_CHECK pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, void *destination,
+                                           const pel_task_desc *desc, pel_event **event);
+PEL_API PEL_MUST_CHECK pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *source,
+                                            const pel_task_desc *desc, pel_event **event);
+
+/* Completes when the waits of `desc` are complete; without any, when everything submitted to the queue before is. */
+PEL_API PEL_MUST_CHECK pel_status pel_marker(pel_queue *queue, const pel_task_desc *desc, pel_event **event);
+
+/*
+ * Waits for all commands of the queue, brings wrapped memory that they wrote up to date, and returns the first failure in program order
+ * since the queue was made or reset. Blocks; drives devices meanwhile. From inside a task of the runtime: WOULD_DEADLOCK.
+ */
+PEL_API pel_status pel_queue_finish(pel_queue *queue);
+
+/*
+ * The story of the first failure in program order, or, when nothing has failed, of the last refused submission;
+ * NULL when there is none. An owned copy: pel_error_destroy.
+ */
+PEL_API pel_error *pel_queue_error(pel_queue *queue);
+
+/* Forgets failures, so that the queue may be used again; waits for running commands first. */
+PEL_API pel_status pel_queue_reset(pel_queue *queue);
+
+PEL_END_DECLS
+#endif

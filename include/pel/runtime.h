@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The runtime owns devices, workers and models. Several may live in one process; nothing is global.
+ *
+ * A guest in your process: no signal handler, no printing, no change of environment, locale, working directory or of the
+ * affinity of your threads outlasts a call. OpenCL drivers do some of this themselves when they start; the runtime puts
+ * it back (SIGFPE stays with PoCL, which needs it to survive integer division by zero).
+ */
+#ifndef PEL_RUNTIME_H
+#define PEL_RUNTIME_H
+
+#include <pel/device.h>
+#include <pel/export.h>
+#include <pel/log.h>
+#include <pel/status.h>
+#include <stddef.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef struct pel_runtime pel_runtime;
+
+/*
+ * Where the library's own host memory comes from. `reallocate(user, pointer, bytes)` has the meaning of C's realloc, with
+ * bytes == 0 releasing (and returning NULL) and alignment of max_align_t. Called from several threads at once.
+ */
+typedef struct pel_allocator {
+    void *(*reallocate)(void *user, void *pointer, size_t bytes);
+    void *user;
+} pel_allocator;
+
+struct pel_opencl_adoption;    /* pel/opencl.h */
+struct pel_simulation;         /* pel/simulated.h */
+
+enum {
+    PEL_RUNTIME_PROBE = 1u << 0,       /* try OpenCL discovery in a child process (the installed pel-probe) first */
+    PEL_RUNTIME_NO_CACHE = 1u << 1,    /* neither read nor write the cache directory */
+    PEL_RUNTIME_REPRODUCIBLE = 1u << 2,/* same bits on every device where the language allows: FP_CONTRACT OFF, fixed trees */
+    PEL_RUNTIME_BIND_WORKERS = 1u << 3 /* bind each host worker to its core (always so for declared core sets) */
+};
+
+typedef struct pel_runtime_desc {
+    size_t size;                       /* sizeof(pel_runtime_desc); 0: the layout of the first release */
+    const char *devices;               /* device list, see below; NULL: $PEL_DEVICES, else every trustworthy device */
+    uint32_t flags;                    /* PEL_RUNTIME_* */
+    uint32_t host_workers;             /* 0: one per core of the budget */
+    const pel_allocator *allocator;    /* NULL: malloc; copied */
+    pel_log_fn log;                    /* NULL: no log */
+    void *log_user;
+    pel_log_level log_level;
+    const char *cache_directory;       /* NULL: $PEL_CACHE_DIR, $XDG_CACHE_HOME/pel or $HOME/.cache/pel; none writable: no cache */
+    void *hwloc_topology;              /* a loaded hwloc_topology_t to use instead of loading one; not owned; outlives the runtime */
+    const struct pel_opencl_adoption *opencl;  /* the caller's cl_contexts */
+    const struct pel_simulation *simulation;   /* not NULL: a wholly virtual runtime */
+} pel_runtime_desc;
+
+#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL}
+
+/*
+ * Device list: items separated by ','; the order is the order of preference. An item is
+ *   host | opencl | opencl:N | cpu | gpu | accelerator | all | any part of a device's or platform's name
+ * and may carry a core set, `host@0`, `opencl:0@1-3+6`: the device then uses these cores only. Sets that are disjoint allow the
+ * devices to run at once; overlapping sets are refused (PEL_CONFLICT). `!item` takes devices away. An item that matches nothing is
+ * PEL_NOT_FOUND, and the error lists what there is. Precedence: the descriptor, then the environment, then the default.
+ */
+
+/*
+ * Discovers the machine and makes a runtime. Blocks (4 ms for the topology, plus what the OpenCL drivers need).
+ * desc NULL: all defaults. Errors: INVALID_ARGUMENT, NOT_FOUND, CONFLICT, NO_DEVICE, OUT_OF_MEMORY, IO, AFTER_FORK.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtime, pel_error **error);
+
+/*
+ * Destroys a runtime: waits for running work, stops its threads, releases everything. Objects made from it (queues, buffers,
+ * programs, kernels) must have been destroyed, else PEL_BUSY and nothing happens; events and plans may outlive it. In a forked
+ * child it releases nothing and returns AFTER_FORK. NULL: OK.
+ */
+PEL_API pel_status pel_runtime_destroy(pel_runtime *runtime);
+
+/* Devices of this runtime, in order of preference. Any thread; never blocks; the devices belong to the runtime. */
+PEL_API uint32_t pel_runtime_device_count(const pel_runtime *runtime);
+PEL_API const pel_device *pel_runtime_device(const pel_runtime *runtime, uint32_t index); /* NULL beyond the count */
+
+/* The device of that id ("opencl:0"), or NULL. */
+PEL_API const pel_device *pel_runtime_find_device(const pel_runtime *runtime, const char *id);
+
+/* Nanoseconds of this runtime's clock: CLOCK_MONOTONIC, or the virtual clock of a simulation. */
+PEL_API int64_t pel_runtime_now(const pel_runtime *runtime);
+
+PEL_END_DECLS
+#endif

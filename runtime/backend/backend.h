@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The driver contract. A backend turns *work* (transfers in, a launch or a host function, transfers out) into completions.
+ *
+ * Five nouns:
+ *   backend         a vtable, one per kind of device; stateless.
+ *   backend device  an open device: its threads, its context, its queue of work.
+ *   mem             memory of that device that mirrors (or is) a range of host memory.
+ *   kernel image    what there is to run, as plain data.
+ *   work            one unit of dispatch. Works of one device run in the order of submission, one at a time.
+ *
+ * Rules:
+ *   1. submit never runs a kernel, never waits for the device, and may be called with locks held; it cannot fail: a failure is a completion.
+ *   2. complete(work) is called exactly once per work, from any thread, with no backend lock held; the work may be freed or resubmitted in it.
+ *   3. At completion all effects of the work on host memory are visible to the completing thread.
+ *   4. A failed work stops at the failing step; its outputs are undefined. The device stays usable unless the status is DEVICE_LOST.
+ *   5. close waits for submitted work. prepare may block for seconds and may be called from any thread, also while work runs.
+ *   6. No spinning longer than a tuning constant allows; idle means 0 % CPU.
+ * Every backend passes tests/conformance. To write one: copy backend/template/, add one line to backend.c.
+ */
+#ifndef PEL_BACKEND_BACKEND_H
+#define PEL_BACKEND_BACKEND_H
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "topology/topology.h"
+#include <pel/kernel.h>
+#include <pel/queue.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct pel_backend pel_backend;
+
+/* Embedded first in every backend's own device structure. */
+typedef struct pel_backend_device {
+    const pel_backend *backend;
+    const pel_topology_device *facts;
+} pel_backend_device;
+
+/* Embedded first in every backend's own memory object. */
+typedef struct pel_mem {
+    void *host;          /* the host memory that it mirrors */
+    uint64_t bytes;
+} pel_mem;
+
+/* What a backend may use; lives as long as its devices. */
+typedef struct pel_backend_env {
+    const pel_allocator *allocator;
+    pel_logger *logger;
+    const pel_clock *clock;
+    const char *cache_directory;   /* NULL: none */
+    uint32_t runtime_flags;        /* PEL_RUNTIME_* */
+    uint32_t host_workers;         /* 0: one per core of the device */
+    struct pel_machine *machine;   /* backend/simulated: the virtual machine, else NULL */
+} pel_backend_env;
+
+/* A program as plain data; lives until program_forget has been called on every device. */
+typedef struct pel_program_image {
+    uint64_t id;                   /* unique in the process; key for the backend's own tables */
+    const char *name;
+    const char *source;            /* NULL: host functions only */
+    size_t source_bytes;
+    const char *options;           /* complete: the user's, -D, -I */
+    uint8_t digest[32];            /* of source, options and every included file */
+    bool cacheable;                /* false: an include could not be resolved, so the digest is not the whole truth */
+} pel_program_image;
+
+typedef struct pel_kernel_image {
+    uint64_t id;                   /* unique in the process */
+    const pel_program_image *program;
+    const char *entry;             /* NULL: host only */
+    const char *name;
+    const pel_param *params;
+    uint32_t param_count;
+    uint32_t flags;                /* PEL_KERNEL_* */
+    pel_host_fn host;
+    pel_host_group_fn host_group;
+    uint64_t scratch_bytes;
+    void *user;
+    double cost_hint;              /* > 0 */
+} pel_kernel_image;
+
+typedef enum pel_work_arg_kind {
+    PEL_WORK_ARG_NULL = 0,
+    PEL_WORK_ARG_VALUE,   /* `host` points to `bytes` bytes */
+    PEL_WORK_ARG_MEM,     /* byte 0 of the argument is byte `offset` of `mem`; in host memory at `host` */
+    PEL_WORK_ARG_LOCAL,   /* `bytes` of local memory */
+    PEL_WORK_ARG_PRIVATE  /* like MEM, for PEL_PARAM_REDUCE_PRIVATE: backends with several workers give each its own copy and fold them into `host` */
+} pel_work_arg_kind;
+
+typedef struct pel_work_arg {
+    pel_work_arg_kind kind;
+    pel_mem *mem;         /* a view made by mem_view, or NULL on the host backend */
+    void *host;
+    uint64_t bytes;
+} pel_work_arg;
+
+/* Copies bytes between mem and the host memory that it mirrors: host address = mem->host + offset. */
+typedef struct pel_transfer {
+    pel_mem *mem;
+    uint64_t offset, bytes;
+} pel_transfer;
+
+typedef enum pel_work_kind {
+    PEL_WORK_TRANSFER = 1, /* only transfers */
+    PEL_WORK_LAUNCH = 2,
+    PEL_WORK_TASK = 3,     /* host backend and simulated host */
+    PEL_WORK_LOOP = 4
+} pel_work_kind;
+
+typedef struct pel_work {
+    struct pel_work *next; /* the backend's, while it has the work */
+    pel_work_kind kind;
+    void (*complete)(struct pel_work *work);
+    void *owner;
+    int32_t priority;
+
+    const pel_transfer *in, *out;
+    uint32_t in_count, out_count;
+
+    /* LAUNCH. span.local all zero: the backend chooses. chunked: ids and sizes must mean the whole launch (DESIGN "Addressing contract"). */
+    const pel_kernel_image *kernel;
+    const pel_work_arg *args;
+    pel_span span;
+    bool chunked;
+    double predicted_ns;           /* 0: unknown; used to sleep before polling */
+
+    /* TASK, LOOP */
+    pel_task_fn task;
+    pel_loop_fn loop;
+    void *context;
+    uint64_t loop_count, loop_grain;
+
+    /* Results, set by the backend before complete(). Times of the runtime's clock. */
+    pel_status status;
+    pel_error *error;              /* owned by whoever completes; NULL when OK */
+    bool cold;                     /* a compilation took place inside */
+    int64_t began, launch_began, launch_ended, ended;
+} pel_work;
+
+struct pel_backend {
+    const char *name;
+
+    /* Opens a device. May block. */
+    pel_status (*open)(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device, pel_error **error);
+    void (*close)(pel_backend_device *device);
+
+    /*
+     * Memory that mirrors host[0, bytes). On devices with facts->host_coherent it *is* that memory. The backend never frees `host`.
+     * mem_view: the part [offset, offset + bytes) as an object of its own whose byte 0 is `offset`, for kernel arguments; UNSUPPORTED when the
+     * device cannot (alignment). Views are destroyed before their parent. All callable from any thread.
+     */
+    pel_status (*mem_create)(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
+    pel_status (*mem_view)(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view, pel_error **error);
+    void (*mem_destroy)(pel_backend_device *device, pel_mem *mem);
+
+    /* Builds a program's plain form and, when `kernel` is not NULL, checks its entry and parameters. BUILD_FAILED carries the log. */
+    pel_status (*prepare)(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error);
+    void (*kernel_forget)(pel_backend_device *device, const pel_kernel_image *kernel);   /* no work uses it any more */
+    void (*program_forget)(pel_backend_device *device, const pel_program_image *program);
+
+    void (*submit)(pel_backend_device *device, pel_work *work);
+
+    /* Optional (NULL): a waiting thread offers itself. Runs queued work of this device on the caller if nobody else does; returns whether it did anything. */
+    bool (*help)(pel_backend_device *device);
+};
+
+/* The backend for a kind of device; NULL when this build lacks it. */
+const pel_backend *pel_backend_for(pel_device_kind kind);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The runtime object: devices, models, clock, and the dispatcher's lock. Everything above floor 2 hangs on it.
+ * `lock` guards memory state (allocations, residency), hazards, models and the dispatcher; backends are called with it held only for
+ * submit and mem_*.
+ */
+#ifndef PEL_CORE_RUNTIME_H
+#define PEL_CORE_RUNTIME_H
+
+#include "backend/backend.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "model/model.h"
+#include "topology/topology.h"
+#include <pel/runtime.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+struct pel_allocation;
+struct pel_dispatcher;
+
+struct pel_device {
+    pel_runtime *runtime;
+    const pel_topology_device *facts;
+    pel_backend_device *driver;
+    uint32_t index;            /* in runtime.devices */
+    uint32_t place;            /* where its memory is: 0 host memory (host, coherent devices), else 1 + index */
+    uint64_t model_id;         /* hash of device name, driver and budget */
+    uint64_t memory_used;      /* bytes of mem objects with memory of their own; guarded by lock */
+};
+
+struct pel_runtime {
+    pel_allocator allocator;
+    pel_logger logger;
+    const pel_clock *clock;
+    pid_t pid;                 /* creator; another pid: AFTER_FORK */
+    uint32_t flags;
+    char *cache_directory;     /* NULL: none */
+    pel_topology *topology;
+    struct pel_machine *machine; /* virtual runtime, else NULL */
+    pel_device *devices;
+    uint32_t device_count;
+    pel_device *task_device;   /* where host tasks run: the host device, in devices[] or `hidden_host` */
+    pel_device hidden_host;    /* used when the device list has no host */
+    pthread_mutex_t lock;
+    pel_models *models;
+    struct pel_allocation *allocations; /* list of all, for overlap look-up */
+    struct pel_dispatcher *dispatcher;  /* queue/dispatcher.c */
+    atomic_uint objects;       /* live queues, buffers, programs, kernels */
+    atomic_ullong next_id;
+};
+
+/* AFTER_FORK with its story when the calling process is not the creator, else OK. */
+pel_status pel_runtime_check(const pel_runtime *runtime, pel_error **error);
+
+/* A process-wide unique id of this runtime's objects. */
+uint64_t pel_runtime_next_id(pel_runtime *runtime);
+
+#endif

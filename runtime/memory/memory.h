@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Buffers, allocations, and where each byte is valid.
+ *
+ * An allocation is a maximal range of host memory covered by overlapping buffers; it owns what devices hold of it. Residency maps its bytes to a
+ * mask of places: bit 0 host memory, bit 1 + d device d. A byte is always valid somewhere. Functions marked (L) need runtime->lock.
+ *
+ * Order between commands is not kept here but by hazards (queue/): residency says what is true once everything dispatched so far is done.
+ */
+#ifndef PEL_MEMORY_MEMORY_H
+#define PEL_MEMORY_MEMORY_H
+
+#include "base/interval_map.h"
+#include "core/runtime.h"
+#include <pel/buffer.h>
+
+#define PEL_PLACE_HOST 1ull
+
+typedef struct pel_view { /* a mem_view for one (device, offset, bytes), kept with the allocation */
+    struct pel_view *next;
+    uint32_t device;
+    uint64_t offset, bytes;
+    pel_mem *mem;
+} pel_view;
+
+typedef struct pel_allocation {
+    struct pel_allocation *next;   /* runtime->allocations */
+    pel_runtime *runtime;
+    unsigned char *base;
+    uint64_t bytes;
+    bool owned;                    /* pages of ours */
+    uint32_t references;           /* buffers + commands (L) */
+    uint32_t commands;             /* unfinished commands that use it (L) */
+    uint32_t fetching;             /* transfers to the host under way (L) */
+    pel_interval_map *residency;   /* (L) offsets -> mask of places */
+    pel_mem **mems;                /* per device, NULL until used (L) */
+    pel_view *views;               /* (L) */
+    struct pel_buffer *buffers;    /* (L) list through buffer->next, for merging */
+} pel_allocation;
+
+struct pel_buffer {
+    struct pel_buffer *next;
+    pel_runtime *runtime;
+    pel_allocation *allocation;    /* changes when wraps merge (L) */
+    uint64_t offset, bytes;        /* within the allocation (L) */
+    pel_buffer_counters counters;  /* (L) */
+};
+
+/* (L) Commands hold their allocations; the last release frees it and its device memory. */
+void pel_allocation_retain(pel_allocation *allocation);
+void pel_allocation_release(pel_allocation *allocation);
+
+/* (L) The device's memory object for the whole allocation (made on first use; DEVICE_MEMORY, TOO_LARGE), and a view of a part of it. For the host device: NULL, OK. */
+pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pel_mem **mem, pel_error **error);
+pel_status pel_allocation_view(pel_allocation *allocation, pel_device *device, uint64_t offset, uint64_t bytes, pel_mem **view,
+                               pel_error **error);
+
+/* (L) Parts of [lo, hi) not valid at `place` (0: host; device->place). visit gets the mask of places where they are valid. */
+void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi,
+                            bool (*visit)(void *user, uint64_t lo, uint64_t hi, uint64_t places), void *user);
+uint64_t pel_allocation_missing_bytes(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
+
+/* (L) After a copy: [lo, hi) is valid at `place` too. After a write: valid there only. */
+pel_status pel_allocation_copied(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
+pel_status pel_allocation_written(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
+
+/* (L) Drops what a lost device holds; bytes valid nowhere else become host bytes. */
+void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device);
+
+/*
+ * Hooks into queue/ (a higher floor), set when the dispatcher is made: memory cannot wait for commands by itself.
+ * sync: waits for writers of [offset, offset + bytes) and makes the host copy current. idle: waits until no unfinished command uses the allocation.
+ */
+typedef struct pel_memory_hooks {
+    pel_status (*sync)(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes);
+    pel_status (*idle)(pel_runtime *runtime, pel_allocation *allocation);
+} pel_memory_hooks;
+extern const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The planner: which devices take how much of one launch. A pure function of its request: no clock, no thread, no OpenCL.
+ *
+ * Water-filling: devices finish together at T = (N + sum a_i/b_i) / sum 1/b_i with n_i = (T - a_i) / b_i, devices added in ascending a_i while
+ * a_i < T; shares are rounded to the granularity so that they sum to N. Devices that share cores are alternatives, never together.
+ * Co-execution is chosen only when predicted to beat the best single device by more than max(3 %, 2 sigma).
+ * Unknown devices are probed with work that is useful: the plan says so.
+ */
+#ifndef PEL_PLANNER_PLANNER_H
+#define PEL_PLANNER_PLANNER_H
+
+#include "base/alloc.h"
+#include "model/model.h"
+#include <pel/device.h>
+#include <pel/status.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PEL_PLAN_DEVICE_LIMIT 64
+
+typedef struct pel_plan_device {
+    const char *id;              /* for the texts */
+    const pel_core_set *cores;   /* host cores it occupies; NULL: none */
+    const char *excluded;        /* not NULL: may not be used, and why */
+    pel_cost cost;               /* samples == 0: unknown */
+    double prior_rate;           /* guess of relative speed for unknown devices, > 0 */
+    double move_start_ns;        /* predicted transfers, added to the model: fixed part */
+    double move_unit_ns;         /* and per unit */
+    uint64_t unit_limit;         /* most units that fit into its memory; UINT64_MAX: no limit */
+} pel_plan_device;
+
+typedef struct pel_plan_request {
+    uint64_t units, granularity; /* units > 0; shares are multiples of granularity, but for the last one */
+    bool single_only;            /* splitting is not allowed */
+    const pel_plan_device *devices;
+    uint32_t device_count;
+    double margin;               /* 0: 0.03 */
+    uint32_t launches_seen;      /* of this kernel, for exploration in turn among core-sharing alternatives */
+} pel_plan_request;
+
+typedef struct pel_plan_slice {
+    uint32_t device;             /* index into request.devices */
+    uint64_t lo, hi;
+    double predicted_ns;         /* 0: unknown */
+} pel_plan_slice;
+
+typedef struct pel_plan_choice {
+    uint64_t device_mask;        /* devices of this alternative */
+    double predicted_ns;         /* 0: unknown */
+    char reason[160];            /* why chosen, or why it lost */
+    bool chosen;
+} pel_plan_choice;
+
+#define PEL_PLAN_CHOICE_LIMIT 24
+
+typedef struct pel_plan_result {
+    pel_plan_slice slices[PEL_PLAN_DEVICE_LIMIT]; /* ascending, contiguous, covering [0, units) */
+    uint32_t slice_count;
+    double predicted_ns;
+    bool exploring;
+    char reason[240];
+    pel_plan_choice choices[PEL_PLAN_CHOICE_LIMIT];
+    uint32_t choice_count;
+} pel_plan_result;
+
+/* Fails with NO_DEVICE when every device is excluded or too small (the text names each), INVALID_ARGUMENT for a malformed request. Blocks never; allocates nothing. */
+pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *result);
+
+/* A fixed split by weights (pel_launch_desc.shares), same rounding. weights[i] >= 0, sum > 0. */
+pel_status pel_planner_fixed(const pel_plan_request *request, const uint32_t *devices, const double *weights, uint32_t count,
+                             pel_plan_result *result);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Discovery: hwloc and OpenCL in, one immutable table of devices out.
+ *
+ * hwloc is loaded first, without its OpenCL component (it would start PoCL) and without I/O objects unless a device needs its
+ * locality, restricted to the inherited binding. Budgets are the smallest of affinity, cpuset and cgroup quota. Signal dispositions and
+ * HWLOC_PLUGINS_PATH are put back after the OpenCL loader has run. A CPU-type OpenCL device is the host CPU: its cores are the budget's.
+ */
+#ifndef PEL_TOPOLOGY_TOPOLOGY_H
+#define PEL_TOPOLOGY_TOPOLOGY_H
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include <pel/device.h>
+#include <pel/runtime.h>
+#include <pel/status.h>
+#include <stdbool.h>
+
+/* One device of the table. Handles are void * so that only backend/opencl and topology know OpenCL's types. */
+typedef struct pel_topology_device {
+    pel_device_info info;        /* strings owned by the topology */
+    bool selected;               /* by the device list */
+    bool core_set_declared;      /* "@..." was given: bind to info.cores */
+    const char *why_not;         /* not selected: why, in words; "" otherwise */
+    void *cl_platform, *cl_device;
+    void *cl_context;            /* adopted, else NULL */
+    bool cl_sub_device;          /* cl_device was made by clCreateSubDevices: released with the topology */
+    bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
+    bool has_khr_il_or_binary;   /* program binaries work */
+    char cl_version[64];
+} pel_topology_device;
+
+typedef struct pel_topology {
+    const pel_allocator *allocator;
+    pel_topology_device *devices; /* all that were found; device 0 is always the host */
+    uint32_t device_count;
+    uint32_t *selection;          /* indices into devices, in the order of the device list */
+    uint32_t selection_count;
+    pel_core_set budget_cores;    /* cores that this process may use */
+    uint32_t budget_count;        /* how many of them at once (quota) */
+    uint64_t memory_available;    /* min(MemAvailable, memory cgroup) */
+    bool opencl_present;          /* the ICD loader knows at least one platform */
+    void *state;                  /* topology.c's own */
+} pel_topology;
+
+typedef struct pel_topology_options {
+    const pel_allocator *allocator;
+    pel_logger *logger;
+    const char *devices;          /* device list, or NULL: environment, default */
+    void *hwloc_topology;         /* the caller's, or NULL */
+    void *const *cl_contexts;     /* adopted cl_contexts */
+    uint32_t cl_context_count;
+    bool probe;                   /* ask pel-probe in a child process first */
+    const char *cache_directory;  /* where the probe's answer is remembered; NULL: not at all */
+    bool ignore_opencl;
+} pel_topology_options;
+
+pel_status pel_topology_discover(const pel_topology_options *options, pel_topology **topology, pel_error **error);
+void pel_topology_destroy(pel_topology *topology);
+
+#endif
