@@ -69,12 +69,13 @@ void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device
 
 /*
  * Hooks into queue/ (a higher floor), set when the dispatcher is made: memory cannot wait for commands by itself.
- * sync: waits for writers of [offset, offset + bytes) and makes the host copy current. idle: waits until no unfinished command uses the allocation.
+ * sync and idle are called without the lock. sync: waits for writers of [offset, offset + bytes) and makes the host copy current. idle: waits until no unfinished command uses the allocation.
  */
 typedef struct pel_memory_hooks {
     pel_status (*sync)(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes);
     pel_status (*idle)(pel_runtime *runtime, pel_allocation *allocation);
+    void (*gone)(pel_runtime *runtime, const pel_allocation *allocation); /* (L) called just before an allocation is freed: its addresses may be reused */
 } pel_memory_hooks;
-extern const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime);
+const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime); /* in queue/; NULL while there is no dispatcher */
 
 #endif
