@@ -17,10 +17,13 @@
 #include <pel/runtime.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct pel_allocation;
 struct pel_dispatcher;
+
+#define PEL_RUNTIME_DEVICE_LIMIT 63 /* devices of one runtime: residency keeps them in a 64-bit mask beside the host's memory */
 
 struct pel_device {
     pel_runtime *runtime;
@@ -29,7 +32,12 @@ struct pel_device {
     uint32_t index;            /* in runtime.devices */
     uint32_t place;            /* where its memory is: 0 host memory (host, coherent devices), else 1 + index */
     uint64_t model_id;         /* hash of device name, driver and budget */
-    uint64_t memory_used;      /* bytes of mem objects with memory of their own; guarded by lock */
+    uint64_t overlaps;         /* devices (by index) that share cores with it, itself not included */
+    /* Guarded by lock: */
+    uint64_t memory_used;      /* bytes of mem objects with memory of their own */
+    uint32_t running;          /* data-parallel works dispatched and not complete: who holds the cores */
+    bool lost;                 /* reported DEVICE_LOST: never used again */
+    double link_bytes_per_ns;  /* what transfers achieved; 0: not yet known */
 };
 
 struct pel_runtime {
@@ -40,6 +48,7 @@ struct pel_runtime {
     uint32_t flags;
     char *cache_directory;     /* NULL: none */
     pel_topology *topology;
+    pel_backend_env env;       /* what the drivers were given */
     struct pel_machine *machine; /* virtual runtime, else NULL */
     pel_device *devices;
     uint32_t device_count;
@@ -48,7 +57,8 @@ struct pel_runtime {
     pthread_mutex_t lock;
     pel_models *models;
     struct pel_allocation *allocations; /* list of all, for overlap look-up */
-    struct pel_dispatcher *dispatcher;  /* queue/dispatcher.c */
+    struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */
+    void (*dispatcher_destroy)(pel_runtime *runtime);
     atomic_uint objects;       /* live queues, buffers, programs, kernels */
     atomic_ullong next_id;
 };

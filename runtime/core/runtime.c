@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Making and destroying a runtime: discovery, then one open driver per selected device.
+ *
+ * A runtime is wholly real or wholly virtual: with a simulation, the clock, the device table and every driver come from the simulated
+ * machine and nothing of the real one is asked. A device that does not open is left out with a warning, unless the caller named the devices:
+ * then it is an error, because silently using others would not be what was asked for.
+ */
+#include "core/runtime.h"
+#include "backend/simulated/machine.h"
+#include "base/hash.h"
+#include "core/cache_directory.h"
+#include "topology/adoption.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+pel_status pel_runtime_check(const pel_runtime *runtime, pel_error **error) {
+    if (runtime->pid == getpid()) {
+        return PEL_OK;
+    }
+    pel_story story = {.advice = "make the runtime in the child; OpenCL drivers and threads do not survive fork"};
+    return pel_fail(error, &pel_allocator_default, PEL_AFTER_FORK, &story, "this runtime was made by process %ld, before a fork",
+                    (long)runtime->pid);
+}
+
+uint64_t pel_runtime_next_id(pel_runtime *runtime) { return atomic_fetch_add(&runtime->next_id, 1) + 1; }
+
+static uint64_t model_id_of(const pel_topology_device *facts) {
+    pel_sha256 sha;
+    uint8_t digest[32];
+    uint64_t id;
+    pel_sha256_init(&sha);
+    pel_sha256_text(&sha, facts->info.platform);
+    pel_sha256_text(&sha, facts->info.name);
+    pel_sha256_text(&sha, facts->info.driver);
+    pel_sha256_text(&sha, facts->info.id);
+    pel_sha256_update(&sha, &facts->info.compute_units, sizeof facts->info.compute_units);
+    pel_sha256_final(&sha, digest);
+    memcpy(&id, digest, sizeof id);
+    return id;
+}
+
+static bool shares_cores(const pel_device *a, const pel_device *b) {
+    for (size_t i = 0; i < PEL_CORE_LIMIT / 64; i++) {
+        if ((a->facts->info.cores.bits[i] & b->facts->info.cores.bits[i]) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pel_status open_device(pel_runtime *runtime, const pel_topology_device *facts, uint32_t index, pel_device *device,
+                              pel_error **error) {
+    const pel_backend *backend = pel_backend_for(runtime->machine ? PEL_DEVICE_SIMULATED : facts->info.kind);
+    if (!backend) {
+        return pel_fail(error, &runtime->allocator, PEL_UNSUPPORTED, NULL, "this build has no backend for %s", facts->info.id);
+    }
+    *device = (pel_device){.runtime = runtime, .facts = facts, .index = index};
+    device->place = facts->info.kind == PEL_DEVICE_HOST || facts->host_coherent ? 0 : 1 + index;
+    device->model_id = model_id_of(facts);
+    return backend->open(&runtime->env, facts, &device->driver, error);
+}
+
+static void close_device(pel_device *device) {
+    if (device->driver) {
+        device->driver->backend->close(device->driver);
+        device->driver = NULL;
+    }
+}
+
+static pel_status open_devices(pel_runtime *runtime, bool named, pel_error **error) {
+    const pel_topology *topology = runtime->topology;
+    if (topology->selection_count > PEL_RUNTIME_DEVICE_LIMIT) {
+        return pel_fail(error, &runtime->allocator, PEL_TOO_LARGE, NULL, "%u devices selected; a runtime drives %d at most",
+                        topology->selection_count, PEL_RUNTIME_DEVICE_LIMIT);
+    }
+    runtime->devices = pel_alloc_zero(&runtime->allocator, topology->selection_count + 1u, sizeof *runtime->devices);
+    if (!runtime->devices) {
+        return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the device table");
+    }
+    for (uint32_t i = 0; i < topology->selection_count; i++) {
+        const pel_topology_device *facts = &topology->devices[topology->selection[i]];
+        pel_error *why = NULL;
+        pel_status status = open_device(runtime, facts, runtime->device_count, &runtime->devices[runtime->device_count], &why);
+        if (status == PEL_OK) {
+            runtime->device_count++;
+            continue;
+        }
+        if (named || status == PEL_OUT_OF_MEMORY) {
+            pel_error_hand_over(error, why);
+            return status;
+        }
+        pel_log(&runtime->logger, PEL_LOG_WARNING, "%s is left out: %s", facts->info.id, pel_error_message(why));
+        pel_error_destroy(why);
+    }
+    return runtime->device_count > 0 ? PEL_OK : pel_fail(error, &runtime->allocator, PEL_NO_DEVICE, NULL, "no device could be opened");
+}
+
+/* Host tasks need workers even when the device list has no host. */
+static pel_status find_task_device(pel_runtime *runtime, pel_error **error) {
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        if (runtime->devices[i].facts->info.kind == PEL_DEVICE_HOST) {
+            runtime->task_device = &runtime->devices[i];
+            return PEL_OK;
+        }
+    }
+    runtime->task_device = &runtime->hidden_host;
+    return open_device(runtime, &runtime->topology->devices[0], PEL_RUNTIME_DEVICE_LIMIT, &runtime->hidden_host, error);
+}
+
+static void find_overlaps(pel_runtime *runtime) {
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        for (uint32_t j = 0; j < runtime->device_count; j++) {
+            if (i != j && shares_cores(&runtime->devices[i], &runtime->devices[j])) {
+                runtime->devices[i].overlaps |= 1ull << j;
+            }
+        }
+    }
+}
+
+static pel_status discover(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error) {
+    if (desc->simulation) {
+        pel_status status = pel_machine_create(&runtime->allocator, desc->simulation, desc->devices, &runtime->machine,
+                                               &runtime->topology, error);
+        if (status == PEL_OK) {
+            runtime->clock = pel_machine_clock(runtime->machine);
+        }
+        return status;
+    }
+    pel_topology_options options = {.allocator = &runtime->allocator,
+                                    .logger = &runtime->logger,
+                                    .devices = desc->devices,
+                                    .hwloc_topology = desc->hwloc_topology,
+                                    .probe = (desc->flags & PEL_RUNTIME_PROBE) != 0,
+                                    .cache_directory = runtime->cache_directory};
+    pel_status status = pel_adoption_contexts(desc->opencl, &runtime->allocator, &options.cl_contexts, &options.cl_context_count, error);
+    return status == PEL_OK ? pel_topology_discover(&options, &runtime->topology, error) : status;
+}
+
+static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
+    if (desc->size != 0 && desc->size != sizeof *desc) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_runtime_desc.size is %zu; this library knows %zu",
+                        desc->size, sizeof *desc);
+    }
+    const uint32_t known = PEL_RUNTIME_PROBE | PEL_RUNTIME_NO_CACHE | PEL_RUNTIME_REPRODUCIBLE | PEL_RUNTIME_BIND_WORKERS;
+    if ((desc->flags & ~known) != 0) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "unknown flags %#x in pel_runtime_desc",
+                        desc->flags & ~known);
+    }
+    if (desc->allocator && !desc->allocator->reallocate) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_allocator.reallocate is NULL");
+    }
+    if (desc->simulation && (desc->opencl || desc->hwloc_topology)) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
+                        "a simulation cannot be mixed with real contexts or a real topology: a runtime is wholly virtual or wholly real");
+    }
+    return PEL_OK;
+}
+
+static void dismantle(pel_runtime *runtime) {
+    if (runtime->dispatcher_destroy) {
+        runtime->dispatcher_destroy(runtime);
+    }
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        close_device(&runtime->devices[i]);
+    }
+    close_device(&runtime->hidden_host);
+    pel_allocator allocator = runtime->allocator;
+    pel_models_destroy(runtime->models);
+    pel_topology_destroy(runtime->topology);
+    pel_machine_destroy(runtime->machine);
+    pel_free(&allocator, runtime->devices);
+    pel_free(&allocator, runtime->cache_directory);
+    pel_logger_destroy(&runtime->logger);
+    pthread_mutex_destroy(&runtime->lock);
+    pel_free(&allocator, runtime);
+}
+
+static pel_status set_up(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error) {
+    const char *environment = secure_getenv("PEL_DEVICES");
+    bool named = (desc->devices && desc->devices[0]) || (environment && environment[0]);
+    if ((desc->flags & PEL_RUNTIME_NO_CACHE) == 0 && !desc->simulation) {
+        runtime->cache_directory = pel_cache_directory(&runtime->allocator, desc->cache_directory, &runtime->logger);
+    }
+    pel_status status = discover(runtime, desc, error);
+    if (status != PEL_OK) {
+        return status;
+    }
+    runtime->env = (pel_backend_env){.allocator = &runtime->allocator,
+                                     .logger = &runtime->logger,
+                                     .clock = runtime->clock,
+                                     .cache_directory = runtime->cache_directory,
+                                     .runtime_flags = desc->flags,
+                                     .host_workers = desc->host_workers,
+                                     .machine = runtime->machine};
+    runtime->models = pel_models_create(&runtime->allocator);
+    if (!runtime->models) {
+        return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the cost models");
+    }
+    status = open_devices(runtime, named, error);
+    if (status == PEL_OK) {
+        status = find_task_device(runtime, error);
+    }
+    find_overlaps(runtime);
+    return status;
+}
+
+pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtime, pel_error **error) {
+    static const pel_runtime_desc defaults = PEL_RUNTIME_DESC_INIT;
+    if (!runtime) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_runtime_create: runtime is NULL");
+    }
+    *runtime = NULL;
+    desc = desc ? desc : &defaults;
+    pel_status status = check_desc(desc, error);
+    if (status != PEL_OK) {
+        return status;
+    }
+    const pel_allocator *allocator = desc->allocator ? desc->allocator : &pel_allocator_default;
+    pel_runtime *made = pel_alloc_zero(allocator, 1, sizeof *made);
+    if (!made) {
+        return pel_fail(error, allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a runtime");
+    }
+    made->allocator = *allocator;
+    made->clock = &pel_clock_monotonic;
+    made->pid = getpid();
+    made->flags = desc->flags;
+    pthread_mutex_init(&made->lock, NULL);
+    pel_logger_init(&made->logger, desc->log, desc->log_user, desc->log_level);
+    status = set_up(made, desc, error);
+    if (status != PEL_OK) {
+        dismantle(made);
+        return status;
+    }
+    *runtime = made;
+    return PEL_OK;
+}
+
+pel_status pel_runtime_destroy(pel_runtime *runtime) {
+    if (!runtime) {
+        return PEL_OK;
+    }
+    pel_status status = pel_runtime_check(runtime, NULL);
+    if (status != PEL_OK) {
+        return status;
+    }
+    if (atomic_load(&runtime->objects) != 0) {
+        return PEL_BUSY;
+    }
+    dismantle(runtime);
+    return PEL_OK;
+}
+
+uint32_t pel_runtime_device_count(const pel_runtime *runtime) { return runtime ? runtime->device_count : 0; }
+
+const pel_device *pel_runtime_device(const pel_runtime *runtime, uint32_t index) {
+    return runtime && index < runtime->device_count ? &runtime->devices[index] : NULL;
+}
+
+const pel_device *pel_runtime_find_device(const pel_runtime *runtime, const char *id) {
+    for (uint32_t i = 0; runtime && id && i < runtime->device_count; i++) {
+        if (strcmp(runtime->devices[i].facts->info.id, id) == 0) {
+            return &runtime->devices[i];
+        }
+    }
+    return NULL;
+}
+
+const pel_device_info *pel_device_get_info(const pel_device *device) { return device ? &device->facts->info : NULL; }
+
+int64_t pel_runtime_now(const pel_runtime *runtime) { return runtime ? pel_clock_now(runtime->clock) : 0; }
