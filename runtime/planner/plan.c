@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The plan as an object of its own: nothing in it points into the runtime, so that a report can be written after everything else is gone. The dispatcher
+ * keeps one mutable plan per launch and fills in the actual times; callers only ever get snapshots.
+ */
+#include "planner/plan.h"
+#include "base/text.h"
+#include <inttypes.h>
+#include <string.h>
+
+struct pel_plan {
+    pel_allocator allocator;
+    pel_plan_chunk *chunks;
+    uint32_t chunk_count, candidate_count;
+    pel_plan_candidate *candidates;
+    char *kernel, *reason, *restriction, *protection, *text;
+    uint32_t split_dimension;
+    double predicted_ns, actual_ns;
+};
+
+static char *names_of(const pel_allocator *allocator, const pel_plan_request *request, uint64_t mask) {
+    pel_text text;
+    pel_text_init(&text, allocator);
+    for (uint32_t i = 0; i < request->device_count; i++) {
+        if ((mask >> i & 1u) != 0) {
+            pel_text_append(&text, text.length > 0 ? " + " : "");
+            pel_text_append(&text, request->devices[i].id);
+        }
+    }
+    return pel_text_take(&text);
+}
+
+static pel_plan *plan_new(const pel_allocator *allocator, uint32_t chunks, uint32_t candidates) {
+    pel_plan *plan = pel_alloc_zero(allocator, 1, sizeof *plan);
+    if (!plan) {
+        return NULL;
+    }
+    plan->allocator = *allocator;
+    plan->chunk_count = chunks;
+    plan->candidate_count = candidates;
+    plan->chunks = pel_alloc_zero(allocator, chunks + 1u, sizeof *plan->chunks);
+    plan->candidates = pel_alloc_zero(allocator, candidates + 1u, sizeof *plan->candidates);
+    if (!plan->chunks || !plan->candidates) {
+        pel_plan_destroy(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+static char *copy_of(const pel_plan *plan, const char *text) { return pel_strdup(&plan->allocator, text ? text : ""); }
+
+static bool complete(const pel_plan *plan) {
+    bool whole = plan->kernel && plan->reason && plan->restriction && plan->protection;
+    for (uint32_t i = 0; i < plan->chunk_count; i++) {
+        whole = whole && plan->chunks[i].device;
+    }
+    for (uint32_t i = 0; i < plan->candidate_count; i++) {
+        whole = whole && plan->candidates[i].devices && plan->candidates[i].reason;
+    }
+    return whole;
+}
+
+pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request *request, const pel_plan_result *result,
+                         const pel_plan_context *context) {
+    pel_plan *plan = plan_new(allocator, result->slice_count, result->choice_count);
+    if (!plan) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < result->slice_count; i++) {
+        const pel_plan_slice *slice = &result->slices[i];
+        plan->chunks[i] = (pel_plan_chunk){.device = copy_of(plan, request->devices[slice->device].id),
+                                           .lo = slice->lo,
+                                           .hi = slice->hi,
+                                           .share = (double)(slice->hi - slice->lo) / (double)request->units,
+                                           .predicted_ns = slice->predicted_ns};
+    }
+    for (uint32_t i = 0; i < result->choice_count; i++) {
+        plan->candidates[i] = (pel_plan_candidate){.devices = names_of(allocator, request, result->choices[i].device_mask),
+                                                   .predicted_ns = result->choices[i].predicted_ns,
+                                                   .reason = copy_of(plan, result->choices[i].reason),
+                                                   .chosen = result->choices[i].chosen};
+    }
+    plan->kernel = copy_of(plan, context->kernel);
+    plan->reason = copy_of(plan, result->reason);
+    plan->restriction = copy_of(plan, context->restriction);
+    plan->protection = copy_of(plan, context->protection);
+    plan->split_dimension = context->split_dimension;
+    plan->predicted_ns = result->predicted_ns;
+    if (!complete(plan)) {
+        pel_plan_destroy(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured) {
+    if (!plan || index >= plan->chunk_count) {
+        return;
+    }
+    pel_plan_chunk *chunk = &plan->chunks[index];
+    chunk->actual_ns = measured->actual_ns;
+    chunk->compute_ns = measured->compute_ns;
+    chunk->bytes_in = measured->bytes_in;
+    chunk->bytes_out = measured->bytes_out;
+    chunk->cold = measured->cold;
+}
+
+void pel_plan_set_makespan(pel_plan *plan, double actual_ns) {
+    if (plan) {
+        plan->actual_ns = actual_ns;
+    }
+}
+
+static void append_time(pel_text *text, double ns) {
+    if (ns <= 0) {
+        pel_text_append(text, "unknown");
+    } else if (ns < 1e6) {
+        pel_text_number(text, ns / 1e3, 1);
+        pel_text_append(text, " us");
+    } else {
+        pel_text_number(text, ns / 1e6, 3);
+        pel_text_append(text, " ms");
+    }
+}
+
+static void append_chunk(pel_text *text, const pel_plan *plan, const pel_plan_chunk *chunk) {
+    pel_text_append(text, "  ");
+    pel_text_append(text, chunk->device);
+    pel_text_format(text, ": units %" PRIu64 " to %" PRIu64 " (", chunk->lo, chunk->hi);
+    pel_text_number(text, chunk->share * 100, 1);
+    pel_text_append(text, " %), predicted ");
+    append_time(text, chunk->predicted_ns);
+    if (plan->actual_ns > 0) {
+        pel_text_append(text, ", took ");
+        append_time(text, chunk->actual_ns);
+        if (chunk->bytes_in + chunk->bytes_out > 0) {
+            pel_text_format(text, ", moved %" PRIu64 " bytes in and %" PRIu64 " out", chunk->bytes_in, chunk->bytes_out);
+        }
+        pel_text_append(text, chunk->cold ? ", compiled on the way (not learned from)" : "");
+    }
+    pel_text_append(text, "\n");
+}
+
+static void compose(pel_text *text, const pel_plan *plan) {
+    pel_text_append(text, plan->kernel);
+    pel_text_append(text, ": ");
+    pel_text_append(text, plan->reason);
+    pel_text_format(text, "\nsplit along dimension %u", plan->split_dimension);
+    if (plan->restriction[0]) {
+        pel_text_append(text, "; may not be split: ");
+        pel_text_append(text, plan->restriction);
+    }
+    pel_text_append(text, "\npredicted ");
+    append_time(text, plan->predicted_ns);
+    if (plan->actual_ns > 0) {
+        pel_text_append(text, ", took ");
+        append_time(text, plan->actual_ns);
+    }
+    pel_text_append(text, "\nprotection: ");
+    pel_text_append(text, plan->protection);
+    pel_text_append(text, "\nchunks:\n");
+    for (uint32_t i = 0; i < plan->chunk_count; i++) {
+        append_chunk(text, plan, &plan->chunks[i]);
+    }
+    pel_text_append(text, plan->candidate_count > 0 ? "considered:\n" : "");
+    for (uint32_t i = 0; i < plan->candidate_count; i++) {
+        pel_text_append(text, plan->candidates[i].chosen ? "  * " : "  - ");
+        pel_text_append(text, plan->candidates[i].devices);
+        pel_text_append(text, ": ");
+        append_time(text, plan->candidates[i].predicted_ns);
+        pel_text_append(text, "; ");
+        pel_text_append(text, plan->candidates[i].reason);
+        pel_text_append(text, "\n");
+    }
+}
+
+pel_plan *pel_plan_snapshot(const pel_plan *plan) {
+    pel_plan *copy = plan_new(&plan->allocator, plan->chunk_count, plan->candidate_count);
+    if (!copy) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < plan->chunk_count; i++) {
+        copy->chunks[i] = plan->chunks[i];
+        copy->chunks[i].device = copy_of(copy, plan->chunks[i].device);
+    }
+    for (uint32_t i = 0; i < plan->candidate_count; i++) {
+        copy->candidates[i] = plan->candidates[i];
+        copy->candidates[i].devices = copy_of(copy, plan->candidates[i].devices);
+        copy->candidates[i].reason = copy_of(copy, plan->candidates[i].reason);
+    }
+    copy->kernel = copy_of(copy, plan->kernel);
+    copy->reason = copy_of(copy, plan->reason);
+    copy->restriction = copy_of(copy, plan->restriction);
+    copy->protection = copy_of(copy, plan->protection);
+    copy->split_dimension = plan->split_dimension;
+    copy->predicted_ns = plan->predicted_ns;
+    copy->actual_ns = plan->actual_ns;
+    if (complete(copy)) {
+        pel_text text;
+        pel_text_init(&text, &copy->allocator);
+        compose(&text, copy);
+        copy->text = pel_text_take(&text);
+    }
+    if (!copy->text) {
+        pel_plan_destroy(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+uint32_t pel_plan_chunk_count(const pel_plan *plan) { return plan ? plan->chunk_count : 0; }
+
+pel_status pel_plan_get_chunk(const pel_plan *plan, uint32_t index, pel_plan_chunk *chunk) {
+    if (!plan || !chunk || index >= plan->chunk_count) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    *chunk = plan->chunks[index];
+    return PEL_OK;
+}
+
+uint32_t pel_plan_candidate_count(const pel_plan *plan) { return plan ? plan->candidate_count : 0; }
+
+pel_status pel_plan_get_candidate(const pel_plan *plan, uint32_t index, pel_plan_candidate *candidate) {
+    if (!plan || !candidate || index >= plan->candidate_count) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    *candidate = plan->candidates[index];
+    return PEL_OK;
+}
+
+const char *pel_plan_reason(const pel_plan *plan) { return plan ? plan->reason : ""; }
+const char *pel_plan_restriction(const pel_plan *plan) { return plan ? plan->restriction : ""; }
+const char *pel_plan_protection(const pel_plan *plan) { return plan ? plan->protection : ""; }
+double pel_plan_predicted_ns(const pel_plan *plan) { return plan ? plan->predicted_ns : 0; }
+double pel_plan_actual_ns(const pel_plan *plan) { return plan ? plan->actual_ns : 0; }
+uint32_t pel_plan_split_dimension(const pel_plan *plan) { return plan ? plan->split_dimension : 0; }
+const char *pel_plan_text(const pel_plan *plan) { return plan && plan->text ? plan->text : ""; }
+
+void pel_plan_destroy(pel_plan *plan) {
+    if (!plan) {
+        return;
+    }
+    pel_allocator allocator = plan->allocator;
+    for (uint32_t i = 0; plan->chunks && i < plan->chunk_count; i++) {
+        pel_free(&allocator, (char *)(uintptr_t)plan->chunks[i].device);
+    }
+    for (uint32_t i = 0; plan->candidates && i < plan->candidate_count; i++) {
+        pel_free(&allocator, (char *)(uintptr_t)plan->candidates[i].devices);
+        pel_free(&allocator, (char *)(uintptr_t)plan->candidates[i].reason);
+    }
+    pel_free(&allocator, plan->chunks);
+    pel_free(&allocator, plan->candidates);
+    pel_free(&allocator, plan->kernel);
+    pel_free(&allocator, plan->reason);
+    pel_free(&allocator, plan->restriction);
+    pel_free(&allocator, plan->protection);
+    pel_free(&allocator, plan->text);
+    pel_free(&allocator, plan);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The plan object behind pel_plan: what the planner decided, in words and numbers, completed with the actual times. */
+#ifndef PEL_PLANNER_PLAN_H
+#define PEL_PLANNER_PLAN_H
+
+#include "planner/planner.h"
+#include <pel/plan.h>
+
+/* What the planner cannot know by itself. Texts are copied; NULL: "". */
+typedef struct pel_plan_context {
+    const char *kernel;
+    const char *restriction; /* why it may not be split */
+    const char *protection;
+    uint32_t split_dimension;
+} pel_plan_context;
+
+/* NULL: no memory. The plan is mutable (pel_plan_set_actual) until it is handed out as a snapshot. */
+pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request *request, const pel_plan_result *result,
+                         const pel_plan_context *context);
+
+/* Enters what chunk `index` took. */
+void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured);
+void pel_plan_set_makespan(pel_plan *plan, double actual_ns);
+
+/* A deep copy with its text composed. NULL: no memory. */
+pel_plan *pel_plan_snapshot(const pel_plan *plan);
+
+#endif
