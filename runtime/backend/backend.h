@@ -65,6 +65,7 @@ typedef struct pel_program_image {
     const char *options;           /* complete: the user's, -D, -I */
     uint8_t digest[32];            /* of source, options and every included file */
     bool cacheable;                /* false: an include could not be resolved, so the digest is not the whole truth */
+    bool plain_only;               /* the source undoes what the addressing prelude does (#undef or own macros for ids, ...): use the plain form only */
 } pel_program_image;
 
 typedef struct pel_kernel_image {
