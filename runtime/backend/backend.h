@@ -126,6 +126,7 @@ typedef struct pel_work {
     const pel_work_arg *args;
     pel_span span;
     bool chunked;
+    bool chunkable;                /* the whole-launch addressing may be used although it is not needed (for tails of awkward sizes) */
     double predicted_ns;           /* 0: unknown; used to sleep before polling */
 
     /* TASK, LOOP */
