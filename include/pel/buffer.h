@@ -19,7 +19,8 @@ typedef struct pel_buffer pel_buffer;
  * Wraps the caller's memory [memory, memory + bytes), used in place where a device can. The memory stays the caller's and must outlive
  * the buffer; between the submission of a command that uses it and pel_queue_finish the caller must not touch it outside of commands.
  * Overlapping an existing wrap partly makes both one allocation, which waits until both are idle. bytes > 0.
- * Any thread; may block only in that case. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK.
+ * Any thread; may block only in that case. Errors: INVALID_ARGUMENT (also memory partly inside a buffer of pel_buffer_create), OUT_OF_MEMORY,
+ * BUSY (another thread kept using the overlapped wrap), WOULD_DEADLOCK (would have to wait inside a task), AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, pel_buffer **buffer);
 
@@ -43,7 +44,8 @@ PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
 
 /*
  * Destroys a buffer. Commands already submitted keep what they need; wrapped memory may be freed only after pel_queue_finish.
- * What a device alone holds of *wrapped* memory is brought home first (may block). NULL: OK.
+ * What a device alone holds of *wrapped* memory is brought home first (may block); a failure of that is returned, the buffer is gone all the
+ * same. Where it would have to wait inside a task: WOULD_DEADLOCK, and nothing is destroyed. NULL: OK.
  */
 PEL_API pel_status pel_buffer_destroy(pel_buffer *buffer);
 

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Allocations: life, device memory, views.
+ *
+ * An allocation mirrors its whole range in one memory object per device, made on first use. One object instead of one per buffer or per
+ * launch keeps a byte in one place per device, so overlapping wraps cannot disagree; a sub-range argument is a view of it. Device memory is counted
+ * against the budget before the driver is asked, because drivers accept more than they have and fail at the launch instead. When the
+ * budget is full, copies that nobody uses and that are valid elsewhere make room; a copy that a command holds is never taken.
+ */
+#include "base/checked.h"
+#include "memory/residency.h"
+#include <inttypes.h>
+
+#define VIEW_LIMIT 64 /* views of one allocation kept for reuse: looking through more costs more than making one */
+
+static uint32_t buffer_count(const pel_allocation *allocation) {
+    uint32_t count = 0;
+    for (const pel_buffer *buffer = allocation->buffers; buffer; buffer = buffer->next) {
+        count++;
+    }
+    return count;
+}
+
+bool pel_allocation_quiet(const pel_allocation *allocation) {
+    return allocation->commands == 0 && allocation->fetching == 0 && allocation->references == buffer_count(allocation);
+}
+
+pel_allocation *pel_allocation_create(pel_runtime *runtime, unsigned char *base, uint64_t bytes, bool owned) {
+    const pel_allocator *allocator = &runtime->allocator;
+    pel_allocation *allocation = pel_alloc_zero(allocator, 1, sizeof *allocation);
+    if (!allocation) {
+        return NULL;
+    }
+    allocation->runtime = runtime;
+    allocation->base = base;
+    allocation->bytes = bytes;
+    allocation->mems = pel_alloc_zero(allocator, runtime->device_count + 1u, sizeof(pel_mem *));
+    allocation->residency = pel_interval_map_create(allocator, NULL);
+    if (!allocation->mems || !allocation->residency) {
+        pel_free(allocator, allocation->mems);
+        pel_interval_map_destroy(allocation->residency);
+        pel_free(allocator, allocation);
+        return NULL;
+    }
+    allocation->owned = owned; /* last: until here the pages are the caller's to free */
+    allocation->next = runtime->allocations;
+    runtime->allocations = allocation;
+    return allocation;
+}
+
+void pel_allocation_unlist(pel_allocation *allocation) {
+    pel_runtime *runtime = allocation->runtime;
+    for (pel_allocation **link = &runtime->allocations; *link; link = &(*link)->next) {
+        if (*link == allocation) {
+            *link = allocation->next;
+            allocation->next = NULL;
+            const pel_memory_hooks *hooks = pel_memory_hooks_get(runtime);
+            if (hooks && hooks->gone) {
+                hooks->gone(runtime, allocation);
+            }
+            return;
+        }
+    }
+}
+
+static void destroy_view(pel_allocation *allocation, pel_view *view) {
+    pel_device *device = &allocation->runtime->devices[view->device];
+    device->driver->backend->mem_destroy(device->driver, view->mem);
+    pel_free(&allocation->runtime->allocator, view);
+}
+
+/* Views of one device, or of all when device is UINT32_MAX. */
+static void destroy_views(pel_allocation *allocation, uint32_t device) {
+    pel_view **link = &allocation->views;
+    while (*link) {
+        pel_view *view = *link;
+        if (device == UINT32_MAX || view->device == device) {
+            *link = view->next;
+            destroy_view(allocation, view);
+        } else {
+            link = &view->next;
+        }
+    }
+}
+
+void pel_allocation_drop_mem(pel_allocation *allocation, pel_device *device) {
+    pel_mem *mem = allocation->mems[device->index];
+    if (!mem) {
+        return;
+    }
+    destroy_views(allocation, device->index);
+    device->driver->backend->mem_destroy(device->driver, mem);
+    allocation->mems[device->index] = NULL;
+    if (device->place != 0) {
+        device->memory_used -= allocation->bytes;
+    }
+}
+
+void pel_allocation_destroy(pel_allocation *allocation) {
+    pel_runtime *runtime = allocation->runtime;
+    pel_allocation_unlist(allocation);
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        pel_allocation_drop_mem(allocation, &runtime->devices[i]);
+    }
+    pel_interval_map_destroy(allocation->residency);
+    pel_free(&runtime->allocator, allocation->mems);
+    if (allocation->owned) {
+        pel_pages_free(allocation->base, allocation->bytes);
+    }
+    pel_free(&runtime->allocator, allocation);
+}
+
+void pel_allocation_retain(pel_allocation *allocation) { allocation->references++; }
+
+static bool too_many_views(const pel_allocation *allocation) {
+    uint32_t count = 0;
+    for (const pel_view *view = allocation->views; view && count <= VIEW_LIMIT; view = view->next) {
+        count++;
+    }
+    return count > VIEW_LIMIT;
+}
+
+void pel_allocation_release(pel_allocation *allocation) {
+    if (--allocation->references == 0) {
+        pel_allocation_destroy(allocation);
+    } else if (allocation->views && too_many_views(allocation) && pel_allocation_quiet(allocation)) {
+        destroy_views(allocation, UINT32_MAX);
+    }
+}
+
+void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device) {
+    pel_allocation_drop_mem(allocation, device);
+    pel_allocation_forget_place(allocation, device->place);
+}
+
+/* Drops copies that nobody uses and that are valid elsewhere, until `bytes` more fit. */
+static void make_room(pel_device *device, uint64_t bytes) {
+    uint64_t budget = device->facts->info.memory_bytes;
+    for (pel_allocation *other = device->runtime->allocations; other && device->memory_used > budget - bytes; other = other->next) {
+        if (other->mems[device->index] && pel_allocation_quiet(other) && !pel_allocation_alone_at(other, device->place)) {
+            pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room",
+                    device->facts->info.id, other->bytes);
+            pel_allocation_drop_mem(other, device);
+            pel_allocation_forget_place(other, device->place);
+        }
+    }
+}
+
+static pel_status check_room(const pel_allocation *allocation, pel_device *device, pel_error **error) {
+    const pel_device_info *info = &device->facts->info;
+    const pel_allocator *allocator = &allocation->runtime->allocator;
+    if (info->max_allocation_bytes != 0 && allocation->bytes > info->max_allocation_bytes) {
+        pel_story story = {.device = info->id, .advice = "use smaller buffers, or leave this launch to another device"};
+        return pel_fail(error, allocator, PEL_TOO_LARGE, &story,
+                        "a buffer of %" PRIu64 " bytes is more than %s allows for one (%" PRIu64 " bytes)", allocation->bytes, info->id,
+                        info->max_allocation_bytes);
+    }
+    if (device->place == 0 || info->memory_bytes == 0) {
+        return PEL_OK;
+    }
+    if (allocation->bytes <= info->memory_bytes) {
+        make_room(device, allocation->bytes);
+    }
+    if (!pel_range_within(device->memory_used, allocation->bytes, info->memory_bytes)) {
+        pel_story story = {.device = info->id, .advice = "destroy buffers, wait for commands that use others, or use smaller ones"};
+        return pel_fail(error, allocator, PEL_DEVICE_MEMORY, &story,
+                        "%s has no room for a buffer of %" PRIu64 " bytes: %" PRIu64 " of its %" PRIu64 " bytes are in use", info->id,
+                        allocation->bytes, device->memory_used, info->memory_bytes);
+    }
+    return PEL_OK;
+}
+
+pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pel_mem **mem, pel_error **error) {
+    *mem = NULL;
+    const pel_backend *backend = device->driver->backend;
+    if (device->facts->info.kind == PEL_DEVICE_HOST || !backend->mem_create) {
+        return PEL_OK;
+    }
+    if (!allocation->mems[device->index]) {
+        pel_status status = check_room(allocation, device, error);
+        if (status == PEL_OK) {
+            status = backend->mem_create(device->driver, allocation->base, allocation->bytes, &allocation->mems[device->index], error);
+        }
+        if (status != PEL_OK) {
+            allocation->mems[device->index] = NULL;
+            return status;
+        }
+        if (device->place != 0 && allocation->mems[device->index]) {
+            device->memory_used += allocation->bytes;
+        }
+    }
+    *mem = allocation->mems[device->index];
+    return PEL_OK;
+}
+
+pel_status pel_allocation_view(pel_allocation *allocation, pel_device *device, uint64_t offset, uint64_t bytes, pel_mem **view,
+                               pel_error **error) {
+    *view = NULL;
+    pel_mem *parent = NULL;
+    pel_status status = pel_allocation_mem(allocation, device, &parent, error);
+    if (status != PEL_OK || !parent || offset == 0) { /* the whole object starts at the same byte: no view is needed */
+        *view = parent;
+        return status;
+    }
+    for (pel_view *known = allocation->views; known; known = known->next) {
+        if (known->device == device->index && known->offset == offset && known->bytes == bytes) {
+            *view = known->mem;
+            return PEL_OK;
+        }
+    }
+    pel_view *made = pel_alloc_zero(&allocation->runtime->allocator, 1, sizeof *made);
+    if (!made) {
+        return pel_fail(error, &allocation->runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a view of a buffer");
+    }
+    status = device->driver->backend->mem_view(device->driver, parent, offset, bytes, &made->mem, error);
+    if (status != PEL_OK) {
+        pel_free(&allocation->runtime->allocator, made);
+        return status;
+    }
+    made->device = device->index;
+    made->offset = offset;
+    made->bytes = bytes;
+    made->next = allocation->views;
+    allocation->views = made;
+    *view = made->mem;
+    return PEL_OK;
+}
