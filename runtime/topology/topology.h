@@ -53,6 +53,7 @@ typedef struct pel_topology_options {
     bool probe;                   /* ask pel-probe in a child process first */
     const char *cache_directory;  /* where the probe's answer is remembered; NULL: not at all */
     bool ignore_opencl;
+    const char *root;             /* before every /proc and /sys path: a recorded machine for tests; NULL: this machine */
 } pel_topology_options;
 
 pel_status pel_topology_discover(const pel_topology_options *options, pel_topology **topology, pel_error **error);
