@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A good guest brings no uninvited ones: PoCL (through LLVM) replaces the handlers of fifteen signals and sets HWLOC_PLUGINS_PATH when it
- * starts. We cannot keep it from doing so, but we can put things back. The invariant: outside a guard, dispositions and environment
- * are the caller's, SIGFPE excepted.
+ * A good guest brings no uninvited ones: PoCL (through LLVM) replaces the handlers of fifteen signals and the signal stack of the
+ * thread, and sets HWLOC_PLUGINS_PATH, when it starts. We cannot keep it from doing so, but we can put things back. The invariant:
+ * outside a guard, dispositions, signal stack and environment are the caller's, SIGFPE excepted.
  *
  * Two guards at once would restore each other's half-changed state, so they exclude each other in the process. The lock is a word
  * that holds the owner's process id, not a mutex: after a fork the child finds a foreign id and takes the lock instead of hanging.
@@ -62,6 +62,7 @@ pel_status pel_guard_enter(pel_guard *guard, const pel_allocator *allocator) {
     for (int number = 1; number < PEL_GUARD_SIGNALS; number++) {
         guard->known[number] = sigaction(number, NULL, &guard->actions[number]) == 0;
     }
+    (void)sigaltstack(NULL, &guard->signal_stack);
     sigset_t block;
     sigfillset(&block);
     /* Faults are delivered to the thread that causes them; blocked, they would kill the process without asking anyone. */
@@ -137,6 +138,7 @@ static void restore_environment(pel_guard *guard) {
 void pel_guard_leave(pel_guard *guard) {
     restore_signals(guard);
     restore_environment(guard);
+    (void)sigaltstack(&guard->signal_stack, NULL);
     pthread_sigmask(SIG_SETMASK, &guard->mask, NULL);
     unlock();
 }

@@ -19,6 +19,7 @@ typedef struct pel_guard {
     struct sigaction actions[PEL_GUARD_SIGNALS];
     bool known[PEL_GUARD_SIGNALS];
     sigset_t mask;
+    stack_t signal_stack;
     char *environment;   /* "NAME=value\0" one after another */
     size_t environment_bytes;
     bool took_sigfpe;    /* after leave: the driver keeps SIGFPE */

@@ -20,6 +20,7 @@
 #include <CL/cl_ext.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -329,6 +330,8 @@ static unsigned thread_count(void) {
 
 static void *scan_bound(void *argument) {
     scan_job *job = argument;
+    stack_t signal_stack; /* LLVM gives the thread another one; it must not outlive this */
+    (void)sigaltstack(NULL, &signal_stack);
     if (syscall(SYS_sched_setaffinity, 0, sizeof job->cores->bits, job->cores->bits) != 0) {
         pel_log(job->table->logger, PEL_LOG_WARNING, "cannot bind the OpenCL driver to its declared cores: error %d", errno);
     }
@@ -341,6 +344,7 @@ static void *scan_bound(void *argument) {
         pel_log(job->table->logger, PEL_LOG_WARNING,
                 "the OpenCL driver was running before: its threads keep the cores they had, not those declared in the device list");
     }
+    (void)sigaltstack(&signal_stack, NULL);
     return NULL;
 }
 
