@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * t(n) = a + b n from a stream of noisy, sometimes wild observations.
+ *
+ * The first eight observations are kept and fitted together, reweighted until outliers no longer count. Then least squares go on over decayed sums
+ * (lambda 0.98: the numbers of the recursive form, without a covariance that winds up), with relative errors clipped at two deviations (Huber).
+ * When all sizes are alike the sums cannot tell a from b: then a stays at its anchor, the last value that the data did determine, or the device's
+ * usual one. Invariants: a >= 0, b > 0, finite, whatever comes in. Accidents make chunks late, hardly ever early: a second observation that
+ * makes the first look absurd replaces it (a kernel of 190 us first seen at 70 ms, StarPU #50). Drift: a CUSUM of clipped residuals, which one spike
+ * cannot fill but four steady ones do; the model restarts from them. Policy and figures: ANCHORS.md, "Learning schedulers".
+ * Rejected: exponential averages of rates (no start cost: 11 % from the optimum at best), and dropping outliers (a changed machine looks like one).
+ */
+#include "model/fit.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LAMBDA 0.98
+#define CLIP 2.0               /* residuals beyond so many deviations are pulled in */
+#define DEVIATION_FLOOR 0.01   /* timers and caches alone scatter so much */
+#define DEVIATION_FIRST 0.05   /* before there are residuals to tell; counts as one observation */
+#define ABSURD 3.0             /* two observations that differ so much beyond any start cost: one is an accident */
+#define RIDGE 0.01             /* weight of the anchor, in observations */
+#define DETERMINED 0.02        /* share of the sums' determinant from which a and b count as told apart */
+#define REWEIGHTINGS 8
+#define CUSUM_SLACK 0.5
+#define CUSUM_CLIP 2.5
+#define CUSUM_ALARM 7.0
+#define CUSUM_LENGTH 4u        /* observations that raise the alarm, at the least: 4 x (2.5 - 0.5) > 7 */
+
+static double time_at(const pel_fit *fit, double n) { return fit->start + fit->slope * n; }
+
+double pel_fit_time(const pel_fit *fit, double units) { return time_at(fit, units / fit->scale); }
+
+static void decay(pel_fit *fit, double factor) {
+    fit->w *= factor;
+    fit->wn *= factor;
+    fit->wnn *= factor;
+    fit->wt *= factor;
+    fit->wnt *= factor;
+}
+
+static void add(pel_fit *fit, double n, double t, double weight) {
+    fit->w += weight;
+    fit->wn += weight * n;
+    fit->wnn += weight * n * n;
+    fit->wt += weight * t;
+    fit->wnt += weight * n * t;
+}
+
+/* Solves for start and slope within their bounds. */
+static void solve(pel_fit *fit) {
+    double mean_time = fit->wt / fit->w, mean_size = fit->wn / fit->w;
+    double anchor = fit->anchor < 0.5 * mean_time ? fit->anchor : 0.5 * mean_time;
+    double ridge = RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1);
+    double w = fit->w + ridge, wt = fit->wt + ridge * anchor;
+    double determinant = w * fit->wnn - fit->wn * fit->wn;
+    double start = (wt * fit->wnn - fit->wn * fit->wnt) / determinant;
+    if (!(start >= 0.0)) {
+        start = 0.0;
+    }
+    double slope = (fit->wnt - start * fit->wn) / fit->wnn;
+    if (!(slope > 0.0) || !isfinite(slope)) {
+        /* Larger took no longer: nearly all is start cost, and a sliver of slope keeps divisions by it sane. */
+        slope = 1e-3 * mean_time / mean_size;
+        start = mean_time - slope * mean_size;
+    }
+    fit->start = start;
+    fit->slope = slope;
+}
+
+static bool determined(const pel_fit *fit) {
+    return fit->samples > 2 && fit->w * fit->wnn - fit->wn * fit->wn > DETERMINED * fit->w * fit->wnn;
+}
+
+static double middle(const double *values, uint32_t count) {
+    double sorted[PEL_FIT_RECENT];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = i;
+        for (; at > 0 && sorted[at - 1] > values[i]; at--) {
+            sorted[at] = sorted[at - 1];
+        }
+        sorted[at] = values[i];
+    }
+    return sorted[count / 2];
+}
+
+/*
+ * Fits the kept observations together. Errors relative to the *observed* time come first: there a late outlier counts at most 1, however late.
+ * Then residuals beyond twice their median are weighted down (Huber weights, iterated).
+ */
+static void fit_recent(pel_fit *fit) {
+    double weight[PEL_FIT_RECENT], residual[PEL_FIT_RECENT], square = DEVIATION_FIRST * DEVIATION_FIRST;
+    for (uint32_t i = 0; i < fit->recent_count; i++) {
+        weight[i] = 1.0 / (fit->recent_t[i] * fit->recent_t[i]);
+    }
+    for (int pass = 0; pass <= REWEIGHTINGS; pass++) {
+        fit->w = fit->wn = fit->wnn = fit->wt = fit->wnt = 0.0;
+        for (uint32_t i = 0; i < fit->recent_count; i++) {
+            add(fit, fit->recent_n[i], fit->recent_t[i], weight[i]);
+        }
+        solve(fit);
+        for (uint32_t i = 0; i < fit->recent_count; i++) {
+            residual[i] = fabs(fit->recent_t[i] / time_at(fit, fit->recent_n[i]) - 1.0);
+        }
+        double bound = fmax(CLIP * 1.48 * middle(residual, fit->recent_count), CLIP * DEVIATION_FLOOR);
+        square = DEVIATION_FIRST * DEVIATION_FIRST;
+        for (uint32_t i = 0; i < fit->recent_count; i++) {
+            double time = pass + 1 < REWEIGHTINGS ? fmax(fit->recent_t[i], time_at(fit, fit->recent_n[i]))
+                                                  : time_at(fit, fit->recent_n[i]);
+            double far = residual[i] > bound ? bound / residual[i] : 1.0;
+            weight[i] = far * far / (time * time);
+            square += far * far * residual[i] * residual[i];
+        }
+    }
+    /* Two observations went into a and b; one stands for what was thought before. */
+    fit->variance = square / fmax(1.0, (double)fit->recent_count - 1.0);
+}
+
+static void remember(pel_fit *fit, double n, double t) {
+    if (fit->recent_count == PEL_FIT_RECENT) {
+        memmove(fit->recent_n, fit->recent_n + 1, sizeof fit->recent_n - sizeof fit->recent_n[0]);
+        memmove(fit->recent_t, fit->recent_t + 1, sizeof fit->recent_t - sizeof fit->recent_t[0]);
+        fit->recent_count--;
+    }
+    fit->recent_n[fit->recent_count] = n;
+    fit->recent_t[fit->recent_count++] = t;
+}
+
+/* The machine has changed: only what raised the alarm counts, and the fit is young again. */
+static void rebase(pel_fit *fit) {
+    uint32_t drop = fit->recent_count - CUSUM_LENGTH;
+    memmove(fit->recent_n, fit->recent_n + drop, CUSUM_LENGTH * sizeof fit->recent_n[0]);
+    memmove(fit->recent_t, fit->recent_t + drop, CUSUM_LENGTH * sizeof fit->recent_t[0]);
+    fit->recent_count = CUSUM_LENGTH;
+    fit->samples = CUSUM_LENGTH;
+    fit->up = fit->down = 0.0;
+    fit_recent(fit);
+}
+
+/* The second observation sits in judgement over the first: true when it replaces it. */
+static bool replaces_first(const pel_fit *fit, double units, double ns) {
+    double n = units / fit->scale, first = fit->recent_t[0];
+    /* Whatever part of it is start cost, an honest second time is at least this. */
+    return ns * ABSURD < (n < 1.0 ? first * n : first);
+}
+
+static void begin(pel_fit *fit, double units, double ns) {
+    fit->scale = units;
+    fit->samples = 1;
+    fit->recent_count = 0;
+    remember(fit, 1.0, ns);
+    fit_recent(fit);
+    fit->variance = DEVIATION_FIRST * DEVIATION_FIRST;
+}
+
+/* A fit that has left its youth: one recursive step. */
+static void step(pel_fit *fit, double n, double ns) {
+    double predicted = time_at(fit, n), relative = ns / predicted - 1.0;
+    double deviation = fmax(sqrt(fit->variance), DEVIATION_FLOOR);
+    double bounded = fmin(fmax(relative, -3.0 * deviation), 3.0 * deviation);
+    fit->variance += 0.05 * (bounded * bounded - fit->variance);
+    double z = fmin(fmax(relative / deviation, -CUSUM_CLIP), CUSUM_CLIP);
+    fit->up = fmax(0.0, fit->up + z - CUSUM_SLACK);
+    fit->down = fmax(0.0, fit->down - z - CUSUM_SLACK);
+    fit->samples++;
+    if (fit->up > CUSUM_ALARM || fit->down > CUSUM_ALARM) {
+        rebase(fit);
+        return;
+    }
+    relative = fmin(fmax(relative, -CLIP * deviation), CLIP * deviation);
+    decay(fit, LAMBDA);
+    add(fit, n, predicted * fmax(1.0 + relative, 0.1), 1.0 / (predicted * predicted));
+    solve(fit);
+}
+
+void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start) {
+    if (!fit->anchored) {
+        fit->anchor = typical_start;
+    }
+    fit->largest = units > fit->largest ? units : fit->largest;
+    if (fit->samples == 0 || (fit->samples == 1 && replaces_first(fit, units, ns))) {
+        begin(fit, units, ns);
+        return;
+    }
+    double n = units / fit->scale;
+    remember(fit, n, ns);
+    if (fit->samples < PEL_FIT_RECENT) {
+        fit->samples++;
+        fit_recent(fit);
+    } else {
+        step(fit, n, ns);
+    }
+    if (determined(fit)) {
+        fit->anchor = fit->start;
+        fit->anchored = true;
+    }
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table of cost models.
+ *
+ * One model per (kernel, device): a history shared between kernels is poisoned by whoever ran last (ANCHORS.md, libGPGPU). An open-addressing table
+ * that only grows: a few hundred bytes a pair, looked up once per chunk. Invariant: a failed allocation loses one observation, never the table.
+ * What kernels of a device share is its start cost (driver, wake-up, link), so the median over the others stands in while
+ * a kernel has not told its own.
+ */
+#include "model/model.h"
+#include "base/hash.h"
+#include "model/fit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_CAPACITY 16u
+#define MEDIAN_OVER 33u        /* start costs looked at for the median: more do not make it better */
+#define YOUNG 8u               /* observations */
+#define LARGEST 2e19           /* beyond 64-bit counts nothing is a measurement, and squares of what is learned must stay finite */
+#define SMALLEST 1e-9
+
+typedef struct entry {
+    pel_model_key key;
+    pel_fit fit;               /* samples == 0: a free place */
+} entry;
+
+struct pel_models {
+    pel_allocator allocator;
+    entry *entries;
+    size_t capacity, count;    /* capacity: a power of two */
+};
+
+pel_models *pel_models_create(const pel_allocator *allocator) {
+    pel_models *models = pel_alloc_zero(allocator, 1, sizeof *models);
+    if (models != NULL) {
+        models->allocator = *allocator;
+    }
+    return models;
+}
+
+void pel_models_destroy(pel_models *models) {
+    if (models != NULL) {
+        pel_allocator allocator = models->allocator;
+        pel_free(&allocator, models->entries);
+        pel_free(&allocator, models);
+    }
+}
+
+/* The key's place, or the free one where it would go. NULL only in an empty table. */
+static entry *find(const pel_models *models, pel_model_key key) {
+    if (models->capacity == 0) {
+        return NULL;
+    }
+    size_t at = (size_t)pel_mix_u64(key.kernel, key.device) & (models->capacity - 1);
+    while (models->entries[at].fit.samples != 0 &&
+           (models->entries[at].key.kernel != key.kernel || models->entries[at].key.device != key.device)) {
+        at = (at + 1) & (models->capacity - 1);
+    }
+    return &models->entries[at];
+}
+
+static bool grow(pel_models *models) {
+    pel_models larger = *models;
+    larger.capacity = models->capacity == 0 ? FIRST_CAPACITY : 2 * models->capacity;
+    larger.entries = pel_alloc_zero(&models->allocator, larger.capacity, sizeof *larger.entries);
+    if (larger.entries == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < models->capacity; i++) {
+        if (models->entries[i].fit.samples != 0) {
+            *find(&larger, models->entries[i].key) = models->entries[i];
+        }
+    }
+    pel_free(&models->allocator, models->entries);
+    *models = larger;
+    return true;
+}
+
+static int ascending(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* Median start cost of the device over kernels that know theirs; 0 when there is none. */
+static double typical_start(const pel_models *models, pel_model_key key) {
+    double starts[MEDIAN_OVER];
+    size_t count = 0;
+    for (size_t i = 0; i < models->capacity && count < MEDIAN_OVER; i++) {
+        const entry *other = &models->entries[i];
+        if (other->fit.samples != 0 && other->fit.anchored && other->key.device == key.device && other->key.kernel != key.kernel) {
+            starts[count++] = other->fit.anchor;
+        }
+    }
+    if (count == 0) {
+        return 0.0;
+    }
+    qsort(starts, count, sizeof starts[0], ascending);
+    return starts[(count - 1) / 2];
+}
+
+pel_status pel_models_observe(pel_models *models, pel_model_key key, double units, double ns) {
+    if (!(units > SMALLEST && units < LARGEST) || !(ns > SMALLEST && ns < LARGEST)) {
+        return PEL_OK;
+    }
+    entry *place = find(models, key);
+    if (place == NULL || place->fit.samples == 0) {
+        if (4 * (models->count + 1) > 3 * models->capacity && !grow(models)) {
+            return PEL_OUT_OF_MEMORY;
+        }
+        place = find(models, key);
+        place->key = key;
+        models->count++;
+    }
+    /* What the other kernels say matters while the model is young; later the table need not be searched. */
+    bool young = !place->fit.anchored && place->fit.samples < YOUNG;
+    pel_fit_observe(&place->fit, units, ns, young ? typical_start(models, key) : place->fit.anchor);
+    return PEL_OK;
+}
+
+pel_cost pel_models_predict(const pel_models *models, pel_model_key key) {
+    const entry *place = find(models, key);
+    if (place == NULL || place->fit.samples == 0) {
+        return (pel_cost){0};
+    }
+    const pel_fit *fit = &place->fit;
+    return (pel_cost){.start_ns = fit->start,
+                      .unit_ns = fit->slope / fit->scale,
+                      .deviation = sqrt(fit->variance),
+                      .samples = fit->samples,
+                      .largest_units = fit->largest};
+}

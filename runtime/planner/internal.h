@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the planner share: the request digested once, and the steps that work on it. */
+#ifndef PEL_PLANNER_INTERNAL_H
+#define PEL_PLANNER_INTERNAL_H
+
+#include "planner/planner.h"
+
+/* A request digested: one line t(n) = start + unit n per device, n in quanta of `granularity` units; masks index devices. */
+typedef struct pel_planning {
+    const pel_plan_request *request;
+    pel_plan_result *result;
+    uint64_t quanta;                              /* units in quanta, rounded up */
+    double margin;                                /* smallest relative gain worth a split */
+    uint64_t usable, known, unknown;              /* known: measured twice or more; unknown: usable, but not known */
+    uint64_t beside[PEL_PLAN_DEVICE_LIMIT];       /* devices whose cores are disjoint from this one's */
+    double start[PEL_PLAN_DEVICE_LIMIT];          /* ns, transfers included; 0 when never measured */
+    double unit[PEL_PLAN_DEVICE_LIMIT];           /* ns per quantum; when never measured, from the prior */
+    uint64_t limit[PEL_PLAN_DEVICE_LIMIT];        /* quanta that fit; `quanta` when everything does */
+} pel_planning;
+
+typedef struct pel_filling {
+    uint64_t share[PEL_PLAN_DEVICE_LIMIT];        /* quanta */
+    uint64_t mask;                                /* devices with a share */
+    double makespan;                              /* ns */
+} pel_filling;
+
+/* Words into a fixed array, cut when full, always terminated. No stdio: it is slow here, and its decimal point is the locale's. */
+typedef struct pel_words {
+    char *at, *end;
+} pel_words;
+
+static inline uint64_t pel_bit(uint32_t index) { return 1ull << index; }
+
+/* Spreads `quanta` over the devices of `mask` so that the last to finish does so as early as possible. False: they cannot hold it. */
+bool pel_plan_fill(const pel_planning *planning, uint64_t mask, uint64_t quanta, pel_filling *filling);
+
+/* Calls visit with sets of `mask` whose cores are disjoint and to which nothing can be added, the one with the fastest devices first; at most `limit`. */
+void pel_plan_disjoint_sets(const pel_planning *planning, uint64_t mask, uint32_t limit, void (*visit)(void *user, uint64_t set), void *user);
+
+/* The set among the disjoint ones within `mask` that finishes `quanta` first. False: none can hold it. */
+bool pel_plan_best_set(const pel_planning *planning, uint64_t mask, uint64_t quanta, pel_filling *filling);
+
+/* Chooses probes for devices whose cost is not known. False: nothing to explore now. */
+bool pel_plan_explore(pel_planning *planning);
+
+/* Turns shares into contiguous slices in the order of the devices. */
+void pel_plan_emit(pel_planning *planning, const pel_filling *filling);
+
+/* Time of the whole launch on one device, ns. */
+double pel_plan_alone(const pel_planning *planning, uint32_t device);
+
+void pel_words_begin(pel_words *words, char *buffer, size_t bytes);
+void pel_words_put(pel_words *words, const char *text);
+void pel_words_number(pel_words *words, uint64_t value);
+void pel_words_time(pel_words *words, double ns);
+void pel_words_percent(pel_words *words, double fraction);
+void pel_words_devices(pel_words *words, const pel_plan_request *request, uint64_t mask);
+
+#endif
