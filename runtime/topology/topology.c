@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "topology/core_set.h"
 #include "topology/opencl.h"
-#include "topology/table.h"
+#include "topology/rows.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +22,7 @@ typedef struct topology_owner {
 typedef struct discovery {
     const pel_topology_options *options;
     pel_device_list list;
-    pel_table table;
+    pel_rows table;
     pel_device_choice *choices;
     uint32_t choice_count;
     uint32_t *selection;       /* row of each choice */
@@ -42,7 +42,7 @@ static pel_status read_list(discovery *work, pel_error **error) {
 }
 
 /* The cores of this process: what hwloc sees, what the thread may run on, what cgroups leave. A recorded machine is taken whole. */
-static void find_budget(pel_table *table) {
+static void find_budget(pel_rows *table) {
     pel_core_set cores;
     pel_budget_read(table->root, NULL, &table->budget);
     if (!pel_hardware_cores(&table->hardware, &cores)) return;
@@ -58,8 +58,8 @@ static void find_budget(pel_table *table) {
     if (whole < table->budget.usable) table->budget.usable = whole > 0 ? (uint32_t)whole : 1;
 }
 
-static pel_status add_host(pel_table *table, pel_error **error) {
-    pel_status status = pel_table_add(table, error);
+static pel_status add_host(pel_rows *table, pel_error **error) {
+    pel_status status = pel_rows_add(table, error);
     if (status) return status;
     pel_topology_device *host = &table->devices[0];
     pel_device_info *info = &host->info;
@@ -90,7 +90,7 @@ static bool runs_on_cores(const pel_topology_device *device) {
 }
 
 /* Enters a declared core set in a row. */
-static void declare_cores(pel_table *table, uint32_t row, const pel_core_set *cores) {
+static void declare_cores(pel_rows *table, uint32_t row, const pel_core_set *cores) {
     pel_topology_device *device = &table->devices[row];
     uint32_t units = pel_core_set_count(cores), most = table->candidates[row].driver_units;
     if (units > table->budget.usable) units = table->budget.usable;
@@ -102,7 +102,7 @@ static void declare_cores(pel_table *table, uint32_t row, const pel_core_set *co
 }
 
 /* Cuts the device of rows[] down to the units that the rows may use. Without a declaration that is best effort. */
-static pel_status limit_units(pel_table *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
+static pel_status limit_units(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
     const pel_topology_device *device = &table->devices[rows[0]];
     uint64_t sum = 0;
     for (uint32_t i = 0; i < count; i++) sum += units[i];
@@ -129,7 +129,7 @@ static pel_status limit_units(pel_table *table, const uint32_t *rows, const uint
     return status;
 }
 
-static const char *part_id(pel_table *table, const char *id, const pel_core_set *cores) {
+static const char *part_id(pel_rows *table, const char *id, const pel_core_set *cores) {
     pel_text text;
     pel_text_init(&text, table->allocator);
     pel_text_format(&text, "%s@", id);
@@ -139,7 +139,7 @@ static const char *part_id(pel_table *table, const char *id, const pel_core_set 
 
 /* The choices of one device: the first keeps its row, each further one gets a copy of it. rows and units: scratch of choice_count each. */
 static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows, uint32_t *units, pel_error **error) {
-    pel_table *table = &work->table;
+    pel_rows *table = &work->table;
     const char *id = table->devices[device].info.id;
     const pel_topology_device original = table->devices[device];
     uint32_t count = 0;
@@ -147,7 +147,7 @@ static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows,
         if (work->choices[i].device != device) continue;
         uint32_t row = device;
         if (count > 0) {
-            pel_status status = pel_table_add(table, error);
+            pel_status status = pel_rows_add(table, error);
             if (status) return status;
             row = table->count - 1;
             table->devices[row] = original;
@@ -170,7 +170,7 @@ static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows,
 }
 
 static pel_status select_devices(discovery *work, pel_error **error) {
-    pel_table *table = &work->table;
+    pel_rows *table = &work->table;
     pel_device_table view = {table->devices, table->candidates, table->count, &table->budget.cores};
     pel_status status = pel_device_list_select(&work->list, &view, &work->choices, &work->choice_count, error);
     if (status) return status;
@@ -194,7 +194,7 @@ static pel_status select_devices(discovery *work, pel_error **error) {
 
 /* Moves what was found into a topology of its own. */
 static pel_status publish(discovery *work, pel_topology **topology, pel_error **error) {
-    pel_table *table = &work->table;
+    pel_rows *table = &work->table;
     topology_owner *owner = table->keep.failed ? NULL : pel_alloc_zero(table->allocator, 1, sizeof *owner);
     if (!owner) return pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the table of devices");
     owner->keep = table->keep;
@@ -218,7 +218,7 @@ static pel_status publish(discovery *work, pel_topology **topology, pel_error **
 
 static pel_status run_discovery(discovery *work, pel_error **error) {
     const pel_topology_options *options = work->options;
-    pel_table *table = &work->table;
+    pel_rows *table = &work->table;
     pel_status status = read_list(work, error);
     if (status) return status;
     pel_hardware_open(&table->hardware, options->hwloc_topology);
@@ -239,13 +239,13 @@ static pel_status run_discovery(discovery *work, pel_error **error) {
 pel_status pel_topology_discover(const pel_topology_options *options, pel_topology **topology, pel_error **error) {
     discovery work = {.options = options};
     const pel_allocator *allocator = options->allocator ? options->allocator : &pel_allocator_default;
-    pel_table_init(&work.table, allocator, options->logger, options->root ? options->root : "");
+    pel_rows_init(&work.table, allocator, options->logger, options->root ? options->root : "");
     pel_status status = run_discovery(&work, error);
     if (!status) status = publish(&work, topology, error);
     pel_device_list_free(&work.list);
     pel_free(allocator, work.choices);
     pel_free(allocator, work.selection);
-    pel_table_free(&work.table);
+    pel_rows_free(&work.table);
     return status;
 }
 

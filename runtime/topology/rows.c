@@ -3,13 +3,13 @@
  * Rows grow while drivers are asked, so the public table and what selection must know beside it are two arrays of one length: the public
  * one is handed out as it stands, the other is dropped when discovery ends. Rows refer to each other by index, never by pointer.
  */
-#include "topology/table.h"
+#include "topology/rows.h"
 #include "base/alloc.h"
 #include "base/error.h"
 #include "topology/opencl.h"
 #include <string.h>
 
-void pel_table_init(pel_table *table, const pel_allocator *allocator, pel_logger *logger, const char *root) {
+void pel_rows_init(pel_rows *table, const pel_allocator *allocator, pel_logger *logger, const char *root) {
     memset(table, 0, sizeof *table);
     table->allocator = allocator;
     table->logger = logger;
@@ -17,7 +17,7 @@ void pel_table_init(pel_table *table, const pel_allocator *allocator, pel_logger
     pel_keep_init(&table->keep, allocator);
 }
 
-void pel_table_free(pel_table *table) {
+void pel_rows_free(pel_rows *table) {
     for (uint32_t i = 0; i < table->count; i++) pel_opencl_release(&table->devices[i]);
     pel_free(table->allocator, table->devices);
     pel_free(table->allocator, table->candidates);
@@ -28,7 +28,7 @@ void pel_table_free(pel_table *table) {
     table->count = table->capacity = 0;
 }
 
-static bool grow(pel_table *table) {
+static bool grow(pel_rows *table) {
     uint32_t capacity = table->capacity ? 2 * table->capacity : 4;
     pel_topology_device *devices = pel_resize(table->allocator, table->devices, capacity * sizeof *devices);
     if (!devices) return false;
@@ -40,7 +40,7 @@ static bool grow(pel_table *table) {
     return true;
 }
 
-pel_status pel_table_add(pel_table *table, pel_error **error) {
+pel_status pel_rows_add(pel_rows *table, pel_error **error) {
     if (table->count == table->capacity && !grow(table)) {
         return pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the table of devices");
     }
