@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "queue/event.h"
+
+pel_event *pel_event_new(pel_runtime *runtime) {
+    pel_event *event = pel_alloc_zero(&runtime->allocator, 1, sizeof *event);
+    if (event) {
+        atomic_init(&event->references, 1);
+        atomic_init(&event->state, PEL_EVENT_SUBMITTED);
+        event->allocator = runtime->allocator;
+        event->runtime = runtime;
+        event->timing.submitted = pel_clock_now(runtime->clock);
+    }
+    return event;
+}
+
+void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now) {
+    event->status = status;
+    event->error = error;
+    event->plan = plan;
+    event->timing.ended = now;
+    event->command = NULL;
+    atomic_store_explicit(&event->state, PEL_EVENT_COMPLETE, memory_order_release);
+}
+
+pel_event_state pel_event_get_state(const pel_event *event) {
+    return event ? (pel_event_state)atomic_load_explicit(&((pel_event *)(uintptr_t)event)->state, memory_order_acquire)
+                 : PEL_EVENT_COMPLETE;
+}
+
+pel_status pel_event_status(const pel_event *event) {
+    if (!event) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    return pel_event_is_complete(event) ? event->status : PEL_BUSY;
+}
+
+const pel_error *pel_event_error(const pel_event *event) {
+    return event && pel_event_is_complete(event) ? event->error : NULL;
+}
+
+void pel_event_get_timing(const pel_event *event, pel_event_timing *timing) {
+    if (!timing) {
+        return;
+    }
+    *timing = (pel_event_timing){0};
+    if (event && pel_event_is_complete(event)) {
+        *timing = event->timing;
+    } else if (event) {
+        timing->submitted = event->timing.submitted;
+    }
+}
+
+pel_status pel_event_get_plan(const pel_event *event, pel_plan **plan) {
+    if (!event || !plan) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    *plan = NULL;
+    if (!pel_event_is_complete(event)) {
+        return PEL_BUSY;
+    }
+    if (!event->plan) {
+        return PEL_NOT_FOUND;
+    }
+    *plan = pel_plan_snapshot(event->plan);
+    return *plan ? PEL_OK : PEL_OUT_OF_MEMORY;
+}
+
+pel_event *pel_event_retain(pel_event *event) {
+    if (event) {
+        atomic_fetch_add_explicit(&event->references, 1, memory_order_relaxed);
+    }
+    return event;
+}
+
+void pel_event_release(pel_event *event) {
+    if (event && atomic_fetch_sub_explicit(&event->references, 1, memory_order_acq_rel) == 1) {
+        pel_allocator allocator = event->allocator;
+        pel_error_destroy(event->error);
+        pel_plan_destroy(event->plan);
+        pel_free(&allocator, event);
+    }
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Events: the part of a command that outlives it. Everything but `references` and `state` is written under runtime->lock before state becomes COMPLETE. */
+#ifndef PEL_QUEUE_EVENT_H
+#define PEL_QUEUE_EVENT_H
+
+#include "core/runtime.h"
+#include "planner/plan.h"
+#include <pel/event.h>
+
+struct pel_command;
+
+struct pel_event {
+    atomic_uint references;
+    atomic_int state;               /* pel_event_state */
+    pel_allocator allocator;        /* a copy: the event may outlive its runtime */
+    pel_runtime *runtime;           /* meaningful until COMPLETE */
+    struct pel_command *command;    /* (L) NULL once complete */
+    const void *queue;              /* (L) identity only, never followed */
+    pel_status status;
+    bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */
+    pel_error *error;
+    pel_plan *plan;                 /* NULL for commands other than launches */
+    pel_event_timing timing;
+};
+
+pel_event *pel_event_new(pel_runtime *runtime); /* one reference; NULL: no memory */
+
+/* Makes the event complete; takes over `error` and `plan`. Under the lock. */
+void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now);
+
+static inline bool pel_event_is_complete(const pel_event *event) {
+    return atomic_load_explicit(&((pel_event *)(uintptr_t)event)->state, memory_order_acquire) == PEL_EVENT_COMPLETE;
+}
+
+#endif
