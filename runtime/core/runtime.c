@@ -111,6 +111,10 @@ static pel_status find_task_device(pel_runtime *runtime, pel_error **error) {
 
 static void find_overlaps(pel_runtime *runtime) {
     for (uint32_t i = 0; i < runtime->device_count; i++) {
+        if (runtime->task_device == &runtime->hidden_host && shares_cores(&runtime->devices[i], &runtime->hidden_host)) {
+            runtime->devices[i].overlaps |= 1ull << PEL_RUNTIME_DEVICE_LIMIT;
+            runtime->hidden_host.overlaps |= 1ull << i;
+        }
         for (uint32_t j = 0; j < runtime->device_count; j++) {
             if (i != j && shares_cores(&runtime->devices[i], &runtime->devices[j])) {
                 runtime->devices[i].overlaps |= 1ull << j;

@@ -15,7 +15,7 @@ struct pel_event {
     pel_allocator allocator;        /* a copy: the event may outlive its runtime */
     pel_runtime *runtime;           /* meaningful until COMPLETE */
     struct pel_command *command;    /* (L) NULL once complete */
-    const void *queue;              /* (L) identity only, never followed */
+    uint64_t queue;                 /* id of its queue */
     pel_status status;
     bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */
     pel_error *error;

@@ -191,15 +191,15 @@ void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi) {
 }
 
 static bool forgive_part(void *user, uint64_t lo, uint64_t hi, uint64_t value) {
-    const void *queue = user;
+    const uint64_t *queue = user;
     record *r = record_of(value);
     (void)lo, (void)hi;
-    if (r && r->writer && r->writer->queue == queue && pel_event_is_complete(r->writer)) {
+    if (r && r->writer && r->writer->queue == *queue && pel_event_is_complete(r->writer)) {
         r->writer->forgiven = true;
     }
     return true;
 }
 
-void pel_hazards_forgive(pel_hazards *hazards, const void *queue) {
-    pel_interval_map_visit(hazards->map, 0, UINT64_MAX, forgive_part, (void *)(uintptr_t)queue);
+void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue) {
+    pel_interval_map_visit(hazards->map, 0, UINT64_MAX, forgive_part, &queue);
 }

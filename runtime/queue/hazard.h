@@ -31,6 +31,6 @@ pel_status pel_hazards_look(pel_hazards *hazards, uint64_t lo, uint64_t hi, pel_
 pel_status pel_hazards_note(pel_hazards *hazards, uint64_t lo, uint64_t hi, pel_access_mode mode, pel_event *event);
 
 void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi); /* the memory is gone */
-void pel_hazards_forgive(pel_hazards *hazards, const void *queue);       /* failures of this queue's commands no longer spread */
+void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue);          /* failures of this queue's commands no longer spread */
 
 #endif

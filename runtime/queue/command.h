@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Commands and the dispatcher that drives them.
+ *
+ * A command passes through: waiting (for predecessors) -> ready -> [fetching: bytes that only a device holds come home] -> running (jobs on devices)
+ * -> [folding: partial results are merged on the host] -> complete. The dispatcher has no thread of its own: whoever brings news (a submitter, a
+ * backend's completion) takes runtime->lock, advances the state and hands the next works to the backends, which never block in submit. The rejected
+ * alternative, a dispatcher thread, costs two wake-ups per launch. With a simulated machine the same code runs single-threaded under the virtual clock.
+ *
+ * Everything here needs runtime->lock unless it says otherwise.
+ */
+#ifndef PEL_QUEUE_COMMAND_H
+#define PEL_QUEUE_COMMAND_H
+
+#include "kernel/footprint.h"
+#include "memory/memory.h"
+#include "queue/event.h"
+#include "queue/hazard.h"
+#include <pel/queue.h>
+
+typedef struct pel_command pel_command;
+typedef struct pel_job pel_job;
+
+/* Bytes [lo, hi) of an allocation, retained by the command that names it. */
+typedef struct pel_use {
+    pel_allocation *allocation;
+    uint64_t lo, hi;
+    pel_access_mode mode;
+} pel_use;
+
+typedef struct pel_uses {
+    pel_use *data;
+    uint32_t count, capacity;
+} pel_uses;
+
+/* One work on one device, and what its success means for residency. */
+struct pel_job {
+    pel_job *next;              /* waiting for cores */
+    pel_command *command;
+    pel_device *device;
+    bool data_parallel;         /* needs its device's cores to itself */
+    void (*done)(pel_job *job); /* after the work; under the lock */
+    pel_work work;
+    pel_uses copied_in;         /* valid at device->place once it succeeded */
+    pel_uses copied_out;        /* valid in host memory once it succeeded */
+    pel_uses written;           /* valid at device->place only */
+    pel_transfer *in, *out;     /* storage behind work.in, work.out */
+    pel_work_arg *args;
+    uint64_t lo, hi;            /* units, for a launch's chunk */
+    struct pel_private *privates;
+};
+
+typedef struct pel_edge {
+    pel_command *to;
+    bool data;                  /* a failure spreads along it */
+} pel_edge;
+
+typedef enum pel_command_kind { PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER } pel_command_kind;
+typedef enum pel_command_phase { PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING } pel_command_phase;
+
+struct pel_command {
+    pel_command *next;          /* ready or stalled list */
+    pel_command *before, *after;/* unfinished commands of the queue, in the order of submission */
+    pel_command_kind kind;
+    pel_command_phase phase;
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_event *event;           /* retained */
+    char *name;                 /* may be NULL */
+    uint64_t sequence;          /* order of submission in the runtime */
+    int32_t priority;
+    bool tolerant;              /* failures of predecessors do not spread to it */
+    uint32_t pending;           /* predecessors not complete */
+    pel_edge *edges;            /* successors */
+    uint32_t edge_count, edge_capacity;
+    pel_uses uses;              /* what it reads and writes; allocations retained */
+    pel_status status;          /* first failure of a job, or of a predecessor */
+    pel_error *error;
+    pel_job *jobs;              /* array of the current phase */
+    uint32_t job_count, outstanding;
+
+    /* LAUNCH */
+    pel_bound bound;
+    bool is_bound;
+    pel_plan *plan;
+    pel_share *shares;          /* fixed split, or NULL */
+    uint32_t share_count;
+    pel_plan_slice *slices;     /* as planned */
+    uint32_t slice_count;
+    pel_job fold;
+
+    /* TASK and LOOP */
+    pel_task_fn task;
+    pel_loop_fn loop;
+    void *context;
+    uint64_t loop_count, loop_grain;
+    struct pel_move_bytes *move; /* storage for copies and fills; `context` points to it */
+};
+
+struct pel_queue {
+    pel_runtime *runtime;
+    uint64_t id;
+    char *name;
+    uint32_t max_in_flight;
+    uint32_t unfinished;
+    pel_command *first, *last;  /* unfinished, in the order of submission */
+    uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
+    uint64_t first_failure;     /* sequence; UINT64_MAX: none */
+    pel_status status;
+    pel_error *error;           /* of the first failure in program order */
+    pel_error *refused;         /* of the last refused submission */
+};
+
+typedef struct pel_dispatcher {
+    pthread_cond_t changed;     /* something completed */
+    uint32_t waiters;
+    uint64_t sequence;
+    pel_hazards *hazards;
+    pel_command *ready;         /* by priority, then submission */
+    pel_command *stalled;       /* their bytes are being fetched for somebody else */
+    pel_job *first_job, *last_job; /* in order, waiting for cores */
+    pel_queue own;              /* for the runtime's own commands: bringing data home */
+} pel_dispatcher;
+
+/* dispatcher.c */
+pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error); /* takes the lock itself */
+void pel_command_make_ready(pel_command *command);
+void pel_command_fail(pel_command *command, pel_status status, pel_error *error); /* takes over error; keeps the first failure */
+void pel_command_end(pel_command *command); /* completes the event, wakes successors, frees the command */
+void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
+void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
+void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
+/* Until over(user); drives the devices on which help(user) (NULL: none) counts works. Lock held on entry and exit, given up meanwhile. */
+void pel_wait_for(pel_runtime *runtime, bool (*over)(void *user), const uint32_t *(*help)(void *user), void *user);
+bool pel_inside_task(const pel_runtime *runtime);
+
+/* moves.c: who has which bytes, and the works that bring them where they are needed */
+bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode);
+void pel_uses_free(const pel_allocator *allocator, pel_uses *uses); /* the list only */
+pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled); /* starts the fetches into command->jobs */
+pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi); /* notes what is missing on its device */
+pel_status pel_job_seal_in(pel_job *job, pel_error **error);                                    /* makes transfers of all that was noted */
+pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t hi);
+pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocation, uint64_t lo, uint64_t hi);
+void pel_job_apply(pel_job *job);           /* residency and counters after a success */
+void pel_job_clear(pel_job *job);           /* frees what hangs on it */
+
+/* launch.c, chunk.c; failures are noted in the command, too */
+pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
+                             pel_plan_result *result, pel_plan **plan, pel_error **error);
+pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */
+pel_status pel_launch_run(pel_command *command);                   /* chunks into command->jobs */
+bool pel_launch_needs_fold(const pel_command *command);
+void pel_launch_fold(pel_command *command);                        /* merges partial results: on a worker, without the lock */
+void pel_launch_folded(pel_command *command);                      /* and what that means for residency */
+void pel_launch_done(pel_command *command);                        /* actual times into plan and models */
+pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
+void pel_privates_free(pel_job *job);
+
+/* submit.c */
+pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error); /* without the lock */
+void pel_command_free(pel_command *command);
+void pel_command_discard(pel_command *command); /* the same for one that was never submitted; takes the lock */
+pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode); /* retains */
+pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event); /* takes the lock; frees on failure */
+pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error); /* remembers the story of a refused submission; takes the lock */
+
+/* queue.c: waits for the writers of these bytes and fetches them. Takes the lock; frees the list. `held`: the allocations are retained already. */
+pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses);
+pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses, bool tolerant);
+
+#endif

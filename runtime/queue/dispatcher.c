@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The state machine of command.h: ready commands become jobs, jobs become works, completions advance commands. */
+#include "queue/command.h"
+#include "backend/simulated/machine.h"
+
+static _Thread_local const pel_runtime *running_task_of; /* the runtime whose task this thread is executing */
+
+bool pel_inside_task(const pel_runtime *runtime) { return running_task_of == runtime; }
+
+static pel_status run_task(void *context) {
+    pel_command *command = context;
+    const pel_runtime *outer = running_task_of;
+    running_task_of = command->runtime;
+    pel_status status = command->task(command->context);
+    running_task_of = outer;
+    return status;
+}
+
+static pel_status run_loop(uint64_t begin, uint64_t end, void *context) {
+    pel_command *command = context;
+    const pel_runtime *outer = running_task_of;
+    running_task_of = command->runtime;
+    pel_status status = command->loop(begin, end, command->context);
+    running_task_of = outer;
+    return status;
+}
+
+static pel_status run_fold(void *context) {
+    pel_launch_fold(context);
+    return PEL_OK;
+}
+
+void pel_command_make_ready(pel_command *command) {
+    pel_command **place = &command->runtime->dispatcher->ready;
+    while (*place && ((*place)->priority > command->priority ||
+                      ((*place)->priority == command->priority && (*place)->sequence < command->sequence))) {
+        place = &(*place)->next;
+    }
+    command->next = *place;
+    *place = command;
+}
+
+void pel_command_fail(pel_command *command, pel_status status, pel_error *error) {
+    if (command->status != PEL_OK) {
+        pel_error_destroy(error);
+        return;
+    }
+    command->status = status;
+    if (!error) {
+        pel_fail(&error, &command->runtime->allocator, status, NULL, "%s: %s", command->name ? command->name : "command",
+                 pel_status_text(status));
+    }
+    command->error = error;
+}
+
+static void note_queue_failure(pel_queue *queue, const pel_command *command) {
+    if (command->status != PEL_OK && command->sequence < queue->first_failure) {
+        pel_error_destroy(queue->error);
+        queue->first_failure = command->sequence;
+        queue->status = command->status;
+        queue->error = pel_error_clone(command->error, &queue->runtime->allocator);
+    }
+}
+
+static void leave_queue(pel_command *command) {
+    pel_queue *queue = command->queue;
+    *(command->before ? &command->before->after : &queue->first) = command->after;
+    *(command->after ? &command->after->before : &queue->last) = command->before;
+    queue->unfinished--;
+}
+
+static void wake_successors(pel_command *command) {
+    for (uint32_t i = 0; i < command->edge_count; i++) {
+        pel_command *to = command->edges[i].to;
+        if (command->status != PEL_OK && command->edges[i].data) {
+            pel_error *error = NULL;
+            pel_fail(&error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
+                     to->name ? to->name : "a command", command->name ? command->name : "a command", pel_error_message(command->error));
+            pel_command_fail(to, PEL_DEPENDENCY_FAILED, error);
+        }
+        if (--to->pending == 0) {
+            pel_command_make_ready(to);
+        }
+    }
+}
+
+void pel_command_end(pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    note_queue_failure(command->queue, command);
+    wake_successors(command);
+    leave_queue(command);
+    if (command->event) {
+        pel_event_finish(command->event, command->status, command->error, command->plan, pel_clock_now(runtime->clock));
+        command->error = NULL;
+        command->plan = NULL;
+    }
+    for (uint32_t i = 0; i < command->uses.count; i++) {
+        command->uses.data[i].allocation->commands--;
+    }
+    pel_command_free(command);
+}
+
+/* Cores are leased once: a data-parallel work starts only while no device that shares its cores computes. */
+static bool cores_are_free(const pel_runtime *runtime, const pel_device *device) {
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        if ((device->overlaps >> i & 1u) != 0 && runtime->devices[i].running > 0) {
+            return false;
+        }
+    }
+    return (device->overlaps >> PEL_RUNTIME_DEVICE_LIMIT & 1u) == 0 || runtime->hidden_host.running == 0;
+}
+
+/* Bytes that only the lost device held are gone. Readers must fail, not find old bytes: they get a failed writer. */
+typedef struct loss {
+    pel_device *device;
+    pel_allocation *allocation;
+    pel_event *writer;
+} loss;
+
+static bool note_loss(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+    loss *l = user;
+    if (places == 1ull << l->device->place) {
+        uint64_t base = (uintptr_t)l->allocation->base;
+        /* Without memory for the note, the log has the story; the bytes are no worse than those of any lost device. */
+        (void)pel_hazards_note(l->device->runtime->dispatcher->hazards, base + lo, base + hi, PEL_WRITE, l->writer);
+    }
+    return true;
+}
+
+static void lose_device(pel_device *device, const pel_error *why) {
+    pel_runtime *runtime = device->runtime;
+    loss l = {.device = device, .writer = pel_event_new(runtime)};
+    device->lost = true;
+    pel_log(&runtime->logger, PEL_LOG_WARNING, "%s is lost: %s", device->facts->info.id, pel_error_message(why));
+    if (l.writer) {
+        l.writer->queue = runtime->dispatcher->own.id;
+        pel_event_finish(l.writer, PEL_DEVICE_LOST, pel_error_clone(why, &runtime->allocator), NULL, pel_clock_now(runtime->clock));
+    }
+    for (pel_allocation *a = runtime->allocations; a && device->place != 0; a = a->next) {
+        l.allocation = a;
+        if (l.writer) {
+            pel_allocation_missing(a, 0, 0, a->bytes, note_loss, &l);
+        }
+        pel_allocation_forget_device(a, device);
+    }
+    pel_event_release(l.writer);
+}
+
+static void phase_over(pel_command *command);
+
+static void job_complete(pel_work *work) {
+    pel_job *job = work->owner;
+    pel_command *command = job->command;
+    pel_runtime *runtime = command->runtime;
+    pthread_mutex_lock(&runtime->lock);
+    command->queue->on_device[job->device->index]--;
+    job->device->running -= job->data_parallel ? 1u : 0u;
+    if (work->status == PEL_DEVICE_LOST && !job->device->lost) {
+        lose_device(job->device, work->error);
+    }
+    if (work->status == PEL_OK) {
+        pel_job_apply(job);
+    } else {
+        pel_command_fail(command, work->status, work->error);
+        work->error = NULL;
+    }
+    if (job->done) {
+        job->done(job);
+    }
+    if (--command->outstanding == 0) {
+        phase_over(command);
+    }
+    pel_dispatch(runtime);
+    pel_dispatcher_unlock(runtime, true);
+}
+
+static void hand_over(pel_job *job) {
+    job->device->running += job->data_parallel ? 1u : 0u;
+    job->command->queue->on_device[job->device->index]++;
+    job->device->driver->backend->submit(job->device->driver, &job->work);
+}
+
+void pel_job_submit(pel_job *job) {
+    pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
+    job->work.complete = job_complete;
+    job->work.owner = job;
+    job->work.priority = job->command->priority;
+    if (!job->data_parallel) {
+        hand_over(job);
+        return;
+    }
+    job->next = NULL;
+    *(dispatcher->last_job ? &dispatcher->last_job->next : &dispatcher->first_job) = job;
+    dispatcher->last_job = job;
+}
+
+/* In order: a job that must wait for cores keeps later ones off them, so that nobody starves. */
+static void submit_jobs(pel_runtime *runtime) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    uint64_t claimed = 0; /* devices whose cores an earlier job waits for */
+    pel_job *last = NULL;
+    for (pel_job **place = &dispatcher->first_job; *place;) {
+        pel_job *job = *place;
+        if ((claimed >> job->device->index & 1u) != 0 || !cores_are_free(runtime, job->device)) {
+            claimed |= job->device->overlaps | 1ull << job->device->index;
+            last = job;
+            place = &job->next;
+            continue;
+        }
+        *place = job->next;
+        hand_over(job);
+    }
+    dispatcher->last_job = last;
+}
+
+static void submit_phase(pel_command *command, pel_command_phase phase) {
+    command->phase = phase;
+    command->outstanding = command->job_count;
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        pel_job_submit(&command->jobs[i]);
+    }
+}
+
+static void clear_jobs(pel_command *command) {
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        pel_job_clear(&command->jobs[i]);
+    }
+    pel_free(&command->runtime->allocator, command->jobs);
+    command->jobs = NULL;
+    command->job_count = 0;
+}
+
+static pel_status build_host_job(pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    command->jobs = pel_alloc_zero(&runtime->allocator, 1, sizeof *command->jobs);
+    if (!command->jobs) {
+        pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
+        return PEL_OUT_OF_MEMORY;
+    }
+    command->job_count = 1;
+    pel_job *job = &command->jobs[0];
+    *job = (pel_job){.command = command, .device = runtime->task_device, .data_parallel = command->kind == PEL_COMMAND_LOOP};
+    job->work.kind = command->kind == PEL_COMMAND_LOOP ? PEL_WORK_LOOP : PEL_WORK_TASK;
+    job->work.task = run_task;
+    job->work.loop = run_loop;
+    job->work.context = command;
+    job->work.loop_count = command->loop_count;
+    job->work.loop_grain = command->loop_grain;
+    for (uint32_t i = 0; i < command->uses.count; i++) {
+        const pel_use *use = &command->uses.data[i];
+        if ((use->mode & PEL_WRITE) != 0 &&
+            !pel_uses_add(&runtime->allocator, &job->written, use->allocation, use->lo, use->hi, PEL_WRITE)) {
+            pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
+            return PEL_OUT_OF_MEMORY;
+        }
+    }
+    return PEL_OK;
+}
+
+static void run(pel_command *command) {
+    pel_status status = PEL_OK;
+    if (command->kind == PEL_COMMAND_MARKER) {
+        pel_command_end(command);
+        return;
+    }
+    status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_run(command) : build_host_job(command);
+    if (status != PEL_OK) {
+        pel_command_end(command);
+        return;
+    }
+    submit_phase(command, PEL_PHASE_RUNNING);
+}
+
+static pel_status fetch_for_host(pel_command *command, bool *stalled) {
+    pel_uses needed = {0};
+    for (uint32_t i = 0; i < command->uses.count; i++) {
+        const pel_use *use = &command->uses.data[i];
+        if ((use->mode & PEL_READ) != 0 &&
+            !pel_uses_add(&command->runtime->allocator, &needed, use->allocation, use->lo, use->hi, PEL_READ)) {
+            pel_uses_free(&command->runtime->allocator, &needed);
+            pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
+            return PEL_OUT_OF_MEMORY;
+        }
+    }
+    pel_status status = pel_fetch_home(command, &needed, stalled);
+    pel_uses_free(&command->runtime->allocator, &needed);
+    return status;
+}
+
+static void start(pel_command *command) {
+    bool stalled = false;
+    pel_status status = command->status;
+    if (status == PEL_OK) {
+        command->event->timing.began = pel_clock_now(command->runtime->clock);
+        atomic_store_explicit(&command->event->state, PEL_EVENT_RUNNING, memory_order_relaxed);
+        status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_start(command, &stalled) : fetch_for_host(command, &stalled);
+    }
+    if (status != PEL_OK) {
+        pel_command_end(command);
+    } else if (stalled) {
+        command->next = command->runtime->dispatcher->stalled;
+        command->runtime->dispatcher->stalled = command;
+    } else if (command->job_count > 0) {
+        submit_phase(command, PEL_PHASE_FETCHING);
+    } else {
+        run(command);
+    }
+}
+
+static void restart_stalled(pel_runtime *runtime) {
+    pel_command *list = runtime->dispatcher->stalled;
+    runtime->dispatcher->stalled = NULL;
+    while (list) {
+        pel_command *next = list->next;
+        pel_command_make_ready(list);
+        list = next;
+    }
+}
+
+static void start_fold(pel_command *command) {
+    command->fold = (pel_job){.command = command, .device = command->runtime->task_device};
+    command->fold.work.kind = PEL_WORK_TASK;
+    command->fold.work.task = run_fold;
+    command->fold.work.context = command;
+    command->phase = PEL_PHASE_FOLDING;
+    command->outstanding = 1;
+    pel_job_submit(&command->fold);
+}
+
+static void phase_over(pel_command *command) {
+    switch (command->phase) {
+    case PEL_PHASE_FETCHING:
+        clear_jobs(command);
+        restart_stalled(command->runtime);
+        if (command->status == PEL_OK) {
+            run(command);
+        } else {
+            pel_command_end(command);
+        }
+        return;
+    case PEL_PHASE_RUNNING:
+        if (command->kind == PEL_COMMAND_LAUNCH) {
+            pel_launch_done(command);
+            if (command->status == PEL_OK && pel_launch_needs_fold(command)) {
+                start_fold(command);
+                return;
+            }
+        }
+        pel_command_end(command);
+        return;
+    case PEL_PHASE_FOLDING:
+        if (command->status == PEL_OK) {
+            pel_launch_folded(command);
+        }
+        pel_command_end(command);
+        return;
+    case PEL_PHASE_WAITING:
+        return;
+    }
+}
+
+void pel_dispatch(pel_runtime *runtime) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    while (dispatcher->ready) {
+        pel_command *command = dispatcher->ready;
+        dispatcher->ready = command->next;
+        command->next = NULL;
+        start(command);
+    }
+    submit_jobs(runtime);
+}
+
+void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    if (something_completed && dispatcher->waiters > 0) {
+        pthread_cond_broadcast(&dispatcher->changed);
+    }
+    pthread_mutex_unlock(&runtime->lock);
+}
+
+static bool help_devices(pel_runtime *runtime, const uint32_t *(*help)(void *user), void *user) {
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        pel_backend_device *driver = runtime->devices[i].driver;
+        const uint32_t *on_device = help(user); /* asked anew: the queue may be gone after the lock was given up */
+        if (!on_device || on_device[i] == 0 || !driver->backend->help) {
+            continue;
+        }
+        pthread_mutex_unlock(&runtime->lock);
+        bool helped = driver->backend->help(driver);
+        pthread_mutex_lock(&runtime->lock);
+        if (helped) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void pel_wait_for(pel_runtime *runtime, bool (*over)(void *user), const uint32_t *(*help)(void *user), void *user) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    while (!over(user)) {
+        if (runtime->machine) {
+            pthread_mutex_unlock(&runtime->lock);
+            bool advanced = pel_machine_advance(runtime->machine);
+            pthread_mutex_lock(&runtime->lock);
+            if (!advanced) {
+                return; /* nothing will ever happen: the caller finds its condition unmet and says so */
+            }
+        } else if (!help || !help_devices(runtime, help, user)) {
+            if (!over(user)) {
+                dispatcher->waiters++;
+                pthread_cond_wait(&dispatcher->changed, &runtime->lock);
+                dispatcher->waiters--;
+            }
+        }
+    }
+}

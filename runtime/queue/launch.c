@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of a launch: the question to the planner, its answer as chunks, the merge of partial results, what was learned.
+ *
+ * The planner is pure, so everything it may know is gathered here: cost models, cores, memory limits, bytes that would have to move. The conflict rule is
+ * checked on the actual cuts of every plan; when it fails, the launch is planned again for one device, and the plan says why.
+ */
+#include "base/checked.h"
+#include "base/hash.h"
+#include "base/reduce.h"
+#include "base/text.h"
+#include "planner/planner.h"
+#include "queue/command.h"
+#include <math.h>
+#include <string.h>
+
+#define LINK_GUESS_BYTES_PER_NS 8.0 /* PCIe 3 x16 gives 8-12 GB/s with pinned memory; replaced by what the first transfers achieve */
+#define LINK_LATENCY_NS 10000.0     /* start of a transfer on a discrete device, same source */
+
+typedef struct question {
+    pel_runtime *runtime;
+    const pel_bound *bound;
+    pel_plan_request request;
+    pel_plan_device devices[PEL_PLAN_DEVICE_LIMIT];
+    char *excluded[PEL_PLAN_DEVICE_LIMIT]; /* composed reasons, freed after the plan is built */
+} question;
+
+static uint64_t kernel_key(const pel_bound *bound) {
+    uint64_t key = bound->kernel->model_id;
+    for (uint32_t d = 0; d < bound->span.dims; d++) {
+        key = pel_mix_u64(key, bound->span.local[d]);
+        key = pel_mix_u64(key, d == bound->span.split ? 0 : bound->span.global[d]);
+    }
+    return key;
+}
+
+static double guess_rate(const pel_device_info *info) {
+    return (info->device_class == PEL_CLASS_DISCRETE ? 8.0 : 1.0) * (info->compute_units > 0 ? info->compute_units : 1);
+}
+
+static bool memory_fits(const question *q, const pel_device *device, uint64_t *needed) {
+    const pel_device_info *info = &device->facts->info;
+    *needed = 0;
+    for (uint32_t i = 0; i < q->bound->arg_count; i++) {
+        const pel_allocation *a = q->bound->args[i].allocation;
+        bool counted = false;
+        for (uint32_t j = 0; j < i; j++) {
+            counted = counted || q->bound->args[j].allocation == a;
+        }
+        if (!a || counted || (a->mems && a->mems[device->index])) {
+            continue;
+        }
+        if (a->bytes > info->max_allocation_bytes && info->max_allocation_bytes > 0) {
+            *needed = a->bytes;
+            return false;
+        }
+        *needed += a->bytes;
+    }
+    return info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes;
+}
+
+static const char *why_excluded(question *q, uint32_t index) {
+    const pel_device *device = &q->runtime->devices[index];
+    const pel_kernel *kernel = q->bound->kernel;
+    uint64_t needed;
+    if (device->lost) {
+        return "lost: it reported that it is gone";
+    }
+    if (kernel->not_on && kernel->not_on[index]) {
+        return kernel->not_on[index];
+    }
+    if (device->place != 0 && !memory_fits(q, device, &needed)) {
+        pel_text text;
+        pel_text_init(&text, &q->runtime->allocator);
+        pel_text_format(&text, "needs %llu bytes more; it has %llu, of which %llu are in use, and allocates %llu at once at most",
+                        (unsigned long long)needed, (unsigned long long)device->facts->info.memory_bytes,
+                        (unsigned long long)device->memory_used, (unsigned long long)device->facts->info.max_allocation_bytes);
+        q->excluded[index] = pel_text_take(&text);
+        return q->excluded[index] ? q->excluded[index] : "too little memory";
+    }
+    return NULL;
+}
+
+/* Bytes that would move if this device did the whole launch: inputs that it lacks, and outputs that the caller's memory wants back. */
+static void predict_moves(const question *q, const pel_device *device, pel_plan_device *entry, pel_footprint *footprint) {
+    double fixed = 0, scaling = 0;
+    if (device->place == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < q->bound->arg_count; i++) {
+        const pel_bound_arg *arg = &q->bound->args[i];
+        if (!arg->allocation || pel_footprint_query(q->bound, &q->bound->span, i, footprint) != PEL_OK) {
+            continue; /* a failed guess costs a worse plan, not the launch */
+        }
+        double bytes = 0;
+        for (uint32_t k = 0; k < footprint->reads.count; k++) {
+            bytes += (double)pel_allocation_missing_bytes(arg->allocation, device->place, arg->offset + footprint->reads.data[k].lo,
+                                                          arg->offset + footprint->reads.data[k].hi);
+        }
+        bool whole = arg->param == PEL_PARAM_KIND_WHOLE || arg->param == PEL_PARAM_KIND_POINTER;
+        *(whole ? &fixed : &scaling) += bytes;
+        for (uint32_t k = 0; k < footprint->writes.count && !arg->allocation->owned; k++) {
+            scaling += (double)(footprint->writes.data[k].hi - footprint->writes.data[k].lo);
+        }
+    }
+    double rate = device->link_bytes_per_ns > 0 ? device->link_bytes_per_ns : LINK_GUESS_BYTES_PER_NS;
+    entry->move_start_ns = (fixed + scaling > 0 ? LINK_LATENCY_NS : 0) + fixed / rate;
+    entry->move_unit_ns = scaling / rate / (double)q->bound->units;
+}
+
+static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
+    pel_footprint footprint = {0};
+    *q = (question){.runtime = runtime, .bound = bound};
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        const pel_device *device = &runtime->devices[i];
+        pel_plan_device *entry = &q->devices[i];
+        entry->id = device->facts->info.id;
+        entry->cores = device->facts->info.cores_count > 0 ? &device->facts->info.cores : NULL;
+        entry->excluded = why_excluded(q, i);
+        entry->cost = pel_models_predict(runtime->models, (pel_model_key){kernel_key(bound), device->model_id});
+        entry->prior_rate = guess_rate(&device->facts->info);
+        entry->unit_limit = UINT64_MAX;
+        predict_moves(q, device, entry, &footprint);
+    }
+    pel_footprint_free(&runtime->allocator, &footprint);
+    q->request = (pel_plan_request){.units = bound->units,
+                                    .granularity = bound->granularity,
+                                    .single_only = bound->single != NULL,
+                                    .devices = q->devices,
+                                    .device_count = runtime->device_count,
+                                    .launches_seen = atomic_load(&bound->kernel->launches)};
+}
+
+static pel_status answer_fixed(const question *q, const pel_share *shares, uint32_t count, pel_plan_result *result, pel_error **error) {
+    uint32_t devices[PEL_PLAN_DEVICE_LIMIT];
+    double weights[PEL_PLAN_DEVICE_LIMIT];
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = shares[i].device->index;
+        if (shares[i].weight > 0 && q->devices[index].excluded) {
+            return pel_fail(error, &q->runtime->allocator, PEL_NO_DEVICE, NULL, "%s cannot run %s: %s", q->devices[index].id,
+                            q->bound->kernel->image.name, q->devices[index].excluded);
+        }
+        devices[i] = index;
+        weights[i] = shares[i].weight;
+        used += shares[i].weight > 0 ? 1u : 0u;
+    }
+    if (used > 1 && q->bound->single) {
+        return pel_fail(error, &q->runtime->allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s", q->bound->kernel->image.name,
+                        q->bound->single);
+    }
+    pel_status status = pel_planner_fixed(&q->request, devices, weights, count, result);
+    return status == PEL_OK ? PEL_OK : pel_fail(error, &q->runtime->allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
+}
+
+/* NULL: the cuts of this plan break no rule. "": no memory to find out. */
+static char *conflict_of(const question *q, const pel_plan_result *result) {
+    uint64_t cuts[PEL_PLAN_DEVICE_LIMIT + 1];
+    char *why = NULL;
+    if (result->slice_count < 2) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < result->slice_count; i++) {
+        cuts[i] = result->slices[i].lo;
+    }
+    cuts[result->slice_count] = result->slices[result->slice_count - 1].hi;
+    pel_status status = pel_conflict_check(q->bound, cuts, result->slice_count, &why);
+    if (status != PEL_OK && !why) {
+        why = pel_strdup(&q->runtime->allocator, "out of memory while checking for conflicts");
+    }
+    return why;
+}
+
+static pel_status decide(question *q, const pel_share *shares, uint32_t share_count, pel_plan_result *result, char **conflict,
+                         pel_error **error) {
+    const pel_allocator *allocator = &q->runtime->allocator;
+    pel_status status;
+    if (share_count > 0) {
+        status = answer_fixed(q, shares, share_count, result, error);
+        *conflict = status == PEL_OK ? conflict_of(q, result) : NULL;
+        return *conflict ? pel_fail(error, allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s", q->bound->kernel->image.name, *conflict)
+                         : status;
+    }
+    status = pel_planner_plan(&q->request, result);
+    *conflict = status == PEL_OK ? conflict_of(q, result) : NULL;
+    if (*conflict) {
+        q->request.single_only = true;
+        status = pel_planner_plan(&q->request, result);
+    }
+    return status == PEL_OK ? PEL_OK : pel_fail(error, allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
+}
+
+pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
+                             pel_plan_result *result, pel_plan **plan, pel_error **error) {
+    question q;
+    char *conflict = NULL;
+    ask(&q, runtime, bound);
+    pel_status status = decide(&q, shares, share_count, result, &conflict, error);
+    if (status == PEL_OK) {
+        pel_plan_context context = {.kernel = bound->kernel->image.name,
+                                    .restriction = conflict ? conflict : bound->single,
+                                    .protection = "none: this version re-executes nothing",
+                                    .split_dimension = bound->span.split};
+        *plan = pel_plan_build(&runtime->allocator, &q.request, result, &context);
+        if (!*plan) {
+            status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the plan of %s", bound->kernel->image.name);
+        }
+    }
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        pel_free(&runtime->allocator, q.excluded[i]);
+    }
+    pel_free(&runtime->allocator, conflict);
+    return status;
+}
+
+static pel_status plan_launch(pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    pel_plan_result result;
+    pel_error *error = NULL;
+    pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &result, &command->plan, &error);
+    if (status == PEL_OK) {
+        command->slices = pel_alloc(&runtime->allocator, result.slice_count * sizeof *command->slices);
+        status = command->slices ? PEL_OK : PEL_OUT_OF_MEMORY;
+    }
+    if (status != PEL_OK) {
+        pel_command_fail(command, status, error);
+        return status;
+    }
+    memcpy(command->slices, result.slices, result.slice_count * sizeof *command->slices);
+    command->slice_count = result.slice_count;
+    atomic_fetch_add(&command->bound.kernel->launches, 1);
+    return PEL_OK;
+}
+
+typedef struct gather {
+    pel_runtime *runtime;
+    pel_uses needed;
+    pel_allocation *allocation;
+    bool failed;
+} gather;
+
+static bool gather_missing(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+    gather *g = user;
+    if ((places & PEL_PLACE_HOST) == 0) {
+        g->failed = !pel_uses_add(&g->runtime->allocator, &g->needed, g->allocation, lo, hi, PEL_READ);
+    }
+    return !g->failed;
+}
+
+/* What must be in host memory before the chunks can start: their inputs that neither their device nor the host has. */
+static pel_status gather_needed(pel_command *command, gather *g) {
+    pel_footprint footprint = {0};
+    pel_status status = PEL_OK;
+    for (uint32_t s = 0; s < command->slice_count && status == PEL_OK; s++) {
+        pel_span span;
+        uint32_t place = command->runtime->devices[command->slices[s].device].place;
+        pel_bound_span(&command->bound, command->slices[s].lo, command->slices[s].hi, &span);
+        for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
+            const pel_bound_arg *arg = &command->bound.args[i];
+            if (!arg->allocation) {
+                continue;
+            }
+            status = pel_footprint_query(&command->bound, &span, i, &footprint);
+            g->allocation = arg->allocation;
+            uint32_t where = arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE ? 0 : place;
+            for (uint32_t k = 0; k < footprint.reads.count && status == PEL_OK; k++) {
+                pel_allocation_missing(arg->allocation, where, arg->offset + footprint.reads.data[k].lo,
+                                       arg->offset + footprint.reads.data[k].hi, gather_missing, g);
+                status = g->failed ? PEL_OUT_OF_MEMORY : PEL_OK;
+            }
+        }
+    }
+    pel_footprint_free(&command->runtime->allocator, &footprint);
+    return status;
+}
+
+pel_status pel_launch_start(pel_command *command, bool *stalled) {
+    if (!command->slices) { /* else it was planned already and had stalled */
+        pel_status status = plan_launch(command);
+        if (status != PEL_OK) {
+            return status;
+        }
+    }
+    gather g = {.runtime = command->runtime};
+    pel_status status = gather_needed(command, &g);
+    if (status == PEL_OK) {
+        status = pel_fetch_home(command, &g.needed, stalled);
+    } else {
+        pel_command_fail(command, status, NULL);
+    }
+    pel_uses_free(&command->runtime->allocator, &g.needed);
+    return status;
+}
+
+pel_status pel_launch_run(pel_command *command) {
+    pel_error *error = NULL;
+    command->jobs = pel_alloc_zero(&command->runtime->allocator, command->slice_count, sizeof *command->jobs);
+    pel_status status = command->jobs ? PEL_OK : PEL_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < command->slice_count && status == PEL_OK; i++) {
+        command->jobs[i] = (pel_job){.command = command, .device = &command->runtime->devices[command->slices[i].device], .data_parallel = true};
+        command->job_count++;
+        status = pel_chunk_build(&command->jobs[i], &command->slices[i], &error);
+    }
+    if (status != PEL_OK) {
+        pel_command_fail(command, status, error);
+    }
+    return status;
+}
+
+/* What transfers achieved: a moving average over those large enough to tell. */
+static void learn_link(pel_device *device, uint64_t bytes, int64_t ns) {
+    if (bytes < 65536 || ns <= 0) {
+        return;
+    }
+    double rate = (double)bytes / (double)ns;
+    device->link_bytes_per_ns = device->link_bytes_per_ns > 0 ? 0.75 * device->link_bytes_per_ns + 0.25 * rate : rate;
+}
+
+static uint64_t transfer_bytes(const pel_transfer *list, uint32_t count) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += list[i].bytes;
+    }
+    return bytes;
+}
+
+void pel_launch_done(pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    int64_t first = INT64_MAX, last = 0;
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        pel_job *job = &command->jobs[i];
+        const pel_work *work = &job->work;
+        pel_plan_chunk chunk = {.actual_ns = (double)(work->ended - work->began),
+                                .compute_ns = (double)(work->launch_ended - work->launch_began),
+                                .bytes_in = transfer_bytes(work->in, work->in_count),
+                                .bytes_out = transfer_bytes(work->out, work->out_count),
+                                .cold = work->cold};
+        pel_plan_set_actual(command->plan, i, &chunk);
+        first = work->began < first ? work->began : first;
+        last = work->ended > last ? work->ended : last;
+        if (work->status == PEL_OK && !work->cold) { /* out of memory here: not learned, nothing broken */
+            (void)pel_models_observe(runtime->models, (pel_model_key){kernel_key(&command->bound), job->device->model_id},
+                                     (double)(job->hi - job->lo), chunk.compute_ns);
+            learn_link(job->device, chunk.bytes_in, work->launch_began - work->began);
+        }
+    }
+    pel_plan_set_makespan(command->plan, last > first ? (double)(last - first) : 1.0);
+}

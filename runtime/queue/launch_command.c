@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pel_launch and pel_launch_plan: binding, the launch's accesses from its footprint, and the rest as for any command. */
+#include "queue/command.h"
+#include <math.h>
+#include <string.h>
+
+static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const pel_launch_desc *desc, pel_error **error) {
+    const pel_allocator *allocator = &queue->runtime->allocator;
+    if (!kernel || !desc) {
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: the %s is NULL", kernel ? "descriptor" : "kernel");
+    }
+    if (kernel->runtime != queue->runtime) {
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: kernel %s belongs to another runtime", kernel->image.name);
+    }
+    if (desc->protection == PEL_PROTECT_RETRY || desc->protection == PEL_PROTECT_ISOLATE) {
+        pel_story story = {.advice = "use PEL_PROTECT_DEFAULT or PEL_PROTECT_NONE"};
+        return pel_fail(error, allocator, PEL_UNSUPPORTED, &story, "launch of %s: this version re-executes nothing; protection cannot be promised",
+                        kernel->image.name);
+    }
+    if ((uint32_t)desc->protection > PEL_PROTECT_ISOLATE) {
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: protection %d does not exist", kernel->image.name,
+                        (int)desc->protection);
+    }
+    return PEL_OK;
+}
+
+static pel_status check_shares(const pel_queue *queue, const pel_launch_desc *desc, pel_error **error) {
+    const pel_allocator *allocator = &queue->runtime->allocator;
+    double sum = 0;
+    if (desc->share_count > 0 && !desc->shares) {
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: share_count is %u but shares is NULL", desc->share_count);
+    }
+    if (desc->share_count > PEL_RUNTIME_DEVICE_LIMIT) {
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: %u shares; %d at most", desc->share_count, PEL_RUNTIME_DEVICE_LIMIT);
+    }
+    for (uint32_t i = 0; i < desc->share_count; i++) {
+        const pel_share *share = &desc->shares[i];
+        if (!share->device || share->device->runtime != queue->runtime) {
+            return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: shares[%u]: the device is %s", i,
+                            share->device ? "another runtime's" : "NULL");
+        }
+        if (!isfinite(share->weight) || share->weight < 0) {
+            return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: shares[%u]: the weight is negative or not a number", i);
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (desc->shares[j].device == share->device) {
+                return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: shares[%u] and shares[%u] are the same device", j, i);
+            }
+        }
+        sum += share->weight;
+    }
+    return desc->share_count == 0 || (isfinite(sum) && sum > 0)
+               ? PEL_OK
+               : pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: the weights of the shares add up to nothing");
+}
+
+static pel_status add_uses(pel_command *command, const pel_bound_arg *arg, const pel_intervals *list, pel_access_mode mode) {
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < list->count && status == PEL_OK; i++) {
+        status = pel_command_use(command, arg->allocation, arg->offset + list->data[i].lo, arg->offset + list->data[i].hi, mode);
+    }
+    return status;
+}
+
+/* The whole launch's footprint becomes its accesses: all reads first, then all writes. */
+static pel_status use_footprint(pel_command *command) {
+    const pel_allocator *allocator = &command->runtime->allocator;
+    pel_footprint footprint = {0};
+    pel_status status = PEL_OK;
+    pthread_mutex_lock(&command->runtime->lock);
+    for (int pass = 0; pass < 2 && status == PEL_OK; pass++) {
+        for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
+            const pel_bound_arg *arg = &command->bound.args[i];
+            if (!arg->allocation) {
+                continue;
+            }
+            status = pel_footprint_query(&command->bound, &command->bound.span, i, &footprint);
+            if (status == PEL_OK) {
+                status = add_uses(command, arg, pass == 0 ? &footprint.reads : &footprint.writes, pass == 0 ? PEL_READ : PEL_WRITE);
+            }
+        }
+    }
+    pthread_mutex_unlock(&command->runtime->lock);
+    pel_footprint_free(allocator, &footprint);
+    return status;
+}
+
+static pel_status copy_shares(pel_command *command, const pel_launch_desc *desc) {
+    if (desc->share_count == 0) {
+        return PEL_OK;
+    }
+    command->shares = pel_alloc(&command->runtime->allocator, desc->share_count * sizeof *command->shares);
+    if (!command->shares) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    memcpy(command->shares, desc->shares, desc->share_count * sizeof *command->shares);
+    command->share_count = desc->share_count;
+    return PEL_OK;
+}
+
+static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,
+                          pel_error **error) {
+    pel_status status = pel_bind(kernel, desc, args, arg_count, &command->bound, error);
+    if (status != PEL_OK) {
+        return status;
+    }
+    command->is_bound = true;
+    status = copy_shares(command, desc);
+    if (status == PEL_OK) {
+        status = use_footprint(command);
+    }
+    return status == PEL_OK ? PEL_OK
+                            : pel_fail(error, &command->runtime->allocator, status, NULL, "no memory for a launch of %s", kernel->image.name);
+}
+
+pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,
+                      pel_event **event) {
+    pel_error *error = NULL;
+    if (event) {
+        *event = NULL;
+    }
+    if (!queue) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    pel_status status = pel_runtime_check(queue->runtime, NULL);
+    if (status != PEL_OK) {
+        return status;
+    }
+    status = check_launch(queue, kernel, desc, &error);
+    if (status == PEL_OK) {
+        status = check_shares(queue, desc, &error);
+    }
+    if (status != PEL_OK) {
+        return pel_refuse(queue, status, error);
+    }
+    pel_command *command = pel_command_new(queue, PEL_COMMAND_LAUNCH, kernel->image.name, desc->priority, &error);
+    if (!command) {
+        return pel_refuse(queue, PEL_OUT_OF_MEMORY, error);
+    }
+    status = prepare(command, kernel, desc, args, arg_count, &error);
+    if (status != PEL_OK) {
+        pel_command_discard(command);
+        return pel_refuse(queue, status, error);
+    }
+    return pel_command_submit(command, desc->waits, desc->wait_count, event);
+}
+
+pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,
+                           pel_plan **plan) {
+    pel_error *error = NULL;
+    pel_bound bound;
+    if (!queue || !plan) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    *plan = NULL;
+    pel_status status = pel_runtime_check(queue->runtime, NULL);
+    if (status != PEL_OK) {
+        return status;
+    }
+    status = check_launch(queue, kernel, desc, &error);
+    if (status == PEL_OK) {
+        status = check_shares(queue, desc, &error);
+    }
+    if (status == PEL_OK) {
+        status = pel_bind(kernel, desc, args, arg_count, &bound, &error);
+    }
+    if (status != PEL_OK) {
+        return pel_refuse(queue, status, error);
+    }
+    pel_plan_result result;
+    pel_plan *internal = NULL;
+    pthread_mutex_lock(&queue->runtime->lock);
+    status = pel_launch_decide(queue->runtime, &bound, desc->shares, desc->share_count, &result, &internal, &error);
+    pel_unbind(&bound);
+    pthread_mutex_unlock(&queue->runtime->lock);
+    if (status == PEL_OK) {
+        *plan = pel_plan_snapshot(internal);
+        status = *plan ? PEL_OK : PEL_OUT_OF_MEMORY;
+    }
+    pel_plan_destroy(internal);
+    return status == PEL_OK ? PEL_OK : pel_refuse(queue, status, error);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Moving bytes. Two kinds of movement: *home*, from the device that alone holds bytes into host memory, as works of their own before a
+ * command runs; and *in*, from host memory to the device of a chunk, as part of the chunk's work. Device to device is one after the other. Two
+ * commands never fetch from one allocation at once: the second stalls until the first is done and then looks again.
+ */
+#include "queue/command.h"
+#include <string.h>
+
+bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode) {
+    if (lo >= hi) {
+        return true;
+    }
+    if (uses->count > 0) { /* neighbours of one kind grow together */
+        pel_use *last = &uses->data[uses->count - 1];
+        if (last->allocation == allocation && last->mode == mode && last->hi == lo) {
+            last->hi = hi;
+            return true;
+        }
+    }
+    if (uses->count == uses->capacity) {
+        uint32_t capacity = uses->capacity ? 2 * uses->capacity : 4;
+        pel_use *grown = pel_resize(allocator, uses->data, capacity * sizeof *grown);
+        if (!grown) {
+            return false;
+        }
+        uses->data = grown;
+        uses->capacity = capacity;
+    }
+    uses->data[uses->count++] = (pel_use){allocation, lo, hi, mode};
+    return true;
+}
+
+void pel_uses_free(const pel_allocator *allocator, pel_uses *uses) {
+    pel_free(allocator, uses->data);
+    *uses = (pel_uses){0};
+}
+
+/* Which parts of what is needed are not at home, sorted by the device that will send them. */
+typedef struct fetch_plan {
+    pel_runtime *runtime;
+    pel_allocation *allocation;
+    pel_uses from[PEL_RUNTIME_DEVICE_LIMIT];
+    bool failed;
+} fetch_plan;
+
+static bool plan_fetch(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+    fetch_plan *plan = user;
+    uint64_t holders = places >> 1;
+    if (holders == 0) { /* valid nowhere: a defect elsewhere must not become a crash here */
+        return true;
+    }
+    uint32_t device = (uint32_t)__builtin_ctzll(holders);
+    plan->failed = !pel_uses_add(&plan->runtime->allocator, &plan->from[device], plan->allocation, lo, hi, PEL_READ);
+    return !plan->failed;
+}
+
+static void fetch_done(pel_job *job) {
+    for (uint32_t i = 0; i < job->copied_out.count; i++) {
+        job->copied_out.data[i].allocation->fetching--;
+    }
+}
+
+static pel_status start_fetch(pel_job *job, pel_command *command, pel_device *device, pel_uses *parts, pel_error **error) {
+    *job = (pel_job){.command = command, .device = device, .done = fetch_done};
+    job->out = pel_alloc_zero(&command->runtime->allocator, parts->count, sizeof *job->out);
+    if (!job->out) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    for (uint32_t i = 0; i < parts->count; i++) {
+        pel_use *use = &parts->data[i];
+        pel_status status = pel_allocation_mem(use->allocation, device, &job->out[i].mem, error);
+        if (status != PEL_OK) {
+            return status;
+        }
+        job->out[i].offset = use->lo;
+        job->out[i].bytes = use->hi - use->lo;
+    }
+    job->work.kind = PEL_WORK_TRANSFER;
+    job->work.out = job->out;
+    job->work.out_count = parts->count;
+    job->copied_out = *parts;
+    *parts = (pel_uses){0};
+    return PEL_OK;
+}
+
+static pel_status start_fetches(pel_command *command, fetch_plan *plan, uint32_t count, pel_error **error) {
+    pel_runtime *runtime = command->runtime;
+    command->jobs = pel_alloc_zero(&runtime->allocator, count, sizeof *command->jobs);
+    if (!command->jobs) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    for (uint32_t d = 0; d < runtime->device_count; d++) {
+        if (plan->from[d].count == 0) {
+            continue;
+        }
+        pel_job *job = &command->jobs[command->job_count++];
+        pel_status status = start_fetch(job, command, &runtime->devices[d], &plan->from[d], error);
+        if (status != PEL_OK) {
+            return status;
+        }
+    }
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        for (uint32_t j = 0; j < command->jobs[i].copied_out.count; j++) {
+            command->jobs[i].copied_out.data[j].allocation->fetching++;
+        }
+    }
+    return PEL_OK;
+}
+
+pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled) {
+    fetch_plan plan = {.runtime = command->runtime};
+    pel_error *error = NULL;
+    *stalled = false;
+    for (uint32_t i = 0; i < needed->count && !plan.failed; i++) {
+        const pel_use *use = &needed->data[i];
+        plan.allocation = use->allocation;
+        if (pel_allocation_missing_bytes(use->allocation, 0, use->lo, use->hi) == 0) {
+            continue;
+        }
+        if (use->allocation->fetching > 0) {
+            *stalled = true;
+            break;
+        }
+        pel_allocation_missing(use->allocation, 0, use->lo, use->hi, plan_fetch, &plan);
+    }
+    uint32_t count = 0;
+    for (uint32_t d = 0; d < command->runtime->device_count; d++) {
+        count += plan.from[d].count > 0 ? 1u : 0u;
+    }
+    pel_status status = plan.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
+    if (status == PEL_OK && !*stalled && count > 0) {
+        status = start_fetches(command, &plan, count, &error);
+    }
+    for (uint32_t d = 0; d < command->runtime->device_count; d++) {
+        pel_uses_free(&command->runtime->allocator, &plan.from[d]);
+    }
+    if (status != PEL_OK) {
+        pel_command_fail(command, status, error);
+    }
+    return status;
+}
+
+typedef struct bring_in {
+    pel_job *job;
+    pel_allocation *allocation;
+    bool failed;
+} bring_in;
+
+static bool add_in(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+    bring_in *b = user;
+    (void)places;
+    b->failed = !pel_uses_add(&b->job->command->runtime->allocator, &b->job->copied_in, b->allocation, lo, hi, PEL_READ);
+    return !b->failed;
+}
+
+static pel_status append_transfer(const pel_allocator *allocator, pel_transfer **list, uint32_t *count, pel_transfer transfer) {
+    pel_transfer *grown = pel_resize(allocator, *list, (*count + 1u) * sizeof *grown);
+    if (!grown) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    grown[(*count)++] = transfer;
+    *list = grown;
+    return PEL_OK;
+}
+
+pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi) {
+    bring_in b = {job, allocation, false};
+    if (job->device->place != 0) { /* otherwise what was missing in host memory has been fetched already */
+        pel_allocation_missing(allocation, job->device->place, lo, hi, add_in, &b);
+    }
+    return b.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
+}
+
+pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t hi) {
+    pel_status status = append_transfer(&job->command->runtime->allocator, &job->in, &job->work.in_count,
+                                        (pel_transfer){mem, lo, hi - lo});
+    job->work.in = job->in;
+    return status;
+}
+
+pel_status pel_job_seal_in(pel_job *job, pel_error **error) {
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < job->copied_in.count && status == PEL_OK; i++) {
+        const pel_use *use = &job->copied_in.data[i];
+        pel_mem *mem = NULL;
+        status = pel_allocation_mem(use->allocation, job->device, &mem, error);
+        if (status == PEL_OK) {
+            status = pel_job_transfer_in(job, mem, use->lo, use->hi);
+        }
+    }
+    return status;
+}
+
+pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocation, uint64_t lo, uint64_t hi) {
+    const pel_allocator *allocator = &job->command->runtime->allocator;
+    pel_status status = append_transfer(allocator, &job->out, &job->work.out_count, (pel_transfer){mem, lo, hi - lo});
+    job->work.out = job->out;
+    if (status == PEL_OK && allocation && !pel_uses_add(allocator, &job->copied_out, allocation, lo, hi, PEL_READ)) {
+        status = PEL_OUT_OF_MEMORY;
+    }
+    return status;
+}
+
+static void count_bytes(const pel_use *use, bool to_device) {
+    for (pel_buffer *buffer = use->allocation->buffers; buffer; buffer = buffer->next) {
+        uint64_t lo = use->lo > buffer->offset ? use->lo : buffer->offset;
+        uint64_t hi = use->hi < buffer->offset + buffer->bytes ? use->hi : buffer->offset + buffer->bytes;
+        if (lo < hi && to_device) {
+            buffer->counters.to_devices += hi - lo;
+        } else if (lo < hi) {
+            buffer->counters.to_host += hi - lo;
+        }
+    }
+}
+
+void pel_job_apply(pel_job *job) {
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < job->copied_in.count && status == PEL_OK; i++) {
+        const pel_use *use = &job->copied_in.data[i];
+        status = pel_allocation_copied(use->allocation, job->device->place, use->lo, use->hi);
+        count_bytes(use, true);
+    }
+    for (uint32_t i = 0; i < job->written.count && status == PEL_OK; i++) {
+        const pel_use *use = &job->written.data[i];
+        status = pel_allocation_written(use->allocation, job->device->place, use->lo, use->hi);
+    }
+    for (uint32_t i = 0; i < job->copied_out.count && status == PEL_OK; i++) {
+        const pel_use *use = &job->copied_out.data[i];
+        status = pel_allocation_copied(use->allocation, 0, use->lo, use->hi);
+        count_bytes(use, false);
+    }
+    if (status != PEL_OK) { /* not knowing where bytes are valid is a failure of the command, never a silent guess */
+        pel_command_fail(job->command, status, NULL);
+    }
+}
+
+void pel_job_clear(pel_job *job) {
+    const pel_allocator *allocator = &job->command->runtime->allocator;
+    pel_privates_free(job);
+    pel_uses_free(allocator, &job->copied_in);
+    pel_uses_free(allocator, &job->copied_out);
+    pel_uses_free(allocator, &job->written);
+    pel_free(allocator, job->in);
+    pel_free(allocator, job->out);
+    pel_free(allocator, job->args);
+    pel_error_destroy(job->work.error);
+}
