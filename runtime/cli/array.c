@@ -29,6 +29,21 @@ bool pel_message(char message[PEL_MESSAGE_BYTES], const char *format, ...) {
     return false;
 }
 
+bool pel_message_prefix(char message[PEL_MESSAGE_BYTES], const char *format, ...) {
+    char prefix[PEL_MESSAGE_BYTES / 2];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(prefix, sizeof prefix, format, list);
+    va_end(list);
+    size_t room = strlen(prefix), length = strlen(message);
+    if (length > PEL_MESSAGE_BYTES - 1 - room)
+        length = PEL_MESSAGE_BYTES - 1 - room;
+    memmove(message + room, message, length);
+    memcpy(message, prefix, room);
+    message[room + length] = '\0';
+    return false;
+}
+
 const pel_cell *pel_cell_find(const char *name, size_t length) {
     for (size_t i = 0; i < CELL_COUNT; i++)
         if (strlen(cells[i].name) == length && memcmp(cells[i].name, name, length) == 0)

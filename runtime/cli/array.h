@@ -75,6 +75,8 @@ float pel_half_to_float(uint16_t bits);
 /* A whole file of unknown or given cell: shape (bytes / cell). The file must be regular and its size a multiple of the cell. */
 bool pel_raw_read(const char *path, const pel_cell *cell, pel_array *array, char message[PEL_MESSAGE_BYTES]);
 
-bool pel_message(char message[PEL_MESSAGE_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3))); /* false */
+/* Both return false. The second puts its text in front of what `message` holds. */
+bool pel_message(char message[PEL_MESSAGE_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool pel_message_prefix(char message[PEL_MESSAGE_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
