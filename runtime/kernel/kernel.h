@@ -14,6 +14,7 @@ struct pel_program {
     atomic_uint references;        /* caller + kernels */
     pel_program_image image;
     char *unsafe;                  /* why its launches cannot be split (printf, pipes, #undef ...: kernel/scan.c); NULL: nothing found */
+    bool uses_atomics;             /* splitting is safe only with a declared reduction */
     char **not_on;                 /* per device: why it does not build there; NULL: builds */
 };
 
@@ -32,11 +33,21 @@ struct pel_kernel {
 
 void pel_kernel_retain(pel_kernel *kernel);
 void pel_kernel_release(pel_kernel *kernel);
+void pel_program_release(pel_program *program);
+
+/* What the text of a program says about splitting. */
+typedef struct pel_scan {
+    char *unsafe;                  /* a reason, or NULL; owned by the caller */
+    bool plain_only;               /* the ids themselves are tampered with: the addressing prelude must not be used at all */
+    bool uses_atomics;
+} pel_scan;
 
 /*
- * Reads OpenCL C with comments and strings removed and names what the addressing contract does not cover: printf, pipes, enqueue_kernel, #undef of
- * or own macros for the id functions, global atomics in a kernel without a declared reduction, non-OpenCL C. Conservative: a false alarm costs a split, never a result.
+ * Reads OpenCL C with comments removed and names what the addressing contract does not cover: printf, pipes, enqueue_kernel, #undef of
+ * or own macros for the id functions, variables of the program, pointers in structs, non-OpenCL C. Conservative: a false alarm costs a split, never a result.
+ * Several files may be joined with PEL_SCAN_NEXT_FILE between them.
  */
-pel_status pel_scan_source(const pel_allocator *allocator, const char *source, size_t bytes, char **why_unsafe, bool *uses_atomics);
+#define PEL_SCAN_NEXT_FILE '\x01'
+pel_status pel_scan_source(const pel_allocator *allocator, const char *source, size_t bytes, pel_scan *scan);
 
 #endif
