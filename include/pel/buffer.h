@@ -17,7 +17,9 @@ typedef struct pel_buffer pel_buffer;
 
 /*
  * Wraps the caller's memory [memory, memory + bytes), used in place where a device can. The memory stays the caller's and must outlive
- * the buffer; between the submission of a command that uses it and pel_queue_finish the caller must not touch it outside of commands.
+ * the buffer; between the submission of a command that uses it and pel_queue_finish the caller must not touch it outside of commands. After
+ * pel_queue_finish the caller may read and change it, so devices with memory of their own fetch it anew: data that stays on a device from launch
+ * to launch belongs into pel_buffer_create.
  * Overlapping an existing wrap partly makes both one allocation, which waits until both are idle. bytes > 0.
  * Any thread; may block only in that case. Errors: INVALID_ARGUMENT (also memory partly inside a buffer of pel_buffer_create), OUT_OF_MEMORY,
  * BUSY (another thread kept using the overlapped wrap), WOULD_DEADLOCK (would have to wait inside a task), AFTER_FORK.

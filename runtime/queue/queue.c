@@ -204,6 +204,19 @@ pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses) {
     return pel_bring_home_held(runtime, uses, false);
 }
 
+/* From now on the caller may also change wrapped memory, and nobody will tell: copies on devices no longer count. */
+static pel_status give_wraps_back(pel_runtime *runtime) {
+    pel_status status = PEL_OK;
+    pthread_mutex_lock(&runtime->lock);
+    for (pel_allocation *a = runtime->allocations; a && status == PEL_OK; a = a->next) {
+        if (!a->owned && a->commands == 0 && pel_allocation_missing_bytes(a, 0, 0, a->bytes) == 0) {
+            status = pel_allocation_written(a, 0, 0, a->bytes);
+        }
+    }
+    pthread_mutex_unlock(&runtime->lock);
+    return status;
+}
+
 pel_status pel_queue_finish(pel_queue *queue) {
     if (!queue) {
         return PEL_INVALID_ARGUMENT;
@@ -216,6 +229,9 @@ pel_status pel_queue_finish(pel_queue *queue) {
         return status;
     }
     pel_status home = bring_wraps_home(queue->runtime);
+    if (home == PEL_OK) {
+        home = give_wraps_back(queue->runtime);
+    }
     pthread_mutex_lock(&queue->runtime->lock);
     status = queue->status;
     pthread_mutex_unlock(&queue->runtime->lock);
