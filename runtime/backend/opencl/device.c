@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An open OpenCL device: a context and one in-order queue, made on first use, and a queue of work with a driver thread.
+ *
+ * The problem: enqueueing may block (PoCL's basic device runs the kernel inside it), waiting spins on some drivers, and yet an empty launch should
+ * cost what the raw calls cost. So submission only appends; whoever takes the baton runs one work from enqueue to completion: the driver thread, which
+ * sleeps while there is nothing, or a thread that waits anyway and offers itself by help(), which saves waking the driver (PoCL: 56 us against
+ * 70-74 us for an empty kernel).
+ *
+ * The invariant: the baton is held from before a work leaves the queue until after its complete(), so works run, and complete, one at a time and in
+ * order; complete() is called with no lock held and may submit or free the work. Rejected: event callbacks. They come on a driver's own thread, and on
+ * PoCL < 7 never for failed commands.
+ */
+#include "backend/opencl/internal.h"
+
+#include "backend/opencl/backend.h"
+#include "topology/guard.h"
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#define SAVE_AFTER_IDLE_NS 50000000 /* new binaries are written once the device has been idle so long: not between two launches of a loop */
+
+/*
+ * Threads that drivers and we start must not take the host's signals. Those that a fault of the thread itself raises stay open: a kernel that
+ * divides by zero on PoCL's basic device runs on our thread, and PoCL's handler must see it.
+ */
+static void block_signals(sigset_t *before) {
+    static const int own[] = {SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
+    sigset_t all;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        sigdelset(&all, own[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
+static void restore_signals(const sigset_t *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
+
+/* ---- context ---- */
+
+static pel_status make_queue(pel_cl_device *device, pel_error **error) {
+    cl_int code = CL_SUCCESS;
+    /* Not clCreateCommandQueueWithProperties: it never returns on Oclgrind 21.10. */
+    device->queue = clCreateCommandQueue(device->context, device->id, 0, &code);
+    if (!device->queue || code != CL_SUCCESS) {
+        device->queue = NULL;
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateCommandQueue", "no command queue");
+    }
+    return PEL_OK;
+}
+
+static pel_status make_context(pel_cl_device *device, pel_error **error) {
+    cl_context adopted = device->base.facts->cl_context;
+    cl_int code = CL_SUCCESS;
+    if (adopted) {
+        code = clRetainContext(adopted);
+        if (code != CL_SUCCESS) {
+            return pel_cl_fail(device, error, code, "clRetainContext", "the adopted context cannot be used");
+        }
+        device->context = adopted;
+        return PEL_OK;
+    }
+    device->context = clCreateContext(NULL, 1, &device->id, NULL, NULL, &code);
+    if (!device->context || code != CL_SUCCESS) {
+        device->context = NULL;
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateContext", "no context");
+    }
+    return PEL_OK;
+}
+
+static void learn_facts(pel_cl_device *device) {
+    cl_uint bits = 0;
+    if (clGetPlatformInfo(device->base.facts->cl_platform, CL_PLATFORM_VERSION, sizeof device->platform_version, device->platform_version,
+                          NULL) != CL_SUCCESS) {
+        device->platform_version[0] = '\0';
+    }
+    if (clGetDeviceInfo(device->id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof bits, &bits, NULL) != CL_SUCCESS || bits < 8) {
+        bits = 128 * 8; /* the largest minimum of the specification: the size of long16 */
+    }
+    device->base_alignment = bits / 8;
+}
+
+pel_status pel_cl_ready(pel_cl_device *device, pel_error **error) {
+    pel_status status = PEL_OK;
+    pel_guard guard;
+
+    pthread_mutex_lock(&device->ready_lock);
+    if (!device->context) {
+        status = pel_guard_enter(&guard, device->env->allocator);
+        if (status == PEL_OK) {
+            status = make_context(device, error);
+            pel_guard_leave(&guard);
+            learn_facts(device);
+        } else {
+            pel_cl_refuse(device, error, status, "free host memory", "no memory to start the device");
+        }
+    }
+    if (status == PEL_OK && !device->queue) {
+        status = make_queue(device, error);
+    }
+    pthread_mutex_unlock(&device->ready_lock);
+    return status;
+}
+
+pel_status pel_cl_renew_queue(pel_cl_device *device, pel_error **error) {
+    pthread_mutex_lock(&device->ready_lock);
+    clReleaseCommandQueue(device->queue);
+    pel_status status = make_queue(device, error);
+    pthread_mutex_unlock(&device->ready_lock);
+    return status;
+}
+
+/* ---- the queue of work ---- */
+
+/* Needs the lock and the baton; both are held again on return. */
+static void run_next(pel_cl_device *device) {
+    pel_work *work = device->head;
+    device->head = work->next;
+    if (!device->head) {
+        device->tail = NULL;
+    }
+    work->next = NULL;
+    pthread_mutex_unlock(&device->lock);
+    pel_cl_run(device, work);
+    work->complete(work);
+    pthread_mutex_lock(&device->lock);
+}
+
+/* Sleeps until woken, or until it is time to save; returns whether it is. */
+static bool wait_for_work(pel_cl_device *device) {
+    if (!atomic_load(&device->unsaved) || device->running || device->head) {
+        pthread_cond_wait(&device->wake, &device->lock);
+        return false;
+    }
+    int64_t idle_at = device->last_ended + SAVE_AFTER_IDLE_NS;
+    if (pel_clock_now(&pel_clock_monotonic) >= idle_at) {
+        return true;
+    }
+    struct timespec until = {.tv_sec = idle_at / 1000000000, .tv_nsec = idle_at % 1000000000};
+    (void)pthread_cond_timedwait(&device->wake, &device->lock, &until);
+    return false;
+}
+
+static void *drive(void *argument) {
+    pel_cl_device *device = argument;
+    pthread_mutex_lock(&device->lock);
+    for (;;) {
+        if (device->head && !device->running) {
+            device->running = true;
+            run_next(device);
+            device->running = false;
+        } else if (device->closing && !device->running) {
+            break;
+        } else if (wait_for_work(device)) {
+            device->running = true;
+            pthread_mutex_unlock(&device->lock);
+            pel_cl_save_binaries(device);
+            pthread_mutex_lock(&device->lock);
+            device->running = false;
+        }
+    }
+    pthread_mutex_unlock(&device->lock);
+    return NULL;
+}
+
+static void submit(pel_backend_device *base, pel_work *work) {
+    pel_cl_device *device = (pel_cl_device *)base;
+    work->next = NULL;
+    pthread_mutex_lock(&device->lock);
+    if (device->tail) {
+        device->tail->next = work;
+    } else {
+        device->head = work;
+    }
+    device->tail = work;
+    bool wake = !device->running;
+    pthread_mutex_unlock(&device->lock);
+    if (wake) {
+        pthread_cond_signal(&device->wake);
+    }
+}
+
+static bool help(pel_backend_device *base) {
+    pel_cl_device *device = (pel_cl_device *)base;
+    bool wake = false;
+
+    pthread_mutex_lock(&device->lock);
+    if (device->running || !device->head) {
+        pthread_mutex_unlock(&device->lock);
+        return false;
+    }
+    device->running = true;
+    bool unsaved = atomic_load(&device->unsaved);
+    run_next(device);
+    device->running = false;
+    wake = device->head || device->closing || (!unsaved && atomic_load(&device->unsaved));
+    pthread_mutex_unlock(&device->lock);
+    if (wake) {
+        pthread_cond_signal(&device->wake);
+    }
+    return true;
+}
+
+/* ---- open and close ---- */
+
+static pel_status start_driver(pel_cl_device *device, pel_error **error) {
+    pthread_condattr_t attributes;
+    sigset_t before;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    int code = pthread_cond_init(&device->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (code == 0) {
+        block_signals(&before);
+        code = pthread_create(&device->driver, NULL, drive, device);
+        restore_signals(&before);
+        if (code != 0) {
+            pthread_cond_destroy(&device->wake);
+        }
+    }
+    if (code != 0) {
+        pel_story story = {.device = device->label, .call = "pthread_create", .code = code, .advice = "raise the limit of threads"};
+        return pel_fail(error, device->env->allocator, PEL_OUT_OF_MEMORY, &story, "no thread for a device: %s", strerror(code));
+    }
+    return PEL_OK;
+}
+
+static char *make_label(const pel_allocator *allocator, const pel_device_info *info) {
+    size_t bytes = strlen(info->id) + strlen(info->name) + 4;
+    char *label = pel_alloc(allocator, bytes);
+    if (label) {
+        memcpy(label, info->id, strlen(info->id) + 1);
+        strcat(label, " (");
+        strcat(label, info->name);
+        strcat(label, ")");
+    }
+    return label;
+}
+
+static void release(pel_cl_device *device) {
+    const pel_allocator *allocator = device->env->allocator;
+    if (device->queue) {
+        clReleaseCommandQueue(device->queue);
+    }
+    if (device->context) {
+        clReleaseContext(device->context);
+    }
+    pthread_mutex_destroy(&device->lock);
+    pthread_mutex_destroy(&device->table_lock);
+    pthread_mutex_destroy(&device->save_lock);
+    pthread_mutex_destroy(&device->ready_lock);
+    pel_free(allocator, device->label);
+    pel_free(allocator, device);
+}
+
+static pel_status open_device(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **opened,
+                              pel_error **error) {
+    pel_cl_device *device = pel_alloc_zero(env->allocator, 1, sizeof *device);
+    *opened = NULL;
+    if (!device) {
+        return pel_fail(error, env->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for device %s", facts->info.id);
+    }
+    device->base = (pel_backend_device){.backend = &pel_backend_opencl, .facts = facts};
+    device->env = env;
+    device->id = facts->cl_device;
+    device->is_pocl = strcmp(facts->info.platform, "Portable Computing Language") == 0;
+    pthread_mutex_init(&device->ready_lock, NULL);
+    pthread_mutex_init(&device->save_lock, NULL);
+    pthread_mutex_init(&device->table_lock, NULL);
+    pthread_mutex_init(&device->lock, NULL);
+    device->label = make_label(env->allocator, &facts->info);
+    pel_status status = device->label ? start_driver(device, error)
+                                      : pel_fail(error, env->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for device %s", facts->info.id);
+    if (status != PEL_OK) {
+        release(device);
+        return status;
+    }
+    *opened = &device->base;
+    return PEL_OK;
+}
+
+static void close_device(pel_backend_device *base) {
+    pel_cl_device *device = (pel_cl_device *)base;
+    if (!device) {
+        return;
+    }
+    pthread_mutex_lock(&device->lock);
+    device->closing = true;
+    pthread_mutex_unlock(&device->lock);
+    pthread_cond_signal(&device->wake);
+    pthread_join(device->driver, NULL);
+    pthread_cond_destroy(&device->wake);
+    pel_cl_forget_all(device);
+    release(device);
+}
+
+cl_context pel_cl_context_of(pel_backend_device *base) {
+    pel_cl_device *device = (pel_cl_device *)base;
+    return pel_cl_ready(device, NULL) == PEL_OK ? device->context : NULL;
+}
+
+const pel_backend pel_backend_opencl = {
+    .name = "opencl",
+    .open = open_device,
+    .close = close_device,
+    .mem_create = pel_cl_mem_create,
+    .mem_view = pel_cl_mem_view,
+    .mem_destroy = pel_cl_mem_destroy,
+    .prepare = pel_cl_prepare,
+    .kernel_forget = pel_cl_kernel_forget,
+    .program_forget = pel_cl_program_forget,
+    .submit = submit,
+    .help = help,
+};

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The OpenCL backend's own structures, shared by the files of this folder.
+ *
+ * Locks, in the order in which they may be taken: device->save_lock, program->lock (a build, seconds), device->ready_lock (the context),
+ * device->table_lock (look-ups), device->lock (the queue of work). Nothing of OpenCL is called under device->lock, and nobody's complete() under any of them. The baton (device->running) makes one thread
+ * at a time the submitter: cl_kernel arguments and the command queue need no lock of their own.
+ */
+#ifndef PEL_BACKEND_OPENCL_INTERNAL_H
+#define PEL_BACKEND_OPENCL_INTERNAL_H
+
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 300
+#endif
+#ifndef CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#endif
+#include <CL/cl.h>
+
+#include "backend/backend.h"
+#include "backend/opencl/prelude.h"
+#include "backend/opencl/shape.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* One program in one form. */
+typedef struct pel_cl_form_state {
+    cl_program program;      /* NULL: not built yet */
+    pel_error *failure;      /* it does not build: the answer is remembered */
+    uint64_t *variants;      /* what its binary or this process has compiled already; grows (baton) */
+    uint32_t variant_count, variant_capacity;
+    uint32_t saved_count;    /* so many of them are in the cached file */
+} pel_cl_form_state;
+
+typedef struct pel_cl_program {
+    struct pel_cl_program *next;
+    uint64_t id;
+    const pel_program_image *image;
+    pthread_mutex_t lock;    /* held while a form is built */
+    pel_cl_form_state forms[PEL_CL_FORMS];
+} pel_cl_program;
+
+/* What the checks before a launch need to know of one argument; from the driver where it tells. */
+typedef struct pel_cl_arg_facts {
+    uint64_t alignment;      /* of what a pointer points to; 0: unknown */
+} pel_cl_arg_facts;
+
+typedef struct pel_cl_kernel {
+    struct pel_cl_kernel *next;
+    uint64_t id;
+    const pel_kernel_image *image;
+    pel_cl_program *program;
+    uint64_t entry_key;      /* hash of the entry's name, part of a variant's key */
+    cl_kernel kernels[PEL_CL_FORMS];     /* (table_lock) NULL: not made yet */
+    pel_cl_limits limits[PEL_CL_FORMS];
+    uint64_t local_bytes[PEL_CL_FORMS];  /* static local memory */
+    pel_cl_arg_facts *args;  /* param_count of them; NULL: unknown */
+} pel_cl_kernel;
+
+#define PEL_CL_BUCKETS 64u /* power of two; programs and kernels of one runtime are few */
+
+typedef struct pel_cl_device {
+    pel_backend_device base;
+    const pel_backend_env *env;
+    cl_device_id id;
+    char *label;             /* "opencl:0 (name)", for errors */
+    bool is_pocl;
+
+    pthread_mutex_t ready_lock;
+    cl_context context;      /* (ready_lock) made on first use */
+    cl_command_queue queue;
+    uint64_t base_alignment; /* bytes, of sub-buffer origins */
+    char platform_version[256];
+
+    pthread_mutex_t save_lock;  /* held while binaries are written: no program goes meanwhile */
+    pthread_mutex_t table_lock;
+    pel_cl_program *programs[PEL_CL_BUCKETS];
+    pel_cl_kernel *kernels[PEL_CL_BUCKETS];
+    atomic_bool compiled;    /* a build took place: the driver's compiler is loaded */
+    atomic_bool unsaved;     /* a form has variants that its cached file lacks */
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pel_work *head, *tail;
+    bool running;            /* the baton */
+    bool closing;
+    int64_t last_ended;      /* when the last work ended, CLOCK_MONOTONIC: idle since then */
+    pthread_t driver;
+} pel_cl_device;
+
+typedef struct pel_cl_mem {
+    pel_mem base;
+    cl_mem cl;
+} pel_cl_mem;
+
+/* errors.c */
+const char *pel_cl_code_name(cl_int code);
+pel_status pel_cl_status(cl_int code);
+/* An error of this device: `call` failed with `code`. */
+pel_status pel_cl_fail(const pel_cl_device *device, pel_error **error, cl_int code, const char *call, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* An error of this device that is not a failed call. */
+pel_status pel_cl_refuse(const pel_cl_device *device, pel_error **error, pel_status status, const char *advice, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* device.c: makes the context and the queue if need be. Any thread. */
+pel_status pel_cl_ready(pel_cl_device *device, pel_error **error);
+pel_status pel_cl_renew_queue(pel_cl_device *device, pel_error **error);
+
+/* memory.c */
+pel_status pel_cl_mem_create(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
+pel_status pel_cl_mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
+                           pel_error **error);
+void pel_cl_mem_destroy(pel_backend_device *device, pel_mem *mem);
+
+/* program.c, kernel.c */
+pel_status pel_cl_prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
+                          pel_error **error);
+void pel_cl_kernel_forget(pel_backend_device *device, const pel_kernel_image *kernel);
+void pel_cl_program_forget(pel_backend_device *device, const pel_program_image *program);
+void pel_cl_forget_all(pel_cl_device *device);
+pel_status pel_cl_program_find(pel_cl_device *device, const pel_program_image *image, pel_cl_program **program, pel_error **error);
+/* Builds a form if it is not built; *built tells whether a compiler ran. */
+pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel_cl_form form, bool *built, pel_error **error);
+/* The kernel in one form, ready to run; *built tells whether a compiler ran. Its cl_kernel may be used by the holder of the baton only. */
+pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
+                             bool *built, pel_error **error);
+/* Notes that a variant is about to be launched; true: it is new, so the driver will compile it. */
+bool pel_cl_variant_is_new(pel_cl_device *device, pel_cl_program *program, pel_cl_form form, uint64_t key);
+/* Writes the binaries of forms with new variants to the cache. Needs the baton, or that no work runs. */
+void pel_cl_save_binaries(pel_cl_device *device);
+
+/* cache.c */
+typedef struct pel_cl_binary {
+    unsigned char *data;     /* owned, with the runtime's allocator */
+    size_t bytes;
+    uint64_t *variants;      /* owned */
+    uint32_t variant_count;
+} pel_cl_binary;
+/* False: not there or not to be trusted (logged). */
+bool pel_cl_cache_load(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form, pel_cl_binary *binary);
+bool pel_cl_cache_store(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const pel_cl_binary *binary);
+void pel_cl_cache_drop(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form);
+void pel_cl_binary_free(const pel_cl_device *device, pel_cl_binary *binary);
+
+cl_context pel_cl_context_of(pel_backend_device *device);
+
+/* launch.c: runs one work to its end and fills its results; does not call complete(). */
+void pel_cl_run(pel_cl_device *device, pel_work *work);
+
+#endif

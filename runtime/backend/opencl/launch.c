@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Running one work: transfers in, the launch, transfers out.
+ *
+ * Everything is enqueued on the one in-order queue, flushed, and then waited for in order, so that a device with its own memory has no gaps while the
+ * times of the parts are still seen. Each command has an event, and each event's own status is asked: status does not always propagate, and on
+ * PoCL < 7 waiting for an event that has failed never returns. After a failure the queue is drained, with a limit, and replaced.
+ *
+ * How to wait depends on the driver. PoCL's clFinish sleeps on a condition variable: it is used there. GPU drivers' blocking waits spin a core, so
+ * there we sleep to 0.85 of the predicted time, look often for a moment, and then nanosleep in growing steps.
+ */
+#include "backend/opencl/internal.h"
+
+#include "base/hash.h"
+#include <time.h>
+
+#define EVENTS 64            /* commands of one work in flight; more transfers are waited for in between */
+#define SLEEP_SHARE 0.85     /* of the predicted time that is slept through before looking */
+#define WORTH_SLEEPING_NS 100000.0 /* a nanosleep takes 55-110 us whatever is asked (timer slack 50 us; 2 cores, 2026-11) */
+#define LOOK_NS 20000        /* looking without sleeping: shorter than the sleep that it may save */
+#define FIRST_NAP_NS 5000
+#define LONGEST_NAP_NS 500000
+#define DRAIN_NS 1000000000  /* what a failed work's other commands get to end */
+#define SMALL_GRID 65535u    /* PoCL's limit for its small-grid variants */
+
+typedef struct pel_cl_flight {
+    pel_cl_device *device;
+    const pel_work *work;
+    cl_event events[EVENTS];
+    uint32_t count;
+} pel_cl_flight;
+
+static int64_t now(const pel_cl_device *device) { return pel_clock_now(device->env->clock); }
+
+static void nap(int64_t nanoseconds) {
+    struct timespec time = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+    (void)nanosleep(&time, NULL);
+}
+
+/* > 0: under way; 0: complete; < 0: failed. */
+static cl_int state_of(cl_event event) {
+    cl_int state = CL_QUEUED;
+    cl_int code = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+    return code == CL_SUCCESS ? state : code < 0 ? code : CL_INVALID_EVENT;
+}
+
+/* Looks, then naps, until the event has ended or `limit_ns` (0: none) has passed. */
+static cl_int poll_event(cl_event event, int64_t limit_ns) {
+    int64_t began = pel_clock_now(&pel_clock_monotonic), pause = FIRST_NAP_NS, passed = 0;
+    cl_int state;
+    while ((state = state_of(event)) > 0 && (limit_ns == 0 || passed < limit_ns)) {
+        if (passed > LOOK_NS) {
+            nap(pause);
+            pause = pause < LONGEST_NAP_NS ? pause + pause / 4 : LONGEST_NAP_NS;
+        }
+        passed = pel_clock_now(&pel_clock_monotonic) - began;
+    }
+    return state;
+}
+
+static void drop_events(pel_cl_flight *flight) {
+    for (uint32_t i = 0; i < flight->count; i++) {
+        if (flight->events[i]) {
+            clReleaseEvent(flight->events[i]);
+        }
+    }
+    flight->count = 0;
+}
+
+/* After a failure: nothing of this work may touch memory any more when it is reported. */
+static void drain(pel_cl_flight *flight) {
+    bool stuck = false;
+    clFlush(flight->device->queue);
+    for (uint32_t i = 0; i < flight->count && !stuck; i++) {
+        stuck = flight->events[i] && poll_event(flight->events[i], DRAIN_NS) > 0;
+    }
+    if (stuck) {
+        pel_log(flight->device->env->logger, PEL_LOG_ERROR, "%s: commands of a failed launch do not end", flight->device->label);
+    }
+    drop_events(flight);
+    (void)pel_cl_renew_queue(flight->device, NULL); /* without one, the next work finds none and says so */
+}
+
+/* Waits for events [from, to). */
+static pel_status settle(pel_cl_flight *flight, uint32_t from, uint32_t to, double predicted_ns, const char *what, pel_error **error) {
+    pel_cl_device *device = flight->device;
+    cl_int state = CL_COMPLETE;
+
+    if (from == to) {
+        return PEL_OK;
+    }
+    state = state_of(flight->events[to - 1]);
+    if (state > 0 && device->is_pocl) {
+        cl_int code = clFinish(device->queue);
+        if (code != CL_SUCCESS) {
+            return pel_cl_fail(device, error, code, "clFinish", "%s", what);
+        }
+    } else if (state > 0 && predicted_ns > WORTH_SLEEPING_NS) {
+        nap((int64_t)(predicted_ns * SLEEP_SHARE));
+    }
+    for (uint32_t i = from; i < to; i++) {
+        state = poll_event(flight->events[i], 0);
+        if (state < 0) {
+            return pel_cl_fail(device, error, state, "the command's event", "%s", what);
+        }
+    }
+    return PEL_OK;
+}
+
+/* ---- transfers ---- */
+
+static pel_status enqueue_transfers(pel_cl_flight *flight, const pel_transfer *list, uint32_t count, bool in, pel_error **error) {
+    pel_cl_device *device = flight->device;
+    if (device->base.facts->host_coherent) {
+        return PEL_OK; /* the memory is the host's own */
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const pel_transfer *t = &list[i];
+        unsigned char *host = (unsigned char *)t->mem->host + t->offset;
+        cl_mem cl = ((pel_cl_mem *)t->mem)->cl;
+        if (t->bytes == 0) {
+            continue;
+        }
+        if (flight->count == EVENTS) {
+            clFlush(device->queue);
+            pel_status status = settle(flight, 0, EVENTS, 0, "a transfer failed", error);
+            if (status != PEL_OK) {
+                return status;
+            }
+            drop_events(flight);
+        }
+        cl_event *event = &flight->events[flight->count];
+        *event = NULL;
+        cl_int code = in ? clEnqueueWriteBuffer(device->queue, cl, CL_FALSE, (size_t)t->offset, (size_t)t->bytes, host, 0, NULL, event)
+                         : clEnqueueReadBuffer(device->queue, cl, CL_FALSE, (size_t)t->offset, (size_t)t->bytes, host, 0, NULL, event);
+        if (code != CL_SUCCESS) {
+            return pel_cl_fail(device, error, code, in ? "clEnqueueWriteBuffer" : "clEnqueueReadBuffer",
+                               "bytes [%llu, +%llu) cannot be copied %s the device", (unsigned long long)t->offset,
+                               (unsigned long long)t->bytes, in ? "to" : "from");
+        }
+        flight->count++;
+    }
+    return PEL_OK;
+}
+
+/* ---- the launch ---- */
+
+static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel *kernel, cl_kernel cl, uint32_t i, const pel_work_arg *arg,
+                               uint64_t *local_bytes, pel_error **error) {
+    size_t bytes = (size_t)arg->bytes;
+    const void *value = NULL;
+    cl_mem mem = NULL;
+
+    switch (arg->kind) {
+    case PEL_WORK_ARG_VALUE: value = arg->host; break;
+    case PEL_WORK_ARG_LOCAL: *local_bytes += arg->bytes; break;
+    case PEL_WORK_ARG_NULL: bytes = sizeof mem; break;
+    case PEL_WORK_ARG_MEM:
+    case PEL_WORK_ARG_PRIVATE:
+        if (device->base.facts->host_coherent && kernel->args && kernel->args[i].alignment > 1 &&
+            (uintptr_t)arg->mem->host % kernel->args[i].alignment != 0) {
+            return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "align the memory, or begin the range elsewhere",
+                                 "argument %u of kernel %s points to elements of %llu bytes and its memory is not aligned to them", i,
+                                 kernel->image->name, (unsigned long long)kernel->args[i].alignment);
+        }
+        mem = ((pel_cl_mem *)arg->mem)->cl;
+        value = &mem;
+        bytes = sizeof mem;
+        break;
+    }
+    cl_int code = clSetKernelArg(cl, i, bytes, value);
+    return code == CL_SUCCESS ? PEL_OK
+                              : pel_cl_fail(device, error, code, "clSetKernelArg", "argument %u of kernel %s is not taken", i,
+                                            kernel->image->name);
+}
+
+static pel_status set_arguments(pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
+                                pel_error **error) {
+    uint64_t local_bytes = kernel->local_bytes[form], room = device->base.facts->info.local_memory_bytes;
+    for (uint32_t i = 0; i < kernel->image->param_count; i++) {
+        pel_status status = set_argument(device, kernel, kernel->kernels[form], i, &args[i], &local_bytes, error);
+        if (status != PEL_OK) {
+            return status;
+        }
+    }
+    /* PoCL accepts too much local memory and then aborts the process. */
+    if (room != 0 && local_bytes > room) {
+        return pel_cl_refuse(device, error, PEL_TOO_LARGE, "use smaller work-groups or less local memory",
+                             "kernel %s wants %llu bytes of local memory, the device has %llu", kernel->image->name,
+                             (unsigned long long)local_bytes, (unsigned long long)room);
+    }
+    return PEL_OK;
+}
+
+/* PoCL compiles once per local size x offset is zero x small grid; other drivers at most once per kernel. */
+static uint64_t variant_key(const pel_cl_device *device, const pel_cl_kernel *kernel, const size_t offset[3], const size_t global[3],
+                            const size_t local[3]) {
+    uint64_t key = kernel->entry_key;
+    if (device->is_pocl) {
+        size_t widest = global[0] > global[1] ? global[0] : global[1];
+        widest = widest > global[2] ? widest : global[2];
+        key = pel_mix_u64(key, local[0]);
+        key = pel_mix_u64(key, local[1]);
+        key = pel_mix_u64(key, local[2]);
+        key = pel_mix_u64(key, (offset[0] | offset[1] | offset[2]) != 0 ? 2 : 1);
+        key = pel_mix_u64(key, widest < SMALL_GRID ? 2 : 1);
+    }
+    return key;
+}
+
+static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece, bool *cold,
+                                pel_error **error) {
+    pel_cl_device *device = flight->device;
+    const pel_span *span = &flight->work->span;
+    size_t offset[3], global[3], local[3];
+    pel_addressing spare;
+
+    if (form != PEL_CL_PLAIN) {
+        pel_addressing_encode(span, piece->lo, piece->hi, &spare);
+    }
+    for (unsigned d = 0; d < 3; d++) {
+        offset[d] = (size_t)(form != PEL_CL_PLAIN ? spare.offset[d] : d < span->dims ? span->offset[d] + piece->lo[d] : 0);
+        global[d] = (size_t)(piece->hi[d] - piece->lo[d]);
+        local[d] = (size_t)piece->local[d];
+    }
+    if (pel_cl_variant_is_new(device, kernel->program, form, variant_key(device, kernel, offset, global, local))) {
+        *cold = true;
+    }
+    cl_event *event = &flight->events[flight->count];
+    *event = NULL;
+    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->kernels[form], form != PEL_CL_PLAIN ? 3 : span->dims, offset, global, local,
+                                         0, NULL, event);
+    if (code != CL_SUCCESS) {
+        return pel_cl_fail(device, error, code, "clEnqueueNDRangeKernel",
+                           "kernel %s cannot be launched (%zu x %zu x %zu items in groups of %zu x %zu x %zu)", kernel->image->name,
+                           global[0], global[1], global[2], local[0], local[1], local[2]);
+    }
+    flight->count++;
+    return PEL_OK;
+}
+
+/* Chooses form and pieces; needs the plain kernel's limits, so the plain form comes first. */
+static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, bool *built, pel_error **error) {
+    pel_cl_device *device = flight->device;
+    const pel_work *work = flight->work;
+    pel_status why_status;
+    bool plain_only = work->kernel->program->plain_only || device->base.facts->info.address_bits < 64;
+
+    pel_cl_form form = work->chunked ? (pel_cl_form)work->span.dims : PEL_CL_PLAIN;
+    if (work->span.dims < 1 || work->span.dims > 3) {
+        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "", "a launch has 1, 2 or 3 dimensions, not %u", work->span.dims);
+    }
+    if (work->chunked && plain_only) {
+        return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "run it whole on one device", "kernel %s cannot run in chunks: %s",
+                             work->kernel->name,
+                             work->kernel->program->plain_only ? "its source changes the functions that tell ids and sizes"
+                                                               : "the device has 32-bit addresses");
+    }
+    pel_status status = pel_cl_kernel_get(device, work->kernel, form, kernel, built, error);
+    if (status != PEL_OK) {
+        return status;
+    }
+    const char *why = pel_cl_shape_make(&work->span, work->chunked, plain_only, &(*kernel)->limits[form], shape, &why_status);
+    if (why) {
+        return pel_cl_refuse(device, error, why_status, "", "kernel %s cannot run so: %s", work->kernel->name, why);
+    }
+    if (shape->chunked && form == PEL_CL_PLAIN) {
+        return pel_cl_kernel_get(device, work->kernel, (pel_cl_form)work->span.dims, kernel, built, error);
+    }
+    return PEL_OK;
+}
+
+static pel_status enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **error) {
+    pel_cl_kernel *kernel;
+    pel_cl_shape shape;
+    bool built = false;
+
+    pel_status status = find_shape(flight, &kernel, &shape, &built, error);
+    *cold = built;
+    if (status != PEL_OK || shape.count == 0) {
+        return status;
+    }
+    pel_cl_form form = shape.chunked ? (pel_cl_form)flight->work->span.dims : PEL_CL_PLAIN;
+    status = set_arguments(flight->device, kernel, form, flight->work->args, error);
+    for (uint32_t i = 0; i < shape.count && status == PEL_OK; i++) {
+        status = enqueue_piece(flight, kernel, form, &shape.pieces[i], cold, error);
+    }
+    return status;
+}
+
+/* ---- a work ---- */
+
+/* Room for the pieces of a launch and a first transfer out. */
+static pel_status make_room(pel_cl_flight *flight, pel_error **error) {
+    if (flight->count + PEL_CL_PIECES <= EVENTS) {
+        return PEL_OK;
+    }
+    clFlush(flight->device->queue);
+    pel_status status = settle(flight, 0, flight->count, 0, "a transfer failed", error);
+    if (status == PEL_OK) {
+        drop_events(flight);
+    }
+    return status;
+}
+
+static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
+    pel_cl_device *device = flight->device;
+    pel_status status = enqueue_transfers(flight, work->in, work->in_count, true, &work->error);
+    if (status == PEL_OK) {
+        status = make_room(flight, &work->error);
+    }
+    uint32_t in_end = flight->count;
+    work->launch_began = work->launch_ended = now(device);
+    if (status == PEL_OK) {
+        status = enqueue_launch(flight, &work->cold, &work->error);
+    }
+    uint32_t launch_end = flight->count;
+    bool copies_out = work->out_count > 0 && !device->base.facts->host_coherent;
+    /* More transfers than fit are enqueued after the launch has been seen to end. */
+    bool together = copies_out && work->out_count <= EVENTS - launch_end;
+    if (status == PEL_OK && together) {
+        status = enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
+    }
+    if (status == PEL_OK && !device->is_pocl) {
+        clFlush(device->queue);
+    }
+    if (status == PEL_OK && in_end > 0) {
+        status = settle(flight, 0, in_end, 0, "a transfer to the device failed", &work->error);
+        work->launch_began = now(device);
+    }
+    if (status == PEL_OK) {
+        status = settle(flight, in_end, launch_end, work->predicted_ns, "the launch failed", &work->error);
+        work->launch_ended = now(device);
+    }
+    if (status == PEL_OK && copies_out && !together) {
+        drop_events(flight);
+        launch_end = 0;
+        status = enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
+        clFlush(device->queue);
+    }
+    return status == PEL_OK ? settle(flight, launch_end, flight->count, 0, "a transfer from the device failed", &work->error) : status;
+}
+
+static pel_status run_transfers(pel_cl_flight *flight, pel_work *work) {
+    pel_status status = enqueue_transfers(flight, work->in, work->in_count, true, &work->error);
+    if (status == PEL_OK) {
+        status = enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
+    }
+    if (status == PEL_OK && flight->count > 0) {
+        clFlush(flight->device->queue);
+        status = settle(flight, 0, flight->count, 0, "a transfer failed", &work->error);
+    }
+    return status;
+}
+
+void pel_cl_run(pel_cl_device *device, pel_work *work) {
+    pel_cl_flight flight;
+    flight.device = device;
+    flight.work = work;
+    flight.count = 0;
+    work->error = NULL;
+    work->cold = false;
+    work->began = work->launch_began = work->launch_ended = now(device);
+    work->status = pel_cl_ready(device, &work->error);
+    if (work->status == PEL_OK) {
+        switch (work->kind) {
+        case PEL_WORK_TRANSFER: work->status = run_transfers(&flight, work); break;
+        case PEL_WORK_LAUNCH: work->status = run_launch(&flight, work); break;
+        default:
+            work->status = pel_cl_refuse(device, &work->error, PEL_UNSUPPORTED, "run it on the host",
+                                         "host tasks and loops do not run on an OpenCL device");
+        }
+    }
+    if (work->status != PEL_OK && flight.count > 0) {
+        drain(&flight);
+    }
+    drop_events(&flight);
+    work->ended = now(device);
+    device->last_ended = pel_clock_now(&pel_clock_monotonic);
+}
