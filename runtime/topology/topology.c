@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "topology/core_set.h"
 #include "topology/opencl.h"
+#include "topology/probe.h"
 #include "topology/rows.h"
 #include <stdlib.h>
 #include <string.h>
@@ -216,6 +217,51 @@ static pel_status publish(discovery *work, pel_topology **topology, pel_error **
     return PEL_OK;
 }
 
+/* Devices that the child could not make work are known to be bad: same id, same name, so the same drivers. */
+static void apply_findings(pel_rows *rows, const pel_probe_answer *answer) {
+    for (uint32_t i = 0; i < answer->count; i++) {
+        const pel_probe_finding *finding = &answer->findings[i];
+        if (finding->driver || *finding->reason == '\0') continue;
+        for (uint32_t row = 0; row < rows->count; row++) {
+            const pel_device_info *info = &rows->devices[row].info;
+            if (strcmp(info->id, finding->subject) != 0 || strcmp(info->name, finding->name) != 0) continue;
+            rows->candidates[row].unusable = pel_keep_format(&rows->keep, "it %s (tried by pel-probe)", finding->reason);
+        }
+    }
+}
+
+static pel_status scan_opencl(discovery *work, pel_error **error) {
+    const pel_topology_options *options = work->options;
+    pel_rows *rows = &work->table;
+    pel_icd_list drivers = {0};
+    pel_probe_answer answer = {0};
+    pel_error *problem = NULL;
+    char *directory = NULL;
+    pel_core_set cores;
+    bool declared = pel_device_list_driver_cores(&work->list, &cores);
+    pel_core_set_intersect(&cores, &rows->budget.cores);
+    pel_keep_init(&drivers.keep, rows->allocator);
+    pel_keep_init(&answer.keep, rows->allocator);
+    pel_status status = PEL_OK;
+    if (options->probe) {
+        status = pel_icd_list_read("", rows->allocator, &drivers, error);
+        if (!status) status = pel_probe_ask(&drivers, rows->allocator, rows->logger, options->cache_directory, false, &answer, error);
+        if (!status && pel_probe_make_directory(&drivers, &answer, rows->allocator, &directory, &problem)) {
+            pel_error_hand_over(error, problem); /* going on would load the driver that crashes */
+            status = PEL_IO;
+        }
+        rows->vendors = directory;
+    }
+    if (!status) status = pel_opencl_scan(rows, declared && pel_core_set_count(&cores) > 0 ? &cores : NULL, error);
+    if (!status) apply_findings(rows, &answer);
+    if (!status) status = pel_opencl_adopt(rows, options->cl_contexts, options->cl_context_count, error);
+    rows->vendors = NULL;
+    pel_probe_remove_directory(rows->allocator, directory);
+    pel_probe_free(&answer);
+    pel_icd_list_free(&drivers);
+    return status;
+}
+
 static pel_status run_discovery(discovery *work, pel_error **error) {
     const pel_topology_options *options = work->options;
     pel_rows *table = &work->table;
@@ -227,11 +273,7 @@ static pel_status run_discovery(discovery *work, pel_error **error) {
     status = add_host(table, error);
     if (status) return status;
     if (!options->ignore_opencl && pel_device_list_wants_opencl(&work->list)) {
-        pel_core_set driver_cores;
-        bool declared = pel_device_list_driver_cores(&work->list, &driver_cores);
-        pel_core_set_intersect(&driver_cores, &table->budget.cores);
-        status = pel_opencl_scan(table, declared && pel_core_set_count(&driver_cores) > 0 ? &driver_cores : NULL, error);
-        if (!status) status = pel_opencl_adopt(table, options->cl_contexts, options->cl_context_count, error);
+        status = scan_opencl(work, error);
     }
     return status ? status : select_devices(work, error);
 }
