@@ -69,6 +69,11 @@ bool pel_output_open(pel_output *output, const char *command, const char *path, 
         output->file = stdout;
         return true;
     }
+    if (!*path) {
+        pel_cli_error(command, "cannot write a file without a name");
+        pel_output_abandon(output);
+        return false;
+    }
     struct stat old;
     bool exists = stat(path, &old) == 0;
     if (!exists && errno != ENOENT)
