@@ -128,9 +128,12 @@ void pel_allocation_release(pel_allocation *allocation) {
     }
 }
 
+/* Works that the lost device has not given back yet still point to its memory objects: those stay until nobody can use them. */
 void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device) {
-    pel_allocation_drop_mem(allocation, device);
     pel_allocation_forget_place(allocation, device->place);
+    if (pel_allocation_quiet(allocation)) {
+        pel_allocation_drop_mem(allocation, device);
+    }
 }
 
 /* Drops copies that nobody uses and that are valid elsewhere, until `bytes` more fit. */
