@@ -13,7 +13,10 @@
 
 PEL_BEGIN_DECLS
 
-/* One device. Time of a chunk = start_ns + work / rate, times noise; work is kernel cost per item x items. */
+/*
+ * One device. A device named "host" describes the simulated host itself, which exists always (without a description: start_ns 2000, rate 1000);
+ * the others are "sim:NAME" in device lists. Time of a chunk = start_ns + work / rate, times noise; work is kernel cost per item x items.
+ */
 typedef struct pel_simulated_device {
     char name[32];
     double start_ns;           /* fixed cost of a chunk */
@@ -28,12 +31,14 @@ typedef struct pel_simulated_device {
     double slow_factor;
     uint64_t fail_at;          /* this chunk (1-based) fails with PEL_DEVICE_FAILED; 0: never */
     uint64_t lost_at;          /* from this chunk on the device is lost; 0: never */
-    uint32_t core_group;       /* devices of one non-zero group share the same cores and never run at once */
+    uint32_t core_group;       /* devices of one non-zero group share the same cores and never run at once; 1: the host's cores */
 } pel_simulated_device;
+
+#define PEL_SIMULATED_HOST_GROUP 1u
 
 typedef struct pel_simulation {
     size_t size;               /* sizeof(pel_simulation); 0: the layout of the first release */
-    uint64_t seed;
+    uint64_t seed;             /* 0: the file's, if there is one */
     const char *path;          /* a machine description file (docs/guide: "Simulated machines"), or NULL */
     const pel_simulated_device *devices; /* copied; used when path is NULL */
     uint32_t device_count;

@@ -27,6 +27,7 @@ static item_kind kind_of(const pel_device_item *item) {
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strlen(words[i].word) == item->length && strncasecmp(words[i].word, item->text, item->length) == 0) return words[i].kind;
     }
+    if (item->length > 4 && strncasecmp(item->text, "sim:", 4) == 0) return ITEM_ID;
     return item->length > 7 && strncasecmp(item->text, "opencl:", 7) == 0 ? ITEM_ID : ITEM_NAME;
 }
 

@@ -40,7 +40,7 @@ typedef struct pel_topology {
     uint32_t budget_count;        /* how many of them at once (quota) */
     uint64_t memory_available;    /* min(MemAvailable, memory cgroup) */
     bool opencl_present;          /* the ICD loader knows at least one platform */
-    void *state;                  /* topology.c's own */
+    void *state;                  /* a pel_keep with the table's strings, within the block that begins with this structure */
 } pel_topology;
 
 typedef struct pel_topology_options {

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The effects of a work: time is invented, results are real.
+ *
+ * A launch calls its host variant on the device's own copy of the data, so a transfer that the runtime forgot shows as a wrong result, as it would on a
+ * real card. A chunk that fails by plan has done its work before: what it read-wrote in place is spoilt, and only what was saved
+ * elsewhere can help, which is what failover has to cope with. One call per launch, on one thread: determinism is the point here.
+ */
+#include "backend/simulated/internal.h"
+#include "base/checked.h"
+
+#include <string.h>
+
+#define LINE 64u
+
+static pel_status fail(pel_simulated_driver *driver, pel_work *work, pel_status status, const char *call, const char *what) {
+    const char *name = work->kind == PEL_WORK_LAUNCH ? work->kernel->name : NULL;
+    return pel_fail(&work->error, driver->allocator, status,
+                    &(pel_story){.device = driver->base.facts->info.id, .call = call, .advice = "this machine is simulated: see its description"},
+                    "%s%s%s: %s", driver->base.facts->info.id, name != NULL ? ", kernel " : "", name != NULL ? name : "", what);
+}
+
+static pel_status move(pel_simulated_driver *driver, pel_work *work, const pel_transfer *transfers, uint32_t count, bool in) {
+    for (uint32_t i = 0; i < count; i++) {
+        const pel_simulated_mem *mem = (const pel_simulated_mem *)(const void *)transfers[i].mem;
+        uint64_t offset = transfers[i].offset, bytes = transfers[i].bytes;
+        if (!pel_range_within(offset, bytes, mem->base.bytes)) {
+            return fail(driver, work, PEL_INVALID_ARGUMENT, "transfer", "a transfer leaves its memory object");
+        }
+        unsigned char *host = (unsigned char *)mem->base.host + offset, *device = mem->data + offset;
+        if (host != device && bytes > 0) {
+            memcpy(in ? device : host, in ? host : device, (size_t)bytes);
+        }
+    }
+    return PEL_OK;
+}
+
+static uint64_t divisor_up_to(uint64_t size, uint64_t most) {
+    uint64_t divisor = size < most ? size : most;
+    while (divisor > 1 && size % divisor != 0) {
+        divisor--;
+    }
+    return divisor > 0 ? divisor : 1;
+}
+
+/* Fills what the submitter left open: unused dimensions and the work-group size. */
+static void normalise(const pel_span *given, bool groupwise, pel_span *span) {
+    *span = *given;
+    bool chosen = given->local[0] == 0;
+    for (uint32_t d = 0; d < 3; d++) {
+        if (d >= span->dims) {
+            span->lo[d] = span->offset[d] = 0;
+            span->hi[d] = span->global[d] = span->local[d] = 1;
+        } else if (chosen || span->local[d] == 0) {
+            span->local[d] = groupwise && d == 0 ? divisor_up_to(span->global[0], 64) : 1;
+        }
+        span->group_lo[d] = span->lo[d] / span->local[d];
+        span->group_hi[d] = span->hi[d] / span->local[d] + (span->hi[d] % span->local[d] != 0);
+    }
+}
+
+static pel_status call_groups(const pel_kernel_image *kernel, const pel_span *span, void *const *arguments, void *scratch) {
+    pel_group group = {.dims = span->dims};
+    pel_status status = PEL_OK;
+    memcpy(group.global, span->global, sizeof group.global);
+    memcpy(group.local, span->local, sizeof group.local);
+    memcpy(group.offset, span->offset, sizeof group.offset);
+    uint64_t *id = group.id;
+    for (id[2] = span->group_lo[2]; id[2] < span->group_hi[2]; id[2]++) {
+        for (id[1] = span->group_lo[1]; id[1] < span->group_hi[1]; id[1]++) {
+            for (id[0] = span->group_lo[0]; id[0] < span->group_hi[0] && status == PEL_OK; id[0]++) {
+                for (uint32_t d = 0; d < 3; d++) {
+                    group.lo[d] = id[d] * span->local[d];
+                    group.hi[d] = group.lo[d] + span->local[d];
+                }
+                status = kernel->host_group(&group, arguments, scratch, kernel->user);
+            }
+        }
+    }
+    return status;
+}
+
+/* Bytes of a launch's scratch, local memory and table of arguments, each on cache lines of its own. */
+static bool arena_bytes(const pel_work *work, uint64_t *bytes) {
+    uint64_t total = 2 * LINE, part;
+    bool fits = pel_mul_u64(work->kernel->param_count, sizeof(void *), &part) && pel_add_u64(total, part, &total) &&
+                pel_add_u64(total, work->kernel->scratch_bytes, &total);
+    for (uint32_t i = 0; i < work->kernel->param_count && fits; i++) {
+        if (work->args[i].kind == PEL_WORK_ARG_LOCAL) {
+            fits = pel_add_u64(total, LINE, &total) && pel_add_u64(total, work->args[i].bytes, &total);
+        }
+    }
+    *bytes = total + 2 * LINE;
+    return fits && total < SIZE_MAX / 2;
+}
+
+static unsigned char *take(unsigned char **at, uint64_t bytes) {
+    unsigned char *aligned = (unsigned char *)(((uintptr_t)*at + LINE - 1) & ~(uintptr_t)(LINE - 1));
+    *at = aligned + bytes;
+    return aligned;
+}
+
+static void *argument_of(const pel_work_arg *arg, unsigned char **arena) {
+    switch (arg->kind) {
+    case PEL_WORK_ARG_VALUE: return arg->host;
+    case PEL_WORK_ARG_LOCAL: return take(arena, arg->bytes);
+    case PEL_WORK_ARG_MEM:
+    case PEL_WORK_ARG_PRIVATE: return arg->mem != NULL ? ((const pel_simulated_mem *)(const void *)arg->mem)->data : arg->host;
+    case PEL_WORK_ARG_NULL: break;
+    }
+    return NULL;
+}
+
+static pel_status launch(pel_simulated_driver *driver, pel_work *work) {
+    const pel_kernel_image *kernel = work->kernel;
+    if (kernel->host == NULL && kernel->host_group == NULL) {
+        return fail(driver, work, PEL_UNSUPPORTED, "launch", "it has no host variant, and simulated devices run nothing else");
+    }
+    uint64_t bytes;
+    unsigned char *block = arena_bytes(work, &bytes) ? pel_alloc(driver->allocator, (size_t)bytes) : NULL;
+    if (block == NULL) {
+        return fail(driver, work, PEL_OUT_OF_MEMORY, "launch", "no memory for its local and scratch memory");
+    }
+    unsigned char *at = block;
+    void **arguments = (void **)(void *)take(&at, kernel->param_count * sizeof(void *));
+    void *scratch = take(&at, kernel->scratch_bytes);
+    for (uint32_t i = 0; i < kernel->param_count; i++) {
+        arguments[i] = argument_of(&work->args[i], &at);
+    }
+    pel_span span;
+    normalise(&work->span, kernel->host_group != NULL, &span);
+    pel_status status = kernel->host != NULL ? kernel->host(&span, arguments, scratch, kernel->user)
+                                             : call_groups(kernel, &span, arguments, scratch);
+    pel_free(driver->allocator, block);
+    if (status != PEL_OK) {
+        char what[64] = "its host variant returned ";
+        strncat(what, pel_status_name(status), sizeof what - strlen(what) - 1);
+        return fail(driver, work, PEL_TASK_FAILED, "host variant", what);
+    }
+    return PEL_OK;
+}
+
+static pel_status loop(pel_simulated_driver *driver, pel_work *work) {
+    /* A few pieces, as there would be with several workers, but in order. */
+    uint64_t piece = work->loop_count / 8 + 1;
+    piece = piece > work->loop_grain ? piece : work->loop_grain;
+    for (uint64_t begin = 0; begin < work->loop_count;) {
+        uint64_t end = work->loop_count - begin > piece ? begin + piece : work->loop_count;
+        if (work->loop(begin, end, work->context) != PEL_OK) {
+            return fail(driver, work, PEL_TASK_FAILED, "host loop", "the loop's function returned a failure");
+        }
+        begin = end;
+    }
+    return PEL_OK;
+}
+
+static pel_status run(pel_simulated_driver *driver, pel_work *work) {
+    bool is_host = driver->base.facts->info.kind == PEL_DEVICE_HOST;
+    if (work->kind == PEL_WORK_TRANSFER) {
+        return PEL_OK;
+    }
+    if (work->kind == PEL_WORK_LAUNCH) {
+        return launch(driver, work);
+    }
+    if (!is_host) {
+        return fail(driver, work, PEL_UNSUPPORTED, "submit", "tasks and loops run on the host only");
+    }
+    if (work->kind == PEL_WORK_LOOP) {
+        return loop(driver, work);
+    }
+    if (work->task(work->context) != PEL_OK) {
+        return fail(driver, work, PEL_TASK_FAILED, "host task", "the task's function returned a failure");
+    }
+    return PEL_OK;
+}
+
+void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
+    pel_status planned = work->status;
+    if (planned == PEL_DEVICE_LOST) {
+        (void)fail(driver, work, planned, "simulation", "the device is lost, as its description says (lost_at)");
+        return;
+    }
+    pel_status status = move(driver, work, work->in, work->in_count, true);
+    if (status == PEL_OK) {
+        status = run(driver, work);
+    }
+    if (status == PEL_OK && planned != PEL_OK) {
+        status = fail(driver, work, planned, "simulation", "the chunk failed, as its description says (fail_at)");
+    }
+    if (status == PEL_OK) {
+        status = move(driver, work, work->out, work->out_count, false);
+    }
+    work->status = status;
+}
