@@ -9,12 +9,12 @@
 #include <string.h>
 
 typedef struct alias {
-    pel_token name;
+    pel_cli_token name;
     pel_element element;
 } alias;
 
 typedef struct reading {
-    const pel_token *items;
+    const pel_cli_token *items;
     size_t count;
     alias *aliases;
     size_t alias_count;
@@ -22,14 +22,14 @@ typedef struct reading {
     const char *failure;
 } reading;
 
-static bool is_any(const pel_token *token, const char *const *words) {
+static bool is_any(const pel_cli_token *token, const char *const *words) {
     for (; *words; words++)
-        if (pel_token_is(token, *words))
+        if (pel_cli_token_is(token, *words))
             return true;
     return false;
 }
 
-static bool is_name(const pel_token *token) { return isalpha((unsigned char)*token->start) || *token->start == '_'; }
+static bool is_name(const pel_cli_token *token) { return isalpha((unsigned char)*token->start) || *token->start == '_'; }
 
 /* The index after the bracket that opens at `at`; count when it never closes. */
 static size_t skip_bracket(const reading *r, size_t at) {
@@ -44,22 +44,22 @@ static size_t skip_bracket(const reading *r, size_t at) {
 }
 
 static size_t skip_attributes(const reading *r, size_t at) {
-    while (at < r->count && (pel_token_is(&r->items[at], "__attribute__") || pel_token_is(&r->items[at], "__attribute")))
+    while (at < r->count && (pel_cli_token_is(&r->items[at], "__attribute__") || pel_cli_token_is(&r->items[at], "__attribute")))
         at = at + 1 < r->count && *r->items[at + 1].start == '(' ? skip_bracket(r, at + 1) : at + 1;
     return at;
 }
 
 /* A type from its words ("unsigned", "int"), through aliases. The last word may also be a name: the caller leaves it out. */
-static pel_element find_type(const reading *r, const pel_token *words, size_t count) {
+static pel_element find_type(const reading *r, const pel_cli_token *words, size_t count) {
     pel_element element = {NULL, 1};
     bool is_unsigned = false, is_signed = false;
-    const pel_token *base = NULL;
+    const pel_cli_token *base = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (pel_token_is(&words[i], "unsigned"))
+        if (pel_cli_token_is(&words[i], "unsigned"))
             is_unsigned = true;
-        else if (pel_token_is(&words[i], "signed"))
+        else if (pel_cli_token_is(&words[i], "signed"))
             is_signed = true;
-        else if (base && (pel_token_is(&words[i], "int") || pel_token_is(base, "long")))
+        else if (base && (pel_cli_token_is(&words[i], "int") || pel_cli_token_is(base, "long")))
             continue; /* "long int", "short int" */
         else
             base = &words[i];
@@ -77,7 +77,7 @@ static pel_element find_type(const reading *r, const pel_token *words, size_t co
     return element;
 }
 
-static void join_words(const pel_token *words, size_t count, char *text, size_t room) {
+static void join_words(const pel_cli_token *words, size_t count, char *text, size_t room) {
     size_t used = 0;
     text[0] = '\0';
     for (size_t i = 0; i < count; i++) {
@@ -91,14 +91,14 @@ static void join_words(const pel_token *words, size_t count, char *text, size_t 
 }
 
 typedef struct parts {
-    pel_token type[8];
+    pel_cli_token type[8];
     size_t type_count;
     uint32_t stars;
     bool read_only, array, other;
     pel_parameter_space space;
 } parts;
 
-static void take_word(parts *p, const pel_token *token) {
+static void take_word(parts *p, const pel_cli_token *token) {
     static const char *const global[] = {"global", "__global", NULL}, *const constant[] = {"constant", "__constant", NULL},
                       *const local[] = {"local", "__local", NULL}, *const constness[] = {"const", "__const", "__const__", NULL},
                       *const ignored[] = {"restrict", "__restrict", "__restrict__", "volatile", "__volatile__", "private", "__private",
@@ -125,7 +125,7 @@ static void take_word(parts *p, const pel_token *token) {
 
 static bool read_parameter(reading *r, size_t from, size_t to, pel_parameter *parameter) {
     *parameter = (pel_parameter){.space = PEL_SPACE_VALUE};
-    pel_token words[64];
+    pel_cli_token words[64];
     size_t count = 0, name = SIZE_MAX;
     for (size_t i = from; i < to && count < 64; i = skip_attributes(r, i))
         words[count++] = r->items[i++];
@@ -183,7 +183,7 @@ static void add_kernel(reading *r, pel_signature *kernel) {
 /* Parameters between the bracket at `open` and its partner before `close`. */
 static bool read_parameters(reading *r, size_t open, size_t close, pel_signature *kernel) {
     size_t from = open + 1;
-    if (from == close || (from + 1 == close && pel_token_is(&r->items[from], "void")))
+    if (from == close || (from + 1 == close && pel_cli_token_is(&r->items[from], "void")))
         return true;
     for (size_t at = from; at <= close;) {
         char c = at < close ? *r->items[at].start : ',';
@@ -212,7 +212,7 @@ static bool read_parameters(reading *r, size_t open, size_t close, pel_signature
 static size_t read_kernel(reading *r, size_t at) {
     size_t start = at;
     at = skip_attributes(r, at + 1);
-    if (at >= r->count || !pel_token_is(&r->items[at], "void"))
+    if (at >= r->count || !pel_cli_token_is(&r->items[at], "void"))
         return start + 1;
     at = skip_attributes(r, at + 1);
     if (at + 1 >= r->count || !is_name(&r->items[at]) || *r->items[at + 1].start != '(')
@@ -252,20 +252,20 @@ static size_t read_typedef(reading *r, size_t at) {
 bool pel_signatures_read(const char *source, size_t bytes, const char *const *defines, uint32_t define_count, pel_signatures *signatures,
                          char message[PEL_MESSAGE_BYTES]) {
     *signatures = (pel_signatures){0};
-    pel_tokens tokens;
-    if (!pel_tokens_read(source, bytes, defines, define_count, &tokens, message))
+    pel_cli_tokens tokens;
+    if (!pel_cli_tokens_read(source, bytes, defines, define_count, &tokens, message))
         return false;
     reading r = {.items = tokens.items, .count = tokens.count, .signatures = signatures};
     for (size_t at = 0; at < r.count && !r.failure;) {
-        if (pel_token_is(&r.items[at], "kernel") || pel_token_is(&r.items[at], "__kernel"))
+        if (pel_cli_token_is(&r.items[at], "kernel") || pel_cli_token_is(&r.items[at], "__kernel"))
             at = read_kernel(&r, at);
-        else if (pel_token_is(&r.items[at], "typedef"))
+        else if (pel_cli_token_is(&r.items[at], "typedef"))
             at = read_typedef(&r, at);
         else
             at++;
     }
     free(r.aliases);
-    pel_tokens_free(&tokens);
+    pel_cli_tokens_free(&tokens);
     if (!r.failure)
         return true;
     pel_signatures_free(signatures);

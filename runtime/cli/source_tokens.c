@@ -12,7 +12,7 @@
 enum { TOKEN_LIMIT = 4000000, MACRO_LIMIT = 20000, NESTING_LIMIT = 64, EXPANSION_DEPTH = 16 };
 
 typedef struct macro {
-    pel_token name, value;
+    pel_cli_token name, value;
     bool function_like, gone;
 } macro;
 
@@ -23,7 +23,7 @@ typedef struct branch {
 } branch;
 
 typedef struct scanner {
-    pel_tokens *tokens;
+    pel_cli_tokens *tokens;
     macro *macros;
     size_t macro_count, macro_capacity;
     branch branches[NESTING_LIMIT];
@@ -34,11 +34,11 @@ typedef struct scanner {
 
 static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
-bool pel_token_is(const pel_token *token, const char *word) {
+bool pel_cli_token_is(const pel_cli_token *token, const char *word) {
     return strlen(word) == token->length && memcmp(token->start, word, token->length) == 0;
 }
 
-static bool same(const pel_token *a, const pel_token *b) { return a->length == b->length && memcmp(a->start, b->start, a->length) == 0; }
+static bool same(const pel_cli_token *a, const pel_cli_token *b) { return a->length == b->length && memcmp(a->start, b->start, a->length) == 0; }
 
 /* Joins lines that end with a backslash, then turns each comment into one space. In place; the result is NUL-terminated. */
 static void clean(char *text) {
@@ -76,10 +76,10 @@ static void clean(char *text) {
 }
 
 /* The next word, number, string or sign before `end`; length 0: none. */
-static pel_token next_token(const char *c, const char *end) {
+static pel_cli_token next_token(const char *c, const char *end) {
     while (c < end && isspace((unsigned char)*c))
         c++;
-    pel_token token = {c, 0};
+    pel_cli_token token = {c, 0};
     if (c >= end)
         return token;
     if (is_word(*c)) {
@@ -97,14 +97,14 @@ static pel_token next_token(const char *c, const char *end) {
     return token;
 }
 
-static macro *find_macro(scanner *s, const pel_token *name) {
+static macro *find_macro(scanner *s, const pel_cli_token *name) {
     for (size_t i = s->macro_count; i-- > 0;)
         if (same(&s->macros[i].name, name))
             return s->macros[i].gone ? NULL : &s->macros[i];
     return NULL;
 }
 
-static void define(scanner *s, pel_token name, pel_token value, bool function_like, bool gone) {
+static void define(scanner *s, pel_cli_token name, pel_cli_token value, bool function_like, bool gone) {
     if (s->macro_count == MACRO_LIMIT) {
         s->failure = "it defines too many macros";
         return;
@@ -122,15 +122,15 @@ static void define(scanner *s, pel_token name, pel_token value, bool function_li
     s->macros[s->macro_count++] = (macro){name, value, function_like, gone};
 }
 
-static void push(scanner *s, pel_token token) {
-    pel_tokens *tokens = s->tokens;
+static void push(scanner *s, pel_cli_token token) {
+    pel_cli_tokens *tokens = s->tokens;
     if (tokens->count == TOKEN_LIMIT) {
         s->failure = "it is too long once macros are expanded";
         return;
     }
     if (tokens->count == tokens->capacity) {
         size_t capacity = tokens->capacity ? 2 * tokens->capacity : 1024;
-        pel_token *items = realloc(tokens->items, capacity * sizeof *items);
+        pel_cli_token *items = realloc(tokens->items, capacity * sizeof *items);
         if (!items) {
             s->failure = "out of memory";
             return;
@@ -143,7 +143,7 @@ static void push(scanner *s, pel_token token) {
 
 static void scan_words(scanner *s, const char *c, const char *end, uint32_t depth) {
     while (!s->failure) {
-        pel_token token = next_token(c, end);
+        pel_cli_token token = next_token(c, end);
         if (token.length == 0)
             return;
         c = token.start + token.length;
@@ -157,16 +157,16 @@ static void scan_words(scanner *s, const char *c, const char *end, uint32_t dept
 
 /* 1, 0, or -1 when it cannot be told: 0, 1, defined X, defined(X), !defined(X). */
 static int evaluate(scanner *s, const char *c, const char *end) {
-    pel_token token = next_token(c, end);
-    bool negative = pel_token_is(&token, "!");
+    pel_cli_token token = next_token(c, end);
+    bool negative = pel_cli_token_is(&token, "!");
     if (negative)
         token = next_token(token.start + token.length, end);
     int value = -1;
-    if (pel_token_is(&token, "0") || pel_token_is(&token, "1")) {
+    if (pel_cli_token_is(&token, "0") || pel_cli_token_is(&token, "1")) {
         value = *token.start == '1';
-    } else if (pel_token_is(&token, "defined")) {
+    } else if (pel_cli_token_is(&token, "defined")) {
         token = next_token(token.start + token.length, end);
-        bool bracket = pel_token_is(&token, "(");
+        bool bracket = pel_cli_token_is(&token, "(");
         if (bracket)
             token = next_token(token.start + token.length, end);
         value = find_macro(s, &token) != NULL;
@@ -187,7 +187,7 @@ static void open_branch(scanner *s, int condition) {
 }
 
 /* OpenCL's own names (__OPENCL_VERSION__, cl_khr_fp64) are for the compiler to know: not defined here does not mean absent. */
-static int is_defined(scanner *s, const pel_token *name) {
+static int is_defined(scanner *s, const pel_cli_token *name) {
     if (find_macro(s, name))
         return 1;
     bool compiler = name->length > 2 && (memcmp(name->start, "__", 2) == 0 || memcmp(name->start, "cl_", 3) == 0);
@@ -209,7 +209,7 @@ static void other_branch(scanner *s, int condition) {
 }
 
 static void read_define(scanner *s, const char *c, const char *end) {
-    pel_token name = next_token(c, end);
+    pel_cli_token name = next_token(c, end);
     const char *after = name.start + name.length;
     bool function_like = after < end && *after == '(';
     while (after < end && isspace((unsigned char)*after))
@@ -217,28 +217,28 @@ static void read_define(scanner *s, const char *c, const char *end) {
     while (end > after && isspace((unsigned char)end[-1]))
         end--;
     if (name.length > 0)
-        define(s, name, (pel_token){after, (size_t)(end - after)}, function_like, false);
+        define(s, name, (pel_cli_token){after, (size_t)(end - after)}, function_like, false);
 }
 
 static void directive(scanner *s, const char *c, const char *end) {
-    pel_token word = next_token(c, end);
+    pel_cli_token word = next_token(c, end);
     const char *rest = word.start + word.length;
-    pel_token name = next_token(rest, end);
-    if (pel_token_is(&word, "ifdef") || pel_token_is(&word, "ifndef")) {
+    pel_cli_token name = next_token(rest, end);
+    if (pel_cli_token_is(&word, "ifdef") || pel_cli_token_is(&word, "ifndef")) {
         int known = is_defined(s, &name);
         open_branch(s, known < 0 ? -1 : known == (word.length == 5));
-    } else if (pel_token_is(&word, "if")) {
+    } else if (pel_cli_token_is(&word, "if")) {
         open_branch(s, evaluate(s, rest, end));
-    } else if (pel_token_is(&word, "elif")) {
+    } else if (pel_cli_token_is(&word, "elif")) {
         other_branch(s, evaluate(s, rest, end));
-    } else if (pel_token_is(&word, "else")) {
+    } else if (pel_cli_token_is(&word, "else")) {
         other_branch(s, 1);
-    } else if (pel_token_is(&word, "endif")) {
+    } else if (pel_cli_token_is(&word, "endif")) {
         if (s->depth > 0)
             s->reading = s->branches[--s->depth].outer;
-    } else if (s->reading && pel_token_is(&word, "define")) {
+    } else if (s->reading && pel_cli_token_is(&word, "define")) {
         read_define(s, rest, end);
-    } else if (s->reading && pel_token_is(&word, "undef") && name.length > 0) {
+    } else if (s->reading && pel_cli_token_is(&word, "undef") && name.length > 0) {
         define(s, name, name, false, true);
     }
 }
@@ -273,17 +273,17 @@ static void scan_defines(scanner *s, const char *const *defines, uint32_t count)
         size_t length = strlen(defines[i]);
         memcpy(to, defines[i], length + 1);
         size_t name = strcspn(to, "=");
-        pel_token value = {one, 1};
+        pel_cli_token value = {one, 1};
         if (to[name] == '=')
-            value = (pel_token){to + name + 1, length - name - 1};
-        define(s, (pel_token){to, name}, value, memchr(to, '(', name) != NULL, false);
+            value = (pel_cli_token){to + name + 1, length - name - 1};
+        define(s, (pel_cli_token){to, name}, value, memchr(to, '(', name) != NULL, false);
         to += length + 1;
     }
 }
 
-bool pel_tokens_read(const char *source, size_t bytes, const char *const *defines, uint32_t define_count, pel_tokens *tokens,
+bool pel_cli_tokens_read(const char *source, size_t bytes, const char *const *defines, uint32_t define_count, pel_cli_tokens *tokens,
                      char message[PEL_MESSAGE_BYTES]) {
-    *tokens = (pel_tokens){0};
+    *tokens = (pel_cli_tokens){0};
     scanner s = {.tokens = tokens, .reading = true};
     tokens->text = malloc(bytes + 1);
     if (!tokens->text)
@@ -296,13 +296,13 @@ bool pel_tokens_read(const char *source, size_t bytes, const char *const *define
     free(s.macros);
     if (!s.failure)
         return true;
-    pel_tokens_free(tokens);
+    pel_cli_tokens_free(tokens);
     return pel_message(message, "cannot be read for its kernels: %s", s.failure);
 }
 
-void pel_tokens_free(pel_tokens *tokens) {
+void pel_cli_tokens_free(pel_cli_tokens *tokens) {
     free(tokens->items);
     free(tokens->text);
     free(tokens->defines);
-    *tokens = (pel_tokens){0};
+    *tokens = (pel_cli_tokens){0};
 }
