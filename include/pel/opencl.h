@@ -23,7 +23,8 @@ typedef struct pel_opencl_adoption {
 } pel_opencl_adoption;
 #define PEL_OPENCL_ADOPTION_INIT {sizeof(pel_opencl_adoption), NULL, 0}
 
-/* The cl_device_id and cl_context behind an OpenCL device, not retained, valid as long as the runtime; NULL for other devices. */
+/* The cl_device_id and cl_context behind an OpenCL device, not retained, valid as long as the runtime; NULL for other devices.
+ * The first call may make the context (milliseconds); it is NULL when the driver refuses one. Any thread. */
 PEL_API cl_device_id pel_opencl_device_id(const pel_device *device);
 PEL_API cl_context pel_opencl_context(const pel_device *device);
 

@@ -169,6 +169,9 @@ struct pel_backend {
     bool (*help)(pel_backend_device *device);
 };
 
+/* The open driver behind a device of a runtime, for interoperation; NULL for NULL. Defined beside the device table (core/runtime.c). */
+pel_backend_device *pel_device_driver(const pel_device *device);
+
 /* The backend for a kind of device; NULL when this build lacks it. */
 const pel_backend *pel_backend_for(pel_device_kind kind);
 

@@ -271,6 +271,8 @@ const pel_device *pel_runtime_find_device(const pel_runtime *runtime, const char
     return NULL;
 }
 
+pel_backend_device *pel_device_driver(const pel_device *device) { return device ? device->driver : NULL; }
+
 const pel_device_info *pel_device_get_info(const pel_device *device) { return device ? &device->facts->info : NULL; }
 
 int64_t pel_runtime_now(const pel_runtime *runtime) { return runtime ? pel_clock_now(runtime->clock) : 0; }

@@ -37,7 +37,7 @@ static uint64_t floor_power_of_two(uint64_t n) {
 /* The largest divisor of n up to `limit`, multiples of 16 and 8 (whole vectors) before others unless those are less than a quarter as long. */
 static uint64_t good_divisor(uint64_t n, uint64_t limit) {
     static const uint64_t lanes[] = {16, 8, 1};
-    uint64_t best = 1;
+    uint64_t best = 0;
     for (unsigned k = 0; k < 3 && 4 * best < limit; k++) {
         for (uint64_t d = limit / lanes[k] * lanes[k]; d >= lanes[k] && d > 0; d -= lanes[k]) {
             if (n % d == 0) {
@@ -104,7 +104,7 @@ static const char *fixed(const pel_span *span, const uint64_t local[3], const pe
 }
 
 /* 1-D: fixed groups and short ends. */
-static void choose_line(const pel_span *span, bool may_cut, uint64_t row, pel_cl_shape *shape) {
+static void choose_line(const pel_span *span, bool may_cut, uint64_t row, uint64_t max_group, pel_cl_shape *shape) {
     uint64_t items = span->hi[0] - span->lo[0];
     if (extent(span, 0) % row == 0) {
         whole(span, (const uint64_t[3]){row, 1, 1}, shape);
@@ -114,7 +114,7 @@ static void choose_line(const pel_span *span, bool may_cut, uint64_t row, pel_cl
         shape->chunked = true;
         strips(span, row, shape);
     } else {
-        whole(span, (const uint64_t[3]){good_divisor(items, row * 4), 1, 1}, shape);
+        whole(span, (const uint64_t[3]){good_divisor(items, max_group < LARGEST_ROW ? max_group : LARGEST_ROW), 1, 1}, shape);
     }
 }
 
@@ -170,7 +170,7 @@ const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_onl
     }
     uint64_t row = floor_power_of_two(limits->max_group < PREFERRED_GROUP ? limits->max_group : PREFERRED_GROUP);
     if (span->dims == 1) {
-        choose_line(span, cuttable, row, shape);
+        choose_line(span, cuttable, row, limits->max_group, shape);
     } else {
         choose_rows(span, cuttable, row, limits->max_group, shape);
     }

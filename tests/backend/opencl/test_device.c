@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Errors with their story, memory in its three kinds (coherent, shared, own), and failing allocations. */
+#include "fixture.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char source[] =
+    "kernel void scale(global float *x, float f, uint n) { size_t i = get_global_id(0); if (i < n) x[i] *= f; }\n"
+    "kernel void vectors(global float4 *x) { x[get_global_id(0)] += 1.0f; }\n"
+    "kernel void shared(global int *x, local int *l) { l[get_local_id(0)] = x[get_global_id(0)]; barrier(CLK_LOCAL_MEM_FENCE);\n"
+    "    x[get_global_id(0)] = l[get_local_size(0) - 1 - get_local_id(0)]; }\n"
+    "kernel __attribute__((reqd_work_group_size(8, 1, 1))) void eight(global int *x) { x[get_global_id(0)] = (int)get_local_size(0); }\n"
+    "kernel void table(constant int *t, global int *x) { x[get_global_id(0)] = t ? t[0] : -1; }\n"
+    "kernel void picture(read_only image2d_t p, global int *x) { x[0] = get_image_width(p); }\n";
+
+static fixture f;
+static pel_program_image program;
+
+static int set_up(void **state) {
+    (void)state;
+    if (!fixture_discover(&f)) {
+        exit(77);
+    }
+    program = fixture_program(source);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    fixture_end(&f);
+    return 0;
+}
+
+/* The message of a declaration that must be refused. */
+static void refused(const char *entry, const pel_param *params, uint32_t count, pel_status status, const char *word) {
+    pel_kernel_image kernel = fixture_kernel(&program, entry, params, count);
+    pel_error *error = NULL;
+    assert_int_equal(f.device->backend->prepare(f.device, &program, &kernel, &error), status);
+    assert_non_null(error);
+    if (!strstr(pel_error_message(error), word)) {
+        fail_msg("no \"%s\" in: %s", word, pel_error_message(error));
+    }
+    assert_true(strncmp(pel_error_device(error), "opencl:0 (", 10) == 0);
+    pel_error_destroy(error);
+    f.device->backend->kernel_forget(f.device, &kernel);
+}
+
+static void declarations(void **state) {
+    (void)state;
+    fixture_start(&f);
+    const pel_param good[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(uint32_t)};
+    const pel_param swapped[] = {PEL_PARAM_VALUE(float), PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(uint32_t)};
+    const pel_param wide[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(double), PEL_PARAM_VALUE(uint32_t)};
+    const pel_param local[] = {PEL_PARAM_LOCAL, PEL_PARAM_LOCAL};
+    refused("scales", good, 3, PEL_NOT_FOUND, "scale;vectors");
+    refused("scale", good, 2, PEL_INVALID_ARGUMENT, "3 arguments");
+    refused("scale", swapped, 3, PEL_INVALID_ARGUMENT, "parameter 0 (float* x)");
+    refused("scale", wide, 3, PEL_INVALID_ARGUMENT, "parameter 1 (float f)");
+    refused("shared", local, 2, PEL_INVALID_ARGUMENT, "parameter 0 (int* x)");
+    refused("picture", good, 2, PEL_UNSUPPORTED, "image");
+    pel_program_image empty = fixture_program("");
+    empty.source = NULL;
+    pel_error *error = NULL;
+    assert_int_equal(f.device->backend->prepare(f.device, &empty, NULL, &error), PEL_UNSUPPORTED);
+    pel_error_destroy(error);
+    fixture_stop(&f);
+}
+
+static void memory_limits(void **state) {
+    (void)state;
+    fixture_start(&f);
+    char byte[64] = {0};
+    pel_mem *mem = NULL, *view = NULL;
+    pel_error *error = NULL;
+    assert_int_equal(f.device->backend->mem_create(f.device, byte, 0, &mem, &error), PEL_INVALID_ARGUMENT);
+    pel_error_destroy(error);
+    error = NULL;
+    assert_int_equal(f.device->backend->mem_create(f.device, byte, 1ull << 60, &mem, &error), PEL_TOO_LARGE);
+    assert_non_null(strstr(pel_error_message(error), "1152921504606846976"));
+    pel_error_destroy(error);
+    error = NULL;
+    assert_int_equal(f.device->backend->mem_create(f.device, byte, sizeof byte, &mem, &error), PEL_OK);
+    assert_int_equal(f.device->backend->mem_view(f.device, mem, 60, 5, &view, &error), PEL_INVALID_ARGUMENT);
+    pel_error_destroy(error);
+    error = NULL;
+    assert_int_equal(f.device->backend->mem_view(f.device, mem, 0, 0, &view, &error), PEL_INVALID_ARGUMENT);
+    pel_error_destroy(error);
+    f.device->backend->mem_destroy(f.device, mem);
+    fixture_stop(&f);
+}
+
+/* Works that must fail, each with a word of its story, and after each the device still works. */
+static pel_status launch(const pel_kernel_image *kernel, const pel_work_arg *args, uint64_t items, uint64_t local, const char *word) {
+    pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = kernel, .args = args, .span = fixture_span(1, items, 0, 0)};
+    work.span.local[0] = local;
+    fixture_run(&f, &work);
+    if (word) {
+        assert_non_null(work.error);
+        if (!strstr(pel_error_message(work.error), word)) {
+            fail_msg("no \"%s\" in: %s", word, pel_error_message(work.error));
+        }
+    } else {
+        assert_null(work.error);
+    }
+    pel_error_destroy(work.error);
+    return work.status;
+}
+
+static void bad_launches(void **state) {
+    (void)state;
+    fixture_start(&f);
+    const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_LOCAL};
+    pel_kernel_image shared = fixture_kernel(&program, "shared", params, 2), eight = fixture_kernel(&program, "eight", params, 1);
+    pel_kernel_image vectors = fixture_kernel(&program, "vectors", params, 1), table = fixture_kernel(&program, "table", params, 2);
+    _Alignas(64) int data[132] = {0};
+    pel_mem *mem = NULL, *odd = NULL;
+    assert_int_equal(f.device->backend->mem_create(f.device, data, sizeof data, &mem, NULL), PEL_OK);
+    assert_int_equal(f.device->backend->prepare(f.device, &program, &vectors, NULL), PEL_OK);
+    pel_work_arg args[2] = {{.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = data, .bytes = sizeof data},
+                            {.kind = PEL_WORK_ARG_LOCAL, .bytes = f.facts.info.local_memory_bytes + 1}};
+
+    assert_int_equal(launch(&shared, args, 128, 16, "local memory"), PEL_TOO_LARGE); /* PoCL itself would abort */
+    args[1].bytes = 16 * sizeof(int);
+    assert_int_equal(launch(&shared, args, 128, 1u << 20, "local size does not divide"), PEL_INVALID_ARGUMENT);
+    assert_int_equal(launch(&shared, args, 1ull << 40, 1u << 20, "work-group"), PEL_UNSUPPORTED);
+    assert_int_equal(launch(&eight, args, 128, 16, "reqd_work_group_size"), PEL_INVALID_ARGUMENT);
+    assert_int_equal(launch(&eight, args, 4, 0, "local size"), PEL_INVALID_ARGUMENT);
+    assert_int_equal(launch(&shared, args, 0, 0, NULL), PEL_OK); /* nothing to do is not a failure, and not a launch either */
+
+    if (f.facts.host_coherent) { /* a float4 at an address that is not a multiple of 16 would be a crash */
+        assert_int_equal(f.device->backend->mem_view(f.device, mem, 4, 64, &odd, NULL), PEL_OK);
+        pel_work_arg bad = {.kind = PEL_WORK_ARG_MEM, .mem = odd, .host = odd->host, .bytes = 64};
+        assert_int_equal(launch(&vectors, &bad, 4, 0, "aligned"), PEL_INVALID_ARGUMENT);
+        f.device->backend->mem_destroy(f.device, odd);
+    }
+    pel_work task = {.kind = PEL_WORK_TASK};
+    fixture_run(&f, &task);
+    assert_int_equal(task.status, PEL_UNSUPPORTED);
+    pel_error_destroy(task.error);
+
+    for (int i = 0; i < 128; i++) {
+        data[i] = i;
+    }
+    assert_int_equal(launch(&shared, args, 128, 16, NULL), PEL_OK);
+    assert_int_equal(data[0], 15);
+    assert_int_equal(data[127], 112);
+    assert_int_equal(launch(&eight, args, 128, 0, NULL), PEL_OK);
+    assert_int_equal(data[127], 8);
+    pel_work_arg with_null[2] = {{.kind = PEL_WORK_ARG_NULL}, args[0]};
+    assert_int_equal(launch(&table, with_null, 8, 0, NULL), PEL_OK);
+    assert_int_equal(data[7], -1);
+    f.device->backend->mem_destroy(f.device, mem);
+    fixture_stop(&f);
+}
+
+/* Transfers move exactly what they say; more of them than fit in one flight; views. */
+static void transfers(void) {
+    enum { FLOATS = 4096, PARTS = 150 };
+    const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(uint32_t)};
+    pel_kernel_image kernel = fixture_kernel(&program, "scale", params, 3);
+    _Alignas(4096) static float x[FLOATS];
+    pel_transfer in[PARTS], out[PARTS];
+    pel_mem *mem = NULL, *view = NULL;
+    float factor = 2.0f;
+    uint32_t n = 1024;
+
+    fixture_start(&f);
+    assert_int_equal(f.device->backend->mem_create(f.device, x, sizeof x, &mem, NULL), PEL_OK);
+    assert_int_equal(f.device->backend->mem_view(f.device, mem, 4096, 8192, &view, NULL), PEL_OK);
+    for (unsigned i = 0; i < FLOATS; i++) {
+        x[i] = (float)i;
+    }
+    for (unsigned i = 0; i < PARTS; i++) { /* 150 parts of 64 bytes from the beginning of the view */
+        in[i] = (pel_transfer){.mem = mem, .offset = 4096 + 64 * i, .bytes = 64};
+        out[i] = (pel_transfer){.mem = view, .offset = 64 * i, .bytes = i % 2 == 0 ? 64 : 0};
+    }
+    pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = view, .host = view->host, .bytes = 8192},
+                           {.kind = PEL_WORK_ARG_VALUE, .host = &factor, .bytes = sizeof factor},
+                           {.kind = PEL_WORK_ARG_VALUE, .host = &n, .bytes = sizeof n}};
+    pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 1024, 0, 0), .in = in, .in_count = PARTS,
+                     .out = out, .out_count = 128, .predicted_ns = 200000};
+    fixture_run(&f, &work);
+    assert_int_equal(work.status, PEL_OK);
+    assert_true(work.began <= work.launch_began && work.launch_began <= work.launch_ended && work.launch_ended <= work.ended);
+    for (unsigned i = 0; i < FLOATS; i++) {
+        bool scaled = i >= 1024 && i < 2048 && (f.facts.host_coherent || f.facts.info.shares_host_memory || (i - 1024) / 16 % 2 == 0);
+        if (!f.facts.info.shares_host_memory || f.facts.host_coherent || !scaled) {
+            assert_true(x[i] == (scaled ? 2.0f : 1.0f) * (float)i);
+        }
+    }
+    /* Bytes that changed in host memory and were not sent must not reach the device, those that were sent must. */
+    x[1024] = 7;
+    pel_transfer first = {.mem = view, .offset = 0, .bytes = 4}, all = {.mem = mem, .offset = 4096, .bytes = 4096};
+    pel_work again = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 1024, 0, 0), .in = &first,
+                      .in_count = 1, .out = &all, .out_count = 1};
+    fixture_run(&f, &again);
+    assert_int_equal(again.status, PEL_OK);
+    assert_true(x[1024] == 14);
+    assert_true(x[1024 + 16] == 4 * 1040.0f);
+    pel_work fetch = {.kind = PEL_WORK_TRANSFER, .out = &all, .out_count = 1};
+    x[1025] = f.facts.host_coherent ? x[1025] : 0;
+    fixture_run(&f, &fetch);
+    assert_int_equal(fetch.status, PEL_OK);
+    assert_true(f.facts.info.shares_host_memory || x[1025] == 4 * 1025.0f);
+    f.device->backend->mem_destroy(f.device, view);
+    f.device->backend->mem_destroy(f.device, mem);
+    fixture_stop(&f);
+}
+
+static void coherent_memory(void **state) {
+    (void)state;
+    transfers();
+}
+
+static void shared_memory(void **state) {
+    (void)state;
+    bool coherent = f.facts.host_coherent;
+    f.facts.host_coherent = false;
+    f.facts.info.shares_host_memory = 1;
+    transfers();
+    f.facts.host_coherent = coherent;
+}
+
+static void own_memory(void **state) {
+    (void)state;
+    bool coherent = f.facts.host_coherent;
+    char bytes[256];
+    pel_mem *mem = NULL, *view = NULL;
+    pel_error *error = NULL;
+    f.facts.host_coherent = false;
+    f.facts.info.shares_host_memory = 0;
+    transfers();
+    fixture_start(&f);
+    assert_int_equal(f.device->backend->mem_create(f.device, bytes, sizeof bytes, &mem, NULL), PEL_OK);
+    assert_int_equal(f.device->backend->mem_view(f.device, mem, 4, 8, &view, &error), PEL_UNSUPPORTED);
+    assert_non_null(strstr(pel_error_message(error), "multiples of"));
+    pel_error_destroy(error);
+    f.device->backend->mem_destroy(f.device, mem);
+    fixture_stop(&f);
+    f.facts.host_coherent = coherent;
+}
+
+/* ---- the nth allocation fails ---- */
+
+static long allowed;
+
+static void *limited(void *user, void *pointer, size_t bytes) {
+    (void)user;
+    if (bytes == 0) {
+        free(pointer);
+        return NULL;
+    }
+    return allowed-- > 0 ? realloc(pointer, bytes) : NULL;
+}
+
+static bool life_with_few_allocations(long count) {
+    const pel_allocator allocator = {.reallocate = limited};
+    const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(uint32_t)};
+    pel_kernel_image kernel = fixture_kernel(&program, "scale", params, 3);
+    pel_backend_device *device = NULL;
+    pel_mem *mem = NULL;
+    pel_error *error = NULL;
+    float x[100] = {1}, factor = 3;
+    uint32_t n = 100;
+
+    allowed = count;
+    f.env.allocator = &allocator;
+    pel_status status = pel_backend_opencl.open(&f.env, &f.facts, &device, &error);
+    if (status == PEL_OK) {
+        f.device = device;
+        status = device->backend->prepare(device, &program, &kernel, &error);
+    }
+    if (status == PEL_OK) {
+        status = device->backend->mem_create(device, x, sizeof x, &mem, &error);
+    }
+    if (status == PEL_OK) {
+        pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = x, .bytes = sizeof x},
+                               {.kind = PEL_WORK_ARG_VALUE, .host = &factor, .bytes = sizeof factor},
+                               {.kind = PEL_WORK_ARG_VALUE, .host = &n, .bytes = sizeof n}};
+        pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 100, 0, 0)};
+        fixture_run(&f, &work);
+        status = work.status;
+        error = work.error;
+        assert_true(status != PEL_OK || x[0] == 3);
+    }
+    assert_true(status == PEL_OK || status == PEL_OUT_OF_MEMORY);
+    assert_true((status == PEL_OK) == (error == NULL));
+    pel_error_destroy(error);
+    if (device) {
+        device->backend->mem_destroy(device, mem);
+        fixture_stop(&f);
+    }
+    f.env.allocator = &pel_allocator_default;
+    return status == PEL_OK && allowed >= 0;
+}
+
+static void failing_allocations(void **state) {
+    (void)state;
+    long count = 0;
+    while (!life_with_few_allocations(count)) {
+        assert_in_range(++count, 1, 1000);
+    }
+    print_message("%ld allocations\n", count);
+}
+
+static void many_lives(void **state) {
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        fixture_start(&f);
+        if (i % 10 == 0) {
+            pel_error *error = NULL;
+            assert_int_equal(f.device->backend->prepare(f.device, &program, NULL, &error), PEL_OK);
+        }
+        fixture_stop(&f);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(declarations),  cmocka_unit_test(memory_limits), cmocka_unit_test(bad_launches),
+        cmocka_unit_test(coherent_memory), cmocka_unit_test(shared_memory), cmocka_unit_test(own_memory),
+        cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
