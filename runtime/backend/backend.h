@@ -112,7 +112,8 @@ typedef enum pel_work_kind {
 } pel_work_kind;
 
 typedef struct pel_work {
-    struct pel_work *next; /* the backend's, while it has the work */
+    struct pel_work *next, *child; /* the backend's, while it has the work; likewise `sequence` */
+    uint64_t sequence;
     pel_work_kind kind;
     void (*complete)(struct pel_work *work);
     void *owner;

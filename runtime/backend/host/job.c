@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One job on all free workers. The problem: regular loops want one contiguous range per worker and no overhead, irregular ones want to be
+ * rebalanced, and nobody says which is which; a worker may also come late (it slept, or runs a task) or never.
+ * So ranges are dealt out to all workers, present or not, and whoever has nothing steals the back half of the fullest range. A range is
+ * two 32-bit numbers in one word, so claiming and stealing are single compare-and-swaps, and the word alone decides: a late swap on a
+ * range that has come back to the same value is as good as a timely one.
+ * Invariant: every unit is in a range, or claimed by a worker that is inside the gate. Workers leave only after they saw all ranges empty
+ * (or a failure), so whoever leaves last ends the job.
+ * Rejected: a shared counter (one contended line, pieces of one worker scattered over memory) and OpenMP's static schedule (no rebalancing).
+ */
+#include "backend/host/host.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+
+/* What a piece should take. Overhead of a piece is about 0.1 us (clock, swap, call), so 50 us cost 0.2 %; the last piece is what others wait for. */
+static const int64_t piece_ns = 50000, irregular_piece_ns = 20000;
+/* The first piece of a range is this part of it, to learn the speed. */
+enum { FIRST_PIECE = 256, GROWTH = 8, RESCANS = 3 };
+/* Waking a worker costs its waker 2-5 us; shorter jobs are done by whoever is awake. */
+static const double worth_waking_ns = 5000.0;
+
+static uint64_t pack(uint32_t lo, uint32_t hi) {
+    return (uint64_t)hi << 32 | lo;
+}
+static uint32_t range_lo(uint64_t range) {
+    return (uint32_t)range;
+}
+static uint32_t range_hi(uint64_t range) {
+    return (uint32_t)(range >> 32);
+}
+static uint32_t range_count(uint64_t range) {
+    return range_hi(range) > range_lo(range) ? range_hi(range) - range_lo(range) : 0;
+}
+
+/* How fast the worker's pieces of this job are. */
+typedef struct pace {
+    int64_t target, last;
+    uint32_t piece; /* units to claim next */
+} pace;
+
+static void pace_learn(pace *speed, uint32_t done, int64_t now) {
+    int64_t took = now - speed->last > 0 ? now - speed->last : 1;
+    uint64_t wanted = pel_muldiv_u64(done, (uint64_t)speed->target, (uint64_t)took), most = (uint64_t)done * GROWTH;
+    wanted = wanted < most ? wanted : most;
+    speed->piece = wanted < 1 ? 1 : wanted > UINT32_MAX ? UINT32_MAX : (uint32_t)wanted;
+    speed->last = now;
+}
+
+/* Claims from the front of the worker's own range. Towards its end pieces shrink, to leave something to steal. */
+static uint32_t claim(pel_host_worker *worker, const pace *speed, uint32_t *lo) {
+    uint64_t range = atomic_load_explicit(&worker->range, memory_order_relaxed);
+    for (;;) {
+        uint32_t left = range_count(range), count = speed->piece < left / 2 ? speed->piece : left / 2;
+        count = count > speed->piece / 8 ? count : speed->piece / 8;
+        count = worker->device->worker_count == 1 || count > left ? left : count < 1 ? 1 : count;
+        if (left == 0) {
+            return 0;
+        }
+        *lo = range_lo(range);
+        if (atomic_compare_exchange_weak_explicit(&worker->range, &range, pack(*lo + count, range_hi(range)), memory_order_acq_rel,
+                                                  memory_order_relaxed)) {
+            return count;
+        }
+    }
+}
+
+/* Moves the back half of the fullest range to the worker's own, empty one. False: all ranges are empty. */
+static bool steal(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    for (;;) {
+        pel_host_worker *victim = NULL;
+        uint64_t best = 0;
+        for (uint32_t i = 1; i < device->worker_count; i++) {
+            pel_host_worker *other = &device->workers[(worker->index + i) % device->worker_count];
+            uint64_t range = atomic_load_explicit(&other->range, memory_order_relaxed);
+            if (range_count(range) > range_count(best)) {
+                victim = other;
+                best = range;
+            }
+        }
+        if (victim == NULL) {
+            return false;
+        }
+        uint32_t lo = range_lo(best), hi = range_hi(best), middle = lo + (hi - lo) / 2;
+        if (atomic_compare_exchange_strong_explicit(&victim->range, &best, pack(lo, middle), memory_order_acq_rel,
+                                                    memory_order_relaxed)) {
+            atomic_store_explicit(&worker->range, pack(middle, hi), memory_order_release);
+            return true;
+        }
+    }
+}
+
+static const char *work_name(const pel_work *work) {
+    return work->kind == PEL_WORK_LAUNCH ? work->kernel->name : "";
+}
+
+/* The first failure wins; it is visible to whoever ends the job through the gate. */
+static void fail(pel_host_worker *worker, pel_status returned, pel_status status) {
+    pel_host_device *device = worker->device;
+    pel_work *work = device->job.work;
+    if (atomic_exchange(&device->job.failed, true)) {
+        return;
+    }
+    pel_story story = {.device = device->base.facts->info.id};
+    if (status == PEL_TASK_FAILED) {
+        story.code = (int64_t)returned;
+        story.advice = "the function itself reported this; see what it does for these items";
+        work->status = pel_fail(&work->error, device->env->allocator, status, &story, "the host function of %s %s returned %s (%s)",
+                                work->kind == PEL_WORK_LOOP ? "a loop" : "kernel", work_name(work), pel_status_name(returned),
+                                pel_status_text(returned));
+    } else {
+        story.advice = "use less scratch, local or private memory, or fewer host workers";
+        work->status = pel_fail(&work->error, device->env->allocator, status, &story,
+                                "no memory for a worker's scratch, local memory and private copies of kernel %s (%zu bytes)",
+                                work_name(work), device->job.arena_bytes);
+    }
+}
+
+static pel_status run_units(pel_host_worker *worker, pel_host_job *job, uint32_t lo, uint32_t count) {
+    pel_work *work = job->work;
+    if (work->kind == PEL_WORK_LAUNCH) {
+        return pel_host_launch_units(worker, work, &job->units, lo, lo + count);
+    }
+    uint64_t begin = lo * job->units.step;
+    uint64_t end = lo + count == job->units.count ? work->loop_count : begin + count * job->units.step;
+    return work->loop(begin, end, work->context);
+}
+
+/* Runs pieces until nothing is left to claim or steal. */
+static void work_off(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    pel_host_job *job = &device->job;
+    bool irregular = job->work->kind == PEL_WORK_LAUNCH && (job->work->kernel->flags & PEL_KERNEL_IRREGULAR) != 0;
+    pace speed = {irregular ? irregular_piece_ns : piece_ns, 0, job->units.count / device->worker_count / FIRST_PIECE};
+    for (int empty = 0; empty < RESCANS && !atomic_load_explicit(&job->failed, memory_order_relaxed);) {
+        uint32_t lo, count = claim(worker, &speed, &lo);
+        if (count == 0) {
+            empty = steal(worker) ? 0 : empty + 1;
+            continue;
+        }
+        if (job->work->kind == PEL_WORK_LAUNCH && worker->prepared != worker->seen) {
+            if (!pel_host_arena_prepare(worker, job->work, job->arena_bytes)) {
+                fail(worker, PEL_OUT_OF_MEMORY, PEL_OUT_OF_MEMORY);
+                break;
+            }
+            worker->prepared = worker->seen;
+        }
+        if (speed.last == 0) {
+            speed.last = pel_clock_now(&pel_clock_monotonic);
+        }
+        pel_status status = run_units(worker, job, lo, count);
+        if (status != PEL_OK) {
+            fail(worker, status, PEL_TASK_FAILED);
+            break;
+        }
+        pace_learn(&speed, count, pel_clock_now(&pel_clock_monotonic));
+    }
+}
+
+/* Leaves the gate; the last one out closes it and ends the job. */
+static bool leave(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    pel_host_job *job = &device->job;
+    if (atomic_fetch_sub_explicit(&job->gate, 1, memory_order_acq_rel) != (PEL_HOST_OPEN | 1u)) {
+        return false;
+    }
+    unsigned open = PEL_HOST_OPEN;
+    if (!atomic_compare_exchange_strong_explicit(&job->gate, &open, 0, memory_order_acq_rel, memory_order_relaxed)) {
+        return false; /* somebody came in; it will be the last */
+    }
+    pel_work *work = job->work;
+    work->launch_ended = pel_clock_now(device->env->clock);
+    if (work->kind == PEL_WORK_LAUNCH && work->status == PEL_OK) {
+        pel_host_fold_private(device, work, atomic_load_explicit(&job->generation, memory_order_relaxed));
+    }
+    return true;
+}
+
+bool pel_host_job_join(pel_host_worker *worker, bool *ended) {
+    pel_host_job *job = &worker->device->job;
+    *ended = false;
+    unsigned gate = atomic_load_explicit(&job->gate, memory_order_relaxed);
+    if (atomic_load_explicit(&job->generation, memory_order_relaxed) == worker->seen) {
+        return false;
+    }
+    do {
+        if ((gate & PEL_HOST_OPEN) == 0) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&job->gate, &gate, gate + 1, memory_order_acq_rel, memory_order_relaxed));
+    worker->seen = atomic_load_explicit(&job->generation, memory_order_relaxed);
+    work_off(worker);
+    *ended = leave(worker);
+    return true;
+}
+
+/* Whether there is anything to share out; sets the units. */
+static bool prepare(pel_host_device *device, pel_work *work) {
+    pel_host_job *job = &device->job;
+    memset(&job->units, 0, sizeof job->units);
+    if (work->kind == PEL_WORK_LOOP) {
+        pel_host_units_of_loop(work->loop_count, work->loop_grain, &job->units);
+        return job->units.count > 0;
+    }
+    if (work->kind != PEL_WORK_LAUNCH) {
+        return false;
+    }
+    pel_story story = {.device = device->base.facts->info.id};
+    if (work->kernel->host == NULL && work->kernel->host_group == NULL) {
+        story.advice = "give the kernel a host function, or leave the host out of the device list";
+        work->status = pel_fail(&work->error, device->env->allocator, PEL_UNSUPPORTED, &story, "kernel %s has no host variant",
+                                work->kernel->name);
+        return false;
+    }
+    if (!pel_host_arena_bytes(work, &job->arena_bytes)) {
+        work->status = pel_fail(&work->error, device->env->allocator, PEL_OUT_OF_MEMORY, &story,
+                                "scratch, local and private memory of kernel %s exceed the address space", work->kernel->name);
+        return false;
+    }
+    if (pel_host_units_of_launch(&work->span, device->worker_count, work->kernel->host == NULL, &job->units) != PEL_OK) {
+        work->status = pel_fail(&work->error, device->env->allocator, PEL_INVALID_ARGUMENT, &story,
+                                "the span of kernel %s has no dimensions or splits along one that it does not have", work->kernel->name);
+        return false;
+    }
+    return job->units.count > 0;
+}
+
+bool pel_host_job_run(pel_host_worker *worker, pel_work *work) {
+    pel_host_device *device = worker->device;
+    pel_host_job *job = &device->job;
+    work->began = work->launch_began = pel_clock_now(device->env->clock);
+    job->work = work;
+    if (!prepare(device, work)) {
+        work->launch_ended = work->launch_began;
+        return true;
+    }
+    uint32_t workers = device->worker_count;
+    for (uint32_t i = 0; i < workers; i++) {
+        uint32_t lo = (uint32_t)((uint64_t)job->units.count * i / workers), hi = (uint32_t)((uint64_t)job->units.count * (i + 1) / workers);
+        atomic_store_explicit(&device->workers[i].range, pack(lo, hi), memory_order_relaxed);
+    }
+    atomic_store_explicit(&job->failed, false, memory_order_relaxed);
+    worker->seen = atomic_fetch_add_explicit(&job->generation, 1, memory_order_relaxed) + 1;
+    atomic_store_explicit(&job->gate, PEL_HOST_OPEN | 1u, memory_order_release);
+    if (workers > 1 && job->units.count > 1 && !(work->predicted_ns > 0 && work->predicted_ns < worth_waking_ns)) {
+        pel_host_wake_for_job(device, job->units.count - 1 < workers - 1 ? job->units.count - 1 : workers - 1);
+    }
+    work_off(worker);
+    return leave(worker);
+}

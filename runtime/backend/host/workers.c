@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The workers: threads that take work, spin for a moment when there is none, and sleep. Looking for work needs no lock (copies of the counts,
+ * the job's gate); taking it does. A sleeper is woken by token, and only as many as there is work for beyond the workers that spin or
+ * are waking already; a worker that takes work and leaves some behind wakes the next.
+ * Invariant: whoever makes work available does so under the lock or takes it afterwards, and a worker looks once more under the lock
+ * before it sleeps; so nothing can be missed between the two.
+ * Workers run the user's functions: they keep the synchronous signals, so that a crash is reported where it happened, and
+ * block all others, which belong to the caller's threads. They are confined to the device's cores, never the caller's threads.
+ * Rejected: one condition variable per worker (cheaper wake-ups of many, but more state to agree upon) and lending the waiting caller's thread
+ * (it would run beside a worker on the same core).
+ */
+#include "backend/host/host.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+
+/* A sleeper needs 30-60 us to be back, so spinning for about as long at most doubles the cost of the wait and hides the gap between launches. */
+static const int64_t spin_ns = 50000;
+enum { PAUSES_PER_LOOK = 8, LOOKS_PER_CLOCK = 16 };
+
+static void pause_briefly(void) {
+    for (int i = 0; i < PAUSES_PER_LOOK; i++) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#else
+        atomic_signal_fence(memory_order_seq_cst);
+#endif
+    }
+}
+
+/* Under the lock: the counts for those who look without it. */
+static void publish_counts(pel_host_device *device) {
+    atomic_store_explicit(&device->tasks_waiting, device->queue.tasks, memory_order_relaxed);
+    atomic_store_explicit(&device->jobs_waiting, device->queue.jobs, memory_order_relaxed);
+    atomic_store_explicit(&device->job_busy, device->busy, memory_order_relaxed);
+}
+
+/* Under the lock: hands out up to `wanted` tokens, to be followed by send_tokens without the lock. */
+static uint32_t issue_tokens(pel_host_device *device, size_t wanted) {
+    uint32_t asleep = device->sleeping - device->tokens, count = wanted < asleep ? (uint32_t)wanted : asleep;
+    device->tokens += count;
+    return count;
+}
+
+static void send_tokens(pel_host_device *device, uint32_t count) {
+    for (; count > 0; count--) {
+        pthread_cond_signal(&device->wake);
+    }
+}
+
+/* Under the lock: tokens for the work that waits, beyond those who are looking for some already. */
+static uint32_t issue_for_waiting(pel_host_device *device) {
+    size_t wanted = device->queue.tasks + (device->queue.jobs > 0 && !device->busy);
+    size_t looking = device->tokens + (size_t)atomic_load_explicit(&device->spinning, memory_order_relaxed);
+    return wanted > looking ? issue_tokens(device, wanted - looking) : 0;
+}
+
+void pel_host_wake_for_job(pel_host_device *device, uint32_t wanted) {
+    pthread_mutex_lock(&device->lock);
+    uint32_t tokens = issue_tokens(device, wanted);
+    pthread_mutex_unlock(&device->lock);
+    send_tokens(device, tokens);
+}
+
+static void wake_for_waiting(pel_host_device *device) {
+    pthread_mutex_lock(&device->lock);
+    uint32_t tokens = issue_for_waiting(device);
+    pthread_mutex_unlock(&device->lock);
+    send_tokens(device, tokens);
+}
+
+void pel_host_submit(pel_host_device *device, pel_work *work) {
+    work->status = PEL_OK;
+    work->error = NULL;
+    work->cold = false;
+    pthread_mutex_lock(&device->lock);
+    pel_host_queue_push(&device->queue, work);
+    device->pending++;
+    publish_counts(device);
+    uint32_t tokens = issue_for_waiting(device);
+    pthread_mutex_unlock(&device->lock);
+    send_tokens(device, tokens);
+}
+
+/* Delivers a work that is done. It may be gone afterwards. */
+static void complete(pel_host_device *device, pel_work *work, bool job) {
+    work->ended = pel_clock_now(device->env->clock);
+    work->complete(work);
+    pthread_mutex_lock(&device->lock);
+    if (job) {
+        device->busy = false;
+        publish_counts(device);
+    }
+    device->pending--;
+    if (device->pending == 0) {
+        pthread_cond_broadcast(&device->drained);
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
+static void run_task(pel_host_device *device, pel_work *work) {
+    work->began = work->launch_began = pel_clock_now(device->env->clock);
+    pel_status returned = work->task(work->context);
+    if (returned != PEL_OK) {
+        pel_story story = {.device = device->base.facts->info.id, .code = (int64_t)returned};
+        work->status = pel_fail(&work->error, device->env->allocator, PEL_TASK_FAILED, &story, "a host task returned %s (%s)",
+                                pel_status_name(returned), pel_status_text(returned));
+    }
+    work->launch_ended = pel_clock_now(device->env->clock);
+}
+
+/* Takes what is this worker's turn: a task or the next job. NULL: others were faster. */
+static pel_work *take(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    pthread_mutex_lock(&device->lock);
+    bool job_ready = device->queue.jobs > 0 && !device->busy;
+    pel_work *work = NULL;
+    if (job_ready && !(worker->task_turn && device->queue.tasks > 0)) {
+        work = pel_host_queue_pop_job(&device->queue);
+        device->busy = true;
+    } else {
+        work = pel_host_queue_pop_task(&device->queue);
+    }
+    publish_counts(device);
+    uint32_t tokens = issue_for_waiting(device);
+    pthread_mutex_unlock(&device->lock);
+    send_tokens(device, tokens);
+    return work;
+}
+
+static bool tasks_wait(const pel_host_device *device) {
+    return atomic_load_explicit(&device->tasks_waiting, memory_order_relaxed) > 0;
+}
+
+static bool anything_waits(const pel_host_device *device) {
+    return tasks_wait(device) || (atomic_load_explicit(&device->jobs_waiting, memory_order_relaxed) > 0 &&
+                                  !atomic_load_explicit(&device->job_busy, memory_order_relaxed));
+}
+
+static bool job_to_join(const pel_host_worker *worker) {
+    const pel_host_job *job = &worker->device->job;
+    return (atomic_load_explicit(&job->gate, memory_order_relaxed) & PEL_HOST_OPEN) != 0 &&
+           atomic_load_explicit(&job->generation, memory_order_relaxed) != worker->seen;
+}
+
+/* Does one thing, if there is one to do. */
+static bool work_once(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    if (job_to_join(worker) && !(worker->task_turn && tasks_wait(device))) {
+        bool ended;
+        if (tasks_wait(device)) {
+            wake_for_waiting(device); /* whoever submitted may have counted on this worker, which spun */
+        }
+        if (pel_host_job_join(worker, &ended)) {
+            worker->task_turn = true;
+            if (ended) {
+                complete(device, device->job.work, true);
+            }
+            return true;
+        }
+    }
+    if (!anything_waits(device)) {
+        return false;
+    }
+    pel_work *work = take(worker);
+    if (work == NULL) {
+        return false;
+    }
+    worker->task_turn = work->kind != PEL_WORK_TASK;
+    if (work->kind == PEL_WORK_TASK) {
+        run_task(device, work);
+        complete(device, work, false);
+    } else if (pel_host_job_run(worker, work)) {
+        complete(device, work, true);
+    }
+    return true;
+}
+
+/* Looks for work for a while. True: there is some. */
+static bool spin(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    int64_t until = pel_clock_now(&pel_clock_monotonic) + spin_ns;
+    bool found = false;
+    atomic_fetch_add_explicit(&device->spinning, 1, memory_order_relaxed);
+    for (unsigned look = 1; !found; look++) {
+        pause_briefly();
+        found = job_to_join(worker) || anything_waits(device);
+        if (look % LOOKS_PER_CLOCK == 0 && pel_clock_now(&pel_clock_monotonic) > until) {
+            break;
+        }
+    }
+    atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
+    return found;
+}
+
+/* Sleeps until there is work. False: time to stop. */
+static bool sleep_until_woken(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    pthread_mutex_lock(&device->lock);
+    bool work = device->queue.tasks > 0 || (device->queue.jobs > 0 && !device->busy) || job_to_join(worker);
+    if (!work && !device->stop) {
+        device->sleeping++;
+        while (device->tokens == 0 && !device->stop) {
+            pthread_cond_wait(&device->wake, &device->lock);
+        }
+        device->sleeping--;
+        device->tokens -= device->tokens > 0;
+    }
+    bool go_on = work || !device->stop;
+    pthread_mutex_unlock(&device->lock);
+    return go_on;
+}
+
+/* Confines the calling worker: to its own core when binding was asked for, else to the cores of the device. */
+static void confine(const pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    const pel_topology_device *facts = device->base.facts;
+    if (facts->info.cores_count == 0) {
+        return;
+    }
+    pel_core_set set = facts->info.cores;
+    if (facts->core_set_declared || (device->env->runtime_flags & PEL_RUNTIME_BIND_WORKERS) != 0) {
+        memset(&set, 0, sizeof set);
+        uint32_t skip = worker->index % facts->info.cores_count;
+        for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
+            if (pel_core_set_has(&facts->info.cores, core) && skip-- == 0) {
+                set.bits[core / 64] |= 1ull << (core % 64);
+                break;
+            }
+        }
+    }
+    cpu_set_t masks[(sizeof set + sizeof(cpu_set_t) - 1) / sizeof(cpu_set_t)];
+    memset(masks, 0, sizeof masks);
+    for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
+        if (pel_core_set_has(&set, core)) {
+            CPU_SET_S(core, sizeof masks, masks);
+        }
+    }
+    if (sched_setaffinity(0, sizeof masks, masks) != 0) {
+        pel_log(device->env->logger, PEL_LOG_WARNING, "%s: worker %u cannot be bound to its cores (errno %d); it runs where the system likes",
+                facts->info.id, worker->index, errno);
+    }
+}
+
+static void *worker_main(void *argument) {
+    pel_host_worker *worker = argument;
+    confine(worker);
+    for (;;) {
+        while (work_once(worker)) {
+        }
+        if (!spin(worker) && !sleep_until_woken(worker)) {
+            return NULL;
+        }
+    }
+}
+
+pel_status pel_host_workers_start(pel_host_device *device, pel_error **error) {
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    for (size_t i = 0; i < sizeof synchronous / sizeof synchronous[0]; i++) {
+        sigdelset(&blocked, synchronous[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, &before); /* inherited by the threads; put back below */
+    uint32_t started = 0;
+    int code = 0;
+    while (started < device->worker_count && code == 0) {
+        code = pthread_create(&device->workers[started].thread, NULL, worker_main, &device->workers[started]);
+        started += code == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0) {
+        return PEL_OK;
+    }
+    pel_host_workers_stop(device, started);
+    pel_story story = {.device = device->base.facts->info.id,
+                       .call = "pthread_create",
+                       .code = code,
+                       .advice = "raise the limit of threads (ulimit -u, the container's pids limit) or ask for fewer host workers"};
+    return pel_fail(error, device->env->allocator, PEL_IO, &story, "cannot start host worker %u of %u (%s)", started + 1,
+                    device->worker_count, code == EAGAIN ? "no more threads allowed" : "the system refused");
+}
+
+void pel_host_workers_stop(pel_host_device *device, uint32_t started) {
+    pthread_mutex_lock(&device->lock);
+    while (device->pending > 0) {
+        pthread_cond_wait(&device->drained, &device->lock);
+    }
+    device->stop = true;
+    pthread_cond_broadcast(&device->wake);
+    pthread_mutex_unlock(&device->lock);
+    for (uint32_t i = 0; i < started; i++) {
+        pthread_join(device->workers[i].thread, NULL);
+    }
+}
