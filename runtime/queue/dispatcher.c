@@ -146,6 +146,16 @@ static void lose_device(pel_device *device, const pel_error *why) {
     pel_event_release(l.writer);
 }
 
+/* The backend's story, with the command's name in front. */
+static pel_error *told_by(const pel_command *command, const pel_work *work) {
+    pel_error *error = NULL;
+    const pel_error *why = work->error;
+    pel_story story = {pel_error_device(why), pel_error_call(why), pel_error_code(why), pel_error_advice(why), pel_error_build_log(why)};
+    pel_fail(&error, &command->runtime->allocator, work->status, &story, "%s: %s", command->name ? command->name : "command",
+             why ? pel_error_message(why) : pel_status_text(work->status));
+    return error;
+}
+
 static void phase_over(pel_command *command);
 
 static void job_complete(pel_work *work) {
@@ -161,8 +171,7 @@ static void job_complete(pel_work *work) {
     if (work->status == PEL_OK) {
         pel_job_apply(job);
     } else {
-        pel_command_fail(command, work->status, work->error);
-        work->error = NULL;
+        pel_command_fail(command, work->status, told_by(command, work));
     }
     if (job->done) {
         job->done(job);

@@ -163,12 +163,10 @@ static pel_status submit_move(pel_queue *queue, pel_move_bytes *move, pel_loop_f
     }
     if (status == PEL_OK) { /* addresses are known only now that the allocations are held */
         *command->move = *move;
-        pthread_mutex_lock(&queue->runtime->lock);
         command->move->to = accesses[0].mode == PEL_WRITE ? (unsigned char *)pel_buffer_data(accesses[0].buffer) + accesses[0].offset : move->to;
         command->move->from = accesses[count - 1].mode == PEL_READ
                                   ? (const unsigned char *)pel_buffer_data(accesses[count - 1].buffer) + accesses[count - 1].offset
                                   : move->from;
-        pthread_mutex_unlock(&queue->runtime->lock);
         command->loop = blocks;
         command->context = command->move;
         command->loop_count = (move->bytes + LOOP_BLOCK - 1) / LOOP_BLOCK;
