@@ -11,6 +11,8 @@
 
 /* X(name, one line of help). Lines are in the order of `pel help`. */
 #define PEL_COMMANDS(X)                                             \
+    X(info, "show the processors of this machine")                  \
+    X(doctor, "say why a device is not there, and what to do")      \
     X(version, "print the version")                                 \
     X(completion, "print a completion script for bash")
 

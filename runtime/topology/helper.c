@@ -11,9 +11,11 @@
 #include "base/error.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -28,9 +30,19 @@ enum { MOST_OUTPUT = 1 << 20 };
 
 extern char **environ;
 
-const char *pel_helper_path(void) {
+const char *pel_helper_path(char *buffer) {
     const char *path = secure_getenv("PEL_PROBE");
-    return path && *path ? path : PEL_PROBE_PATH;
+    if (path && *path) return path;
+    if (access(PEL_PROBE_PATH, X_OK) == 0) return PEL_PROBE_PATH;
+    static const char *const nearby[] = {"pel-probe", "../libexec/pel/pel-probe"};
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    while (length > 0 && program[length - 1] != '/') length--;
+    for (size_t i = 0; length > 0 && i < sizeof nearby / sizeof *nearby; i++) {
+        int written = snprintf(buffer, PATH_MAX, "%.*s%s", (int)length, program, nearby[i]);
+        if (written > 0 && written < PATH_MAX && access(buffer, X_OK) == 0) return buffer;
+    }
+    return PEL_PROBE_PATH;
 }
 
 /* The caller's environment with the loader's variables replaced. The array is ours, `setting` and the strings are not. */
@@ -134,7 +146,8 @@ pel_status pel_helper(const pel_allocator *allocator, const char *argument, cons
     memset(run, 0, sizeof *run);
     pel_text_init(&run->output, allocator);
     run->end = PEL_HELPER_MISSING;
-    const char *path = pel_helper_path();
+    char buffer[PATH_MAX];
+    const char *path = pel_helper_path(buffer);
     pel_text setting;
     pel_text_init(&setting, allocator);
     if (vendors) pel_text_format(&setting, "OCL_ICD_VENDORS=%s", vendors);
@@ -163,7 +176,7 @@ void pel_helper_describe(const pel_helper_run *run, pel_text *text) {
     switch (run->end) {
     case PEL_HELPER_DONE: pel_text_append(text, "works"); break;
     case PEL_HELPER_HUNG: pel_text_append(text, "does not answer"); break;
-    case PEL_HELPER_MISSING: pel_text_format(text, "cannot be tried: %s cannot be run", pel_helper_path()); break;
+    case PEL_HELPER_MISSING: pel_text_append(text, "cannot be tried: there is no pel-probe"); break;
     case PEL_HELPER_CRASHED:
         if (run->signal_number) {
             pel_text_format(text, "kills the process by signal %d (SIG%s)", run->signal_number,

@@ -21,8 +21,11 @@ typedef struct pel_helper_run {
     pel_text output;      /* complete lines of its stdout; the caller frees it */
 } pel_helper_run;
 
-/* The helper's path: $PEL_PROBE (not in set-user-id programs), else the installed one. */
-const char *pel_helper_path(void);
+/*
+ * The helper's path, in `buffer` (PATH_MAX bytes) or static: $PEL_PROBE (not in set-user-id programs), else the installed one, else one beside
+ * the running program or in ../libexec/pel from it (a build tree, a moved installation).
+ */
+const char *pel_helper_path(char *buffer);
 
 /*
  * Runs it once. argument: NULL or one argument; value: NULL or what follows it. vendors: NULL, or where the ICD loader shall look. The child

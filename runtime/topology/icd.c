@@ -67,7 +67,7 @@ static const char *in_configured_directories(pel_keep *keep, const char *root, c
     return found;
 }
 
-static const char *resolve(pel_keep *keep, const char *root, const char *library) {
+const char *pel_icd_find_library(pel_keep *keep, const char *root, const char *library) {
     struct stat status;
     const char *found = NULL;
     if (*library == '\0') return "";
@@ -98,7 +98,7 @@ static pel_status add(pel_icd_list *list, const char *root, const char *path, bo
     pel_icd *icd = &grown[list->count++];
     icd->path = pel_keep_bytes(&list->keep, path, strlen(path));
     icd->library = is_library ? icd->path : first_line(&list->keep, path);
-    icd->resolved = resolve(&list->keep, root, icd->library);
+    icd->resolved = pel_icd_find_library(&list->keep, root, icd->library);
     return PEL_OK;
 }
 

@@ -25,4 +25,7 @@ typedef struct pel_icd_list {
 pel_status pel_icd_list_read(const char *root, const pel_allocator *allocator, pel_icd_list *list, pel_error **error);
 void pel_icd_list_free(pel_icd_list *list);
 
+/* The file of a library, by path or by looking where the dynamic linker would; "" not found. The text belongs to `keep`. */
+const char *pel_icd_find_library(pel_keep *keep, const char *root, const char *library);
+
 #endif

@@ -457,7 +457,11 @@ void pel_opencl_release(pel_topology_device *device) {
     device->cl_sub_device = false;
 }
 
+bool pel_opencl_built(void) { return true; }
+
 #else
+
+bool pel_opencl_built(void) { return false; }
 
 pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pel_error **error) {
     (void)table, (void)driver_cores, (void)error;

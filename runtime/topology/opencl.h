@@ -21,6 +21,8 @@ pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t cou
  */
 pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error);
 
+bool pel_opencl_built(void); /* whether this build has OpenCL */
+
 /* Releases what a row owns. */
 void pel_opencl_release(pel_topology_device *device);
 

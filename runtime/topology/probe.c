@@ -93,10 +93,11 @@ static void hash_contents(pel_sha256 *sha, const char *path) {
 static void make_key(const pel_icd_list *drivers, char key[65]) {
     pel_sha256 sha;
     uint8_t digest[32];
+    char helper[PATH_MAX];
     struct utsname system;
     pel_sha256_init(&sha);
     pel_sha256_text(&sha, "pel-probe 1");
-    hash_file(&sha, pel_helper_path());
+    hash_file(&sha, pel_helper_path(helper));
     hash_number(&sha, drivers->count);
     for (uint32_t i = 0; i < drivers->count; i++) {
         hash_file(&sha, drivers->icds[i].path);
@@ -299,7 +300,8 @@ static pel_status ask_helper(const pel_icd_list *drivers, pel_logger *logger, pe
     if (status) return status;
     answer->asked = run.end != PEL_HELPER_MISSING;
     if (run.end == PEL_HELPER_MISSING) {
-        pel_log(logger, PEL_LOG_WARNING, "OpenCL drivers cannot be tried beforehand: %s cannot be run", pel_helper_path());
+        char helper[PATH_MAX];
+        pel_log(logger, PEL_LOG_WARNING, "OpenCL drivers cannot be tried beforehand: %s cannot be run", pel_helper_path(helper));
     } else if (run.end == PEL_HELPER_DONE) {
         pel_log(logger, PEL_LOG_DEBUG, "pel-probe tried the OpenCL drivers in %lld us", (long long)(run.took_ns / 1000));
         status = run.output.data ? read_findings(answer, run.output.data, error) : PEL_OK;
