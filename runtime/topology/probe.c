@@ -7,7 +7,7 @@
  * directory at the first OpenCL call of the process: once the host has used OpenCL itself, the answer is advice only.
  *
  * The answer is remembered under a key of everything that may change it: the drivers' files, the linker's cache, the relevant environment, the
- * kernel driver's version. Good news lasts as long as the key; bad news for a day. A damaged or foreign file is no answer.
+ * kernel driver's version. Good news lasts as long as the key; bad news for minutes. A damaged or foreign file is no answer.
  */
 #include "topology/probe.h"
 #include "base/alloc.h"

@@ -24,7 +24,7 @@ typedef struct pel_probe_answer {
 
 enum {
     PEL_PROBE_TIMEOUT_MS = 15000,        /* a cold NVIDIA driver takes 2 to 5 s, PoCL's first build 1 s */
-    PEL_PROBE_BAD_NEWS_SECONDS = 86400   /* how long a failure is believed: it may have been the load of the moment */
+    PEL_PROBE_BAD_NEWS_SECONDS = 600     /* how long a failure is believed: its cause (no ld, a full disk, the load of the moment) may be gone */
 };
 
 /* cache_directory NULL: neither reads nor writes one. refresh: do not believe the cache, but write it. Errors: OUT_OF_MEMORY. Free it always. */
