@@ -12,6 +12,10 @@ static const struct {
     const pel_backend *backend;
 } table[] = {
     {PEL_DEVICE_HOST, &pel_backend_host},
+#ifdef PEL_HAVE_OPENCL
+    {PEL_DEVICE_OPENCL, &pel_backend_opencl},
+#endif
+    {PEL_DEVICE_SIMULATED, &pel_backend_simulated},
 };
 
 const pel_backend *pel_backend_for(pel_device_kind kind) {
