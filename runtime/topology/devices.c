@@ -124,6 +124,10 @@ static bool contains(const char *text, const char *part, size_t length) {
     return false;
 }
 
+static bool is_id(const pel_device_info *info, const pel_device_item *item) {
+    return strlen(info->id) == item->length && strncasecmp(info->id, item->text, item->length) == 0;
+}
+
 /* Whether an item means a device, emulators and doubles included. */
 static bool matches(const pel_device_item *item, const pel_device_table *table, uint32_t device) {
     const pel_device_info *info = &table->devices[device].info;
@@ -135,9 +139,10 @@ static bool matches(const pel_device_item *item, const pel_device_table *table, 
     case ITEM_GPU: return type == PEL_TYPE_GPU;
     case ITEM_ACCELERATOR: return type == PEL_TYPE_ACCELERATOR;
     case ITEM_ALL: return true;
-    case ITEM_ID: return strlen(info->id) == item->length && strncasecmp(info->id, item->text, item->length) == 0;
+    case ITEM_ID: return is_id(info, item);
     case ITEM_NAME:
-        return type != PEL_TYPE_HOST && (contains(info->name, item->text, item->length) || contains(info->platform, item->text, item->length));
+        return is_id(info, item) || (type != PEL_TYPE_HOST && (contains(info->name, item->text, item->length) ||
+                                                                contains(info->platform, item->text, item->length)));
     }
     return false;
 }
