@@ -12,8 +12,12 @@ int pel_isa_limit = 2;
 extern const pel_catalogue_kernel pel_catalogue_triad, pel_catalogue_gaussian, pel_catalogue_mandelbrot, pel_catalogue_nbody,
     pel_catalogue_dot, pel_catalogue_matmul;
 
-const pel_catalogue_kernel *const pel_catalogue[] = {&pel_catalogue_triad, &pel_catalogue_gaussian, &pel_catalogue_mandelbrot,
-                                                     &pel_catalogue_nbody, &pel_catalogue_dot,      &pel_catalogue_matmul,
+const pel_catalogue_kernel *const pel_catalogue[] = {&pel_catalogue_triad,
+                                                     &pel_catalogue_gaussian,
+                                                     &pel_catalogue_mandelbrot,
+                                                     &pel_catalogue_nbody,
+                                                     &pel_catalogue_dot,
+                                                     &pel_catalogue_matmul,
                                                      NULL};
 
 enum { PAGE = 4096 };
@@ -39,9 +43,15 @@ static void add_value(pel_case *c, const void *value, uint64_t bytes) {
     memcpy(arg->value, value, (size_t)bytes);
 }
 
-void pel_case_add_u32(pel_case *c, uint32_t value) { add_value(c, &value, sizeof value); }
-void pel_case_add_u64(pel_case *c, uint64_t value) { add_value(c, &value, sizeof value); }
-void pel_case_add_f32(pel_case *c, float value) { add_value(c, &value, sizeof value); }
+void pel_case_add_u32(pel_case *c, uint32_t value) {
+    add_value(c, &value, sizeof value);
+}
+void pel_case_add_u64(pel_case *c, uint64_t value) {
+    add_value(c, &value, sizeof value);
+}
+void pel_case_add_f32(pel_case *c, float value) {
+    add_value(c, &value, sizeof value);
+}
 void pel_case_add_local(pel_case *c, uint64_t bytes) {
     c->args[c->arg_count++] = (pel_case_arg){.kind = PEL_CASE_LOCAL, .bytes = bytes};
 }
@@ -110,8 +120,8 @@ static void check_one(const pel_case *c, uint64_t i, pel_case_verdict *verdict) 
     }
     if (!(relative <= c->kernel->tolerance)) {
         if (verdict->wrong++ == 0) {
-            snprintf(verdict->story, sizeof verdict->story, "%s n=%llu: result %llu is %.9g, the reference says %.9g", c->kernel->name,
-                     (unsigned long long)c->n, (unsigned long long)i, got, want);
+            snprintf(verdict->story, sizeof verdict->story, "%s n=%llu: result %llu is %.9g, the reference says %.9g",
+                     c->kernel->name, (unsigned long long)c->n, (unsigned long long)i, got, want);
         }
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dot product: each work-group writes one partial at its number in the whole launch, and the library folds the partials in a fixed tree, so any split gives
- * the same bits. The last group is ragged; what a group reads is therefore given by a function, clipped at the number of elements.
+ * Dot product: each work-group writes one partial at its number in the whole launch, and the library folds the partials in a
+ * fixed tree, so any split gives the same bits. The last group is ragged; what a group reads is therefore given by a function,
+ * clipped at the number of elements.
  */
 #include "catalogue.h"
 #include "isa.h"
@@ -11,9 +12,11 @@
 enum { LOCAL = 64, PER_ITEM = 64, PER_GROUP = LOCAL * PER_ITEM, LANES = 32 };
 enum { PARTIAL, A, B, COUNT, SUMS, ARGUMENTS };
 
-static uint32_t elements_of(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+static uint32_t elements_of(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                            uint32_t capacity) {
     (void)user;
-    const uint64_t count = *(const uint64_t *)arguments[COUNT], lo = span->group_lo[0] * PER_GROUP, hi = span->group_hi[0] * PER_GROUP;
+    const uint64_t count = *(const uint64_t *)arguments[COUNT], lo = span->group_lo[0] * PER_GROUP,
+                   hi = span->group_hi[0] * PER_GROUP;
     if (lo >= count || lo >= hi) {
         return 0;
     }
@@ -85,7 +88,9 @@ static uint64_t word(const pel_case *c, uint64_t i) {
     (void)c;
     return i;
 }
-static double result(const pel_case *c, uint64_t i) { return (double)((const float *)c->arrays[0].data)[i]; }
+static double result(const pel_case *c, uint64_t i) {
+    return (double)((const float *)c->arrays[0].data)[i];
+}
 
 static double reference(const pel_case *c, uint64_t i, double *scale) {
     const float *a = (const float *)c->arrays[1].data, *b = (const float *)c->arrays[2].data;
@@ -110,11 +115,31 @@ static void fold(pel_case *c) {
     }
 }
 
-static double flops(uint64_t n) { return 2.0 * (double)n; }
-static double bytes(uint64_t n) { return 8.0 * (double)n; }
+static double flops(uint64_t n) {
+    return 2.0 * (double)n;
+}
+static double bytes(uint64_t n) {
+    return 8.0 * (double)n;
+}
 
-const pel_catalogue_kernel pel_catalogue_dot = {
-    .name = "dot", .about = "dot product: partials by group, folded in a fixed tree", .source = pel_cl_dot, .entry = "dot_product", .params = params,
-    .param_count = ARGUMENTS, .cost_hint = PER_ITEM, .host = dot_host, .largest = UINT64_C(1) << 36, .step = PER_GROUP, .exponent = 1,
-    .tolerance = 2e-6, .shape = shape, .fill = fill, .outputs = outputs, .word = word, .result = result, .reference = reference, .fold = fold,
-    .flops = flops, .bytes = bytes};
+const pel_catalogue_kernel pel_catalogue_dot = {.name = "dot",
+                                                .about = "dot product: partials by group, folded in a fixed tree",
+                                                .source = pel_cl_dot,
+                                                .entry = "dot_product",
+                                                .params = params,
+                                                .param_count = ARGUMENTS,
+                                                .cost_hint = PER_ITEM,
+                                                .host = dot_host,
+                                                .largest = UINT64_C(1) << 36,
+                                                .step = PER_GROUP,
+                                                .exponent = 1,
+                                                .tolerance = 2e-6,
+                                                .shape = shape,
+                                                .fill = fill,
+                                                .outputs = outputs,
+                                                .word = word,
+                                                .result = result,
+                                                .reference = reference,
+                                                .fold = fold,
+                                                .flops = flops,
+                                                .bytes = bytes};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A group sums the products of 64 x 8 x 8 elements into one partial. An item takes eight vectors of eight, a whole group's width apart: GPUs read
- * contiguously, CPUs get vector loads.
+ * A group sums the products of 64 x 8 x 8 elements into one partial. An item takes eight vectors of eight, a whole group's width
+ * apart: GPUs read contiguously, CPUs get vector loads.
  */
 kernel void dot_product(global float *partial, global const float *a, global const float *b, ulong count, local float *sums) {
     const size_t item = get_local_id(0), items = get_local_size(0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Gaussian blur of an n x n image with a 5 x 5 stencil, borders clamped. The rows that a chunk reads overlap its neighbours' by the halo of two: the
- * declaration says so, and it is what is tested here. The weights are a plain 5 x 5 table, not separable passes: one launch, one halo.
+ * Gaussian blur of an n x n image with a 5 x 5 stencil, borders clamped. The rows that a chunk reads overlap its neighbours' by
+ * the halo of two: the declaration says so, and it is what is tested here. The weights are a plain 5 x 5 table, not separable
+ * passes: one launch, one halo.
  */
 #include "catalogue.h"
 #include "isa.h"
@@ -12,8 +13,11 @@ enum { RADIUS = 2, TAPS = 2 * RADIUS + 1 };
 enum { OUT, IN, WEIGHTS, WIDTH, HEIGHT, PITCH, ARGUMENTS };
 
 static const pel_param params[] = {PEL_PARAM_BLOCK_BY(PEL_WRITE, sizeof(float), WIDTH, 0, 0),
-                                   PEL_PARAM_BLOCK_BY(PEL_READ, sizeof(float), PITCH, RADIUS, RADIUS), PEL_PARAM_WHOLE(PEL_READ),
-                                   PEL_PARAM_VALUE(uint32_t), PEL_PARAM_VALUE(uint32_t), PEL_PARAM_VALUE(uint32_t)};
+                                   PEL_PARAM_BLOCK_BY(PEL_READ, sizeof(float), PITCH, RADIUS, RADIUS),
+                                   PEL_PARAM_WHOLE(PEL_READ),
+                                   PEL_PARAM_VALUE(uint32_t),
+                                   PEL_PARAM_VALUE(uint32_t),
+                                   PEL_PARAM_VALUE(uint32_t)};
 
 PEL_INLINE float five(pel_isa isa, const float *w, const float *p, float sum) {
     sum = pel_fused(isa, w[0], p[0], sum);
@@ -88,12 +92,16 @@ static void fill(pel_case *c) {
     }
 }
 
-static uint64_t outputs(const pel_case *c) { return c->n * c->n; }
+static uint64_t outputs(const pel_case *c) {
+    return c->n * c->n;
+}
 static uint64_t word(const pel_case *c, uint64_t i) {
     (void)c;
     return i;
 }
-static double result(const pel_case *c, uint64_t i) { return (double)((const float *)c->arrays[0].data)[i]; }
+static double result(const pel_case *c, uint64_t i) {
+    return (double)((const float *)c->arrays[0].data)[i];
+}
 
 /* Straight from the definition: clamps both coordinates in the image itself and ignores the copies of the border. */
 static double reference(const pel_case *c, uint64_t i, double *scale) {
@@ -111,10 +119,30 @@ static double reference(const pel_case *c, uint64_t i, double *scale) {
     return sum;
 }
 
-static double flops(uint64_t n) { return 2.0 * TAPS * TAPS * (double)n * (double)n; }
-static double bytes(uint64_t n) { return 8.0 * (double)n * (double)n; }
+static double flops(uint64_t n) {
+    return 2.0 * TAPS * TAPS * (double)n * (double)n;
+}
+static double bytes(uint64_t n) {
+    return 8.0 * (double)n * (double)n;
+}
 
-const pel_catalogue_kernel pel_catalogue_gaussian = {
-    .name = "gaussian", .about = "5 x 5 blur of an n x n image: a halo of two rows", .source = pel_cl_gaussian, .entry = "gaussian", .params = params,
-    .param_count = ARGUMENTS, .cost_hint = 25.0, .host = gaussian_host, .largest = 1u << 20, .step = 64, .exponent = 2, .tolerance = 2e-6,
-    .shape = shape, .fill = fill, .outputs = outputs, .word = word, .result = result, .reference = reference, .flops = flops, .bytes = bytes};
+const pel_catalogue_kernel pel_catalogue_gaussian = {.name = "gaussian",
+                                                     .about = "5 x 5 blur of an n x n image: a halo of two rows",
+                                                     .source = pel_cl_gaussian,
+                                                     .entry = "gaussian",
+                                                     .params = params,
+                                                     .param_count = ARGUMENTS,
+                                                     .cost_hint = 25.0,
+                                                     .host = gaussian_host,
+                                                     .largest = 1u << 20,
+                                                     .step = 64,
+                                                     .exponent = 2,
+                                                     .tolerance = 2e-6,
+                                                     .shape = shape,
+                                                     .fill = fill,
+                                                     .outputs = outputs,
+                                                     .word = word,
+                                                     .result = result,
+                                                     .reference = reference,
+                                                     .flops = flops,
+                                                     .bytes = bytes};

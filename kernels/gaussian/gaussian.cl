@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * 5 x 5 blur, one item a pixel. Rows of `in` are two pixels longer on either side, copies of the border, so that only the row needs clamping: it
- * is the same for a whole work-group, and compilers vectorise along x with plain loads.
+ * 5 x 5 blur, one item a pixel. Rows of `in` are two pixels longer on either side, copies of the border, so that only the row
+ * needs clamping: it is the same for a whole work-group, and compilers vectorise along x with plain loads.
  */
 static float five(global const float *w, global const float *p, float sum) {
     sum = fma(w[0], p[0], sum);
@@ -11,7 +11,8 @@ static float five(global const float *w, global const float *p, float sum) {
     return fma(w[4], p[4], sum);
 }
 
-kernel void gaussian(global float *out, global const float *in, global const float *weights, uint width, uint height, uint pitch) {
+kernel void gaussian(global float *out, global const float *in, global const float *weights, uint width, uint height,
+                     uint pitch) {
     const int x = (int)get_global_id(0), y = (int)get_global_id(1), last = (int)height - 1;
     float sum = five(weights, in + (size_t)max(y - 2, 0) * pitch + x, 0.0f);
     sum = five(weights + 5, in + (size_t)max(y - 1, 0) * pitch + x, sum);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Mandelbrot escape times of an n x n image: rows differ in cost by two orders of magnitude, which is what a planner must cope with. An item is sixteen
- * neighbouring pixels; rows are padded to a multiple of that. Near the border of the set a rounding decides when a point escapes, so a
- * small share of pixels may differ from the reference (and between implementations); the rest must agree exactly.
+ * Mandelbrot escape times of an n x n image: rows differ in cost by two orders of magnitude, which is what a planner must cope
+ * with. An item is sixteen neighbouring pixels; rows are padded to a multiple of that. Near the border of the set a rounding
+ * decides when a point escapes, so a small share of pixels may differ from the reference (and between implementations); the rest
+ * must agree exactly.
  */
 #include "catalogue.h"
 #include "isa.h"
@@ -58,7 +59,9 @@ PEL_INLINE pel_status mandelbrot_body(const pel_span *span, void *const *argumen
 }
 PEL_HOST_VARIANT(mandelbrot)
 
-static uint64_t pitch_of(const pel_case *c) { return pel_round_up(c->n, LANES); }
+static uint64_t pitch_of(const pel_case *c) {
+    return pel_round_up(c->n, LANES);
+}
 
 static void shape(pel_case *c) {
     const uint64_t pitch = pitch_of(c);
@@ -75,11 +78,19 @@ static void shape(pel_case *c) {
     pel_case_add_u32(c, LIMIT);
 }
 
-static void fill(pel_case *c) { (void)c; }
+static void fill(pel_case *c) {
+    (void)c;
+}
 
-static uint64_t outputs(const pel_case *c) { return c->n * c->n; }
-static uint64_t word(const pel_case *c, uint64_t i) { return i / c->n * pitch_of(c) + i % c->n; }
-static double result(const pel_case *c, uint64_t i) { return ((const uint32_t *)c->arrays[0].data)[word(c, i)]; }
+static uint64_t outputs(const pel_case *c) {
+    return c->n * c->n;
+}
+static uint64_t word(const pel_case *c, uint64_t i) {
+    return i / c->n * pitch_of(c) + i % c->n;
+}
+static double result(const pel_case *c, uint64_t i) {
+    return ((const uint32_t *)c->arrays[0].data)[word(c, i)];
+}
 
 static double reference(const pel_case *c, uint64_t i, double *scale) {
     const double n = (double)c->n, cx = -2.25 + 3.0 * (double)(i % c->n) / n, cy = -1.25 + 2.5 * (double)(i / c->n) / n;
@@ -95,12 +106,34 @@ static double reference(const pel_case *c, uint64_t i, double *scale) {
     return count;
 }
 
-/* About a fifth of the points of this window never escape; counted as that share of the limit plus a short escape of the others. */
-static double flops(uint64_t n) { return 8.0 * (double)n * (double)n * (0.2 * LIMIT + 6.0); }
-static double bytes(uint64_t n) { return 4.0 * (double)n * (double)n; }
+/* About a fifth of the points of this window never escape; counted as that share of the limit plus a short escape of the others.
+ */
+static double flops(uint64_t n) {
+    return 8.0 * (double)n * (double)n * (0.2 * LIMIT + 6.0);
+}
+static double bytes(uint64_t n) {
+    return 4.0 * (double)n * (double)n;
+}
 
-const pel_catalogue_kernel pel_catalogue_mandelbrot = {
-    .name = "mandelbrot", .about = "escape times of an n x n image: irregular rows", .source = pel_cl_mandelbrot, .entry = "mandelbrot", .params = params,
-    .param_count = ARGUMENTS, .flags = PEL_KERNEL_IRREGULAR, .cost_hint = 16.0 * 200.0, .host = mandelbrot_host, .largest = 1u << 20, .step = 128,
-    .exponent = 2, .tolerance = 0.0, .outliers = 0.01, .shape = shape, .fill = fill, .outputs = outputs, .word = word, .result = result,
-    .reference = reference, .flops = flops, .bytes = bytes};
+const pel_catalogue_kernel pel_catalogue_mandelbrot = {.name = "mandelbrot",
+                                                       .about = "escape times of an n x n image: irregular rows",
+                                                       .source = pel_cl_mandelbrot,
+                                                       .entry = "mandelbrot",
+                                                       .params = params,
+                                                       .param_count = ARGUMENTS,
+                                                       .flags = PEL_KERNEL_IRREGULAR,
+                                                       .cost_hint = 16.0 * 200.0,
+                                                       .host = mandelbrot_host,
+                                                       .largest = 1u << 20,
+                                                       .step = 128,
+                                                       .exponent = 2,
+                                                       .tolerance = 0.0,
+                                                       .outliers = 0.01,
+                                                       .shape = shape,
+                                                       .fill = fill,
+                                                       .outputs = outputs,
+                                                       .word = word,
+                                                       .result = result,
+                                                       .reference = reference,
+                                                       .flops = flops,
+                                                       .bytes = bytes};

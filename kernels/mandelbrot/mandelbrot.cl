@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Escape times, sixteen neighbours of a row an item: loops that end at different times are not vectorised across items, so the lanes are spelled out
- * (6 x on PoCL, 2 cores). A lane that has escaped goes on until all have, without counting.
+ * Escape times, sixteen neighbours of a row an item: loops that end at different times are not vectorised across items, so the
+ * lanes are spelled out (6 x on PoCL, 2 cores). A lane that has escaped goes on until all have, without counting.
  */
 kernel void mandelbrot(global uint *out, uint width, uint height, uint pitch, uint limit) {
     const uint x = (uint)get_global_id(0) * 16, y = (uint)get_global_id(1);

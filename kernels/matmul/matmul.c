@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Matrix product of n x n: blocks of rows of A, all of B, blocks of rows of C. Rows are padded to 32 columns and blocks to 4 rows, with zeros, so that tiles are
- * always full. Pitches of A and B are kept off multiples of 4 KiB: there, a column of a tile would use one set of the cache only.
+ * Matrix product of n x n: blocks of rows of A, all of B, blocks of rows of C. Rows are padded to 32 columns and blocks to 4
+ * rows, with zeros, so that tiles are always full. Pitches of A and B are kept off multiples of 4 KiB: there, a column of a tile
+ * would use one set of the cache only.
  */
 #include "catalogue.h"
 #include "isa.h"
@@ -12,40 +13,43 @@ enum { ROWS = 4, COLUMNS = 16, WIDE = 32 };
 enum { C, A, B, INNER, C_UNIT, A_UNIT, B_PITCH, ARGUMENTS };
 
 static const pel_param params[] = {PEL_PARAM_BLOCK_BY(PEL_WRITE, sizeof(float), C_UNIT, 0, 0),
-                                   PEL_PARAM_BLOCK_BY(PEL_READ, sizeof(float), A_UNIT, 0, 0), PEL_PARAM_WHOLE(PEL_READ),
-                                   PEL_PARAM_VALUE(uint32_t), PEL_PARAM_VALUE(uint32_t), PEL_PARAM_VALUE(uint32_t),
+                                   PEL_PARAM_BLOCK_BY(PEL_READ, sizeof(float), A_UNIT, 0, 0),
+                                   PEL_PARAM_WHOLE(PEL_READ),
+                                   PEL_PARAM_VALUE(uint32_t),
+                                   PEL_PARAM_VALUE(uint32_t),
+                                   PEL_PARAM_VALUE(uint32_t),
                                    PEL_PARAM_VALUE(uint32_t)};
 
 typedef struct pitches {
     uint64_t inner, c, a, b;
 } pitches;
 
-#define TILE(name, rows, columns)                                                                                               \
-    PEL_INLINE void name(pel_isa isa, const pitches *p, const float *restrict a, const float *restrict b, float *restrict c) {  \
-        float sum[rows][columns] = {{0}};                                                                                       \
-        for (uint64_t k = 0; k < p->inner; k++) {                                                                               \
-            PEL_UNROLL                                                                                                          \
-            for (uint64_t r = 0; r < (rows); r++) {                                                                             \
-                const float x = a[r * p->a + k];                                                                                \
-                for (uint64_t l = 0; l < (columns); l++) {                                                                      \
-                    sum[r][l] = pel_fused(isa, x, b[k * p->b + l], sum[r][l]);                                                  \
-                }                                                                                                               \
-            }                                                                                                                   \
-        }                                                                                                                       \
-        PEL_UNROLL                                                                                                              \
-        for (uint64_t r = 0; r < (rows); r++) {                                                                                 \
-            for (uint64_t l = 0; l < (columns); l++) {                                                                          \
-                c[r * p->c + l] = sum[r][l];                                                                                    \
-            }                                                                                                                   \
-        }                                                                                                                       \
+#define TILE(name, rows, columns)                                                                                                \
+    PEL_INLINE void name(pel_isa isa, const pitches *p, const float *restrict a, const float *restrict b, float *restrict c) {   \
+        float sum[rows][columns] = {{0}};                                                                                        \
+        for (uint64_t k = 0; k < p->inner; k++) {                                                                                \
+            PEL_UNROLL                                                                                                           \
+            for (uint64_t r = 0; r < (rows); r++) {                                                                              \
+                const float x = a[r * p->a + k];                                                                                 \
+                for (uint64_t l = 0; l < (columns); l++) {                                                                       \
+                    sum[r][l] = pel_fused(isa, x, b[k * p->b + l], sum[r][l]);                                                   \
+                }                                                                                                                \
+            }                                                                                                                    \
+        }                                                                                                                        \
+        PEL_UNROLL                                                                                                               \
+        for (uint64_t r = 0; r < (rows); r++) {                                                                                  \
+            for (uint64_t l = 0; l < (columns); l++) {                                                                           \
+                c[r * p->c + l] = sum[r][l];                                                                                     \
+            }                                                                                                                    \
+        }                                                                                                                        \
     }
 TILE(tile, ROWS, COLUMNS)
 TILE(tall_tile, 2 * ROWS, COLUMNS)
 TILE(wide_tile, 2 * ROWS, WIDE)
 
 /*
- * Columns outside, rows inside: a panel of B stays in the cache while all rows of the span use it. The tile's size depends on what is left, but every
- * sum has the same order in all of them, so a span's result does not depend on how the launch was cut.
+ * Columns outside, rows inside: a panel of B stays in the cache while all rows of the span use it. The tile's size depends on
+ * what is left, but every sum has the same order in all of them, so a span's result does not depend on how the launch was cut.
  */
 PEL_INLINE pel_status matmul_body(const pel_span *span, void *const *arguments, pel_isa isa) {
     const uint64_t a_unit = *(const uint32_t *)arguments[A_UNIT], c_unit = *(const uint32_t *)arguments[C_UNIT];
@@ -72,8 +76,12 @@ PEL_INLINE pel_status matmul_body(const pel_span *span, void *const *arguments, 
 }
 PEL_HOST_VARIANT(matmul)
 
-static uint64_t c_pitch_of(uint64_t n) { return pel_round_up(n, WIDE); }
-static uint64_t ab_pitch_of(uint64_t n) { return c_pitch_of(n) + COLUMNS; }
+static uint64_t c_pitch_of(uint64_t n) {
+    return pel_round_up(n, WIDE);
+}
+static uint64_t ab_pitch_of(uint64_t n) {
+    return c_pitch_of(n) + COLUMNS;
+}
 
 static void shape(pel_case *c) {
     const uint64_t n = c->n, rows = pel_round_up(n, ROWS);
@@ -104,9 +112,15 @@ static void fill(pel_case *c) {
     }
 }
 
-static uint64_t outputs(const pel_case *c) { return c->n * c->n; }
-static uint64_t word(const pel_case *c, uint64_t i) { return i / c->n * c_pitch_of(c->n) + i % c->n; }
-static double result(const pel_case *c, uint64_t i) { return (double)((const float *)c->arrays[0].data)[word(c, i)]; }
+static uint64_t outputs(const pel_case *c) {
+    return c->n * c->n;
+}
+static uint64_t word(const pel_case *c, uint64_t i) {
+    return i / c->n * c_pitch_of(c->n) + i % c->n;
+}
+static double result(const pel_case *c, uint64_t i) {
+    return (double)((const float *)c->arrays[0].data)[word(c, i)];
+}
 
 static double reference(const pel_case *c, uint64_t i, double *scale) {
     const uint64_t n = c->n, pitch = ab_pitch_of(n);
@@ -120,11 +134,30 @@ static double reference(const pel_case *c, uint64_t i, double *scale) {
     return sum;
 }
 
-static double flops(uint64_t n) { return 2.0 * (double)n * (double)n * (double)n; }
-static double bytes(uint64_t n) { return 12.0 * (double)n * (double)n; }
+static double flops(uint64_t n) {
+    return 2.0 * (double)n * (double)n * (double)n;
+}
+static double bytes(uint64_t n) {
+    return 12.0 * (double)n * (double)n;
+}
 
-const pel_catalogue_kernel pel_catalogue_matmul = {
-    .name = "matmul", .about = "product of two n x n matrices, in registers", .source = pel_cl_matmul, .entry = "matmul", .params = params,
-    .param_count = ARGUMENTS, .cost_hint = ROWS * COLUMNS * 1024.0, .host = matmul_host, .largest = 1u << 17, .step = 32, .exponent = 3,
-    .tolerance = 2e-6, .shape = shape, .fill = fill, .outputs = outputs, .word = word, .result = result, .reference = reference, .flops = flops,
-    .bytes = bytes};
+const pel_catalogue_kernel pel_catalogue_matmul = {.name = "matmul",
+                                                   .about = "product of two n x n matrices, in registers",
+                                                   .source = pel_cl_matmul,
+                                                   .entry = "matmul",
+                                                   .params = params,
+                                                   .param_count = ARGUMENTS,
+                                                   .cost_hint = ROWS * COLUMNS * 1024.0,
+                                                   .host = matmul_host,
+                                                   .largest = 1u << 17,
+                                                   .step = 32,
+                                                   .exponent = 3,
+                                                   .tolerance = 2e-6,
+                                                   .shape = shape,
+                                                   .fill = fill,
+                                                   .outputs = outputs,
+                                                   .word = word,
+                                                   .result = result,
+                                                   .reference = reference,
+                                                   .flops = flops,
+                                                   .bytes = bytes};

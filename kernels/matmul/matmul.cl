@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * C = A B, an item a tile of 4 rows x 16 columns held in registers: for each k one vector of B serves four rows. No local memory: PoCL pays for
- * barriers, and caches do that work; a work-group is a column of tiles, which share their part of B. Pitches are in elements, those of A and C
- * for a whole unit of 4 rows.
+ * C = A B, an item a tile of 4 rows x 16 columns held in registers: for each k one vector of B serves four rows. No local memory:
+ * PoCL pays for barriers, and caches do that work; a work-group is a column of tiles, which share their part of B. Pitches are in
+ * elements, those of A and C for a whole unit of 4 rows.
  */
-kernel void matmul(global float *c, global const float *a, global const float *b, uint inner, uint c_unit, uint a_unit, uint b_pitch) {
+kernel void matmul(global float *c, global const float *a, global const float *b, uint inner, uint c_unit, uint a_unit,
+                   uint b_pitch) {
     const size_t c_pitch = c_unit / 4, a_pitch = a_unit / 4;
     global const float *a0 = a + get_global_id(1) * a_unit, *a1 = a0 + a_pitch, *a2 = a1 + a_pitch, *a3 = a2 + a_pitch;
     b += get_global_id(0) * 16;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One step of gravity among n bodies, all pairs: every item reads all positions (whole) and writes its own bodies' accelerations (a slice). Compute bound.
- * Memory is padded to a multiple of 64 bodies; the padding has no mass and its accelerations are computed and ignored, which keeps items alike.
+ * One step of gravity among n bodies, all pairs: every item reads all positions (whole) and writes its own bodies' accelerations
+ * (a slice). Compute bound. Memory is padded to a multiple of 64 bodies; the padding has no mass and its accelerations are
+ * computed and ignored, which keeps items alike.
  */
 #include "catalogue.h"
 #include "isa.h"
@@ -15,7 +16,8 @@ static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_WRITE, 4 * sizeof(f
                                    PEL_PARAM_VALUE(uint32_t), PEL_PARAM_VALUE(float)};
 
 /* Lanes are bodies, as in the OpenCL C; a group has 64 of them, so spans are whole multiples of the lanes. */
-PEL_INLINE void lanes(pel_isa isa, const float *restrict body, uint32_t count, float softening, const float *own, float *restrict out) {
+PEL_INLINE void lanes(pel_isa isa, const float *restrict body, uint32_t count, float softening, const float *own,
+                      float *restrict out) {
     float px[LANES], py[LANES], pz[LANES], ax[LANES] = {0}, ay[LANES] = {0}, az[LANES] = {0};
     for (int l = 0; l < LANES; l++) {
         px[l] = own[4 * l];
@@ -70,12 +72,16 @@ static void fill(pel_case *c) {
     }
 }
 
-static uint64_t outputs(const pel_case *c) { return 3 * c->n; }
+static uint64_t outputs(const pel_case *c) {
+    return 3 * c->n;
+}
 static uint64_t word(const pel_case *c, uint64_t i) {
     (void)c;
     return i / 3 * 4 + i % 3;
 }
-static double result(const pel_case *c, uint64_t i) { return (double)((const float *)c->arrays[0].data)[word(c, i)]; }
+static double result(const pel_case *c, uint64_t i) {
+    return (double)((const float *)c->arrays[0].data)[word(c, i)];
+}
 
 static double reference(const pel_case *c, uint64_t i, double *scale) {
     const float *body = (const float *)c->arrays[1].data, *own = body + i / 3 * 4;
@@ -94,11 +100,30 @@ static double reference(const pel_case *c, uint64_t i, double *scale) {
     return sum;
 }
 
-static double flops(uint64_t n) { return 20.0 * (double)n * (double)n; }
-static double bytes(uint64_t n) { return 32.0 * (double)n; }
+static double flops(uint64_t n) {
+    return 20.0 * (double)n * (double)n;
+}
+static double bytes(uint64_t n) {
+    return 32.0 * (double)n;
+}
 
-const pel_catalogue_kernel pel_catalogue_nbody = {
-    .name = "nbody", .about = "gravity of n bodies, all pairs: compute bound", .source = pel_cl_nbody, .entry = "nbody", .params = params,
-    .param_count = ARGUMENTS, .cost_hint = 8.0 * 10.0 * 4096.0, .host = nbody_host, .largest = UINT64_C(1) << 31, .step = 64, .exponent = 2,
-    .tolerance = 2e-5, .shape = shape, .fill = fill, .outputs = outputs, .word = word, .result = result, .reference = reference, .flops = flops,
-    .bytes = bytes};
+const pel_catalogue_kernel pel_catalogue_nbody = {.name = "nbody",
+                                                  .about = "gravity of n bodies, all pairs: compute bound",
+                                                  .source = pel_cl_nbody,
+                                                  .entry = "nbody",
+                                                  .params = params,
+                                                  .param_count = ARGUMENTS,
+                                                  .cost_hint = 8.0 * 10.0 * 4096.0,
+                                                  .host = nbody_host,
+                                                  .largest = UINT64_C(1) << 31,
+                                                  .step = 64,
+                                                  .exponent = 2,
+                                                  .tolerance = 2e-5,
+                                                  .shape = shape,
+                                                  .fill = fill,
+                                                  .outputs = outputs,
+                                                  .word = word,
+                                                  .result = result,
+                                                  .reference = reference,
+                                                  .flops = flops,
+                                                  .bytes = bytes};

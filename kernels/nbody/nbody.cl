@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Accelerations of eight bodies an item, by all bodies in order. The loop over all is the long one and cannot be vectorised without reordering its sums; so
- * the lanes are bodies and each loaded position serves eight of them (6 x one body an item on PoCL, 2 cores).
+ * Accelerations of eight bodies an item, by all bodies in order. The loop over all is the long one and cannot be vectorised
+ * without reordering its sums; so the lanes are bodies and each loaded position serves eight of them (6 x one body an item on
+ * PoCL, 2 cores).
  */
 kernel void nbody(global float4 *acceleration, global const float4 *body, uint count, float softening) {
     const size_t first = get_global_id(0) * 8;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Triad, a = b + s c: two reads, one write, one multiply-add an element, so it measures memory. The one kernel whose local size is left to the library
- * when n is odd: it is where tails are exercised.
+ * Triad, a = b + s c: two reads, one write, one multiply-add an element, so it measures memory. The one kernel whose local size
+ * is left to the library when n is odd: it is where tails are exercised.
  */
 #include "catalogue.h"
 #include "isa.h"
@@ -42,12 +42,16 @@ static void fill(pel_case *c) {
     }
 }
 
-static uint64_t outputs(const pel_case *c) { return c->n; }
+static uint64_t outputs(const pel_case *c) {
+    return c->n;
+}
 static uint64_t word(const pel_case *c, uint64_t i) {
     (void)c;
     return i;
 }
-static double result(const pel_case *c, uint64_t i) { return (double)((const float *)c->arrays[0].data)[i]; }
+static double result(const pel_case *c, uint64_t i) {
+    return (double)((const float *)c->arrays[0].data)[i];
+}
 
 static double reference(const pel_case *c, uint64_t i, double *scale) {
     const double b = (double)((const float *)c->arrays[1].data)[i], d = (double)((const float *)c->arrays[2].data)[i];
@@ -55,10 +59,30 @@ static double reference(const pel_case *c, uint64_t i, double *scale) {
     return b + (double)factor * d;
 }
 
-static double flops(uint64_t n) { return 2.0 * (double)n; }
-static double bytes(uint64_t n) { return 12.0 * (double)n; }
+static double flops(uint64_t n) {
+    return 2.0 * (double)n;
+}
+static double bytes(uint64_t n) {
+    return 12.0 * (double)n;
+}
 
-const pel_catalogue_kernel pel_catalogue_triad = {
-    .name = "triad", .about = "a = b + s c: memory bound", .source = pel_cl_triad, .entry = "triad", .params = params, .param_count = 4, .cost_hint = 1.0,
-    .host = triad_host, .largest = UINT64_C(1) << 36, .step = 256, .exponent = 1, .tolerance = 2e-7, .shape = shape, .fill = fill,
-    .outputs = outputs, .word = word, .result = result, .reference = reference, .flops = flops, .bytes = bytes};
+const pel_catalogue_kernel pel_catalogue_triad = {.name = "triad",
+                                                  .about = "a = b + s c: memory bound",
+                                                  .source = pel_cl_triad,
+                                                  .entry = "triad",
+                                                  .params = params,
+                                                  .param_count = 4,
+                                                  .cost_hint = 1.0,
+                                                  .host = triad_host,
+                                                  .largest = UINT64_C(1) << 36,
+                                                  .step = 256,
+                                                  .exponent = 1,
+                                                  .tolerance = 2e-7,
+                                                  .shape = shape,
+                                                  .fill = fill,
+                                                  .outputs = outputs,
+                                                  .word = word,
+                                                  .result = result,
+                                                  .reference = reference,
+                                                  .flops = flops,
+                                                  .bytes = bytes};

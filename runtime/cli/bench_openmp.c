@@ -6,7 +6,9 @@
 
 enum { ROWS_AT_ONCE = 4, ITEMS_AT_ONCE = 64 };
 
-bool pel_bench_openmp_available(void) { return true; }
+bool pel_bench_openmp_available(void) {
+    return true;
+}
 
 void pel_bench_openmp_begin(unsigned threads) {
     volatile int woken = 0;
@@ -42,7 +44,10 @@ static pel_span part_of(const pel_case *c, uint32_t dims, uint64_t group, uint64
 
 bool pel_bench_openmp_run(pel_case *c, unsigned threads) {
     const uint32_t dims = c->global[1] == 0 ? 1 : c->global[2] == 0 ? 2 : 3, s = dims - 1;
-    const uint64_t group = c->local[s] > 1 ? c->local[s] : dims > 1 ? 1 : ITEMS_AT_ONCE, groups = (c->global[s] + group - 1) / group;
+    const uint64_t group = c->local[s] > 1 ? c->local[s]
+                           : dims > 1      ? 1
+                                           : ITEMS_AT_ONCE,
+                   groups = (c->global[s] + group - 1) / group;
     void *arguments[PEL_CASE_ARGS];
     for (uint32_t i = 0; i < c->arg_count; i++) {
         pel_case_arg *arg = &c->args[i];
@@ -70,8 +75,12 @@ bool pel_bench_openmp_run(pel_case *c, unsigned threads) {
 
 #else
 
-bool pel_bench_openmp_available(void) { return false; }
-void pel_bench_openmp_begin(unsigned threads) { (void)threads; }
+bool pel_bench_openmp_available(void) {
+    return false;
+}
+void pel_bench_openmp_begin(unsigned threads) {
+    (void)threads;
+}
 bool pel_bench_openmp_run(pel_case *c, unsigned threads) {
     (void)c;
     (void)threads;

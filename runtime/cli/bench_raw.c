@@ -40,9 +40,15 @@ static bool set_arguments(pel_bench_raw *raw, char why[128]) {
     for (cl_uint i = 0; i < raw->c->arg_count && code == CL_SUCCESS; i++) {
         const pel_case_arg *arg = &raw->c->args[i];
         switch (arg->kind) {
-        case PEL_CASE_ARRAY: code = clSetKernelArg(raw->kernel, i, sizeof(cl_mem), &raw->memory[arg->array]); break;
-        case PEL_CASE_VALUE: code = clSetKernelArg(raw->kernel, i, (size_t)arg->bytes, arg->value); break;
-        case PEL_CASE_LOCAL: code = clSetKernelArg(raw->kernel, i, (size_t)arg->bytes, NULL); break;
+        case PEL_CASE_ARRAY:
+            code = clSetKernelArg(raw->kernel, i, sizeof(cl_mem), &raw->memory[arg->array]);
+            break;
+        case PEL_CASE_VALUE:
+            code = clSetKernelArg(raw->kernel, i, (size_t)arg->bytes, arg->value);
+            break;
+        case PEL_CASE_LOCAL:
+            code = clSetKernelArg(raw->kernel, i, (size_t)arg->bytes, NULL);
+            break;
         }
     }
     return !failed(why, "clSetKernelArg", code);
@@ -53,8 +59,8 @@ static bool make_memory(pel_bench_raw *raw, char why[128]) {
         const pel_case_array *array = &raw->c->arrays[i];
         cl_int code;
         const cl_mem_flags from = raw->in_place ? CL_MEM_USE_HOST_PTR : CL_MEM_COPY_HOST_PTR;
-        raw->memory[i] = clCreateBuffer(raw->context, from | (array->output ? CL_MEM_READ_WRITE : CL_MEM_READ_ONLY), (size_t)array->bytes,
-                                        array->data, &code);
+        raw->memory[i] = clCreateBuffer(raw->context, from | (array->output ? CL_MEM_READ_WRITE : CL_MEM_READ_ONLY),
+                                        (size_t)array->bytes, array->data, &code);
         if (failed(why, "clCreateBuffer", code)) {
             return false;
         }
@@ -62,7 +68,8 @@ static bool make_memory(pel_bench_raw *raw, char why[128]) {
     return true;
 }
 
-/* A binary saved after a launch holds the compiled work-group function too; the kernel is remade from it, as the library's cache does. */
+/* A binary saved after a launch holds the compiled work-group function too; the kernel is remade from it, as the library's cache
+ * does. */
 static bool remake_from_binary(pel_bench_raw *raw, char why[128]) {
     size_t bytes = 0;
     cl_int code = clGetProgramInfo(raw->program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL);
@@ -105,7 +112,8 @@ static bool make_all(pel_bench_raw *raw, char why[128]) {
         return false;
     }
     raw->program = clCreateProgramWithSource(raw->context, 1, &source, NULL, &code);
-    if (failed(why, "clCreateProgramWithSource", code) || !make_kernel(raw, why) || !make_memory(raw, why) || !set_arguments(raw, why)) {
+    if (failed(why, "clCreateProgramWithSource", code) || !make_kernel(raw, why) || !make_memory(raw, why) ||
+        !set_arguments(raw, why)) {
         return false;
     }
     if (!pel_bench_raw_run(raw)) {
@@ -145,13 +153,14 @@ bool pel_bench_raw_run(pel_bench_raw *raw) {
         global[d] = (size_t)c->global[d];
         local[d] = (size_t)c->local[d];
     }
-    if (clEnqueueNDRangeKernel(raw->queue, raw->kernel, dims, NULL, global, local[0] ? local : NULL, 0, NULL, NULL) != CL_SUCCESS) {
+    if (clEnqueueNDRangeKernel(raw->queue, raw->kernel, dims, NULL, global, local[0] ? local : NULL, 0, NULL, NULL) !=
+        CL_SUCCESS) {
         return false;
     }
     for (uint32_t i = 0; i < c->array_count && !raw->in_place; i++) {
         const pel_case_array *array = &c->arrays[i];
-        if (array->output && clEnqueueReadBuffer(raw->queue, raw->memory[i], CL_FALSE, 0, (size_t)array->bytes, array->data, 0, NULL,
-                                                 NULL) != CL_SUCCESS) {
+        if (array->output && clEnqueueReadBuffer(raw->queue, raw->memory[i], CL_FALSE, 0, (size_t)array->bytes, array->data, 0,
+                                                 NULL, NULL) != CL_SUCCESS) {
             return false;
         }
     }
@@ -203,6 +212,8 @@ bool pel_bench_raw_run(pel_bench_raw *raw) {
     return false;
 }
 
-void pel_bench_raw_close(pel_bench_raw *raw) { (void)raw; }
+void pel_bench_raw_close(pel_bench_raw *raw) {
+    (void)raw;
+}
 
 #endif

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host variants by themselves, without a runtime: right at awkward sizes for each instruction set that this machine has, and the same bits however
- * the range is cut, which is what the library builds on.
+ * The host variants by themselves, without a runtime: right at awkward sizes for each instruction set that this machine has, and
+ * the same bits however the range is cut, which is what the library builds on.
  */
 #include "catalogue.h"
 #include "isa.h"
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 enum { SEED = 20261122 };
 
-static uint32_t dims_of(const pel_case *c) { return c->global[1] == 0 ? 1 : c->global[2] == 0 ? 2 : 3; }
+static uint32_t dims_of(const pel_case *c) {
+    return c->global[1] == 0 ? 1 : c->global[2] == 0 ? 2 : 3;
+}
 
 /* Runs groups [lo, hi) along the highest dimension. */
 static void run_part(pel_case *c, uint64_t lo, uint64_t hi) {
@@ -67,7 +69,8 @@ static void check(const pel_catalogue_kernel *kernel, uint64_t n) {
         run_part(&c, 0, cut);
         finish(&c);
         if (pel_case_digest(&c) != whole) {
-            fail_msg("%s n=%llu: other bits when cut at group %llu", kernel->name, (unsigned long long)n, (unsigned long long)cut);
+            fail_msg("%s n=%llu: other bits when cut at group %llu", kernel->name, (unsigned long long)n,
+                     (unsigned long long)cut);
         }
     }
     pel_case_teardown(&c);
