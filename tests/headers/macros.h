@@ -179,6 +179,14 @@ static void test_version(void **state) {
     assert_int_equal(pel_version(), PEL_VERSION_MAJOR * 1000000 + PEL_VERSION_MINOR * 1000 + PEL_VERSION_PATCH);
 }
 
+static void test_limits(void **state) {
+    (void)state;
+    pel_simulated_device device;
+    memset(&device, 0, sizeof device);
+    device.core_group = PEL_SIMULATED_HOST_GROUP;
+    assert_int_equal(device.core_group, 1);
+}
+
 static void test_core_sets(void **state) {
     (void)state;
     static pel_core_set set;
@@ -208,7 +216,7 @@ static int run_macro_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_params),  cmocka_unit_test(test_descriptors), cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_statuses), cmocka_unit_test(test_version),    cmocka_unit_test(test_core_sets),
-        cmocka_unit_test(test_markers),
+        cmocka_unit_test(test_markers), cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What the tests of this directory share.
+cmake_minimum_required(VERSION 3.22)
+
+set(source $ENV{PEL_SOURCE_DIR})
+set(binary $ENV{PEL_BINARY_DIR})
+set(consumer ${source}/tests/install/consumer)
+set(compilers -DCMAKE_C_COMPILER=$ENV{PEL_CC} -DCMAKE_CXX_COMPILER=$ENV{PEL_CXX})
+
+# step(WHAT COMMAND...): runs it and stops the test with its output when it fails.
+function(step what)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(NOTICE "${output}")
+    message(FATAL_ERROR "${what} failed: ${result}")
+  endif()
+  message(STATUS "${what}: done")
+  set(step_output "${output}" PARENT_SCOPE)
+endfunction()
+
+# A fresh directory below the build tree, kept after the test for a look.
+function(fresh_directory result name)
+  set(directory ${binary}/tests/install/${name})
+  file(REMOVE_RECURSE ${directory})
+  file(MAKE_DIRECTORY ${directory})
+  set(${result} ${directory} PARENT_SCOPE)
+endfunction()
+
+function(run_user program)
+  step("${program}" ${program})
+  if(NOT step_output MATCHES "pel [0-9.]+ works")
+    message(FATAL_ERROR "${program} printed: ${step_output}")
+  endif()
+endfunction()
+
+# Configures, builds and runs the including project: included(NAME HOW SOURCE). Checks that pel's own options reached none of its commands.
+function(included name how pel_source)
+  fresh_directory(work ${name})
+  step("configure" ${CMAKE_COMMAND} -G Ninja -S ${source}/tests/install/included -B ${work}/build ${compilers} -DHOW=${how}
+       -DPEL_SOURCE=${pel_source} -DCONSUMER=${consumer} -DPEL_OPENCL=$ENV{PEL_OPENCL})
+  file(READ ${work}/build/compile_commands.json commands)
+  string(JSON count LENGTH "${commands}")
+  math(EXPR last "${count} - 1")
+  set(seen 0)
+  foreach(index RANGE ${last})
+    string(JSON command GET "${commands}" ${index} command)
+    string(JSON file GET "${commands}" ${index} file)
+    if(file MATCHES "/user\\.c(pp)?$")
+      math(EXPR seen "${seen} + 1")
+      if(command MATCHES " -(W[a-z]|std=c11|fvisibility|fstack|O[0-9]|D_GNU|D_FORTIFY|DPEL)")
+        message(FATAL_ERROR "an option of pel's reached the parent: ${command}")
+      endif()
+    elseif(NOT command MATCHES "-std=c11")
+      message(FATAL_ERROR "pel itself is not compiled as C11 inside a parent: ${command}")
+    endif()
+  endforeach()
+  if(NOT seen EQUAL 2)
+    message(FATAL_ERROR "${seen} commands of the parent's found, 2 expected")
+  endif()
+  step("build" ${CMAKE_COMMAND} --build ${work}/build --parallel 2)
+  run_user(${work}/build/user_static_c)
+  run_user(${work}/build/user_shared_cxx)
+endfunction()
