@@ -5,11 +5,13 @@
  */
 #include "catalogue.h"
 #include "isa.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 enum { SEED = 20261122 };
 
