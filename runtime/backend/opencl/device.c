@@ -13,7 +13,7 @@
  */
 #include "backend/opencl/internal.h"
 
-#include "backend/opencl/backend.h"
+#include "backend/backends.h"
 #include "topology/guard.h"
 #include <signal.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #define TESTS_BACKEND_OPENCL_FIXTURE_H
 
 #include "backend/backend.h"
-#include "backend/opencl/backend.h"
+#include "backend/backends.h"
 
 typedef struct fixture {
     pel_logger logger;
