@@ -56,7 +56,8 @@ static bool memory_fits(const question *q, const pel_device *device, uint64_t *n
         }
         *needed += a->bytes;
     }
-    return info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes;
+    /* What computes in host memory takes none of its own; only its largest allocation counts. */
+    return device->place == 0 || info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes;
 }
 
 static const char *why_excluded(question *q, uint32_t index) {
@@ -69,7 +70,7 @@ static const char *why_excluded(question *q, uint32_t index) {
     if (kernel->not_on && kernel->not_on[index]) {
         return kernel->not_on[index];
     }
-    if (device->place != 0 && !memory_fits(q, device, &needed)) {
+    if (device->facts->info.kind != PEL_DEVICE_HOST && !memory_fits(q, device, &needed)) {
         pel_text text;
         pel_text_init(&text, &q->runtime->allocator);
         pel_text_format(&text, "needs %llu bytes more; it has %llu, of which %llu are in use, and allocates %llu at once at most",
