@@ -34,7 +34,7 @@ void test_failure_leaves_the_device_usable(void **state) {
         job_begin(&works[i], self, KERNEL_REVERSE);
         job_area(&works[i], &x, PEL_READ);
         job_area(&works[i], &y, PEL_WRITE);
-        job_local(&works[i], i == 1 ? 1ull << 60 : 64);
+        job_local(&works[i], i == 1 ? UINT64_MAX - 64 : 64);
         works[i].work.span = span_of(1, 0, global, local, NULL, 0, N);
         job_submit(&works[i]);
     }
