@@ -114,12 +114,15 @@ void pel_array_free(pel_array *array) {
 
 uint64_t pel_array_cells(const pel_array *array) { return array->cell ? array->bytes / array->cell->bytes : 0; }
 
-const char *pel_array_describe(const pel_array *array, char text[160]) {
+const char *pel_array_describe(const pel_array *array, bool inner, char text[160]) {
     size_t used = 0;
+    uint32_t dims = array->dims - (inner && array->dims > 0 ? 1 : 0);
     text[0] = '\0';
-    for (uint32_t i = array->dims; i-- > 0 && used < 120;)
+    for (uint32_t i = dims; i-- > 0 && used < 120;)
         used += (size_t)snprintf(text + used, 160 - used, "%llu%s", (unsigned long long)array->shape[i], i ? "x" : "");
-    snprintf(text + used, 160 - used, "%s%s", array->dims ? " " : "one ", array->cell ? array->cell->name : "?");
+    used += (size_t)snprintf(text + used, 160 - used, "%s%s", dims ? " " : "one ", array->cell ? array->cell->name : "?");
+    if (dims < array->dims)
+        snprintf(text + used, 160 - used, "%llu", (unsigned long long)array->shape[dims]);
     return text;
 }
 

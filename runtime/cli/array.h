@@ -60,8 +60,8 @@ const char *pel_element_name(const pel_element *element, char text[32]);
 bool pel_array_create(pel_array *array, const pel_cell *cell, uint32_t dims, const uint64_t *shape, char message[PEL_MESSAGE_BYTES]);
 void pel_array_free(pel_array *array);
 uint64_t pel_array_cells(const pel_array *array);
-/* "1920x1080 float", fastest dimension first as in --range. */
-const char *pel_array_describe(const pel_array *array, char text[160]);
+/* "1920x1080 float", fastest dimension first as in --range; with `inner`, the last dimension lies within an item: "1920x1080 uchar4". */
+const char *pel_array_describe(const pel_array *array, bool inner, char text[160]);
 
 /* (..., 3) into (..., 4) with zeros, and back: how 3-vectors lie in memory. */
 bool pel_array_widen(pel_array *array, char message[PEL_MESSAGE_BYTES]);

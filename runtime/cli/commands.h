@@ -13,6 +13,7 @@
 #define PEL_COMMANDS(X)                                             \
     X(info, "show the processors of this machine")                  \
     X(doctor, "say why a device is not there, and what to do")      \
+    X(run, "run an OpenCL C file on data from files")               \
     X(version, "print the version")                                 \
     X(completion, "print a completion script for bash")
 

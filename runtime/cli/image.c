@@ -167,11 +167,11 @@ bool pel_image_to_array(const pel_image *image, const pel_cell *cell, uint32_t c
 bool pel_image_fits(const pel_array *array, char message[PEL_MESSAGE_BYTES]) {
     char text[160];
     if (!cell_fits(array->cell))
-        return pel_message(message, "%s cannot be a PNG: its cells are uchar, ushort, half, float or double", pel_array_describe(array, text));
+        return pel_message(message, "%s cannot be a PNG: its cells are uchar, ushort, half, float or double", pel_array_describe(array, false, text));
     bool shaped = array->dims == 2 || (array->dims == 3 && array->shape[2] >= 1 && array->shape[2] <= 4);
     if (!shaped || array->shape[0] > SIDE_LIMIT || array->shape[1] > SIDE_LIMIT)
         return pel_message(message, "%s cannot be a PNG: it needs width x height, or channels (1 to 4) x width x height",
-                           pel_array_describe(array, text));
+                           pel_array_describe(array, false, text));
     return true;
 }
 

@@ -11,7 +11,9 @@
 #include <pel/version.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct pel_command {
     const char *name, *help;
@@ -122,8 +124,31 @@ int pel_cmd_completion(int argc, char **argv) {
     return PEL_CLI_OK;
 }
 
+/*
+ * The helper that tries OpenCL drivers lies beside this program in a build tree and under libexec/ in an installed one. The library knows only the
+ * prefix that it was configured for; a tree that was moved is found from here.
+ */
+static void find_probe(void) {
+    static const char *const places[] = {"pel-probe", "../libexec/pel/pel-probe"};
+    char own[4000], path[sizeof own + 32];
+    ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
+    if (length <= 0 || getenv("PEL_PROBE"))
+        return;
+    own[length] = '\0';
+    char *slash = strrchr(own, '/');
+    for (size_t i = 0; slash && i < sizeof places / sizeof places[0]; i++) {
+        snprintf(path, sizeof path, "%.*s/%s", (int)(slash - own), own, places[i]);
+        if (access(path, X_OK) == 0) {
+            setenv("PEL_PROBE", path, 0);
+            return;
+        }
+    }
+}
+
 int main(int argc, char **argv) {
+    find_probe();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other, and is reported below */
+    signal(SIGXFSZ, SIG_IGN); /* likewise a file-size limit */
     int status = dispatch(argc, argv);
     errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE) {

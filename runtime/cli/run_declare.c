@@ -31,14 +31,14 @@ static bool declare_elementwise(const pel_run *run, pel_run_argument *a, char me
     uint64_t present = a->array.bytes / a->item_bytes;
     if (needed > present)
         return pel_message(message, "%.200s holds %s; elementwise %llu/%llu over the range %s needs %llu elements of %llu bytes",
-                           what(a), pel_array_describe(&a->array, shape), (unsigned long long)a->num, (unsigned long long)a->den,
+                           what(a), pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->num, (unsigned long long)a->den,
                            range_text(run, range), (unsigned long long)needed, (unsigned long long)a->item_bytes);
     uint32_t dims = item_dims(a);
     if (a->num == a->den && dims == run->dims)
         for (uint32_t i = 0; i + 1 < dims; i++)
             if (a->array.shape[dims - 1 - i] != run->range[i])
                 return pel_message(message, "%.200s holds %s; its rows do not line up with the range %s, so elementwise cannot hold",
-                                   what(a), pel_array_describe(&a->array, shape), range_text(run, range));
+                                   what(a), pel_array_describe(&a->array, a->channelled, shape), range_text(run, range));
     a->declaration = (pel_param)PEL_PARAM_ELEMENTWISE(a->mode, a->item_bytes, a->num, a->den);
     return true;
 }
@@ -72,7 +72,7 @@ static bool declare_block(const pel_run *run, pel_run_argument *a, char message[
     uint64_t units = run->range[run->dims - 1], needed;
     if (!pel_mul_u64(units, pitch, &needed) || needed > a->array.bytes)
         return pel_message(message, "%.200s holds %s, %llu bytes; block over the range %s needs %llu units of %llu bytes", what(a),
-                           pel_array_describe(&a->array, shape), (unsigned long long)a->array.bytes, range_text(run, range),
+                           pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->array.bytes, range_text(run, range),
                            (unsigned long long)units, (unsigned long long)pitch);
     a->declaration.pitch = pitch;
     return true;

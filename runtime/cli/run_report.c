@@ -57,7 +57,7 @@ static void print_arguments(const pel_run *run) {
         pel_table_cell(&table, "%s", a->name);
         pel_table_cell(&table, "%s", pel_run_access_text(a, access));
         if (a->array.data)
-            pel_table_cell(&table, "%s", pel_array_describe(&a->array, shape));
+            pel_table_cell(&table, "%s", pel_array_describe(&a->array, a->channelled, shape));
         else if (a->parameter->space == PEL_SPACE_LOCAL)
             pel_table_cell(&table, "%" PRIu64 " bytes a work-group", a->value_size);
         else

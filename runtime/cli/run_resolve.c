@@ -204,13 +204,13 @@ static bool load_npy(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     uint64_t last = a->array.dims ? a->array.shape[a->array.dims - 1] : 1;
     if (element->cell && element->cell != a->array.cell)
         return pel_message(message, "holds %s (%s); the kernel wants `%s`. Convert the file (numpy: a.astype('%s')) or change the kernel",
-                           pel_array_describe(&a->array, text), a->array.cell->numpy, a->parameter->text, element->cell->numpy);
+                           pel_array_describe(&a->array, a->channelled, text), a->array.cell->numpy, a->parameter->text, element->cell->numpy);
     if (element->cell && element->width > 1 && last != element->width && last != memory_width(element))
         return pel_message(message, "holds %s; the kernel wants `%s`, so the last dimension (numpy's order) must be %u, not %llu",
-                           pel_array_describe(&a->array, text), a->parameter->text, element->width, (unsigned long long)last);
+                           pel_array_describe(&a->array, a->channelled, text), a->parameter->text, element->width, (unsigned long long)last);
     if (a->channels && last != a->channels)
         return pel_message(message, "holds %s; channels=%u needs a last dimension (numpy's order) of %u",
-                           pel_array_describe(&a->array, text), a->channels, a->channels);
+                           pel_array_describe(&a->array, a->channelled, text), a->channels, a->channels);
     a->channelled = (element->cell && element->width > 1) || a->channels > 1;
     if (!element->cell)
         a->element.cell = a->array.cell;
@@ -266,7 +266,7 @@ static bool load_file(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     for (uint32_t i = 0; same && i < dims; i++)
         same = a->array.shape[i] == a->shape[dims - 1 - i];
     char text[160];
-    return same || pel_message(message, "%.200s holds %s, which is not the shape that was said", a->value, pel_array_describe(&a->array, text));
+    return same || pel_message(message, "%.200s holds %s, which is not the shape that was said", a->value, pel_array_describe(&a->array, a->channelled, text));
 }
 
 static const pel_run_argument *find_argument(const pel_run *run, const char *name) {

@@ -100,7 +100,8 @@ static void checks_sizes(void **state) {
     assert_false(pel_array_create(&array, pel_cell_find("float", 5), 1, none, message));
     assert_true(pel_array_create(&array, pel_cell_find("float", 5), 3, shape, message));
     assert_int_equal(array.bytes, 96);
-    assert_string_equal(pel_array_describe(&array, text), "4x3x2 float");
+    assert_string_equal(pel_array_describe(&array, false, text), "4x3x2 float");
+    assert_string_equal(pel_array_describe(&array, true, text), "3x2 float4");
     pel_array_free(&array);
 }
 
