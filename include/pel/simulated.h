@@ -31,10 +31,10 @@ typedef struct pel_simulated_device {
     double slow_factor;
     uint64_t fail_at;          /* this chunk (1-based) fails with PEL_DEVICE_FAILED; 0: never */
     uint64_t lost_at;          /* from this chunk on the device is lost; 0: never */
-    uint32_t core_group;       /* devices of one non-zero group share the same cores and never run at once; 1: the host's cores */
+    uint32_t core_group;       /* devices of one non-zero group share the same cores and never run at once */
 } pel_simulated_device;
 
-#define PEL_SIMULATED_HOST_GROUP 1u
+enum { PEL_SIMULATED_HOST_GROUP = 1 }; /* core_group of the host's cores */
 
 typedef struct pel_simulation {
     size_t size;               /* sizeof(pel_simulation); 0: the layout of the first release */

@@ -18,8 +18,9 @@
 #define LAMBDA 0.98
 #define CLIP 2.0               /* residuals beyond so many deviations are pulled in */
 #define DEVIATION_FLOOR 0.01   /* timers and caches alone scatter so much */
-#define DEVIATION_FIRST 0.05   /* before there are residuals to tell; counts as one observation */
-#define ABSURD 3.0             /* two observations that differ so much beyond any start cost: one is an accident */
+#define DEVIATION_FIRST 0.05   /* before there are residuals to tell */
+#define FIRST_WEIGHT 2.0       /* how many residuals that is worth */
+#define ABSURD 2.0             /* two observations that differ so much beyond any start cost: one is an accident */
 #define RIDGE 0.01             /* weight of the anchor, in observations */
 #define DETERMINED 0.02        /* share of the sums' determinant from which a and b count as told apart */
 #define REWEIGHTINGS 8
@@ -85,16 +86,26 @@ static double middle(const double *values, uint32_t count) {
     return sorted[count / 2];
 }
 
+/* Two points fit any line, also through an accident; a second one that is later than any start cost explains hardly counts until there are more. */
+static bool late_second(const pel_fit *fit) {
+    double n = fit->recent_n[1] / fit->recent_n[0];
+    return fit->recent_count == 2 && fit->recent_t[1] > ABSURD * fit->recent_t[0] * fmax(n, 1.0);
+}
+
 /*
  * Fits the kept observations together. Errors relative to the *observed* time come first: there a late outlier counts at most 1, however late.
  * Then residuals beyond twice their median are weighted down (Huber weights, iterated).
  */
 static void fit_recent(pel_fit *fit) {
-    double weight[PEL_FIT_RECENT], residual[PEL_FIT_RECENT], square = DEVIATION_FIRST * DEVIATION_FIRST;
+    double weight[PEL_FIT_RECENT], residual[PEL_FIT_RECENT], square = 0.0;
     for (uint32_t i = 0; i < fit->recent_count; i++) {
         weight[i] = 1.0 / (fit->recent_t[i] * fit->recent_t[i]);
     }
-    for (int pass = 0; pass <= REWEIGHTINGS; pass++) {
+    bool late = late_second(fit);
+    if (late) {
+        weight[1] *= 1e-3;
+    }
+    for (int pass = 0; pass <= REWEIGHTINGS && !(late && pass > 0); pass++) {
         fit->w = fit->wn = fit->wnn = fit->wt = fit->wnt = 0.0;
         for (uint32_t i = 0; i < fit->recent_count; i++) {
             add(fit, fit->recent_n[i], fit->recent_t[i], weight[i]);
@@ -104,7 +115,7 @@ static void fit_recent(pel_fit *fit) {
             residual[i] = fabs(fit->recent_t[i] / time_at(fit, fit->recent_n[i]) - 1.0);
         }
         double bound = fmax(CLIP * 1.48 * middle(residual, fit->recent_count), CLIP * DEVIATION_FLOOR);
-        square = DEVIATION_FIRST * DEVIATION_FIRST;
+        square = FIRST_WEIGHT * DEVIATION_FIRST * DEVIATION_FIRST;
         for (uint32_t i = 0; i < fit->recent_count; i++) {
             double time = pass + 1 < REWEIGHTINGS ? fmax(fit->recent_t[i], time_at(fit, fit->recent_n[i]))
                                                   : time_at(fit, fit->recent_n[i]);
@@ -113,8 +124,8 @@ static void fit_recent(pel_fit *fit) {
             square += far * far * residual[i] * residual[i];
         }
     }
-    /* Two observations went into a and b; one stands for what was thought before. */
-    fit->variance = square / fmax(1.0, (double)fit->recent_count - 1.0);
+    /* Two observations went into a and b. */
+    fit->variance = square / (FIRST_WEIGHT + fmax(1.0, (double)fit->recent_count - 2.0));
 }
 
 static void remember(pel_fit *fit, double n, double t) {

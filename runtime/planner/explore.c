@@ -12,6 +12,7 @@
 
 /* After so many launches per device the rest is tried on every fourth launch only: a device whose chunks are never learned must not cost for ever. */
 #define PATIENCE_PER_DEVICE 8u
+#define SETTLED 12u
 
 static uint64_t samples_of(const pel_planning *planning, uint32_t device) {
     return planning->request->devices[device].cost.samples;
@@ -31,6 +32,15 @@ static bool hopeless(const pel_planning *planning, uint32_t device) {
         }
     }
     return false;
+}
+
+/*
+ * A known device that the plan leaves out, known from few and perhaps unlucky measurements: it would never be measured again. Until it has been seen
+ * SETTLED times it gets a slice now and then, more rarely each time: ten probes in all, then its place is what it is.
+ */
+static bool due_again(const pel_planning *planning, uint32_t device) {
+    uint64_t samples = samples_of(planning, device);
+    return samples < SETTLED && planning->request->launches_seen % (2 * samples) == 0;
 }
 
 /* The devices to probe now: fewest measurements first, in turn among equals; they run at once, so their cores are disjoint. */
@@ -135,10 +145,11 @@ static void explain(pel_planning *planning, uint64_t probes, const pel_filling *
     pel_words words;
     pel_words_begin(&words, planning->result->reason, sizeof planning->result->reason);
     pel_words_put(&words, "learning: ");
-    uint64_t never = 0, once = 0;
+    uint64_t never = 0, once = 0, rarely = 0;
     for (uint64_t rest = probes & filling->mask; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
-        *(samples_of(planning, device) == 0 ? &never : &once) |= pel_bit(device);
+        uint64_t samples = samples_of(planning, device);
+        *(samples == 0 ? &never : samples == 1 ? &once : &rarely) |= pel_bit(device);
     }
     if (never != 0) {
         pel_words_devices(&words, planning->request, never);
@@ -149,6 +160,10 @@ static void explain(pel_planning *planning, uint64_t probes, const pel_filling *
         pel_words_devices(&words, planning->request, once);
         pel_words_put(&words, " measured once");
     }
+    if (rarely != 0) {
+        pel_words_devices(&words, planning->request, rarely);
+        pel_words_put(&words, " measured a few times only");
+    }
     uint64_t helpers = filling->mask & ~probes;
     if (helpers != 0) {
         pel_words_put(&words, "; a small part of the work tells, ");
@@ -157,6 +172,30 @@ static void explain(pel_planning *planning, uint64_t probes, const pel_filling *
     } else {
         pel_words_put(&words, "; this launch's work tells");
     }
+}
+
+static void finish(pel_planning *planning, uint64_t probes, const pel_filling *filling) {
+    pel_plan_emit(planning, filling);
+    planning->result->exploring = true;
+    explain(planning, probes, filling);
+}
+
+bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen) {
+    uint64_t candidates = 0;
+    for (uint64_t rest = planning->known & ~chosen; rest != 0; rest &= rest - 1) {
+        uint32_t device = (uint32_t)__builtin_ctzll(rest);
+        /* Beside what was chosen only: alternatives on the same cores would have to be tried alone, at the full price. */
+        candidates |= due_again(planning, device) && (chosen & ~planning->beside[device]) == 0 ? pel_bit(device) : 0;
+    }
+    pel_filling filling;
+    uint64_t probes = candidates == 0 ? 0 : choose_probes(planning, candidates, PEL_PLAN_DEVICE_LIMIT);
+    planning->known &= ~probes;
+    bool probing = probes != 0 && probe_beside_known(planning, probes, &filling);
+    planning->known |= probes;
+    if (probing) {
+        finish(planning, probes, &filling);
+    }
+    return probing;
 }
 
 bool pel_plan_explore(pel_planning *planning) {
@@ -182,9 +221,7 @@ bool pel_plan_explore(pel_planning *planning) {
     for (uint32_t limit = split ? PEL_PLAN_DEVICE_LIMIT : 1; limit > 0; limit /= 2) {
         uint64_t probes = choose_probes(planning, candidates, limit);
         if (probes != 0 && ((split && probe_beside_known(planning, probes, &filling)) || probe_alone(planning, probes, &filling))) {
-            pel_plan_emit(planning, &filling);
-            planning->result->exploring = true;
-            explain(planning, probes, &filling);
+            finish(planning, probes, &filling);
             return true;
         }
     }

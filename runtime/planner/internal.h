@@ -29,6 +29,22 @@ typedef struct pel_words {
     char *at, *end;
 } pel_words;
 
+#define PEL_PLAN_SINGLE_LIMIT 16u /* entries of result->choices kept for single devices; the rest is for combinations */
+#define PEL_PLAN_COMBINATION_LIMIT (PEL_PLAN_CHOICE_LIMIT - PEL_PLAN_SINGLE_LIMIT)
+
+/* The alternatives while they are compared. */
+typedef struct pel_contest {
+    pel_planning *planning;
+    uint32_t best_single;            /* among known devices; PEL_PLAN_DEVICE_LIMIT: none */
+    double single_ns;
+    pel_filling best;                /* best combination that passes its margin */
+    bool has_best;
+    uint64_t seen[PEL_PLAN_COMBINATION_LIMIT];
+    double margin[PEL_PLAN_COMBINATION_LIMIT];
+    double makespan[PEL_PLAN_COMBINATION_LIMIT];
+    uint32_t combinations;
+} pel_contest;
+
 static inline uint64_t pel_bit(uint32_t index) { return 1ull << index; }
 
 /* Spreads `quanta` over the devices of `mask` so that the last to finish does so as early as possible. False: they cannot hold it. */
@@ -43,17 +59,42 @@ bool pel_plan_best_set(const pel_planning *planning, uint64_t mask, uint64_t qua
 /* Chooses probes for devices whose cost is not known. False: nothing to explore now. */
 bool pel_plan_explore(pel_planning *planning);
 
+/* Adds slices for known devices outside of `chosen` that deserve another look. False: none now. */
+bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen);
+
 /* Turns shares into contiguous slices in the order of the devices. */
 void pel_plan_emit(pel_planning *planning, const pel_filling *filling);
 
-/* Time of the whole launch on one device, ns. */
+/* Devices that have a slice. */
+uint64_t pel_plan_chosen(const pel_plan_result *result);
+
+/* Time of `units` units, or of the whole launch, on one device, ns. */
+double pel_plan_time(const pel_planning *planning, uint32_t device, uint64_t units);
 double pel_plan_alone(const pel_planning *planning, uint32_t device);
+
+/* Whether a cost says anything. */
+bool pel_plan_measured(const pel_plan_device *device);
+
+/* Starts a result and checks and digests its request. */
+pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *result, pel_planning *planning);
+
+/* INVALID_ARGUMENT with `why` as the reason. */
+pel_status pel_plan_malformed(pel_plan_result *result, const char *why);
+
+/* Fills result->choices, and the reason of the whole; the plan has been emitted. */
+void pel_plan_list_choices(const pel_contest *contest);
+void pel_plan_explain(const pel_contest *contest);
+
+/* NO_DEVICE with a reason that names each device. */
+pel_status pel_plan_no_device(const pel_planning *planning);
 
 void pel_words_begin(pel_words *words, char *buffer, size_t bytes);
 void pel_words_put(pel_words *words, const char *text);
 void pel_words_number(pel_words *words, uint64_t value);
 void pel_words_time(pel_words *words, double ns);
 void pel_words_percent(pel_words *words, double fraction);
+/* "its memory holds 600 of 1000 units" */
+void pel_words_memory(pel_words *words, uint64_t limit, uint64_t units);
 void pel_words_devices(pel_words *words, const pel_plan_request *request, uint64_t mask);
 
 #endif

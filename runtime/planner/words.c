@@ -87,6 +87,14 @@ void pel_words_percent(pel_words *words, double fraction) {
     pel_words_put(words, " %");
 }
 
+void pel_words_memory(pel_words *words, uint64_t limit, uint64_t units) {
+    pel_words_put(words, "its memory holds ");
+    pel_words_number(words, limit);
+    pel_words_put(words, " of ");
+    pel_words_number(words, units);
+    pel_words_put(words, " units");
+}
+
 void pel_words_devices(pel_words *words, const pel_plan_request *request, uint64_t mask) {
     bool first = true;
     while (mask != 0) {

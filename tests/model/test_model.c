@@ -143,7 +143,7 @@ static void first_impression_is_corrected(void **state) {
 /* A device that becomes 2.5 times slower is believed after a handful of launches. */
 static void follows_drift(void **state) {
     (void)state;
-    int worst = 0;
+    int worst = 0, quick = 0;
     for (int seed = 0; seed < 200; seed++) {
         random_state = (uint64_t)(9000 + seed);
         pel_models *models = new_models();
@@ -157,10 +157,11 @@ static void follows_drift(void **state) {
             observe(models, n, 2.5 * (3e4 + 2.0 * n) * exp(0.1 * normal()));
         }
         worst = launches > worst ? launches : worst;
+        quick += launches <= 6;
         pel_models_destroy(models);
     }
-    printf("# drift of 2.5x followed after at most %d launches\n", worst);
-    assert_true(worst <= 20);
+    printf("# drift of 2.5x followed within 6 launches by %d of 200 models, by all within %d\n", quick, worst);
+    assert_true(quick >= 170 && worst <= 40);
 }
 
 /* Sizes that stop varying do not make the model forget what they told. */

@@ -41,7 +41,7 @@ static void make(machine *m, uint32_t count, uint64_t units, uint64_t granularit
         .units = units, .granularity = granularity, .devices = m->devices, .device_count = count, .launches_seen = 10};
     for (uint32_t i = 0; i < count; i++) {
         m->devices[i] = (pel_plan_device){.id = ids[i], .prior_rate = 1.0, .unit_limit = UINT64_MAX};
-        m->devices[i].cost = (pel_cost){.start_ns = 0.0, .unit_ns = 1.0, .deviation = 0.0, .samples = 5, .largest_units = 10.0};
+        m->devices[i].cost = (pel_cost){.start_ns = 0.0, .unit_ns = 1.0, .deviation = 0.0, .samples = 20, .largest_units = 10.0};
     }
 }
 
@@ -194,7 +194,7 @@ static void holds_on_random_requests(void **state) {
             pel_plan_device *d = &m.devices[i];
             cost(&m, i, exp(between(0.0, 14.0)), exp(between(-3.0, 6.0)));
             d->cost.deviation = between(0.0, 0.2);
-            d->cost.samples = below(4);
+            d->cost.samples = below(4) * below(8);
             d->cost.largest_units = (double)below(10000);
             d->prior_rate = exp(between(-3.0, 3.0));
             d->excluded = below(10) == 0 ? "its driver failed twice" : NULL;
@@ -204,7 +204,7 @@ static void holds_on_random_requests(void **state) {
             }
             bool holds = d->excluded == NULL && d->unit_limit >= m.request.units;
             any = any || holds;
-            all_known = all_known && d->cost.samples >= 2;
+            all_known = all_known && d->cost.samples >= 12;
         }
         memset(&r, 0xa5, sizeof r);
         pel_status status = pel_planner_plan(&m.request, &r);
@@ -284,14 +284,14 @@ static void small_gains_are_refused(void **state) {
     plan(&m, &r);
     assert_int_equal(r.slice_count, 1);
     m.request.margin = 0.0;
-    m.devices[1].cost.deviation = 0.03; /* 2 sigma: 6 % */
+    m.devices[1].cost.deviation = 0.05; /* two standard errors: 2.2 % (3 % is the least), and the wait for the later of two: 2.8 % */
     plan(&m, &r);
     assert_int_equal(r.slice_count, 1);
     assert_int_equal(r.slices[0].device, 0);
     assert_non_null(strstr(r.reason, "together gains too little"));
     bool told = false;
     for (uint32_t i = 0; i < r.choice_count; i++) {
-        told = told || strstr(r.choices[i].reason, "gains 5.0 % over host alone, the margin for that is 6.0 %") != NULL;
+        told = told || strstr(r.choices[i].reason, "gains 5.0 % over host alone, the margin for that is 5.8 %") != NULL;
     }
     assert_true(told);
 }
@@ -458,6 +458,29 @@ static void a_mute_device_costs_little(void **state) {
     assert_true(asked <= 16 + 100);
 }
 
+/* A device that few and unlucky measurements keep out of the plan is looked at again, ever more rarely, and not for ever. */
+static void left_out_devices_get_another_chance(void **state) {
+    (void)state;
+    machine m;
+    pel_plan_result r;
+    uint32_t probes = 0, last = 0;
+    make(&m, 2, 100000, 1);
+    cost(&m, 1, 1e9, 1.0);
+    m.devices[1].cost.samples = 2;
+    for (m.request.launches_seen = 0; m.request.launches_seen < 1000; m.request.launches_seen++) {
+        plan(&m, &r);
+        if (r.slice_count > 1) {
+            assert_true(r.exploring);
+            assert_true(r.slices[1].hi - r.slices[1].lo <= 100000 / 8);
+            m.devices[1].cost.samples++;
+            last = m.request.launches_seen;
+            probes++;
+        }
+    }
+    assert_int_equal(probes, 10);
+    assert_true(last < 300);
+}
+
 static void single_only_is_kept(void **state) {
     (void)state;
     machine m;
@@ -582,6 +605,7 @@ int main(void) {
         cmocka_unit_test(one_unknown_device_gets_a_slice),
         cmocka_unit_test(overlapping_devices_are_tried_in_turn),
         cmocka_unit_test(a_mute_device_costs_little),
+        cmocka_unit_test(left_out_devices_get_another_chance),
         cmocka_unit_test(single_only_is_kept),
         cmocka_unit_test(failures_name_the_devices),
         cmocka_unit_test(memory_forces_a_split),
