@@ -85,7 +85,8 @@ static void set_key(struct _cl_device_id *device, const char *key, const char *v
     if (strcmp(key, "unavailable") == 0) device->unavailable = true;
     if (strcmp(key, "mem") == 0) {
         char *unit;
-        device->memory = strtoull(value, &unit, 10) << (*unit == 'G' ? 30 : *unit == 'M' ? 20 : 0);
+        device->memory = strtoull(value, &unit, 10);
+        device->memory <<= *unit == 'G' ? 30 : *unit == 'M' ? 20 : 0;
     }
     if (strcmp(key, "uuid") == 0) {
         device->has_uuid = true;
