@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "bench_openmp.h"
+#include "cli/bench_openmp.h"
 
 #ifdef PEL_HAVE_OPENMP
 #include <omp.h>

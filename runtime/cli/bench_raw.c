@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "bench_raw.h"
+#include "cli/bench_raw.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

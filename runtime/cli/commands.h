@@ -14,6 +14,7 @@
     X(info, "show the processors of this machine")                  \
     X(doctor, "say why a device is not there, and what to do")      \
     X(run, "run an OpenCL C file on data from files")               \
+    X(bench, "measure and verify kernels on this machine")          \
     X(version, "print the version")                                 \
     X(completion, "print a completion script for bash")
 

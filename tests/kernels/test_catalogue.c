@@ -2,7 +2,8 @@
 /*
  * Every kernel of the catalogue through the library: on each device alone and on forced splits over all of them, at odd sizes
  * too, against the reference. On one implementation a split must give the bits of the whole launch: shown on a simulated machine
- * whose devices have memory of their own (a transfer that is forgotten shows), and on two halves of PoCL where there are two cores.
+ * whose devices have memory of their own (a transfer that is forgotten shows), and on two halves of PoCL where there are two
+ * cores.
  */
 #include "catalogue.h"
 #include <setjmp.h>
@@ -98,7 +99,8 @@ static void spread(const pel_device *const *list, uint32_t count, uint32_t varia
     }
 }
 
-static void check_kernel(pel_runtime *runtime, const pel_catalogue_kernel *what, const uint64_t *sizes, size_t size_count, bool same_bits) {
+static void check_kernel(pel_runtime *runtime, const pel_catalogue_kernel *what, const uint64_t *sizes, size_t size_count,
+                         bool same_bits) {
     const uint32_t devices = pel_runtime_device_count(runtime);
     pel_program *program = NULL;
     pel_kernel *kernel = NULL;
