@@ -117,7 +117,7 @@ static bool own_path(const char *root, const char *controller, char *path, size_
         *controllers++ = '\0';
         *where++ = '\0';
         bool ours = controller ? list_has(controllers, controller) : *controllers == '\0';
-        if (!ours || strlen(where) >= capacity) continue;
+        if (!ours || *where != '/' || strlen(where) >= capacity) continue;
         memcpy(path, where, strlen(where) + 1);
         found = true;
     }
