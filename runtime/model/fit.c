@@ -75,7 +75,7 @@ static bool determined(const pel_fit *fit) {
 }
 
 static double middle(const double *values, uint32_t count) {
-    double sorted[PEL_FIT_RECENT];
+    double sorted[PEL_FIT_RECENT] = {0.0};
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = i;
         for (; at > 0 && sorted[at - 1] > values[i]; at--) {

@@ -56,6 +56,9 @@ static uint64_t choose_probes(const pel_planning *planning, uint64_t candidates,
                 best = device;
             }
         }
+        if (best == PEL_PLAN_DEVICE_LIMIT) {
+            break;
+        }
         chosen |= pel_bit(best);
         candidates &= planning->beside[best];
     }

@@ -3,12 +3,10 @@
 #ifndef PEL_BACKEND_SIMULATED_INTERNAL_H
 #define PEL_BACKEND_SIMULATED_INTERNAL_H
 
-#include "backend/backend.h"
+#include "backend/backends.h"
 #include "backend/simulated/machine.h"
 
 #include <pthread.h>
-
-extern const pel_backend pel_backend_simulated;
 
 /* Works that wait for their time, soonest first; `ended`, decided at submission, is the time. */
 typedef struct pel_simulated_lane {
