@@ -59,7 +59,7 @@ static void check_driver(pel_doctor *doctor, const pel_icd *icd) {
         pel_doctor_say(doctor, PEL_PROBLEM, "reinstall the driver's package, or remove the file", "OpenCL driver file %s names no library", icd->path);
         return;
     }
-    load_error(*icd->resolved ? icd->resolved : icd->library, problem, sizeof problem);
+    load_error(strchr(icd->library, '/') && *icd->resolved ? icd->resolved : icd->library, problem, sizeof problem);
     if (*problem) {
         pel_doctor_say(doctor, PEL_PROBLEM,
                        *icd->resolved ? "reinstall the driver's package with everything that it depends on" : "install the driver's package, or remove the .icd file",
@@ -269,7 +269,7 @@ void pel_doctor_check_budget(pel_doctor *doctor) {
     pel_budget_read(doctor->root, NULL, &budget);
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     char text[64];
-    if (budget.quota_millicores != UINT64_MAX && budget.usable < budget.core_count) {
+    if (budget.quota_millicores / 1000 < budget.core_count) {
         pel_doctor_say(doctor, budget.usable == 1 ? PEL_PROBLEM : PEL_NOTE, "raise the container's or the service's CPU limit (docker --cpus, CPUQuota=) to use more",
                        "a CPU quota of %llu.%02llu cores holds this process to %u of %u cores", (unsigned long long)(budget.quota_millicores / 1000),
                        (unsigned long long)(budget.quota_millicores % 1000 / 10), (unsigned)budget.usable, (unsigned)budget.core_count);

@@ -37,13 +37,23 @@ static const char *first_line(pel_keep *keep, const char *path) {
     return pel_keep_bytes(keep, text, length);
 }
 
-/* "root/directory/name" if there is such a file, else NULL. */
+/* Whether the dynamic linker would pass a file over: a library for another word size. Unreadable ones are for it to complain about. */
+static bool foreign_library(const char *path) {
+    unsigned char head[5];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t count = read(fd, head, sizeof head);
+    close(fd);
+    return count == (ssize_t)sizeof head && memcmp(head, "\177ELF", 4) == 0 && head[4] != (sizeof(void *) == 8 ? 2 : 1);
+}
+
+/* "root/directory/name" if there is such a library, else NULL. */
 static const char *file_in(pel_keep *keep, const char *root, const char *directory, size_t length, const char *name) {
     char path[PATH_MAX];
     struct stat status;
     int written = snprintf(path, sizeof path, "%s%.*s/%s", root, (int)length, directory, name);
     if (written < 0 || (size_t)written >= sizeof path || length == 0) return NULL;
-    return stat(path, &status) == 0 ? pel_keep_bytes(keep, path, (size_t)written) : NULL;
+    return stat(path, &status) == 0 && !foreign_library(path) ? pel_keep_bytes(keep, path, (size_t)written) : NULL;
 }
 
 /* The directories that /etc/ld.so.conf.d adds: on Debian, all of them. */

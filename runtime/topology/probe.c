@@ -282,7 +282,6 @@ static pel_status try_one_by_one(const pel_icd_list *drivers, pel_logger *logger
         pel_text_init(&reason, allocator);
         pel_helper_describe(&run, &reason);
         status = reason.failed ? no_memory(allocator, error) : add_finding(answer, true, icd->path, "", reason.data, error);
-        pel_log(logger, PEL_LOG_WARNING, "OpenCL driver %s (%s) %s; it is left out", icd->path, icd->library, reason.data ? reason.data : "fails");
         char path[PATH_MAX];
         if (snprintf(path, sizeof path, "%s/%03u.icd", directory, (unsigned)i) > 0) (void)unlink(path);
         pel_text_free(&reason);

@@ -221,6 +221,7 @@ static pel_status publish(discovery *work, pel_topology **topology, pel_error **
 static void apply_findings(pel_rows *rows, const pel_probe_answer *answer) {
     for (uint32_t i = 0; i < answer->count; i++) {
         const pel_probe_finding *finding = &answer->findings[i];
+        if (finding->driver) pel_log(rows->logger, PEL_LOG_WARNING, "OpenCL driver %s %s; it is left out", finding->subject, finding->reason);
         if (finding->driver || *finding->reason == '\0') continue;
         for (uint32_t row = 0; row < rows->count; row++) {
             const pel_device_info *info = &rows->devices[row].info;

@@ -56,7 +56,7 @@ static void classes(void) {
     CHECK(memcmp(&cpu->info.cores, &topology->budget_cores, sizeof cpu->info.cores) == 0);
     CHECK(big->selected && small->selected && cpu->selected && topology->selection_count == 5);
     for (int i = 4; i < 8; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof id, "opencl:%d", i);
         CHECK(!scenario_device(topology, id)->selected && *scenario_device(topology, id)->why_not);
     }
@@ -107,7 +107,7 @@ static void two_platforms(void) {
     CHECK(!scenario_device(topology, "opencl:3")->selected && strstr(scenario_device(topology, "opencl:3")->why_not, "named"));
     int chosen = 0, same = 0;
     for (int i = 0; i < 3; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof id, "opencl:%d", i);
         const pel_topology_device *device = scenario_device(topology, id);
         chosen += device->selected;
@@ -442,7 +442,7 @@ static void test_no_driver(void **state) {
     char setting[512];
     snprintf(setting, sizeof setting, "OCL_ICD_VENDORS=%s", empty);
     expect("no_driver", (const char *const[]){"PEL_DEVICES", setting, NULL});
-    expect("no_driver", (const char *const[]){"PEL_DEVICES=", "OCL_ICD_VENDORS=/nonexistent", NULL});
+    expect("no_driver", (const char *const[]){"PEL_DEVICES=", "OCL_ICD_VENDORS=/proc/nowhere", NULL});
     scenario_remove(empty);
 }
 

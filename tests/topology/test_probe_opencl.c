@@ -212,7 +212,7 @@ static void test_hang(void **state) { expect(*state, "bad_left_out", "hang", "PE
 static void test_remembering(void **state) { expect(*state, "remembering", "", NULL); }
 static void test_bad_news(void **state) { expect(*state, "bad_news", "crash", NULL); }
 static void test_ignored_children(void **state) { expect(*state, "ignored_children", "", NULL); }
-static void test_no_helper(void **state) { expect(*state, "no_helper", "", "PEL_PROBE=/nonexistent/pel-probe"); }
+static void test_no_helper(void **state) { expect(*state, "no_helper", "", "PEL_PROBE=/proc/nowhere/pel-probe"); }
 
 static void test_drivers_are_listed(void **state) {
     setup *made = *state;
@@ -243,7 +243,7 @@ static void test_drivers_are_listed(void **state) {
     assert_string_equal(list.icds[1].library, "libx.so.1");
     assert_non_null(strstr(list.icds[1].resolved, "/root/opt/x/lib/libx.so.1"));
     pel_icd_list_free(&list);
-    assert_int_equal(pel_icd_list_read("/nonexistent", &pel_allocator_default, &list, NULL), PEL_OK);
+    assert_int_equal(pel_icd_list_read("/proc/nowhere", &pel_allocator_default, &list, NULL), PEL_OK);
     assert_true(list.count == 0 && !list.readable);
     pel_icd_list_free(&list);
 }
@@ -253,7 +253,7 @@ static void test_load_only(void **state) {
     (void)state;
     static const struct {
         const char *library, *says;
-    } rows[] = {{"/nonexistent.so", "cannot open shared object file"}, {"libm.so.6", "not an OpenCL driver"}};
+    } rows[] = {{"/proc/nowhere.so", "cannot open shared object file"}, {"libm.so.6", "not an OpenCL driver"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         pel_helper_run run;
         assert_int_equal(pel_helper(&pel_allocator_default, "--load", rows[i].library, NULL, 20000, &run, NULL), PEL_OK);
