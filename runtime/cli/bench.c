@@ -155,6 +155,9 @@ static int read_options(int argc, char **argv, bench_request *request) {
             return PEL_CLI_WRONG;
         }
     }
+    if (request->disjoint) {
+        request->bench.compare = false; /* OpenMP's threads are not on one core, and would be compared with one that is */
+    }
     if (target > 0.0) {
         request->bench.target_ns = target * 1e6;
     }
@@ -235,7 +238,8 @@ static bool set_up_disjoint(bench_request *request) {
     return setenv("POCL_MAX_PTHREAD_COUNT", "1", 1) == 0 && setenv("POCL_CPU_MAX_CU_COUNT", "1", 1) == 0;
 }
 
-static bool write_outputs(const bench_request *request, const pel_bench_session *session, const pel_bench_row *rows, uint32_t count) {
+static bool write_outputs(const bench_request *request, const pel_bench_session *session, const pel_bench_row *rows,
+                          uint32_t count) {
     bool fine = true;
     if (request->json) {
         fine = pel_output_json("bench", request->json, pel_bench_json(session, rows, count));

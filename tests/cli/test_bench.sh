@@ -14,7 +14,7 @@ refuses 2 "--time-target" "$pel" bench --time-target 0
 refuses 2 "--seed" "$pel" bench --seed -1
 refuses 2 "goes up to" "$pel" bench --kernels gaussian --size 68719476736
 refuses 2 "leave out --devices" "$pel" bench --disjoint --devices host
-refuses 2 "operand" "$pel" bench something
+refuses 2 "unexpected" "$pel" bench something
 refuses 1 "no-such-folder/out.json" "$pel" bench --json no-such-folder/out.json
 refuses 1 "no-such-folder/out.csv" "$pel" bench --csv no-such-folder/out.csv
 refuses 1 "no-such-device" "$pel" bench --devices no-such-device
