@@ -2,22 +2,16 @@
 /*
  * Binding: from what the caller wrote to a launch with everything checked and copied.
  *
- * All that can be wrong with a launch is found here, before anything is submitted, because only here can the message still name the
- * argument in the caller's terms. What is bound needs nothing of the caller's any more: values are copied into one block, buffers are resolved
- * to allocations and held. Binding also fixes where a launch may be cut: at multiples of a granularity chosen so that cuts fall between
- * work-groups and between written elements, or nowhere, with the reason. Rejected: checking per chunk, when half of a launch may have run.
+ * All that can be wrong with a launch is found here, before anything is submitted, because only here can the message still name
+ * the argument in the caller's terms. What is bound needs nothing of the caller's any more: values are copied into one block,
+ * buffers are resolved to allocations and held. Rejected: checking per chunk, when half of a launch may have run.
  */
-#include "backend/addressing.h"
 #include "base/checked.h"
-#include "base/text.h"
 #include "kernel/declaration.h"
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* Units per chunk when the library chooses the work-group size: a multiple of every common wavefront in 1-D, rows and slabs as they are. */
-#define ITEMS_PER_CHUNK_1D 64
 #define VALUE_ALIGNMENT 64 /* of the largest OpenCL vector types, double8 and up */
 
 typedef struct binder {
@@ -69,8 +63,8 @@ static pel_status bind_offset(const binder *b, const pel_launch_desc *desc) {
     for (uint32_t d = 0; d < 3; d++) {
         uint64_t end;
         if (d >= span->dims && desc->offset[d] != 0) {
-            return FAIL(b, PEL_INVALID_ARGUMENT, "offset[%u] is %" PRIu64 ", but the launch has %u dimension%s", d, desc->offset[d], span->dims,
-                        span->dims == 1 ? "" : "s");
+            return FAIL(b, PEL_INVALID_ARGUMENT, "offset[%u] is %" PRIu64 ", but the launch has %u dimension%s", d,
+                        desc->offset[d], span->dims, span->dims == 1 ? "" : "s");
         }
         if (!pel_add_u64(desc->offset[d], span->global[d], &end)) {
             return FAIL(b, PEL_TOO_LARGE, "offset[%u] + global[%u] is beyond 2^64: %" PRIu64 " + %" PRIu64, d, d, desc->offset[d],
@@ -105,14 +99,16 @@ static pel_status bind_local(const binder *b, const pel_launch_desc *desc) {
     for (uint32_t d = 0; d < 3; d++) {
         bool present = d < span->dims;
         if (present ? desc->local[d] == 0 : desc->local[d] > 1) {
-            return FAIL(b, PEL_INVALID_ARGUMENT, "local[%u] is %" PRIu64 ", but the launch has %u dimension%s", d, desc->local[d], span->dims,
-                        span->dims == 1 ? "" : "s");
+            return FAIL(b, PEL_INVALID_ARGUMENT, "local[%u] is %" PRIu64 ", but the launch has %u dimension%s", d, desc->local[d],
+                        span->dims, span->dims == 1 ? "" : "s");
         }
         span->local[d] = present ? desc->local[d] : 1;
         if (span->global[d] % span->local[d] != 0) {
-            pel_story story = {.advice = "round the global size up and let the kernel ignore the items beyond, or leave local all zero"};
+            pel_story story = {
+                .advice = "round the global size up and let the kernel ignore the items beyond, or leave local all zero"};
             return pel_fail(b->error, b->allocator, PEL_INVALID_ARGUMENT, &story,
-                            "local[%u] = %" PRIu64 " does not divide global[%u] = %" PRIu64, d, span->local[d], d, span->global[d]);
+                            "local[%u] = %" PRIu64 " does not divide global[%u] = %" PRIu64, d, span->local[d], d,
+                            span->global[d]);
         }
         items *= span->local[d]; /* divides the global range, which fits */
         span->group_lo[d] = 0;
@@ -120,8 +116,9 @@ static pel_status bind_local(const binder *b, const pel_launch_desc *desc) {
     }
     uint64_t largest = largest_work_group(b->kernel);
     if (largest != 0 && items > largest) {
-        return FAIL(b, PEL_INVALID_ARGUMENT, "a work-group of %" PRIu64 " items is beyond every device of kernel %s; the largest is %" PRIu64,
-                    items, b->kernel->image.name, largest);
+        return FAIL(b, PEL_INVALID_ARGUMENT,
+                    "a work-group of %" PRIu64 " items is beyond every device of kernel %s; the largest is %" PRIu64, items,
+                    b->kernel->image.name, largest);
     }
     return PEL_OK;
 }
@@ -143,11 +140,13 @@ static pel_status check_shares(const binder *b, const pel_launch_desc *desc) {
         }
         for (uint32_t j = 0; j < i; j++) {
             if (desc->shares[j].device == share->device) {
-                return FAIL(b, PEL_INVALID_ARGUMENT, "shares %u and %u name the same device, %s", j, i, share->device->facts->info.id);
+                return FAIL(b, PEL_INVALID_ARGUMENT, "shares %u and %u name the same device, %s", j, i,
+                            share->device->facts->info.id);
             }
         }
         if (!isfinite(share->weight) || share->weight < 0) {
-            return FAIL(b, PEL_INVALID_ARGUMENT, "the weight of share %u (%s) is negative or not finite", i, share->device->facts->info.id);
+            return FAIL(b, PEL_INVALID_ARGUMENT, "the weight of share %u (%s) is negative or not finite", i,
+                        share->device->facts->info.id);
         }
         sum += share->weight;
     }
@@ -178,13 +177,14 @@ static pel_status check_desc(const binder *b, const pel_launch_desc *desc) {
 /* --- the arguments --- */
 
 static const char *arg_kind_name(uint32_t kind) {
-    static const char *const names[] = {"null", "a value", "a struct", "a buffer", "a buffer range", "local memory", "an image", "a sampler"};
+    static const char *const names[] = {"null",           "a value",      "a struct", "a buffer",
+                                        "a buffer range", "local memory", "an image", "a sampler"};
     return kind < sizeof names / sizeof names[0] ? names[kind] : "of an unknown kind";
 }
 
 static pel_status wrong_kind(const binder *b, uint32_t index, const pel_arg *arg) {
-    return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u of kernel %s is %s, but parameter %u is declared %s", index, b->kernel->image.name,
-                arg_kind_name(arg->kind), index, pel_param_kind_name(b->kernel->image.params[index].kind));
+    return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u of kernel %s is %s, but parameter %u is declared %s", index,
+                b->kernel->image.name, arg_kind_name(arg->kind), index, pel_param_kind_name(b->kernel->image.params[index].kind));
 }
 
 static pel_status check_value(const binder *b, uint32_t index, const pel_arg *arg) {
@@ -193,11 +193,13 @@ static pel_status check_value(const binder *b, uint32_t index, const pel_arg *ar
         return wrong_kind(b, index, arg);
     }
     if (arg->bytes != param->bytes) {
-        return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u of kernel %s has %" PRIu64 " bytes, but parameter %u is a value of %" PRIu64, index,
+        return FAIL(b, PEL_INVALID_ARGUMENT,
+                    "argument %u of kernel %s has %" PRIu64 " bytes, but parameter %u is a value of %" PRIu64, index,
                     b->kernel->image.name, arg->bytes, index, param->bytes);
     }
     if (arg->kind == PEL_ARG_VALUE && arg->bytes > sizeof arg->u.value) {
-        return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u: an inline value has %zu bytes at most; use pel_struct", index, sizeof arg->u.value);
+        return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u: an inline value has %zu bytes at most; use pel_struct", index,
+                    sizeof arg->u.value);
     }
     if (arg->kind == PEL_ARG_STRUCT && !arg->u.pointer) {
         return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u: the struct's pointer is NULL", index);
@@ -220,8 +222,9 @@ static pel_status check_buffer(const binder *b, uint32_t index, const pel_arg *a
         return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u: the buffer belongs to another runtime", index);
     }
     if (arg->kind == PEL_ARG_RANGE && (arg->bytes == 0 || !pel_range_within(arg->u.range.offset, arg->bytes, buffer->bytes))) {
-        return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u: %" PRIu64 " bytes from byte %" PRIu64 " on are not a part of the buffer's %" PRIu64,
-                    index, arg->bytes, arg->u.range.offset, buffer->bytes);
+        return FAIL(b, PEL_INVALID_ARGUMENT,
+                    "argument %u: %" PRIu64 " bytes from byte %" PRIu64 " on are not a part of the buffer's %" PRIu64, index,
+                    arg->bytes, arg->u.range.offset, buffer->bytes);
     }
     return PEL_OK;
 }
@@ -231,7 +234,8 @@ static pel_status check_arg(const binder *b, uint32_t index, const pel_arg *arg)
         return FAIL(b, PEL_UNSUPPORTED, "argument %u: images and samplers are not supported yet; use a buffer", index);
     }
     switch (b->kernel->image.params[index].kind) {
-    case PEL_PARAM_KIND_VALUE: return check_value(b, index, arg);
+    case PEL_PARAM_KIND_VALUE:
+        return check_value(b, index, arg);
     case PEL_PARAM_KIND_LOCAL:
         if (arg->kind != PEL_ARG_LOCAL) {
             return wrong_kind(b, index, arg);
@@ -243,7 +247,8 @@ static pel_status check_arg(const binder *b, uint32_t index, const pel_arg *arg)
     case PEL_PARAM_KIND_WHOLE:
     case PEL_PARAM_KIND_PER_GROUP:
     case PEL_PARAM_KIND_REDUCE_PRIVATE:
-    case PEL_PARAM_KIND_CUSTOM: break;
+    case PEL_PARAM_KIND_CUSTOM:
+        break;
     }
     return check_buffer(b, index, arg);
 }
@@ -269,14 +274,16 @@ static pel_status check_local_memory(const binder *b, const pel_arg *args, uint3
         }
     }
     return sum <= largest ? PEL_OK
-                          : FAIL(b, PEL_TOO_LARGE, "%" PRIu64 " bytes of local memory are beyond every device of kernel %s; the most is %" PRIu64,
+                          : FAIL(b, PEL_TOO_LARGE,
+                                 "%" PRIu64 " bytes of local memory are beyond every device of kernel %s; the most is %" PRIu64,
                                  sum, b->kernel->image.name, largest);
 }
 
 /* One block: the argument table, the table of values, then the values themselves, each aligned for any OpenCL type. */
 static pel_status allocate_storage(const binder *b, const pel_arg *args, uint32_t count, unsigned char **values) {
     uint64_t tables, bytes;
-    if (!pel_mul_u64(count, sizeof(pel_bound_arg) + sizeof(void *), &tables) || !pel_add_u64(tables, 2 * VALUE_ALIGNMENT, &bytes)) {
+    if (!pel_mul_u64(count, sizeof(pel_bound_arg) + sizeof(void *), &tables) ||
+        !pel_add_u64(tables, 2 * VALUE_ALIGNMENT, &bytes)) {
         return PEL_TOO_LARGE;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -345,16 +352,20 @@ static pel_status needs(const binder *b, uint32_t index, unsigned __int128 bytes
     pel_story story = {.advice = "make the buffer larger, the launch smaller, or correct the declaration"};
     if (bytes > UINT64_MAX) {
         return pel_fail(b->error, b->allocator, PEL_TOO_LARGE, &story,
-                        "argument %u of kernel %s (%s, %s): needs more than 2^64 bytes, the %s has %" PRIu64, index, b->kernel->image.name,
-                        pel_param_kind_name(param->kind), pel_access_mode_name(param->mode), what, arg->bytes);
+                        "argument %u of kernel %s (%s, %s): needs more than 2^64 bytes, the %s has %" PRIu64, index,
+                        b->kernel->image.name, pel_param_kind_name(param->kind), pel_access_mode_name(param->mode), what,
+                        arg->bytes);
     }
     return pel_fail(b->error, b->allocator, PEL_TOO_LARGE, &story,
-                    "argument %u of kernel %s (%s, %s, elements of %" PRIu64 " bytes): needs %" PRIu64 " bytes, the %s has %" PRIu64, index,
-                    b->kernel->image.name, pel_param_kind_name(param->kind), pel_access_mode_name(param->mode), param->bytes, (uint64_t)bytes,
-                    what, arg->bytes);
+                    "argument %u of kernel %s (%s, %s, elements of %" PRIu64 " bytes): needs %" PRIu64
+                    " bytes, the %s has %" PRIu64,
+                    index, b->kernel->image.name, pel_param_kind_name(param->kind), pel_access_mode_name(param->mode),
+                    param->bytes, (uint64_t)bytes, what, arg->bytes);
 }
 
-static unsigned __int128 product(uint64_t a, uint64_t b) { return (unsigned __int128)a * b; }
+static unsigned __int128 product(uint64_t a, uint64_t b) {
+    return (unsigned __int128)a * b;
+}
 
 /* a * b, or 2^127 where that would not fit: larger than any buffer either way. */
 static unsigned __int128 saturating(unsigned __int128 a, uint64_t b) {
@@ -375,7 +386,7 @@ static pel_status check_block(const binder *b, uint32_t index) {
     if (!pel_block_pitch(b->bound, index, &pitch)) {
         return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u of kernel %s (block): its pitch is %s", index, b->kernel->image.name,
                     b->kernel->image.params[index].pitch_argument != 0 ? "0 or beyond 2^64 bytes; look at the pitch argument"
-                                                                      : "beyond 2^64 bytes");
+                                                                       : "beyond 2^64 bytes");
     }
     return needs(b, index, product(b->bound->units, pitch));
 }
@@ -384,10 +395,11 @@ static pel_status check_per_group(const binder *b, uint32_t index) {
     const pel_param *param = &b->kernel->image.params[index];
     const pel_span *span = &b->bound->span;
     if (span->local[0] == 0) {
-        return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u of kernel %s is declared per-group: the launch needs a local size", index,
-                    b->kernel->image.name);
+        return FAIL(b, PEL_INVALID_ARGUMENT, "argument %u of kernel %s is declared per-group: the launch needs a local size",
+                    index, b->kernel->image.name);
     }
-    return needs(b, index, saturating(product(span->group_hi[0] * span->group_hi[1] * span->group_hi[2], param->num), param->bytes));
+    return needs(b, index,
+                 saturating(product(span->group_hi[0] * span->group_hi[1] * span->group_hi[2], param->num), param->bytes));
 }
 
 static pel_status check_custom(const binder *b, uint32_t index) {
@@ -395,13 +407,17 @@ static pel_status check_custom(const binder *b, uint32_t index) {
     pel_status status = pel_footprint_query(b->bound, &b->bound->span, index, &footprint);
     pel_footprint_free(b->allocator, &footprint);
     switch ((int)status) {
-    case PEL_OK: return PEL_OK;
-    case PEL_OUT_OF_MEMORY: return FAIL(b, status, "no memory for the intervals of argument %u", index);
+    case PEL_OK:
+        return PEL_OK;
+    case PEL_OUT_OF_MEMORY:
+        return FAIL(b, status, "no memory for the intervals of argument %u", index);
     case PEL_TOO_LARGE:
-        return FAIL(b, status, "argument %u of kernel %s (custom): its access function names bytes beyond the %" PRIu64 " there are", index,
+        return FAIL(b, status,
+                    "argument %u of kernel %s (custom): its access function names bytes beyond the %" PRIu64 " there are", index,
                     b->kernel->image.name, b->bound->args[index].bytes);
     default:
-        return FAIL(b, status, "argument %u of kernel %s (custom): its access function gave a reversed interval or two different answers",
+        return FAIL(b, status,
+                    "argument %u of kernel %s (custom): its access function gave a reversed interval or two different answers",
                     index, b->kernel->image.name);
     }
 }
@@ -418,102 +434,20 @@ static pel_status check_extent(const binder *b, uint32_t index) {
     case PEL_PARAM_KIND_VALUE:
     case PEL_PARAM_KIND_LOCAL:
     case PEL_PARAM_KIND_POINTER:
-    case PEL_PARAM_KIND_WHOLE: return PEL_OK;
-    case PEL_PARAM_KIND_ELEMENTWISE: return check_elementwise(b, index);
-    case PEL_PARAM_KIND_BLOCK: return check_block(b, index);
-    case PEL_PARAM_KIND_PER_GROUP: return check_per_group(b, index);
-    case PEL_PARAM_KIND_REDUCE_PRIVATE: return needs(b, index, product(param->num, param->bytes));
-    case PEL_PARAM_KIND_CUSTOM: return check_custom(b, index);
+    case PEL_PARAM_KIND_WHOLE:
+        return PEL_OK;
+    case PEL_PARAM_KIND_ELEMENTWISE:
+        return check_elementwise(b, index);
+    case PEL_PARAM_KIND_BLOCK:
+        return check_block(b, index);
+    case PEL_PARAM_KIND_PER_GROUP:
+        return check_per_group(b, index);
+    case PEL_PARAM_KIND_REDUCE_PRIVATE:
+        return needs(b, index, product(param->num, param->bytes));
+    case PEL_PARAM_KIND_CUSTOM:
+        return check_custom(b, index);
     }
     return PEL_OK;
-}
-
-/* --- where the launch may be cut --- */
-
-static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) {
-    while (b != 0) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* UINT64_MAX stands for "beyond any launch". */
-static uint64_t least_common_multiple(uint64_t a, uint64_t b) {
-    uint64_t multiple;
-    return pel_mul_u64(a / greatest_common_divisor(a, b), b, &multiple) ? multiple : UINT64_MAX;
-}
-
-/* Units after which the boundary between items is a boundary between elements too: u * below * num must be a multiple of den. */
-static uint64_t element_alignment(const pel_span *span, const pel_param *param) {
-    uint64_t step = (uint64_t)(product(pel_items_below_split(span) % param->den, param->num % param->den) % param->den);
-    return param->den / greatest_common_divisor(param->den, step);
-}
-
-static uint64_t find_granularity(const pel_bound *bound) {
-    const pel_kernel *kernel = bound->kernel;
-    const pel_span *span = &bound->span;
-    uint64_t local = span->local[span->split];
-    uint64_t granularity = least_common_multiple(kernel->granularity, local != 0 ? local : span->dims == 1 ? ITEMS_PER_CHUNK_1D : 1);
-    for (uint32_t i = 0; i < bound->arg_count; i++) {
-        const pel_param *param = &kernel->image.params[i];
-        if (param->kind == PEL_PARAM_KIND_ELEMENTWISE && param->mode != PEL_READ && bound->args[i].allocation) {
-            granularity = least_common_multiple(granularity, element_alignment(span, param));
-        }
-    }
-    return granularity < bound->units ? granularity : bound->units;
-}
-
-/* Pieces that a chunk's elementwise footprint falls into when the split dimension is not the highest. */
-static bool too_many_runs(const pel_bound *bound) {
-    uint64_t runs = 1;
-    for (uint32_t d = bound->span.split + 1; d < bound->span.dims; d++) {
-        runs *= bound->span.global[d];
-    }
-    if (runs <= PEL_RUN_LIMIT) {
-        return false;
-    }
-    for (uint32_t i = 0; i < bound->arg_count; i++) {
-        pel_param_kind kind = bound->kernel->image.params[i].kind;
-        if (bound->args[i].allocation && (kind == PEL_PARAM_KIND_ELEMENTWISE || kind == PEL_PARAM_KIND_PER_GROUP)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool runs_on_opencl(const pel_kernel *kernel) {
-    for (uint32_t i = 0; i < kernel->runtime->device_count; i++) {
-        if (!kernel->not_on[i] && kernel->runtime->devices[i].facts->info.kind == PEL_DEVICE_OPENCL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static pel_status find_restriction(const binder *b) {
-    pel_bound *bound = b->bound;
-    if (b->kernel->single) {
-        bound->single = b->kernel->single;
-        return PEL_OK;
-    }
-    if (too_many_runs(bound)) {
-        bound->single = "cut along this dimension, an argument's bytes fall into more than 65536 pieces per chunk";
-        return PEL_OK;
-    }
-    if (runs_on_opencl(b->kernel)) {
-        bound->single = pel_addressing_refusal(&bound->span);
-    }
-    if (bound->single || bound->granularity < bound->units) {
-        return PEL_OK;
-    }
-    pel_text text;
-    pel_text_init(&text, b->allocator);
-    pel_text_format(&text, "its %" PRIu64 " unit%s cannot be cut (work-group size, granularity and element boundaries leave no place)",
-                    bound->units, bound->units == 1 ? "" : "s");
-    bound->single = bound->single_text = pel_text_take(&text);
-    return bound->single ? PEL_OK : FAIL(b, PEL_OUT_OF_MEMORY, "no memory for a text");
 }
 
 /* --- all together --- */
@@ -560,11 +494,7 @@ static pel_status bind_all(const binder *b, const pel_launch_desc *desc, const p
     if (status == PEL_OK) {
         status = bind_arguments(b, args, count);
     }
-    if (status == PEL_OK) {
-        b->bound->granularity = find_granularity(b->bound);
-        status = find_restriction(b);
-    }
-    return status;
+    return status == PEL_OK ? pel_bound_find_cuts(b->bound, b->error) : status;
 }
 
 pel_status pel_bind(pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count, pel_bound *bound,

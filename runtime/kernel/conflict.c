@@ -2,18 +2,19 @@
 /*
  * The conflict rule: what one chunk writes, no other chunk reads or writes.
  *
- * All intervals of all chunks are laid out by host address, so aliases of every sort (two arguments on one buffer, overlapping wraps, sub-ranges)
- * meet by themselves, and one sweep in address order finds any overlap. For each kind of access it is enough to remember the two
- * furthest ends that belong to different chunks: an interval collides with an earlier one of another chunk exactly if it
- * begins before the further of those that is not its own. O(total log total); rejected: comparing chunks pairwise, O(chunks^2).
+ * All intervals of all chunks are laid out by host address, so aliases of every sort (two arguments on one buffer, overlapping
+ * wraps, sub-ranges) meet by themselves, and one sweep in address order finds any overlap. For each kind of access it is enough
+ * to remember the two furthest ends that belong to different chunks: an interval collides with an earlier one of another chunk
+ * exactly if it begins before the further of those that is not its own. O(total log total); rejected: comparing chunks
+ * pairwise, O(chunks^2).
  */
 #include "base/text.h"
 #include "kernel/declaration.h"
 #include <inttypes.h>
 
 typedef struct access {
-    uint64_t lo, hi;   /* host addresses */
-    uint32_t owner;    /* chunk, or chunks + argument for a private reduction: at odds with everything but itself */
+    uint64_t lo, hi; /* host addresses */
+    uint32_t owner;  /* chunk, or chunks + argument for a private reduction: at odds with everything but itself */
     uint32_t arg;
     bool write;
 } access;
@@ -40,7 +41,8 @@ static pel_status push(const pel_allocator *allocator, accesses *all, access nex
     return PEL_OK;
 }
 
-static pel_status push_list(const pel_bound *bound, accesses *all, const pel_intervals *list, uint32_t owner, uint32_t arg, bool write) {
+static pel_status push_list(const pel_bound *bound, accesses *all, const pel_intervals *list, uint32_t owner, uint32_t arg,
+                            bool write) {
     const pel_bound_arg *bound_arg = &bound->args[arg];
     uint64_t base = (uint64_t)(uintptr_t)bound_arg->allocation->base + bound_arg->offset;
     pel_status status = PEL_OK;
@@ -100,12 +102,13 @@ static void tell_owner(pel_text *text, const access *which, const uint64_t *cuts
     if (which->owner >= chunks) {
         pel_text_format(text, "every chunk's reduction (argument %u)", which->arg);
     } else {
-        pel_text_format(text, "the chunk of units [%" PRIu64 ", %" PRIu64 ") (argument %u)", cuts[which->owner], cuts[which->owner + 1],
-                        which->arg);
+        pel_text_format(text, "the chunk of units [%" PRIu64 ", %" PRIu64 ") (argument %u)", cuts[which->owner],
+                        cuts[which->owner + 1], which->arg);
     }
 }
 
-static pel_status tell(const pel_bound *bound, const uint64_t *cuts, uint32_t chunks, const access *a, const access *b, char **why) {
+static pel_status tell(const pel_bound *bound, const uint64_t *cuts, uint32_t chunks, const access *a, const access *b,
+                       char **why) {
     const pel_bound_arg *arg = &bound->args[a->arg];
     uint64_t base = (uint64_t)(uintptr_t)arg->allocation->base + arg->offset;
     uint64_t lo = a->lo > b->lo ? a->lo : b->lo, hi = a->hi < b->hi ? a->hi : b->hi;
@@ -133,22 +136,23 @@ static bool covers(const pel_intervals *whole, const pel_intervals *part) {
 }
 
 /* Hazards were computed for the whole launch; a custom function that gives a chunk more than that would break them. */
-static pel_status check_covered(const pel_bound *bound, uint32_t arg, const pel_footprint *whole, const pel_footprint *part, uint64_t lo,
-                                uint64_t hi, char **why) {
+static pel_status check_covered(const pel_bound *bound, uint32_t arg, const pel_footprint *whole, const pel_footprint *part,
+                                uint64_t lo, uint64_t hi, char **why) {
     if (covers(&whole->reads, &part->reads) && covers(&whole->writes, &part->writes)) {
         return PEL_OK;
     }
     pel_text text;
     pel_text_init(&text, &bound->kernel->runtime->allocator);
     pel_text_format(&text,
-                    "the access function of argument %u gives units [%" PRIu64 ", %" PRIu64 ") bytes that it does not give the whole launch",
+                    "the access function of argument %u gives units [%" PRIu64 ", %" PRIu64
+                    ") bytes that it does not give the whole launch",
                     arg, lo, hi);
     *why = pel_text_take(&text);
     return *why ? PEL_CONFLICT : PEL_OUT_OF_MEMORY;
 }
 
-static pel_status gather_chunk(const pel_bound *bound, const uint64_t *cuts, uint32_t chunk, uint32_t arg, const pel_footprint *whole,
-                               pel_footprint *scratch, accesses *all, char **why) {
+static pel_status gather_chunk(const pel_bound *bound, const uint64_t *cuts, uint32_t chunk, uint32_t arg,
+                               const pel_footprint *whole, pel_footprint *scratch, accesses *all, char **why) {
     pel_span span;
     pel_bound_span(bound, cuts[chunk], cuts[chunk + 1], &span);
     pel_status status = pel_footprint_query(bound, &span, arg, scratch);
@@ -161,8 +165,8 @@ static pel_status gather_chunk(const pel_bound *bound, const uint64_t *cuts, uin
     return status == PEL_OK ? push_list(bound, all, &scratch->writes, chunk, arg, true) : status;
 }
 
-static pel_status gather_argument(const pel_bound *bound, const uint64_t *cuts, uint32_t chunks, uint32_t arg, pel_footprint *whole,
-                                  pel_footprint *scratch, accesses *all, char **why) {
+static pel_status gather_argument(const pel_bound *bound, const uint64_t *cuts, uint32_t chunks, uint32_t arg,
+                                  pel_footprint *whole, pel_footprint *scratch, accesses *all, char **why) {
     pel_status status = pel_footprint_query(bound, &bound->span, arg, whole);
     if (status != PEL_OK) {
         return status;

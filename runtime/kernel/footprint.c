@@ -2,10 +2,11 @@
 /*
  * From a declaration and a span to lists of byte intervals.
  *
- * The one invariant: for spans that partition a launch, the answers cover what the items touch, each in its own span's list. So every rounding
- * goes outwards, and an element shared by two spans shows up in both, where the conflict rule sees it. Items are counted over the flattened
- * launch; a span that is cut along a lower dimension is therefore a list of runs, merged where they touch. Answers are computed anew each time
- * instead of being stored with the launch: arithmetic is cheaper than keeping lists per possible cut.
+ * The one invariant: for spans that partition a launch, the answers cover what the items touch, each in its own span's list. So
+ * every rounding goes outwards, and an element shared by two spans shows up in both, where the conflict rule sees it. Items are
+ * counted over the flattened launch; a span that is cut along a lower dimension is therefore a list of runs, merged where they
+ * touch. Answers are computed anew each time instead of being stored with the launch: arithmetic is cheaper than keeping lists
+ * per possible cut.
  */
 #include "base/checked.h"
 #include "kernel/declaration.h"
@@ -13,24 +14,36 @@
 
 const char *pel_param_kind_name(pel_param_kind kind) {
     switch (kind) {
-    case PEL_PARAM_KIND_VALUE: return "value";
-    case PEL_PARAM_KIND_LOCAL: return "local memory";
-    case PEL_PARAM_KIND_POINTER: return "undeclared pointer";
-    case PEL_PARAM_KIND_ELEMENTWISE: return "elementwise";
-    case PEL_PARAM_KIND_BLOCK: return "block";
-    case PEL_PARAM_KIND_WHOLE: return "whole";
-    case PEL_PARAM_KIND_PER_GROUP: return "per-group";
-    case PEL_PARAM_KIND_REDUCE_PRIVATE: return "private reduction";
-    case PEL_PARAM_KIND_CUSTOM: return "custom";
+    case PEL_PARAM_KIND_VALUE:
+        return "value";
+    case PEL_PARAM_KIND_LOCAL:
+        return "local memory";
+    case PEL_PARAM_KIND_POINTER:
+        return "undeclared pointer";
+    case PEL_PARAM_KIND_ELEMENTWISE:
+        return "elementwise";
+    case PEL_PARAM_KIND_BLOCK:
+        return "block";
+    case PEL_PARAM_KIND_WHOLE:
+        return "whole";
+    case PEL_PARAM_KIND_PER_GROUP:
+        return "per-group";
+    case PEL_PARAM_KIND_REDUCE_PRIVATE:
+        return "private reduction";
+    case PEL_PARAM_KIND_CUSTOM:
+        return "custom";
     }
     return "unknown";
 }
 
 const char *pel_access_mode_name(pel_access_mode mode) {
     switch (mode) {
-    case PEL_READ: return "read";
-    case PEL_WRITE: return "write";
-    case PEL_READ_WRITE: return "read-write";
+    case PEL_READ:
+        return "read";
+    case PEL_WRITE:
+        return "write";
+    case PEL_READ_WRITE:
+        return "read-write";
     }
     return "unknown";
 }
@@ -96,10 +109,18 @@ uint64_t pel_value_as_u64(const void *value, uint64_t bytes) {
     uint32_t v32;
     uint64_t v64;
     switch (bytes) {
-    case 1: memcpy(&v8, value, sizeof v8); return v8;
-    case 2: memcpy(&v16, value, sizeof v16); return v16;
-    case 4: memcpy(&v32, value, sizeof v32); return v32;
-    default: memcpy(&v64, value, sizeof v64); return v64;
+    case 1:
+        memcpy(&v8, value, sizeof v8);
+        return v8;
+    case 2:
+        memcpy(&v16, value, sizeof v16);
+        return v16;
+    case 4:
+        memcpy(&v32, value, sizeof v32);
+        return v32;
+    default:
+        memcpy(&v64, value, sizeof v64);
+        return v64;
     }
 }
 
@@ -288,14 +309,16 @@ pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uin
     grid_box box;
     switch (param->kind) {
     case PEL_PARAM_KIND_VALUE:
-    case PEL_PARAM_KIND_LOCAL: return PEL_OK;
+    case PEL_PARAM_KIND_LOCAL:
+        return PEL_OK;
     case PEL_PARAM_KIND_POINTER:
         footprint->known = false;
         fine = pel_intervals_add(allocator, &footprint->reads, 0, bound->args[arg].bytes) &&
                by_mode(allocator, footprint, param->mode == PEL_READ ? PEL_READ : PEL_READ_WRITE);
         break;
     case PEL_PARAM_KIND_WHOLE:
-        fine = pel_intervals_add(allocator, &footprint->reads, 0, bound->args[arg].bytes) && by_mode(allocator, footprint, param->mode);
+        fine = pel_intervals_add(allocator, &footprint->reads, 0, bound->args[arg].bytes) &&
+               by_mode(allocator, footprint, param->mode);
         break;
     case PEL_PARAM_KIND_ELEMENTWISE:
         box = item_box(span, param);
@@ -305,12 +328,15 @@ pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uin
         box = group_box(span, param);
         fine = add_box(allocator, &footprint->reads, &box) && by_mode(allocator, footprint, PEL_WRITE);
         break;
-    case PEL_PARAM_KIND_BLOCK: fine = block_footprint(bound, span, arg, footprint); break;
+    case PEL_PARAM_KIND_BLOCK:
+        fine = block_footprint(bound, span, arg, footprint);
+        break;
     case PEL_PARAM_KIND_REDUCE_PRIVATE:
         fine = pel_intervals_add(allocator, &footprint->reads, 0, param->num * param->bytes) &&
                by_mode(allocator, footprint, PEL_READ_WRITE);
         break;
-    case PEL_PARAM_KIND_CUSTOM: return custom_footprint(bound, span, arg, footprint);
+    case PEL_PARAM_KIND_CUSTOM:
+        return custom_footprint(bound, span, arg, footprint);
     }
     return fine ? PEL_OK : PEL_OUT_OF_MEMORY;
 }

@@ -31,14 +31,15 @@ typedef struct pel_bound {
     uint32_t arg_count;
     const void **values;           /* per argument: value or NULL, for pel_access_fn */
     void *storage;                 /* one block behind it all */
-    const char *single;            /* why it may not be split, or NULL: undeclared writes, unsafe source, offset or local size that the prelude cannot express, ... */
+    const char *single;            /* why it may not be split, or NULL (kernel/cuts.c) */
     char *single_text;             /* storage for a composed reason */
 } pel_bound;
 
 /*
- * Checks a launch against its kernel and binds it: dimensions, sizes (64-bit, beyond-memory ranges), local size dividing global, values' sizes,
- * argument kinds, buffers of this runtime, declared accesses of the whole launch within their buffers. Takes runtime->lock for a moment; retains kernel and allocations.
- * Errors name the argument: "argument 2 (elementwise float): needs 4096 bytes, the buffer has 4000".
+ * Checks a launch against its kernel and binds it: dimensions, sizes (64-bit, beyond-memory ranges), local size dividing
+ * global, values' sizes, argument kinds, buffers of this runtime, declared accesses of the whole launch within their buffers.
+ * Takes runtime->lock for a moment; retains kernel and allocations. Errors name the argument: "argument 2 (elementwise float):
+ * needs 4096 bytes, the buffer has 4000".
  */
 pel_status pel_bind(pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count, pel_bound *bound,
                     pel_error **error);
@@ -61,13 +62,17 @@ typedef struct pel_footprint {
     bool known;                    /* false: undeclared; reads and writes are the whole argument */
 } pel_footprint;
 
-/* Lists are reused between calls (cleared first). Errors: OUT_OF_MEMORY. PER_GROUP: rows of the span's groups. REDUCE_PRIVATE: reads and writes the whole array (the dispatcher substitutes private copies). */
+/*
+ * Lists are reused between calls (cleared first). Errors: OUT_OF_MEMORY. PER_GROUP: rows of the span's groups. REDUCE_PRIVATE:
+ * reads and writes the whole array (the dispatcher substitutes private copies).
+ */
 pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uint32_t arg, pel_footprint *footprint);
 void pel_footprint_free(const pel_allocator *allocator, pel_footprint *footprint);
 
 /*
- * The conflict rule over allocations: for chunks A != B with boundaries cuts[0] < ... < cuts[chunks] (in units), writes(A) and reads or writes of B are disjoint.
- * OK: *why stays NULL. CONFLICT: *why says which arguments and bytes (owned by the caller). REDUCE_PRIVATE arguments are exempt among themselves.
+ * The conflict rule over allocations: for chunks A != B with boundaries cuts[0] < ... < cuts[chunks] (in units), writes(A) and
+ * reads or writes of B are disjoint. OK: *why stays NULL. CONFLICT: *why says which arguments and bytes (owned by the caller).
+ * REDUCE_PRIVATE arguments are exempt among themselves.
  */
 pel_status pel_conflict_check(const pel_bound *bound, const uint64_t *cuts, uint32_t chunks, char **why);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a program includes. A cached binary is as good as its key, and a split as safe as all of the text: both need the included files.
+ * What a program includes. A cached binary is as good as its key, and a split as safe as all of the text: both need the
+ * included files.
  *
- * Files are read in the order of discovery, each once (so cycles end). Conditions are not evaluated: a file that is included in any branch counts.
- * An include that cannot be resolved here may still be found by a driver; then the key would be a lie, so the program is
- * not cached and not split. Rejected: letting the driver report what it included, which no OpenCL version can.
+ * Files are read in the order of discovery, each once (so cycles end). Conditions are not evaluated: a file that is included in
+ * any branch counts. An include that cannot be resolved here may still be found by a driver; then the key would be a lie, so
+ * the program is not cached and not split. Rejected: letting the driver report what it included, which no OpenCL version can.
  */
 #include "kernel/kernel.h"
 #include "kernel/source.h"
@@ -159,7 +160,8 @@ static pel_status search(resolver *r, const char *from, const char *source, size
     pel_tokens tokens;
     pel_tokens_begin(&tokens, clean, length);
     pel_status status = PEL_OK;
-    for (pel_token token = pel_tokens_next(&tokens); token.kind != PEL_TOKEN_END && status == PEL_OK; token = pel_tokens_next(&tokens)) {
+    for (pel_token token = pel_tokens_next(&tokens); token.kind != PEL_TOKEN_END && status == PEL_OK;
+         token = pel_tokens_next(&tokens)) {
         if (token.kind == PEL_TOKEN_HASH) {
             pel_token directive = pel_tokens_next(&tokens);
             if (pel_token_is(&directive, "include")) {

@@ -2,10 +2,11 @@
 /*
  * Kernels: an entry and/or a host variant with a declaration that is checked once and never changes.
  *
- * A launch relies on its declaration for everything: what moves, what may run at once, where it may be cut. So a declaration that contradicts itself
- * is refused here, by name and number of the parameter, and what forbids splitting for good is written down as a reason for the plans.
- * Devices that cannot run the kernel are left out with their reasons; a wrong entry or parameter is the caller's error even if the host variant
- * could run alone, because the caller believes that the device takes part.
+ * A launch relies on its declaration for everything: what moves, what may run at once, where it may be cut. So a declaration
+ * that contradicts itself is refused here, by name and number of the parameter, and what forbids splitting for good is written
+ * down as a reason for the plans. Devices that cannot run the kernel are left out with their reasons; a wrong entry or
+ * parameter is the caller's error even if the host variant could run alone, because the caller believes that the device takes
+ * part.
  */
 #include "base/checked.h"
 #include "base/hash.h"
@@ -28,7 +29,9 @@ typedef struct maker {
 
 #define FAIL(m, status, ...) pel_fail((m)->error, (m)->allocator, status, NULL, __VA_ARGS__)
 
-static pel_status no_memory(const maker *m) { return FAIL(m, PEL_OUT_OF_MEMORY, "no memory for kernel %s", m->name); }
+static pel_status no_memory(const maker *m) {
+    return FAIL(m, PEL_OUT_OF_MEMORY, "no memory for kernel %s", m->name);
+}
 
 /* --- the declaration --- */
 
@@ -90,21 +93,26 @@ static pel_status check_param(const maker *m, uint32_t index) {
     }
     uint64_t scaled;
     switch (param->kind) {
-    case PEL_PARAM_KIND_VALUE: return param->mode == PEL_READ ? PEL_OK : wrong(m, index, "values are read only");
+    case PEL_PARAM_KIND_VALUE:
+        return param->mode == PEL_READ ? PEL_OK : wrong(m, index, "values are read only");
     case PEL_PARAM_KIND_LOCAL:
     case PEL_PARAM_KIND_POINTER:
-    case PEL_PARAM_KIND_WHOLE: return PEL_OK;
+    case PEL_PARAM_KIND_WHOLE:
+        return PEL_OK;
     case PEL_PARAM_KIND_ELEMENTWISE:
         if (param->num == 0 || param->den == 0) {
             return wrong(m, index, "num and den must be 1 or more");
         }
         return pel_mul_u64(param->num, param->bytes, &scaled) ? PEL_OK : wrong(m, index, "num elements are beyond 2^64 bytes");
-    case PEL_PARAM_KIND_BLOCK: return check_block_param(m, index);
+    case PEL_PARAM_KIND_BLOCK:
+        return check_block_param(m, index);
     case PEL_PARAM_KIND_PER_GROUP:
-        return param->mode == PEL_WRITE ? check_reduction(m, index) : wrong(m, index, "groups write their rows: the mode is PEL_WRITE");
+        return param->mode == PEL_WRITE ? check_reduction(m, index)
+                                        : wrong(m, index, "groups write their rows: the mode is PEL_WRITE");
     case PEL_PARAM_KIND_REDUCE_PRIVATE:
         return param->mode == PEL_READ_WRITE ? check_reduction(m, index) : wrong(m, index, "a reduction is PEL_READ_WRITE");
-    case PEL_PARAM_KIND_CUSTOM: return param->custom ? PEL_OK : wrong(m, index, "its access function is NULL");
+    case PEL_PARAM_KIND_CUSTOM:
+        return param->custom ? PEL_OK : wrong(m, index, "its access function is NULL");
     }
     return FAIL(m, PEL_INVALID_ARGUMENT, "parameter %u of kernel %s is of unknown kind %d", index, m->name, (int)param->kind);
 }
@@ -116,7 +124,8 @@ static pel_status check_kernel_desc(const maker *m) {
         return FAIL(m, PEL_INVALID_ARGUMENT, "pel_kernel_desc.size is %zu; this library knows %zu", desc->size, sizeof *desc);
     }
     if ((desc->flags & ~flags) != 0 || desc->reserved != 0) {
-        return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s: unknown flags %#x, or the reserved field is not 0", m->name, desc->flags & ~flags);
+        return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s: unknown flags %#x, or the reserved field is not 0", m->name,
+                    desc->flags & ~flags);
     }
     if (!desc->entry && !desc->host && !desc->host_group) {
         return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s has neither an entry nor a host variant", m->name);
@@ -125,11 +134,12 @@ static pel_status check_kernel_desc(const maker *m) {
         return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s has two host variants; give host or host_group", m->name);
     }
     if (desc->entry && !m->program->image.source) {
-        return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s: program %s has no source, so no entry %s", m->name, m->program->image.name,
-                    desc->entry);
+        return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s: program %s has no source, so no entry %s", m->name,
+                    m->program->image.name, desc->entry);
     }
     if (desc->split_dimension > 3) {
-        return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s: split_dimension is %u; it is 0, or 1 + dimension", m->name, desc->split_dimension);
+        return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s: split_dimension is %u; it is 0, or 1 + dimension", m->name,
+                    desc->split_dimension);
     }
     if (!isfinite(desc->cost_hint) || desc->cost_hint < 0) {
         return FAIL(m, PEL_INVALID_ARGUMENT, "kernel %s: cost_hint is negative or not finite", m->name);
@@ -165,8 +175,10 @@ static void write_restriction(const maker *m, pel_text *text) {
     for (uint32_t i = 0; i < desc->param_count; i++) {
         pel_param_kind kind = desc->params[i].kind;
         if (desc->params[i].mode != PEL_READ && (kind == PEL_PARAM_KIND_POINTER || kind == PEL_PARAM_KIND_WHOLE)) {
-            pel_text_format(text, kind == PEL_PARAM_KIND_WHOLE ? "every item may write all of argument %u"
-                                                               : "what it writes through argument %u is not declared", i);
+            pel_text_format(text,
+                            kind == PEL_PARAM_KIND_WHOLE ? "every item may write all of argument %u"
+                                                         : "what it writes through argument %u is not declared",
+                            i);
             return;
         }
     }
@@ -193,7 +205,9 @@ static pel_status find_restriction(const maker *m) {
 
 /* --- devices --- */
 
-static bool runs_source(const pel_device *device) { return device->facts->info.kind == PEL_DEVICE_OPENCL && !device->runtime->machine; }
+static bool runs_source(const pel_device *device) {
+    return device->facts->info.kind == PEL_DEVICE_OPENCL && !device->runtime->machine;
+}
 
 /* Why a device cannot even be asked; NULL: it can. */
 static const char *not_for(const maker *m, const pel_device *device) {
@@ -232,7 +246,8 @@ static pel_status ask_devices(const maker *m) {
             }
             reason = pel_error_message(why)[0] ? pel_error_message(why) : pel_status_text(status);
             first_status = first_status == PEL_OK ? status : first_status;
-            pel_log(&m->runtime->logger, PEL_LOG_WARNING, "kernel %s is not used on %s: %s", m->name, device->facts->info.id, reason);
+            pel_log(&m->runtime->logger, PEL_LOG_WARNING, "kernel %s is not used on %s: %s", m->name, device->facts->info.id,
+                    reason);
         }
         m->kernel->not_on[i] = pel_strdup(m->allocator, reason);
         if (!first) {
@@ -251,16 +266,19 @@ static pel_status ask_devices(const maker *m) {
     }
     pel_error_destroy(first);
     if (able == 0) {
-        pel_story story = {.advice = "give the kernel a host variant, or an entry of a program and a runtime with an OpenCL device"};
-        return pel_fail(m->error, m->allocator, PEL_NO_DEVICE, &story, "no device of this runtime can run kernel %s; on %s: %s", m->name,
-                        m->runtime->devices[0].facts->info.id, m->kernel->not_on[0]);
+        pel_story story = {.advice =
+                               "give the kernel a host variant, or an entry of a program and a runtime with an OpenCL device"};
+        return pel_fail(m->error, m->allocator, PEL_NO_DEVICE, &story, "no device of this runtime can run kernel %s; on %s: %s",
+                        m->name, m->runtime->devices[0].facts->info.id, m->kernel->not_on[0]);
     }
     return PEL_OK;
 }
 
 /* --- identity --- */
 
-static void hash_number(pel_sha256 *sha, uint64_t number) { pel_sha256_update(sha, &number, sizeof number); }
+static void hash_number(pel_sha256 *sha, uint64_t number) {
+    pel_sha256_update(sha, &number, sizeof number);
+}
 
 /* What the cost model knows a kernel by: the same in every process that makes the same kernel. */
 static uint64_t model_id_of(const pel_kernel *kernel) {
@@ -276,8 +294,17 @@ static uint64_t model_id_of(const pel_kernel *kernel) {
     hash_number(&sha, kernel->split_dimension);
     for (uint32_t i = 0; i < image->param_count; i++) {
         const pel_param *param = &image->params[i];
-        const uint64_t numbers[] = {(uint64_t)param->kind,   (uint64_t)param->mode, param->bytes,        param->num, param->den, param->pitch,
-                                    param->halo_lo, param->halo_hi, (uint64_t)param->pitch_argument, (uint64_t)param->op, (uint64_t)param->scalar};
+        const uint64_t numbers[] = {(uint64_t)param->kind,
+                                    (uint64_t)param->mode,
+                                    param->bytes,
+                                    param->num,
+                                    param->den,
+                                    param->pitch,
+                                    param->halo_lo,
+                                    param->halo_hi,
+                                    (uint64_t)param->pitch_argument,
+                                    (uint64_t)param->op,
+                                    (uint64_t)param->scalar};
         pel_sha256_update(&sha, numbers, sizeof numbers);
     }
     pel_sha256_final(&sha, digest);
@@ -308,7 +335,9 @@ static void free_kernel(pel_kernel *kernel) {
     pel_free(allocator, kernel);
 }
 
-void pel_kernel_retain(pel_kernel *kernel) { atomic_fetch_add(&kernel->references, 1); }
+void pel_kernel_retain(pel_kernel *kernel) {
+    atomic_fetch_add(&kernel->references, 1);
+}
 
 void pel_kernel_release(pel_kernel *kernel) {
     if (atomic_fetch_sub(&kernel->references, 1) == 1) {
@@ -375,13 +404,16 @@ pel_status pel_kernel_create(pel_program *program, const pel_kernel_desc *desc, 
     }
     if (!program || !desc || !kernel) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_kernel_create: %s is NULL",
-                        !program ? "program" : !desc ? "desc" : "kernel");
+                        !program ? "program"
+                        : !desc  ? "desc"
+                                 : "kernel");
     }
     pel_status status = pel_runtime_check(program->runtime, error);
     if (status != PEL_OK) {
         return status;
     }
-    maker m = {.runtime = program->runtime, .allocator = &program->runtime->allocator, .desc = desc, .program = program, .error = error};
+    maker m = {
+        .runtime = program->runtime, .allocator = &program->runtime->allocator, .desc = desc, .program = program, .error = error};
     m.name = desc->name ? desc->name : desc->entry ? desc->entry : "kernel";
     status = check_kernel_desc(&m);
     if (status == PEL_OK) {

@@ -13,7 +13,7 @@ struct pel_program {
     pel_runtime *runtime;
     atomic_uint references;        /* caller + kernels */
     pel_program_image image;
-    char *unsafe;                  /* why its launches cannot be split (printf, pipes, #undef ...: kernel/scan.c); NULL: nothing found */
+    char *unsafe;                  /* why its launches cannot be split (kernel/scan.c); NULL: nothing found */
     bool uses_atomics;             /* splitting is safe only with a declared reduction */
     char **not_on;                 /* per device: why it does not build there; NULL: builds */
 };
@@ -43,9 +43,9 @@ typedef struct pel_scan {
 } pel_scan;
 
 /*
- * Reads OpenCL C with comments removed and names what the addressing contract does not cover: printf, pipes, enqueue_kernel, #undef of
- * or own macros for the id functions, variables of the program, pointers in structs, non-OpenCL C. Conservative: a false alarm costs a split, never a result.
- * Several files may be joined with PEL_SCAN_NEXT_FILE between them.
+ * Reads OpenCL C with comments removed and names what the addressing contract does not cover: printf, pipes, enqueue_kernel,
+ * #undef of or own macros for the id functions, variables of the program, pointers in structs, non-OpenCL C. Conservative: a
+ * false alarm costs a split, never a result. Several files may be joined with PEL_SCAN_NEXT_FILE between them.
  */
 #define PEL_SCAN_NEXT_FILE '\x01'
 pel_status pel_scan_source(const pel_allocator *allocator, const char *source, size_t bytes, pel_scan *scan);

@@ -2,10 +2,11 @@
 /*
  * Programs: text, options and includes become one immutable image that every OpenCL device builds once.
  *
- * The image's digest is the name under which binaries are cached, so it must cover all that the compiler sees: source, options and the contents of
- * included files. Whether launches may be split is read off the same text. A device that does not build a program is left out with its
- * reason, because the others can still do the work; only when none builds it is it the caller's error. Values of defines are not quoted but refused
- * when they would need it: OpenCL compilers disagree on how options are unquoted.
+ * The image's digest is the name under which binaries are cached, so it must cover all that the compiler sees: source, options
+ * and the contents of included files. Whether launches may be split is read off the same text. A device that does not build a
+ * program is left out with its reason, because the others can still do the work; only when none builds it is it the caller's
+ * error. Values of defines are not quoted but refused when they would need it: OpenCL compilers disagree on how options are
+ * unquoted.
  */
 #include "base/checked.h"
 #include "base/hash.h"
@@ -21,17 +22,18 @@ typedef struct maker {
     const pel_program_desc *desc;
     pel_program *program;
     size_t source_bytes;
-    const char **paths;   /* include paths: the caller's in `options`, then those of the descriptor */
+    const char **paths; /* include paths: the caller's in `options`, then those of the descriptor */
     size_t path_count;
-    pel_text words;       /* storage of paths found in the options; offsets until complete */
-    pel_text scanned;     /* all text that the scan looks at */
-    bool complete;        /* every include was found */
-    bool foreign;         /* the options ask for another language */
+    pel_text words;   /* storage of paths found in the options; offsets until complete */
+    pel_text scanned; /* all text that the scan looks at */
+    bool complete;    /* every include was found */
+    bool foreign;     /* the options ask for another language */
     pel_error **error;
 } maker;
 
 static pel_status no_memory(const maker *m) {
-    return pel_fail(m->error, m->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for program %s", m->desc->name ? m->desc->name : "");
+    return pel_fail(m->error, m->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for program %s",
+                    m->desc->name ? m->desc->name : "");
 }
 
 /* --- the descriptor --- */
@@ -45,7 +47,9 @@ static bool has_control(const char *text) {
     return false;
 }
 
-static bool needs_quoting(const char *text) { return strpbrk(text, " \t\"'\\") != NULL || has_control(text); }
+static bool needs_quoting(const char *text) {
+    return strpbrk(text, " \t\"'\\") != NULL || has_control(text);
+}
 
 static bool is_identifier(const char *text, size_t length) {
     for (size_t i = 0; i < length; i++) {
@@ -64,7 +68,8 @@ static pel_status check_define(const maker *m, uint32_t index) {
         return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL, "defines[%u] is NULL", index);
     }
     if (!is_identifier(define, strcspn(define, "="))) {
-        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL, "defines[%u], \"%s\", is not NAME or NAME=VALUE", index, define);
+        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL, "defines[%u], \"%s\", is not NAME or NAME=VALUE",
+                        index, define);
     }
     if (needs_quoting(define)) {
         pel_story story = {.advice = "put a #define into the source: OpenCL compilers disagree about quoting"};
@@ -77,7 +82,8 @@ static pel_status check_define(const maker *m, uint32_t index) {
 static pel_status check_path(const maker *m, uint32_t index) {
     const char *path = m->desc->include_paths[index];
     if (!path || !path[0]) {
-        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL, "include_paths[%u] is %s", index, path ? "empty" : "NULL");
+        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL, "include_paths[%u] is %s", index,
+                        path ? "empty" : "NULL");
     }
     if (needs_quoting(path)) {
         pel_story story = {.advice = "use a path without such characters: OpenCL compilers disagree about quoting"};
@@ -101,8 +107,8 @@ static pel_status check_source(maker *m) {
     const char *zero = memchr(desc->source, '\0', m->source_bytes);
     if (zero) {
         pel_story story = {.advice = "source_bytes counts the text without a terminating NUL; binaries and SPIR-V are not taken"};
-        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, &story, "byte %zu of the source's %zu is NUL: this is not text",
-                        (size_t)(zero - desc->source), m->source_bytes);
+        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, &story,
+                        "byte %zu of the source's %zu is NUL: this is not text", (size_t)(zero - desc->source), m->source_bytes);
     }
     return PEL_OK;
 }
@@ -110,8 +116,8 @@ static pel_status check_source(maker *m) {
 static pel_status check_program_desc(maker *m) {
     const pel_program_desc *desc = m->desc;
     if (desc->size != 0 && desc->size != sizeof *desc) {
-        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_program_desc.size is %zu; this library knows %zu", desc->size,
-                        sizeof *desc);
+        return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_program_desc.size is %zu; this library knows %zu", desc->size, sizeof *desc);
     }
     if (desc->options && has_control(desc->options)) {
         return pel_fail(m->error, m->allocator, PEL_INVALID_ARGUMENT, NULL, "the options contain control characters");
@@ -174,7 +180,8 @@ static void read_options(maker *m) {
     for (size_t length = word_at(&at); length > 0; length = word_at(&at)) {
         const char *word = at;
         at += length;
-        bool define = word_begins(word, length, "-D"), undefine = word_begins(word, length, "-U"), path = word_begins(word, length, "-I");
+        bool define = word_begins(word, length, "-D"), undefine = word_begins(word, length, "-U"),
+             path = word_begins(word, length, "-I");
         if (define || undefine || path) {
             word += 2;
             length -= 2;
@@ -249,7 +256,8 @@ static pel_status judge(maker *m, const char *missing) {
         return keep_reason(m, "its options ask for a language other than OpenCL C", NULL);
     }
     if (!program->unsafe && !m->complete) {
-        return keep_reason(m, "it includes what could not be read when it was made: ", missing ? missing : "a file named in the options");
+        return keep_reason(
+            m, "it includes what could not be read when it was made: ", missing ? missing : "a file named in the options");
     }
     return PEL_OK;
 }
@@ -266,7 +274,8 @@ static pel_status read_text(maker *m) {
     }
     char *missing = NULL;
     bool complete = true;
-    status = pel_source_includes(m->allocator, image->source, image->source_bytes, m->paths, m->path_count, &m->scanned, &complete, &missing);
+    status = pel_source_includes(m->allocator, image->source, image->source_bytes, m->paths, m->path_count, &m->scanned,
+                                 &complete, &missing);
     m->complete = m->complete && complete;
     if (status == PEL_OK && m->scanned.failed) {
         status = PEL_OUT_OF_MEMORY;
@@ -293,8 +302,10 @@ static pel_status note_failure(const maker *m, const pel_device *device, const p
     if (!m->program->not_on[device->index]) {
         return no_memory(m);
     }
-    pel_log(&m->runtime->logger, PEL_LOG_WARNING, "program %s is not used on %s: %s", m->program->image.name, device->facts->info.id, message);
-    for (const char *line = pel_error_build_log(why); *line; line += line[strspn(line, "\n")] ? strspn(line, "\n") : strlen(line)) {
+    pel_log(&m->runtime->logger, PEL_LOG_WARNING, "program %s is not used on %s: %s", m->program->image.name,
+            device->facts->info.id, message);
+    for (const char *line = pel_error_build_log(why); *line;
+         line += line[strspn(line, "\n")] ? strspn(line, "\n") : strlen(line)) {
         int length = (int)strcspn(line, "\n");
         pel_log(&m->runtime->logger, PEL_LOG_INFO, "%s: %.*s", device->facts->info.id, length, line);
         line += length;
@@ -394,7 +405,9 @@ pel_status pel_program_create(pel_runtime *runtime, const pel_program_desc *desc
     }
     if (!runtime || !desc || !program) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_program_create: %s is NULL",
-                        !runtime ? "runtime" : !desc ? "desc" : "program");
+                        !runtime ? "runtime"
+                        : !desc  ? "desc"
+                                 : "program");
     }
     pel_status status = pel_runtime_check(runtime, error);
     if (status != PEL_OK) {

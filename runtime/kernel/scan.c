@@ -2,11 +2,12 @@
 /*
  * What in a program's text stands against splitting its launches.
  *
- * Inside a chunk, ids and sizes mean the whole launch because a prelude redefines the id functions. That promise ends where the source tampers
- * with them, and where a launch has effects that are not in its declared outputs: printed lines, pipes, child launches, variables of the program,
- * memory behind pointers in structs. One pass over the tokens with the nesting of braces finds these. Conservative on purpose: a word in
- * an inactive #if counts, a pasted word counts; a false alarm costs a split, never a result. Rejected: a real parser, whose
- * precision would be worth no more than the wish of a user to set PEL_KERNEL_CHUNK_SAFE.
+ * Inside a chunk, ids and sizes mean the whole launch because a prelude redefines the id functions. That promise ends where the
+ * source tampers with them, and where a launch has effects that are not in its declared outputs: printed lines, pipes, child
+ * launches, variables of the program, memory behind pointers in structs. One pass over the tokens with the nesting of braces
+ * finds these. Conservative on purpose: a word in an inactive #if counts, a pasted word counts; a false alarm costs a split,
+ * never a result. Rejected: a real parser, whose precision would be worth no more than the wish of a user to set
+ * PEL_KERNEL_CHUNK_SAFE.
  */
 #include "base/text.h"
 #include "kernel/kernel.h"
@@ -15,8 +16,8 @@
 #include <string.h>
 
 static const char *const id_functions[] = {
-    "get_work_dim",     "get_global_size",         "get_global_id",        "get_local_size",  "get_enqueued_local_size", "get_local_id",
-    "get_num_groups",   "get_group_id",            "get_global_offset",    "get_global_linear_id", "get_local_linear_id"};
+    "get_work_dim",   "get_global_size", "get_global_id",     "get_local_size",       "get_enqueued_local_size", "get_local_id",
+    "get_num_groups", "get_group_id",    "get_global_offset", "get_global_linear_id", "get_local_linear_id"};
 
 /* Words with effects outside declared outputs. */
 static const struct {
@@ -50,11 +51,11 @@ typedef struct scanner {
     const pel_allocator *allocator;
     pel_scan *scan;
     pel_tokens tokens;
-    pel_token previous;            /* within the line's directive or the code */
+    pel_token previous; /* within the line's directive or the code */
     uint32_t braces, parentheses;
-    uint64_t aggregates;           /* bit d: the braces at depth d are those of a struct or union */
-    bool aggregate_next;           /* struct or union was seen, its brace may follow */
-    uint32_t attribute_depth;      /* 1 + parentheses where __attribute__((...)) began; 0: outside */
+    uint64_t aggregates;      /* bit d: the braces at depth d are those of a struct or union */
+    bool aggregate_next;      /* struct or union was seen, its brace may follow */
+    uint32_t attribute_depth; /* 1 + parentheses where __attribute__((...)) began; 0: outside */
     statement at_file, at_block;
     bool pastes;
     pel_status status;
@@ -92,7 +93,9 @@ static bool is_any(const pel_token *token, const char *const *words, size_t coun
     return false;
 }
 
-static bool is_id(const pel_token *token) { return token->kind == PEL_TOKEN_WORD && is_any(token, id_functions, COUNT(id_functions)); }
+static bool is_id(const pel_token *token) {
+    return token->kind == PEL_TOKEN_WORD && is_any(token, id_functions, COUNT(id_functions));
+}
 
 static bool begins(const pel_token *token, const char *prefix) {
     size_t length = strlen(prefix);
@@ -169,9 +172,13 @@ static void look_at_id(scanner *s, const pel_token *word) {
     }
 }
 
-static statement *current(scanner *s) { return s->braces == 0 ? &s->at_file : &s->at_block; }
+static statement *current(scanner *s) {
+    return s->braces == 0 ? &s->at_file : &s->at_block;
+}
 
-static bool in_aggregate(const scanner *s) { return s->braces > 0 && (s->aggregates >> s->braces & 1u) != 0; }
+static bool in_aggregate(const scanner *s) {
+    return s->braces > 0 && (s->aggregates >> s->braces & 1u) != 0;
+}
 
 static void note_qualifiers(scanner *s, statement *now, const pel_token *word) {
     static const char *const constants[] = {"constant", "__constant", "const", "sampler_t", "extern"};
@@ -257,8 +264,12 @@ static void close_brace(scanner *s) {
 
 static void scan_character(scanner *s, char character) {
     switch (character) {
-    case '{': open_brace(s); break;
-    case '}': close_brace(s); break;
+    case '{':
+        open_brace(s);
+        break;
+    case '}':
+        close_brace(s);
+        break;
     case '(':
         if (s->attribute_depth == 0) {
             current(s)->parenthesis = true;
@@ -298,20 +309,31 @@ static void scan_character(scanner *s, char character) {
         s->aggregate_next = false;
         s->at_file = s->at_block = (statement){0};
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
 static void scan_token(scanner *s, const pel_token *token) {
     switch (token->kind) {
-    case PEL_TOKEN_HASH: scan_directive(s); return;
-    case PEL_TOKEN_NEWLINE: return;
-    case PEL_TOKEN_PASTE: s->pastes = true; break;
-    case PEL_TOKEN_WORD: scan_word(s, token); break;
-    case PEL_TOKEN_OTHER: scan_character(s, token->text[0]); break;
+    case PEL_TOKEN_HASH:
+        scan_directive(s);
+        return;
+    case PEL_TOKEN_NEWLINE:
+        return;
+    case PEL_TOKEN_PASTE:
+        s->pastes = true;
+        break;
+    case PEL_TOKEN_WORD:
+        scan_word(s, token);
+        break;
+    case PEL_TOKEN_OTHER:
+        scan_character(s, token->text[0]);
+        break;
     case PEL_TOKEN_STRING:
     case PEL_TOKEN_NUMBER:
-    case PEL_TOKEN_END: break;
+    case PEL_TOKEN_END:
+        break;
     }
     s->previous = *token;
 }
@@ -323,7 +345,8 @@ static void scan_token(scanner *s, const pel_token *token) {
  * half of all kernels have variables p, r, i, n, t and f.
  */
 static void scan_pastes(scanner *s, const char *clean, size_t length) {
-    uint64_t heads[COUNT(refused_words)] = {0}, tails[COUNT(refused_words)] = {0}; /* bit n: a piece of n characters ends or begins there */
+    uint64_t heads[COUNT(refused_words)] = {0},
+             tails[COUNT(refused_words)] = {0}; /* bit n: a piece of n characters ends or begins there */
     pel_tokens tokens;
     pel_tokens_begin(&tokens, clean, length);
     for (pel_token token = pel_tokens_next(&tokens); token.kind != PEL_TOKEN_END; token = pel_tokens_next(&tokens)) {
@@ -361,7 +384,9 @@ static bool has_trigraphs(const char *source, size_t bytes) {
     return false;
 }
 
-static bool mentions(const char *text, size_t bytes, const char *word) { return memmem(text, bytes, word, strlen(word)) != NULL; }
+static bool mentions(const char *text, size_t bytes, const char *word) {
+    return memmem(text, bytes, word, strlen(word)) != NULL;
+}
 
 pel_status pel_scan_source(const pel_allocator *allocator, const char *source, size_t bytes, pel_scan *scan) {
     *scan = (pel_scan){NULL, false, false};

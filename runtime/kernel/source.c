@@ -2,9 +2,10 @@
 /*
  * Phases 2 and 3 of C translation, done by hand: splices, comments, tokens.
  *
- * The scan must see words where the compiler sees them: get_glo\<newline>bal_id is one word, printf inside a comment or a string is none. Macros are
- * not expanded: what they could hide is found in their definitions, which are part of the same text. Rejected: asking a real compiler,
- * which is not there on a machine without OpenCL, and regular expressions, which are wrong on the first string that holds a comment.
+ * The scan must see words where the compiler sees them: get_glo\<newline>bal_id is one word, printf inside a comment or a
+ * string is none. Macros are not expanded: what they could hide is found in their definitions, which are part of the same text.
+ * Rejected: asking a real compiler, which is not there on a machine without OpenCL, and regular expressions, which are wrong on
+ * the first string that holds a comment.
  */
 #include "kernel/source.h"
 #include <string.h>
@@ -84,8 +85,12 @@ char *pel_source_clean(const pel_allocator *allocator, const char *source, size_
     return text;
 }
 
-static bool starts_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || (c & 0x80) != 0; }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool starts_word(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || (c & 0x80) != 0;
+}
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 void pel_tokens_begin(pel_tokens *tokens, const char *clean, size_t length) {
     *tokens = (pel_tokens){clean, clean + length, true};

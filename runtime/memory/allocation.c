@@ -2,10 +2,11 @@
 /*
  * Allocations: life, device memory, views.
  *
- * An allocation mirrors its whole range in one memory object per device, made on first use. One object instead of one per buffer or per
- * launch keeps a byte in one place per device, so overlapping wraps cannot disagree; a sub-range argument is a view of it. Device memory is counted
- * against the budget before the driver is asked, because drivers accept more than they have and fail at the launch instead. When the
- * budget is full, copies that nobody uses and that are valid elsewhere make room; a copy that a command holds is never taken.
+ * An allocation mirrors its whole range in one memory object per device, made on first use. One object instead of one per
+ * buffer or per launch keeps a byte in one place per device, so overlapping wraps cannot disagree; a sub-range argument is a
+ * view of it. Device memory is counted against the budget before the driver is asked, because drivers accept more than they
+ * have and fail at the launch instead. When the budget is full, copies that nobody uses and that are valid elsewhere make room;
+ * a copy that a command holds is never taken.
  */
 #include "base/checked.h"
 #include "memory/residency.h"
@@ -110,7 +111,9 @@ void pel_allocation_destroy(pel_allocation *allocation) {
     pel_free(&runtime->allocator, allocation);
 }
 
-void pel_allocation_retain(pel_allocation *allocation) { allocation->references++; }
+void pel_allocation_retain(pel_allocation *allocation) {
+    allocation->references++;
+}
 
 static bool too_many_views(const pel_allocation *allocation) {
     uint32_t count = 0;
@@ -139,7 +142,8 @@ void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device
 /* Drops copies that nobody uses and that are valid elsewhere, until `bytes` more fit. */
 static void make_room(pel_device *device, uint64_t bytes) {
     uint64_t budget = device->facts->info.memory_bytes;
-    for (pel_allocation *other = device->runtime->allocations; other && device->memory_used > budget - bytes; other = other->next) {
+    for (pel_allocation *other = device->runtime->allocations; other && device->memory_used > budget - bytes;
+         other = other->next) {
         if (other->mems[device->index] && pel_allocation_quiet(other) && !pel_allocation_alone_at(other, device->place)) {
             pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room",
                     device->facts->info.id, other->bytes);
@@ -155,8 +159,8 @@ static pel_status check_room(const pel_allocation *allocation, pel_device *devic
     if (info->max_allocation_bytes != 0 && allocation->bytes > info->max_allocation_bytes) {
         pel_story story = {.device = info->id, .advice = "use smaller buffers, or leave this launch to another device"};
         return pel_fail(error, allocator, PEL_TOO_LARGE, &story,
-                        "a buffer of %" PRIu64 " bytes is more than %s allows for one (%" PRIu64 " bytes)", allocation->bytes, info->id,
-                        info->max_allocation_bytes);
+                        "a buffer of %" PRIu64 " bytes is more than %s allows for one (%" PRIu64 " bytes)", allocation->bytes,
+                        info->id, info->max_allocation_bytes);
     }
     if (device->place == 0 || info->memory_bytes == 0) {
         return PEL_OK;
@@ -165,10 +169,11 @@ static pel_status check_room(const pel_allocation *allocation, pel_device *devic
         make_room(device, allocation->bytes);
     }
     if (!pel_range_within(device->memory_used, allocation->bytes, info->memory_bytes)) {
-        pel_story story = {.device = info->id, .advice = "destroy buffers, wait for commands that use others, or use smaller ones"};
+        pel_story story = {.device = info->id,
+                           .advice = "destroy buffers, wait for commands that use others, or use smaller ones"};
         return pel_fail(error, allocator, PEL_DEVICE_MEMORY, &story,
-                        "%s has no room for a buffer of %" PRIu64 " bytes: %" PRIu64 " of its %" PRIu64 " bytes are in use", info->id,
-                        allocation->bytes, device->memory_used, info->memory_bytes);
+                        "%s has no room for a buffer of %" PRIu64 " bytes: %" PRIu64 " of its %" PRIu64 " bytes are in use",
+                        info->id, allocation->bytes, device->memory_used, info->memory_bytes);
     }
     return PEL_OK;
 }
@@ -182,7 +187,8 @@ pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pe
     if (!allocation->mems[device->index]) {
         pel_status status = check_room(allocation, device, error);
         if (status == PEL_OK) {
-            status = backend->mem_create(device->driver, allocation->base, allocation->bytes, &allocation->mems[device->index], error);
+            status =
+                backend->mem_create(device->driver, allocation->base, allocation->bytes, &allocation->mems[device->index], error);
         }
         if (status != PEL_OK) {
             allocation->mems[device->index] = NULL;

@@ -2,16 +2,19 @@
 /*
  * Buffers: handles on ranges of allocations, and the public API.
  *
- * Wraps may overlap in any way, yet a byte must have one truth. A wrap inside a known allocation joins it. A wrap that sticks out of one,
- * or bridges several, makes a new allocation over all of them; since commands and device memory refer to the old ones, that waits until these are
- * quiet and their bytes are home. Rejected: chains of allocations per buffer, because every transfer, hazard and view would have
- * to walk them for the sake of a case that hardly occurs.
+ * Wraps may overlap in any way, yet a byte must have one truth. A wrap inside a known allocation joins it. A wrap that sticks
+ * out of one, or bridges several, makes a new allocation over all of them; since commands and device memory refer to the old
+ * ones, that waits until these are quiet and their bytes are home. Rejected: chains of allocations per buffer, because every
+ * transfer, hazard and view would have to walk them for the sake of a case that hardly occurs.
  */
 #include "base/checked.h"
 #include "memory/residency.h"
 #include <time.h>
 
-/* A thread may hold an allocation for microseconds between binding a launch and submitting it: 1000 looks, 100 us apart, outlast any such moment. */
+/*
+ * A thread may hold an allocation for microseconds between binding a launch and submitting it: 1000 looks, 100 us apart,
+ * outlast any such moment.
+ */
 #define SETTLE_LOOKS 1000
 #define SETTLE_PAUSE_NS 100000
 
@@ -34,7 +37,9 @@ static void remove_buffer(pel_buffer *buffer) {
     pel_allocation_release(allocation);
 }
 
-static uint64_t address_of(const void *pointer) { return (uint64_t)(uintptr_t)pointer; }
+static uint64_t address_of(const void *pointer) {
+    return (uint64_t)(uintptr_t)pointer;
+}
 
 static bool overlaps(const pel_allocation *allocation, uint64_t lo, uint64_t hi) {
     return address_of(allocation->base) < hi && lo < address_of(allocation->base) + allocation->bytes;
@@ -44,7 +49,10 @@ static bool at_home(const pel_allocation *allocation) {
     return allocation->fetching == 0 && pel_allocation_missing_bytes(allocation, 0, 0, allocation->bytes) == 0;
 }
 
-/* Waits until the commands of an allocation are done and its bytes are home. Holds the lock on entry and on return, not between. */
+/*
+ * Waits until the commands of an allocation are done and its bytes are home. Holds the lock on entry and on return, not
+ * between.
+ */
 static pel_status settle(pel_allocation *allocation) {
     pel_runtime *runtime = allocation->runtime;
     const pel_memory_hooks *hooks = pel_memory_hooks_get(runtime);
@@ -220,7 +228,10 @@ static pel_status create_owned(pel_runtime *runtime, uint64_t bytes, pel_buffer 
                         (unsigned long long)bytes);
     }
     pthread_mutex_lock(&runtime->lock);
-    /* The system may hand out addresses that a wrap of memory unmapped since still names: such a wrap is dead and must not be met again. */
+    /*
+     * The system may hand out addresses that a wrap of memory unmapped since still names: such a wrap is dead and must not be
+     * met again.
+     */
     unlist_dead(runtime, address_of(pages), address_of(pages) + bytes);
     pel_allocation *allocation = pel_allocation_create(runtime, pages, bytes, true);
     if (allocation) {
@@ -250,8 +261,8 @@ pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **
         return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "a buffer of 0 bytes was asked for");
     }
     if (bytes > PTRDIFF_MAX) {
-        return pel_fail(error, &runtime->allocator, PEL_TOO_LARGE, NULL, "a buffer of %llu bytes is more than a process can address",
-                        (unsigned long long)bytes);
+        return pel_fail(error, &runtime->allocator, PEL_TOO_LARGE, NULL,
+                        "a buffer of %llu bytes is more than a process can address", (unsigned long long)bytes);
     }
     pel_buffer *made = pel_alloc_zero(&runtime->allocator, 1, sizeof *made);
     if (!made) {
@@ -269,7 +280,9 @@ pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **
     return PEL_OK;
 }
 
-uint64_t pel_buffer_bytes(const pel_buffer *buffer) { return buffer ? buffer->bytes : 0; }
+uint64_t pel_buffer_bytes(const pel_buffer *buffer) {
+    return buffer ? buffer->bytes : 0;
+}
 
 void *pel_buffer_data(const pel_buffer *buffer) {
     if (!buffer || pel_runtime_check(buffer->runtime, NULL) != PEL_OK) {

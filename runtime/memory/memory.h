@@ -2,10 +2,12 @@
 /*
  * Buffers, allocations, and where each byte is valid.
  *
- * An allocation is a maximal range of host memory covered by overlapping buffers; it owns what devices hold of it. Residency maps its bytes to a
- * mask of places: bit 0 host memory, bit 1 + d device d. A byte is always valid somewhere. Functions marked (L) need runtime->lock.
+ * An allocation is a maximal range of host memory covered by overlapping buffers; it owns what devices hold of it. Residency
+ * maps its bytes to a mask of places: bit 0 host memory, bit 1 + d device d. A byte is always valid somewhere. Functions marked
+ * (L) need runtime->lock.
  *
- * Order between commands is not kept here but by hazards (queue/): residency says what is true once everything dispatched so far is done.
+ * Order between commands is not kept here but by hazards (queue/): residency says what is true once everything dispatched so
+ * far is done.
  */
 #ifndef PEL_MEMORY_MEMORY_H
 #define PEL_MEMORY_MEMORY_H
@@ -50,7 +52,10 @@ struct pel_buffer {
 void pel_allocation_retain(pel_allocation *allocation);
 void pel_allocation_release(pel_allocation *allocation);
 
-/* (L) The device's memory object for the whole allocation (made on first use; DEVICE_MEMORY, TOO_LARGE), and a view of a part of it. For the host device: NULL, OK. */
+/*
+ * (L) The device's memory object for the whole allocation (made on first use; DEVICE_MEMORY, TOO_LARGE), and a view of a part
+ * of it. For the host device: NULL, OK.
+ */
 pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pel_mem **mem, pel_error **error);
 pel_status pel_allocation_view(pel_allocation *allocation, pel_device *device, uint64_t offset, uint64_t bytes, pel_mem **view,
                                pel_error **error);
@@ -68,13 +73,15 @@ pel_status pel_allocation_written(pel_allocation *allocation, uint32_t place, ui
 void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device);
 
 /*
- * Hooks into queue/ (a higher floor), set when the dispatcher is made: memory cannot wait for commands by itself.
- * sync and idle are called without the lock. sync: waits for writers of [offset, offset + bytes) and makes the host copy current. idle: waits until no unfinished command uses the allocation.
+ * Hooks into queue/ (a higher floor), set when the dispatcher is made: memory cannot wait for commands by itself. sync and idle
+ * are called without the lock. sync: waits for writers of [offset, offset + bytes) and makes the host copy current. idle: waits
+ * until no unfinished command uses the allocation.
  */
 typedef struct pel_memory_hooks {
     pel_status (*sync)(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes);
     pel_status (*idle)(pel_runtime *runtime, pel_allocation *allocation);
-    void (*gone)(pel_runtime *runtime, const pel_allocation *allocation); /* (L) called just before an allocation is freed: its addresses may be reused */
+    /* (L) called just before an allocation is freed: its addresses may be reused */
+    void (*gone)(pel_runtime *runtime, const pel_allocation *allocation);
 } pel_memory_hooks;
 const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime); /* in queue/; NULL while there is no dispatcher */
 

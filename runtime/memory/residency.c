@@ -2,14 +2,16 @@
 /*
  * Where each byte of an allocation is valid.
  *
- * The invariant is that a byte is valid somewhere at every moment. The map therefore stores the mask of places with the host's bit inverted:
- * a gap, value 0, means "valid in host memory only". A fresh allocation needs no entry, memory shared with every device never gets
- * one, and no state of the map can say "nowhere". Storing the plain mask was rejected: it needs an entry before the first use, and a forgotten
- * range would have meant lost data.
+ * The invariant is that a byte is valid somewhere at every moment. The map therefore stores the mask of places with the host's
+ * bit inverted: a gap, value 0, means "valid in host memory only". A fresh allocation needs no entry, memory shared with every
+ * device never gets one, and no state of the map can say "nowhere". Storing the plain mask was rejected: it needs an entry
+ * before the first use, and a forgotten range would have meant lost data.
  */
 #include "memory/residency.h"
 
-static uint64_t place_bit(uint32_t place) { return 1ull << place; }
+static uint64_t place_bit(uint32_t place) {
+    return 1ull << place;
+}
 
 typedef struct missing_walk {
     uint64_t bit;
@@ -44,7 +46,9 @@ uint64_t pel_allocation_missing_bytes(const pel_allocation *allocation, uint32_t
 }
 
 /* Room for the change and for one more: what is left lets pel_allocation_forget_place work without memory. */
-static pel_status reserve(pel_allocation *allocation) { return pel_interval_map_reserve(allocation->residency, 2); }
+static pel_status reserve(pel_allocation *allocation) {
+    return pel_interval_map_reserve(allocation->residency, 2);
+}
 
 pel_status pel_allocation_copied(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi) {
     if (lo >= hi) {
@@ -98,9 +102,9 @@ bool pel_allocation_alone_at(const pel_allocation *allocation, uint32_t place) {
 }
 
 /*
- * Bytes held by the device alone go to the host first and the device's bit second, so that no moment knows a byte without a place. Both steps
- * need no more nodes than were set aside when the bytes came there; should one be refused all the same, everything is declared
- * to be in host memory, which is where a lost device's bytes end anyhow.
+ * Bytes held by the device alone go to the host first and the device's bit second, so that no moment knows a byte without a
+ * place. Both steps need no more nodes than were set aside when the bytes came there; should one be refused all the same,
+ * everything is declared to be in host memory, which is where a lost device's bytes end anyhow.
  */
 void pel_allocation_forget_place(pel_allocation *allocation, uint32_t place) {
     if (place == 0 || pel_interval_map_count(allocation->residency) == 0) {

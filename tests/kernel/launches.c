@@ -57,7 +57,8 @@ void launches_unbind(launches *l, pel_bound *bound) {
     pthread_mutex_unlock(&l->fake.runtime.lock);
 }
 
-uint32_t launches_column(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+uint32_t launches_column(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                         uint32_t capacity) {
     uint32_t column, count = 0;
     (void)user;
     memcpy(&column, arguments[0], sizeof column);

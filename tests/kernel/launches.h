@@ -29,6 +29,7 @@ pel_kernel *launches_kernel(launches *l, const pel_param *params, uint32_t count
 void launches_unbind(launches *l, pel_bound *bound);
 
 /* A custom access: column `arguments[0]` (uint32_t) of a matrix of 16 columns of 4-byte elements, one row per unit. */
-uint32_t launches_column(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity);
+uint32_t launches_column(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                         uint32_t capacity);
 
 #endif

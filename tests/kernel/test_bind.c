@@ -118,7 +118,8 @@ static void bind_one_fails(pel_param param, pel_arg arg, uint64_t items, pel_sta
     assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
 }
 
-static uint32_t beyond(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+static uint32_t beyond(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                       uint32_t capacity) {
     (void)span;
     (void)arguments;
     if (capacity > 0) {
@@ -127,7 +128,8 @@ static uint32_t beyond(const pel_span *span, const void *const *arguments, void 
     return 1;
 }
 
-static uint32_t fickle(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+static uint32_t fickle(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                       uint32_t capacity) {
     (void)span;
     (void)arguments;
     (void)user;
@@ -166,13 +168,19 @@ static void test_arguments(void **state) {
     bind_one_fails(each, pel_buf_range(buffer, 8, 16), 5, PEL_TOO_LARGE, "needs 20 bytes, the range has 16");
     bind_one_fails(each, pel_buf(buffer), 1ull << 63, PEL_TOO_LARGE, "needs more than 2^64 bytes");
     bind_one_fails((pel_param)PEL_PARAM_BLOCK(PEL_READ, 4, 0, 0, 0), pel_buf(buffer), 2049, PEL_TOO_LARGE, "(block, read");
-    bind_one_fails((pel_param)PEL_PARAM_BLOCK(PEL_READ, 4, UINT64_MAX, 0, 0), pel_buf(buffer), 2, PEL_TOO_LARGE, "more than 2^64");
-    bind_one_fails((pel_param)PEL_PARAM_PER_GROUP(PEL_REDUCE_SUM, PEL_F32, 4, 1), pel_buf(buffer), 10, PEL_INVALID_ARGUMENT, "needs a local size");
-    bind_one_fails((pel_param)PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_I32, 4, 4000), pel_buf(buffer), 10, PEL_TOO_LARGE, "private reduction");
+    bind_one_fails((pel_param)PEL_PARAM_BLOCK(PEL_READ, 4, UINT64_MAX, 0, 0), pel_buf(buffer), 2, PEL_TOO_LARGE,
+                   "more than 2^64");
+    bind_one_fails((pel_param)PEL_PARAM_PER_GROUP(PEL_REDUCE_SUM, PEL_F32, 4, 1), pel_buf(buffer), 10, PEL_INVALID_ARGUMENT,
+                   "needs a local size");
+    bind_one_fails((pel_param)PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_I32, 4, 4000), pel_buf(buffer), 10, PEL_TOO_LARGE,
+                   "private reduction");
     pel_interval far = {0, LAUNCH_MEMORY + 1}, reversed = {10, 9};
-    bind_one_fails((pel_param)PEL_PARAM_CUSTOM(PEL_READ, beyond, &far), pel_buf(buffer), 10, PEL_TOO_LARGE, "names bytes beyond the 8192");
-    bind_one_fails((pel_param)PEL_PARAM_CUSTOM(PEL_READ, beyond, &reversed), pel_buf(buffer), 10, PEL_INVALID_ARGUMENT, "reversed interval");
-    bind_one_fails((pel_param)PEL_PARAM_CUSTOM(PEL_READ, fickle, NULL), pel_buf(buffer), 10, PEL_INVALID_ARGUMENT, "two different answers");
+    bind_one_fails((pel_param)PEL_PARAM_CUSTOM(PEL_READ, beyond, &far), pel_buf(buffer), 10, PEL_TOO_LARGE,
+                   "names bytes beyond the 8192");
+    bind_one_fails((pel_param)PEL_PARAM_CUSTOM(PEL_READ, beyond, &reversed), pel_buf(buffer), 10, PEL_INVALID_ARGUMENT,
+                   "reversed interval");
+    bind_one_fails((pel_param)PEL_PARAM_CUSTOM(PEL_READ, fickle, NULL), pel_buf(buffer), 10, PEL_INVALID_ARGUMENT,
+                   "two different answers");
     pel_kernel *kernel = launches_kernel(&l, &whole, 1, 0);
     pel_launch_desc desc = launch_1d(10);
     bind_fails(kernel, &desc, NULL, 0, PEL_INVALID_ARGUMENT, "has 1 parameters, but 0 arguments");
@@ -219,7 +227,8 @@ static void test_values_are_copied_and_aligned(void **state) {
     typedef struct big {
         double numbers[20];
     } big;
-    const pel_param params[] = {PEL_PARAM_VALUE(uint8_t), PEL_PARAM_VALUE(big), PEL_PARAM_VALUE(float), PEL_PARAM_WHOLE(PEL_READ)};
+    const pel_param params[] = {PEL_PARAM_VALUE(uint8_t), PEL_PARAM_VALUE(big), PEL_PARAM_VALUE(float),
+                                PEL_PARAM_WHOLE(PEL_READ)};
     pel_kernel *kernel = launches_kernel(&l, params, 4, 0);
     big original;
     for (int i = 0; i < 20; i++) {
@@ -247,7 +256,8 @@ static void test_values_are_copied_and_aligned(void **state) {
     launches_end(&l);
 }
 
-static uint64_t granularity_of(pel_param param, const uint64_t global[3], const uint64_t local[3], uint32_t split, uint64_t own, char *single) {
+static uint64_t granularity_of(pel_param param, const uint64_t global[3], const uint64_t local[3], uint32_t split, uint64_t own,
+                               char *single) {
     pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
     pel_kernel *template = launches_kernel(&l, NULL, 0, 0), *kernel = NULL;
     kernel_desc.host = template->image.host;
@@ -274,16 +284,18 @@ static void test_granularity(void **state) {
     (void)state;
     begin("h");
     char single[200];
-    const uint64_t none[3] = {0, 0, 0}, one_d[3] = {4080, 0, 0}, two_d[3] = {60, 40, 0}, ten[3] = {10, 0, 0}, ten_by_4[3] = {10, 4, 0};
+    const uint64_t none[3] = {0, 0, 0}, one_d[3] = {4080, 0, 0}, two_d[3] = {60, 40, 0}, ten[3] = {10, 0, 0},
+                   ten_by_4[3] = {10, 4, 0};
     const pel_param plain = PEL_PARAM_ELEMENTWISE(PEL_WRITE, 1, 1, 1), packed = PEL_PARAM_ELEMENTWISE(PEL_WRITE, 1, 1, 255);
-    const pel_param packed_read = PEL_PARAM_ELEMENTWISE(PEL_READ, 1, 1, 255), thirds = PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, 1, 2, 9);
+    const pel_param packed_read = PEL_PARAM_ELEMENTWISE(PEL_READ, 1, 1, 255),
+                    thirds = PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, 1, 2, 9);
     assert_int_equal(granularity_of(plain, one_d, none, 0, 0, single), 64);
     assert_int_equal(granularity_of(plain, one_d, none, 0, 48, single), 192);
     assert_int_equal(granularity_of(plain, one_d, ten, 0, 0, single), 10);
     assert_int_equal(granularity_of(packed, one_d, ten, 0, 0, single), 510);
     assert_string_equal(single, "");
     assert_int_equal(granularity_of(packed_read, one_d, ten, 0, 0, single), 10); /* what is only read may be shared */
-    assert_int_equal(granularity_of(packed, one_d, none, 0, 0, single), 4080); /* 64 x 255 is beyond the launch */
+    assert_int_equal(granularity_of(packed, one_d, none, 0, 0, single), 4080);   /* 64 x 255 is beyond the launch */
     assert_non_null(strstr(single, "cannot be cut"));
     assert_int_equal(granularity_of(plain, two_d, none, 0, 0, single), 1);
     assert_int_equal(granularity_of(plain, two_d, ten_by_4, 0, 0, single), 4);
@@ -359,8 +371,27 @@ static void test_addressing(void **state) {
 /* --- hostile input --- */
 
 static uint64_t odd_number(uint64_t *random) {
-    static const uint64_t numbers[] = {0, 1, 2, 3, 63, 64, 65, 255, 256, 4096, 8191, 8192, 8193, 1ull << 31, (1ull << 32) - 1, 1ull << 32,
-                                       (1ull << 32) + 1, 1ull << 62, 1ull << 63, UINT64_MAX - 1, UINT64_MAX};
+    static const uint64_t numbers[] = {0,
+                                       1,
+                                       2,
+                                       3,
+                                       63,
+                                       64,
+                                       65,
+                                       255,
+                                       256,
+                                       4096,
+                                       8191,
+                                       8192,
+                                       8193,
+                                       1ull << 31,
+                                       (1ull << 32) - 1,
+                                       1ull << 32,
+                                       (1ull << 32) + 1,
+                                       1ull << 62,
+                                       1ull << 63,
+                                       UINT64_MAX - 1,
+                                       UINT64_MAX};
     uint64_t pick = fake_random(random);
     return pick % 3 == 0 ? (pick >> 8) % 200 : numbers[(pick >> 8) % (sizeof numbers / sizeof *numbers)];
 }
@@ -385,15 +416,21 @@ static pel_param odd_param(uint64_t *random) {
 static pel_arg odd_arg(uint64_t *random) {
     pel_arg arg;
     switch (fake_random(random) % 6) {
-    case 0: return pel_buf(buffer);
-    case 1: return pel_buf_range(buffer, odd_number(random), odd_number(random));
-    case 2: return pel_local(odd_number(random));
-    case 3: return pel_null();
-    case 4: return pel_u32((uint32_t)odd_number(random));
+    case 0:
+        return pel_buf(buffer);
+    case 1:
+        return pel_buf_range(buffer, odd_number(random), odd_number(random));
+    case 2:
+        return pel_local(odd_number(random));
+    case 3:
+        return pel_null();
+    case 4:
+        return pel_u32((uint32_t)odd_number(random));
     default:
         arg = pel_u64(odd_number(random));
         arg.kind = (uint32_t)(fake_random(random) % 9);
-        if (arg.kind == PEL_ARG_STRUCT || arg.kind == PEL_ARG_BUFFER || arg.kind == PEL_ARG_RANGE) { /* pointers cannot be checked */
+        if (arg.kind == PEL_ARG_STRUCT || arg.kind == PEL_ARG_BUFFER ||
+            arg.kind == PEL_ARG_RANGE) { /* pointers cannot be checked */
             memset(&arg.u, 0, sizeof arg.u);
         }
         arg.bytes = arg.kind == PEL_ARG_VALUE ? odd_number(random) : arg.bytes;

@@ -10,17 +10,24 @@
 #define ARGS 3
 #define CHUNKS 5
 
-static uint64_t below(uint64_t *random, uint64_t limit) { return fake_random(random) % limit; }
+static uint64_t below(uint64_t *random, uint64_t limit) {
+    return fake_random(random) % limit;
+}
 
 static pel_param random_param(uint64_t *random) {
     pel_access_mode mode = below(random, 2) ? PEL_READ : (pel_access_mode)(2 + below(random, 2));
     switch (below(random, 6)) {
     case 0:
-    case 1: return (pel_param)PEL_PARAM_ELEMENTWISE(mode, 1 + below(random, 4), 1 + below(random, 2), 1 + below(random, 3));
-    case 2: return (pel_param)PEL_PARAM_BLOCK(mode, 2, 0, below(random, 2), below(random, 2));
-    case 3: return (pel_param)PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, 4, 3);
-    case 4: return (pel_param)PEL_PARAM_PER_GROUP(PEL_REDUCE_NONE, PEL_U32, 4, 1);
-    default: return (pel_param)PEL_PARAM_WHOLE(PEL_READ);
+    case 1:
+        return (pel_param)PEL_PARAM_ELEMENTWISE(mode, 1 + below(random, 4), 1 + below(random, 2), 1 + below(random, 3));
+    case 2:
+        return (pel_param)PEL_PARAM_BLOCK(mode, 2, 0, below(random, 2), below(random, 2));
+    case 3:
+        return (pel_param)PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, 4, 3);
+    case 4:
+        return (pel_param)PEL_PARAM_PER_GROUP(PEL_REDUCE_NONE, PEL_U32, 4, 1);
+    default:
+        return (pel_param)PEL_PARAM_WHOLE(PEL_READ);
     }
 }
 
@@ -114,7 +121,8 @@ static void test_against_sets(void **state) {
     assert_true(conflicts > 300 && fine > 300); /* the test saw both */
 }
 
-static pel_status check_halves(launches *l, const pel_param *params, const pel_arg *args, uint32_t count, uint64_t items, char **why) {
+static pel_status check_halves(launches *l, const pel_param *params, const pel_arg *args, uint32_t count, uint64_t items,
+                               char **why) {
     pel_kernel *kernel = launches_kernel(l, params, count, 0);
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     desc.global[0] = items;
@@ -136,11 +144,13 @@ static void test_words(void **state) {
     const pel_arg in_place[] = {pel_buf(buffer), pel_buf(buffer)};
     char *why = NULL;
     assert_int_equal(check_halves(&l, stencil, in_place, 2, 1000, &why), PEL_CONFLICT);
-    assert_string_equal(why, "bytes [1996, 2000) of argument 1 are written by the chunk of units [0, 500) (argument 1) and read by the "
-                             "chunk of units [500, 1000) (argument 0)");
+    assert_string_equal(
+        why, "bytes [1996, 2000) of argument 1 are written by the chunk of units [0, 500) (argument 1) and read by the "
+             "chunk of units [500, 1000) (argument 0)");
     pel_free(&l.fake.runtime.allocator, why);
     why = NULL;
-    const pel_param sums[] = {PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_I32, 4, 2), PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_MIN, PEL_I32, 4, 2)};
+    const pel_param sums[] = {PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_I32, 4, 2),
+                              PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_MIN, PEL_I32, 4, 2)};
     const pel_arg apart[] = {pel_buf_range(buffer, 0, 8), pel_buf_range(buffer, 8, 8)};
     const pel_arg same[] = {pel_buf_range(buffer, 0, 8), pel_buf_range(buffer, 4, 8)};
     assert_int_equal(check_halves(&l, sums, apart, 2, 1000, &why), PEL_OK);
@@ -152,7 +162,8 @@ static void test_words(void **state) {
 }
 
 /* A chunk gets more than the whole launch: the hazards of the launch would not cover it. */
-static uint32_t creeping(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+static uint32_t creeping(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                         uint32_t capacity) {
     (void)arguments;
     (void)user;
     bool whole = span->hi[0] - span->lo[0] == span->global[0];
@@ -229,7 +240,7 @@ static void test_every_failing_allocation(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_sets),        cmocka_unit_test(test_words),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_sets), cmocka_unit_test(test_words),
                                        cmocka_unit_test(test_custom_beyond_the_whole), cmocka_unit_test(test_many_pieces),
                                        cmocka_unit_test(test_every_failing_allocation)};
     return cmocka_run_group_tests(tests, NULL, NULL);

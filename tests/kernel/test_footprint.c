@@ -25,7 +25,8 @@ static void mark_by_mode(touched *t, pel_access_mode mode, uint64_t lo, uint64_t
     }
 }
 
-static void touch_block(touched *t, const pel_param *param, const pel_span *whole, uint64_t pitch, uint64_t unit, uint64_t lo, uint64_t hi) {
+static void touch_block(touched *t, const pel_param *param, const pel_span *whole, uint64_t pitch, uint64_t unit, uint64_t lo,
+                        uint64_t hi) {
     uint64_t units = whole->global[whole->split];
     mark_by_mode(t, param->mode, unit * pitch, (unit + 1) * pitch);
     for (uint64_t other = 0; other < units; other++) {
@@ -38,7 +39,8 @@ static void touch_block(touched *t, const pel_param *param, const pel_span *whol
 }
 
 /* One item, by the definitions. */
-static void touch(touched *t, const pel_param *param, const pel_span *whole, uint64_t pitch, const uint64_t id[3], uint64_t lo, uint64_t hi) {
+static void touch(touched *t, const pel_param *param, const pel_span *whole, uint64_t pitch, const uint64_t id[3], uint64_t lo,
+                  uint64_t hi) {
     const uint64_t *g = whole->global;
     uint64_t i = (id[2] * g[1] + id[1]) * g[0] + id[0];
     if (param->kind == PEL_PARAM_KIND_ELEMENTWISE) {
@@ -77,14 +79,19 @@ static void compare_list(const pel_intervals *list, const unsigned char *expecte
     assert_memory_equal(got, expected, sizeof got);
 }
 
-static uint64_t below(uint64_t *random, uint64_t limit) { return fake_random(random) % limit; }
+static uint64_t below(uint64_t *random, uint64_t limit) {
+    return fake_random(random) % limit;
+}
 
 static pel_param random_param(uint64_t *random) {
     pel_access_mode mode = (pel_access_mode)(1 + below(random, 3));
     switch (below(random, 3)) {
-    case 0: return (pel_param)PEL_PARAM_ELEMENTWISE(mode, 1 + below(random, 3), 1 + below(random, 3), 1 + below(random, 9));
-    case 1: return (pel_param)PEL_PARAM_BLOCK(mode, 1 + below(random, 2), below(random, 2) * 7, below(random, 3), below(random, 3));
-    default: return (pel_param)PEL_PARAM_PER_GROUP(PEL_REDUCE_NONE, PEL_U32, 1 + below(random, 3), 1 + below(random, 3));
+    case 0:
+        return (pel_param)PEL_PARAM_ELEMENTWISE(mode, 1 + below(random, 3), 1 + below(random, 3), 1 + below(random, 9));
+    case 1:
+        return (pel_param)PEL_PARAM_BLOCK(mode, 1 + below(random, 2), below(random, 2) * 7, below(random, 3), below(random, 3));
+    default:
+        return (pel_param)PEL_PARAM_PER_GROUP(PEL_REDUCE_NONE, PEL_U32, 1 + below(random, 3), 1 + below(random, 3));
     }
 }
 
@@ -139,12 +146,13 @@ static void test_whole_pointer_and_null(void **state) {
     (void)state;
     static launches l;
     launches_begin(&l, "h");
-    const pel_param params[] = {PEL_PARAM_WHOLE(PEL_READ), PEL_PARAM_WHOLE(PEL_WRITE), PEL_PARAM_POINTER(PEL_READ),
+    const pel_param params[] = {PEL_PARAM_WHOLE(PEL_READ),    PEL_PARAM_WHOLE(PEL_WRITE),      PEL_PARAM_POINTER(PEL_READ),
                                 PEL_PARAM_POINTER(PEL_WRITE), PEL_PARAM_WHOLE(PEL_READ_WRITE), PEL_PARAM_VALUE(int)};
     const struct {
         uint32_t reads, writes;
         bool known, sure;
-    } expected[] = {{1, 0, true, false}, {0, 1, true, true}, {1, 0, false, false}, {1, 1, false, false}, {0, 0, true, false}, {0, 0, true, false}};
+    } expected[] = {{1, 0, true, false},  {0, 1, true, true},  {1, 0, false, false},
+                    {1, 1, false, false}, {0, 0, true, false}, {0, 0, true, false}};
     pel_kernel *kernel = launches_kernel(&l, params, 6, 0);
     pel_buffer *buffer = launches_wrap(&l, 0, 100);
     pel_arg args[] = {pel_buf(buffer), pel_buf(buffer), pel_buf(buffer), pel_buf_range(buffer, 10, 20), pel_null(), pel_i32(3)};
@@ -201,6 +209,41 @@ static void test_custom(void **state) {
     launches_end(&l);
 }
 
+/* Pieces that touch, overlap, repeat or are empty, in no order: one sorted list without seams. */
+static uint32_t untidy(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                       uint32_t capacity) {
+    static const pel_interval answer[] = {{50, 60}, {10, 20}, {20, 30}, {5, 5}, {28, 40}, {10, 12}, {70, 80}, {60, 61}};
+    (void)span;
+    (void)arguments;
+    (void)user;
+    memcpy(intervals, answer, (capacity < 8 ? capacity : 8) * sizeof *answer);
+    return 8;
+}
+
+static void test_custom_is_tidied(void **state) {
+    (void)state;
+    static launches l;
+    launches_begin(&l, "h");
+    const pel_param param = PEL_PARAM_CUSTOM(PEL_READ_WRITE, untidy, NULL);
+    pel_kernel *kernel = launches_kernel(&l, &param, 1, 0);
+    pel_arg arg = pel_buf(launches_wrap(&l, 0, 100));
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = 100;
+    pel_bound bound;
+    pel_footprint footprint = {0};
+    assert_int_equal(pel_bind(kernel, &desc, &arg, 1, &bound, NULL), PEL_OK);
+    assert_int_equal(pel_footprint_query(&bound, &bound.span, 0, &footprint), PEL_OK);
+    const pel_interval expected[] = {{10, 40}, {50, 61}, {70, 80}};
+    assert_int_equal(footprint.reads.count, 3);
+    assert_int_equal(footprint.writes.count, 3);
+    assert_memory_equal(footprint.reads.data, expected, sizeof expected);
+    assert_memory_equal(footprint.writes.data, expected, sizeof expected);
+    pel_footprint_free(&l.fake.runtime.allocator, &footprint);
+    launches_unbind(&l, &bound);
+    assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
+    launches_end(&l);
+}
+
 static void test_every_failing_allocation(void **state) {
     (void)state;
     static launches l;
@@ -237,6 +280,7 @@ static void test_every_failing_allocation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_items), cmocka_unit_test(test_whole_pointer_and_null),
-                                       cmocka_unit_test(test_custom), cmocka_unit_test(test_every_failing_allocation)};
+                                       cmocka_unit_test(test_custom), cmocka_unit_test(test_custom_is_tidied),
+                                       cmocka_unit_test(test_every_failing_allocation)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

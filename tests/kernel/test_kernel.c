@@ -26,7 +26,8 @@ static pel_status host_group(const pel_group *group, void *const *arguments, voi
     return PEL_OK;
 }
 
-static uint32_t nothing(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+static uint32_t nothing(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                        uint32_t capacity) {
     (void)span;
     (void)arguments;
     (void)user;
@@ -117,7 +118,7 @@ static void test_wrong_declarations(void **state) {
         {PEL_PARAM_ELEMENTWISE(PEL_READ, 4, UINT64_MAX, 1), "beyond 2^64"},
         {PEL_PARAM_ELEMENTWISE(PEL_READ, 0, 1, 1), "0 bytes"},
         {PEL_PARAM_BLOCK(PEL_READ, 0, 64, 0, 0), "0 bytes"},
-        {PEL_PARAM_BLOCK_BY(PEL_READ, 4, 1, 0, 0), "not an integer value"},  /* itself */
+        {PEL_PARAM_BLOCK_BY(PEL_READ, 4, 1, 0, 0), "not an integer value"}, /* itself */
         {PEL_PARAM_BLOCK_BY(PEL_READ, 4, 2, 0, 0), "not one of the parameters"},
         {PEL_PARAM_BLOCK_BY(PEL_READ, 4, -5, 0, 0), "not one of the parameters"},
         {{.kind = PEL_PARAM_KIND_BLOCK, .mode = PEL_READ, .bytes = 4, .pitch = 4, .pitch_argument = 1}, "both a pitch and"},
@@ -179,11 +180,13 @@ static void test_reasons_never_to_split(void **state) {
     pel_program *plain = program_of("__kernel void k() { }"), *prints = program_of("__kernel void k() { printf(\"\"); }");
     pel_program *atomics = program_of("__kernel void k(__global int *x) { atomic_inc(x); }");
     pel_program *undefines = program_of("#undef get_global_id\n__kernel void k() { }");
-    const pel_param each = PEL_PARAM_ELEMENTWISE(PEL_WRITE, 4, 1, 1), sum = PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_I32, 4, 1);
+    const pel_param each = PEL_PARAM_ELEMENTWISE(PEL_WRITE, 4, 1, 1),
+                    sum = PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_I32, 4, 1);
     check_single(plain, "k", 0, each, NULL);
     check_single(plain, "k", PEL_KERNEL_SINGLE_DEVICE, each, "PEL_KERNEL_SINGLE_DEVICE");
     check_single(plain, "k", 0, (pel_param)PEL_PARAM_POINTER(PEL_READ), NULL);
-    check_single(plain, "k", 0, (pel_param)PEL_PARAM_POINTER(PEL_READ_WRITE), "what it writes through argument 0 is not declared");
+    check_single(plain, "k", 0, (pel_param)PEL_PARAM_POINTER(PEL_READ_WRITE),
+                 "what it writes through argument 0 is not declared");
     check_single(plain, "k", PEL_KERNEL_CHUNK_SAFE, (pel_param)PEL_PARAM_POINTER(PEL_WRITE), "not declared");
     check_single(plain, "k", 0, (pel_param)PEL_PARAM_WHOLE(PEL_WRITE), "every item may write all of argument 0");
     check_single(plain, "k", 0, (pel_param)PEL_PARAM_WHOLE(PEL_READ), NULL);
@@ -330,8 +333,12 @@ static void test_every_failing_allocation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_descriptors), cmocka_unit_test(test_wrong_declarations), cmocka_unit_test(test_reasons_never_to_split),
-        cmocka_unit_test(test_devices),           cmocka_unit_test(test_identity),           cmocka_unit_test(test_lifetime),
+        cmocka_unit_test(test_wrong_descriptors),
+        cmocka_unit_test(test_wrong_declarations),
+        cmocka_unit_test(test_reasons_never_to_split),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_lifetime),
         cmocka_unit_test(test_every_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Programs: descriptors that are refused, options, includes and the digest, devices that do not build, every failing allocation. */
+/*
+ * Programs: descriptors that are refused, options, includes and the digest, devices that do not build, every failing
+ * allocation.
+ */
 #include "kernel/kernel.h"
 #include "support/fake_runtime.h"
 #include <setjmp.h>
@@ -153,7 +156,9 @@ static void write_file(const char *name, const char *text, size_t bytes) {
     assert_int_equal(fclose(file), 0);
 }
 
-static void write_text(const char *name, const char *text) { write_file(name, text, strlen(text)); }
+static void write_text(const char *name, const char *text) {
+    write_file(name, text, strlen(text));
+}
 
 static int make_directory(void **state) {
     char path[128];
@@ -312,7 +317,8 @@ static void test_every_failing_allocation(void **state) {
     write_text("a.h", "#include <b.h>\n");
     write_text("b.h", "int printf(int);\n");
     const char *defines[] = {"A=1"}, *paths[] = {directory};
-    pel_program_desc desc = {sizeof desc, "p", "#include \"a.h\"\n#include \"missing.h\"\n" SOURCE, 0, "-w", defines, 1, 1, paths};
+    pel_program_desc desc = {sizeof desc, "p",  "#include \"a.h\"\n#include \"missing.h\"\n" SOURCE, 0, "-w", defines, 1,
+                             1,           paths};
     for (uint64_t n = 1;; n++) {
         fake_runtime_init(&fake, "hcd");
         fake.drivers[1].build_status = PEL_BUILD_FAILED;
@@ -356,16 +362,11 @@ static void test_after_fork(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_descriptors),
-        cmocka_unit_test(test_options_and_image),
-        cmocka_unit_test(test_unsafe_through_options),
-        cmocka_unit_test(test_digest_covers_includes),
-        cmocka_unit_test(test_unresolved_includes),
-        cmocka_unit_test(test_include_paths_in_options),
-        cmocka_unit_test(test_some_devices_do_not_build),
-        cmocka_unit_test(test_no_opencl_device),
-        cmocka_unit_test(test_every_failing_allocation),
-        cmocka_unit_test(test_after_fork),
+        cmocka_unit_test(test_wrong_descriptors),         cmocka_unit_test(test_options_and_image),
+        cmocka_unit_test(test_unsafe_through_options),    cmocka_unit_test(test_digest_covers_includes),
+        cmocka_unit_test(test_unresolved_includes),       cmocka_unit_test(test_include_paths_in_options),
+        cmocka_unit_test(test_some_devices_do_not_build), cmocka_unit_test(test_no_opencl_device),
+        cmocka_unit_test(test_every_failing_allocation),  cmocka_unit_test(test_after_fork),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

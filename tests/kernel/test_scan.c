@@ -33,7 +33,8 @@ static const example examples[] = {
     {"__kernel void k() { char *s = \"\\\"// no comment\"; printf(s); }", "it prints", false, false},
     {"__kernel void k() { /* unterminated printf(1);", NULL, false, false},
     {"#define JOIN(a, b) a##b\n__kernel void k() { JOIN(pri, ntf)(\"x\"); }", "it prints", false, false},
-    {"#define JOIN(a, b) a##b\n__kernel void k(int p, int r, int i, int n, int t, int f) { JOIN(convert_, int4); }", NULL, false, false},
+    {"#define JOIN(a, b) a##b\n__kernel void k(int p, int r, int i, int n, int t, int f) { JOIN(convert_, int4); }", NULL, false,
+     false},
     {"#define OP(x) atom##x\n__kernel void k() { OP(ic_add)(0, 1); }", NULL, false, true},
     /* the ids themselves */
     {"#undef get_global_id\n" KERNEL, "a directive names an id function (get_global_id)", true, false},
@@ -48,7 +49,8 @@ static const example examples[] = {
     {"size_t get_global_id(uint d);\n" KERNEL, "declares an id function itself", true, false},
     {"size_t __attribute__((overloadable)) get_global_id(uint d);\n" KERNEL, "declares an id function itself", true, false},
     {"__kernel void k() { size_t get_global_id = 3; }", "declares an id function itself", true, false},
-    {"size_t helper(void) { return get_global_id(0); } size_t h2(int a) { if (a) return 0; else get_global_id(1); return sizeof get_work_dim(); }",
+    {"size_t helper(void) { return get_global_id(0); }\n"
+     "size_t h2(int a) { if (a) return 0; else get_global_id(1); return sizeof get_work_dim(); }",
      NULL, false, false},
     {"#pragma push_macro(\"get_global_id\")\n" KERNEL, "saves and restores macros", true, false},
     {"_Pragma(\"pop_macro(\\\"get_global_id\\\")\")\n" KERNEL, "saves and restores macros", true, false},
@@ -78,12 +80,16 @@ static const example examples[] = {
     {"__constant float pi = 3.14f;\nconstant int t[] = {1, 2};\nconst int c = 4;\n" KERNEL, NULL, false, false},
     {"__constant sampler_t s = CLK_FILTER_NEAREST;\n" KERNEL, NULL, false, false},
     {"typedef __global float *pointer;\ntypedef struct { float x, y; } point;\n" KERNEL, NULL, false, false},
-    {"struct point { float x, y; };\nstruct point;\nunion u { int a; float b; };\nenum e { A = 1, B };\n" KERNEL, NULL, false, false},
+    {"struct point { float x, y; };\nstruct point;\nunion u { int a; float b; };\nenum e { A = 1, B };\n" KERNEL, NULL, false,
+     false},
     {"struct point { float x, y; } __attribute__((packed));\n" KERNEL, NULL, false, false},
-    {"float f(float x);\nstatic inline float g(float x) { return x; }\n__global float *h(__global float *p) { return p; }\n" KERNEL, NULL, false, false},
+    {"float f(float x);\nstatic inline float g(float x) { return x; }\n"
+     "__global float *h(__global float *p) { return p; }\n" KERNEL,
+     NULL, false, false},
     {"MACRO(float);\nDECLARE;\n" KERNEL, NULL, false, false},
     {"#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n" KERNEL, NULL, false, false},
-    {"__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void k() { for (int i = 0; i < 4; i++) { int a = i ^ 3; } }", NULL, false, false},
+    {"__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void k() { for (int i = 0; i < 4; i++) { int a = i ^ 3; } }", NULL,
+     false, false},
     /* pointers in structs */
     {"struct list { __global struct list *next; };\n" KERNEL, "pointers in structs", false, false},
     {"typedef struct { float *data; } view;\n" KERNEL, "pointers in structs", false, false},
@@ -100,7 +106,8 @@ static void test_examples(void **state) {
         assert_int_equal(pel_scan_source(&memory.allocator, e->source, strlen(e->source), &scan), PEL_OK);
         bool right = e->reason ? scan.unsafe && strstr(scan.unsafe, e->reason) : !scan.unsafe;
         if (!right || scan.plain_only != e->plain_only || scan.uses_atomics != e->atomics) {
-            print_error("source <%s>: \"%s\" plain_only %d atomics %d\n", e->source, scan.unsafe ? scan.unsafe : "", scan.plain_only, scan.uses_atomics);
+            print_error("source <%s>: \"%s\" plain_only %d atomics %d\n", e->source, scan.unsafe ? scan.unsafe : "",
+                        scan.plain_only, scan.uses_atomics);
         }
         assert_true(right);
         assert_int_equal(scan.plain_only, e->plain_only);
@@ -131,10 +138,11 @@ static void test_tokens(void **state) {
     const struct {
         pel_token_kind kind;
         const char *text;
-    } expected[] = {{PEL_TOKEN_HASH, "#"},        {PEL_TOKEN_WORD, "define"}, {PEL_TOKEN_WORD, "a"},           {PEL_TOKEN_WORD, "b"},
-                    {PEL_TOKEN_NUMBER, "1.5e3f"}, {PEL_TOKEN_PASTE, "##"},    {PEL_TOKEN_STRING, "'x'"},       {PEL_TOKEN_STRING, "\"s\\\"t\""},
-                    {PEL_TOKEN_PASTE, "%:%:"},    {PEL_TOKEN_WORD, "c"},      {PEL_TOKEN_NEWLINE, "\n"},       {PEL_TOKEN_HASH, "#"},
-                    {PEL_TOKEN_WORD, "x"},        {PEL_TOKEN_END, ""}};
+    } expected[] = {
+        {PEL_TOKEN_HASH, "#"},        {PEL_TOKEN_WORD, "define"}, {PEL_TOKEN_WORD, "a"},     {PEL_TOKEN_WORD, "b"},
+        {PEL_TOKEN_NUMBER, "1.5e3f"}, {PEL_TOKEN_PASTE, "##"},    {PEL_TOKEN_STRING, "'x'"}, {PEL_TOKEN_STRING, "\"s\\\"t\""},
+        {PEL_TOKEN_PASTE, "%:%:"},    {PEL_TOKEN_WORD, "c"},      {PEL_TOKEN_NEWLINE, "\n"}, {PEL_TOKEN_HASH, "#"},
+        {PEL_TOKEN_WORD, "x"},        {PEL_TOKEN_END, ""}};
     size_t length;
     char *clean = pel_source_clean(&memory.allocator, source, sizeof source - 1, &length);
     pel_tokens tokens;
@@ -151,8 +159,36 @@ static void test_tokens(void **state) {
 /* Random text over the characters that matter: no crash, no overrun (sanitizers watch), every block given back. */
 static void test_random_text(void **state) {
     (void)state;
-    static const char *const pieces[] = {"/*", "*/", "//", "\"", "'", "\\", "\n", "#", "##", "%:", "{", "}", "(", ")", ";", "=", "*", "struct ", "printf",
-                                         "get_global_id", "define ", "undef ", "__attribute__", "static ", "\x01", "\xff", " ", "a", "1.", "\?\?/"};
+    static const char *const pieces[] = {"/*",
+                                         "*/",
+                                         "//",
+                                         "\"",
+                                         "'",
+                                         "\\",
+                                         "\n",
+                                         "#",
+                                         "##",
+                                         "%:",
+                                         "{",
+                                         "}",
+                                         "(",
+                                         ")",
+                                         ";",
+                                         "=",
+                                         "*",
+                                         "struct ",
+                                         "printf",
+                                         "get_global_id",
+                                         "define ",
+                                         "undef ",
+                                         "__attribute__",
+                                         "static ",
+                                         "\x01",
+                                         "\xff",
+                                         " ",
+                                         "a",
+                                         "1.",
+                                         "\?\?/"};
     fake_allocator memory;
     fake_allocator_init(&memory);
     for (uint64_t seed = 1; seed <= 20000; seed++) {
@@ -199,7 +235,8 @@ static void test_every_failing_allocation(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_examples), cmocka_unit_test(test_joined_files), cmocka_unit_test(test_tokens),
-                                       cmocka_unit_test(test_random_text), cmocka_unit_test(test_every_failing_allocation)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_examples), cmocka_unit_test(test_joined_files),
+                                       cmocka_unit_test(test_tokens), cmocka_unit_test(test_random_text),
+                                       cmocka_unit_test(test_every_failing_allocation)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Buffers: what is refused, overlapping wraps in every arrangement, and, on simulated devices with memory of their own, that bytes which only a
- * device holds are home when a wrap grows, is synchronised or goes.
+ * Buffers: what is refused, overlapping wraps in every arrangement, and, on simulated devices with memory of their own, that
+ * bytes which only a device holds are home when a wrap grows, is synchronised or goes.
  */
 #include "base/checked.h"
 #include "memory/memory.h"
@@ -112,7 +112,8 @@ static void test_overlapping_wraps(void **state) {
                 assert_int_equal(pel_buffer_destroy(buffers[i]), PEL_OK);
                 buffers[i] = NULL;
             } else {
-                uint64_t lo = fake_random(&random) % BYTES, hi = lo + 1 + fake_random(&random) % (BYTES - lo < 700 ? BYTES - lo : 700);
+                uint64_t lo = fake_random(&random) % BYTES,
+                         hi = lo + 1 + fake_random(&random) % (BYTES - lo < 700 ? BYTES - lo : 700);
                 buffers[i] = wrap(lo, hi);
             }
             uint32_t references = 0, alive = 0;
@@ -125,7 +126,8 @@ static void test_overlapping_wraps(void **state) {
             for (uint32_t k = 0; k < 12; k++) {
                 alive += buffers[k] != NULL;
                 for (uint32_t m = 0; m < k && buffers[k]; m++) {
-                    const unsigned char *x = buffers[k] ? pel_buffer_data(buffers[k]) : NULL, *y = buffers[m] ? pel_buffer_data(buffers[m]) : NULL;
+                    const unsigned char *x = buffers[k] ? pel_buffer_data(buffers[k]) : NULL,
+                                        *y = buffers[m] ? pel_buffer_data(buffers[m]) : NULL;
                     if (y && x < y + buffers[m]->bytes && y < x + buffers[k]->bytes) {
                         assert_ptr_equal(buffers[k]->allocation, buffers[m]->allocation);
                     }

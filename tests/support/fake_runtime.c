@@ -27,7 +27,9 @@ void fake_allocator_init(fake_allocator *fake) {
     *fake = (fake_allocator){.allocator = {reallocate, fake}};
 }
 
-static fake_device *of(pel_backend_device *device) { return (fake_device *)(void *)device; }
+static fake_device *of(pel_backend_device *device) {
+    return (fake_device *)(void *)device;
+}
 
 static pel_status mem_create(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error) {
     const pel_allocator *allocator = &of(device)->owner->runtime.allocator;
@@ -41,7 +43,8 @@ static pel_status mem_create(pel_backend_device *device, void *host, uint64_t by
     return PEL_OK;
 }
 
-static pel_status mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view, pel_error **error) {
+static pel_status mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
+                           pel_error **error) {
     const pel_allocator *allocator = &of(device)->owner->runtime.allocator;
     uint64_t alignment = of(device)->view_alignment;
     if (alignment != 0 && offset % alignment != 0) {
@@ -61,7 +64,8 @@ static void mem_destroy(pel_backend_device *device, pel_mem *mem) {
     pel_free(&of(device)->owner->runtime.allocator, mem);
 }
 
-static pel_status prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error) {
+static pel_status prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
+                          pel_error **error) {
     fake_device *fake = of(device);
     pel_status status = kernel ? fake->kernel_status : fake->build_status;
     *(kernel ? &fake->kernels_prepared : &fake->programs_prepared) += 1;
@@ -69,8 +73,8 @@ static pel_status prepare(pel_backend_device *device, const pel_program_image *p
         return PEL_OK;
     }
     pel_story story = {.device = fake->base.facts->info.id, .build_log = "line one\nline two\n"};
-    return pel_fail(error, &fake->owner->runtime.allocator, status, &story, "fake failure of %s on %s", kernel ? kernel->name : program->name,
-                    fake->base.facts->info.id);
+    return pel_fail(error, &fake->owner->runtime.allocator, status, &story, "fake failure of %s on %s",
+                    kernel ? kernel->name : program->name, fake->base.facts->info.id);
 }
 
 static void kernel_forget(pel_backend_device *device, const pel_kernel_image *kernel) {
@@ -142,7 +146,8 @@ void fake_runtime_end(fake_runtime *fake) {
     for (uint32_t i = 0; i < fake->runtime.device_count; i++) {
         assert_int_equal(fake->drivers[i].live_mems, 0);
         assert_int_equal(fake->devices[i].memory_used, 0);
-        assert_true(fake->drivers[i].kernels_forgotten >= fake->drivers[i].kernels_prepared || fake->drivers[i].kernel_status != PEL_OK);
+        assert_true(fake->drivers[i].kernels_forgotten >= fake->drivers[i].kernels_prepared ||
+                    fake->drivers[i].kernel_status != PEL_OK);
     }
     assert_int_equal(fake->memory.live, 0);
     pel_logger_destroy(&fake->runtime.logger);

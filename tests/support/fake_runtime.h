@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A runtime without discovery, threads or dispatcher, for tests of memory/ and kernel/: devices are invented, a fake backend counts what it is
- * asked, and the allocator fails on demand and counts what lives.
+ * A runtime without discovery, threads or dispatcher, for tests of memory/ and kernel/: devices are invented, a fake backend
+ * counts what it is asked, and the allocator fails on demand and counts what lives.
  */
 #ifndef PEL_TESTS_FAKE_RUNTIME_H
 #define PEL_TESTS_FAKE_RUNTIME_H
