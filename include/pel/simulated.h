@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A simulated machine: devices with invented speeds under a virtual clock. Kernels run their *host variants*, so results are real;
- * time is invented. Same description, same seed, same program (one thread): the same trace, always.
+ * A simulated machine: devices with invented speeds under a virtual clock. Kernels run their *host variants*, so results are
+ * real; time is invented. Same description, same seed, same program (one thread): the same trace, always.
  */
 #ifndef PEL_SIMULATED_H
 #define PEL_SIMULATED_H
@@ -14,8 +14,9 @@
 PEL_BEGIN_DECLS
 
 /*
- * One device. A device named "host" describes the simulated host itself, which exists always (without a description: start_ns 2000, rate 1000);
- * the others are "sim:NAME" in device lists. Time of a chunk = start_ns + work / rate, times noise; work is kernel cost per item x items.
+ * One device. A device named "host" describes the simulated host itself, which exists always (without a description: start_ns
+ * 2000, rate 1000); the others are "sim:NAME" in device lists. Time of a chunk = start_ns + work / rate, times noise; work is
+ * kernel cost per item x items.
  */
 typedef struct pel_simulated_device {
     char name[32];

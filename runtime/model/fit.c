@@ -2,13 +2,14 @@
 /*
  * t(n) = a + b n from a stream of noisy, sometimes wild observations.
  *
- * The first eight observations are kept and fitted together, reweighted until outliers no longer count. Then least squares go on over decayed sums
- * (lambda 0.98: the numbers of the recursive form, without a covariance that winds up), with relative errors clipped at two deviations (Huber).
- * When all sizes are alike the sums cannot tell a from b: then a stays at its anchor, the last value that the data did determine, or the device's
- * usual one. Invariants: a >= 0, b > 0, finite, whatever comes in. Accidents make chunks late, hardly ever early: a second observation that
- * makes the first look absurd replaces it (a kernel of 190 us first seen at 70 ms, StarPU #50). Drift: a CUSUM of clipped residuals, which one spike
- * cannot fill but four steady ones do; the model restarts from them. Policy and figures: ANCHORS.md, "Learning schedulers".
- * Rejected: exponential averages of rates (no start cost: 11 % from the optimum at best), and dropping outliers (a changed machine looks like one).
+ * The first eight observations are kept and fitted together, reweighted until outliers no longer count. Then least squares go on
+ * over decayed sums (lambda 0.98: the numbers of the recursive form, without a covariance that winds up), with relative errors
+ * clipped at two deviations (Huber). When all sizes are alike the sums cannot tell a from b: then a stays at its anchor, the last
+ * value that the data did determine, or the device's usual one. Invariants: a >= 0, b > 0, finite, whatever comes in. Accidents
+ * make chunks late, hardly ever early: a second observation that makes the first look absurd replaces it (a kernel of 190 us
+ * first seen at 70 ms, StarPU #50). Drift: a CUSUM of clipped residuals, which one spike cannot fill but four steady ones do; the
+ * model restarts from them. Policy and figures: ANCHORS.md, "Learning schedulers". Rejected: exponential averages of rates (no
+ * start cost: 11 % from the optimum at best), and dropping outliers (a changed machine looks like one).
  */
 #include "model/fit.h"
 
@@ -86,15 +87,18 @@ static double middle(const double *values, uint32_t count) {
     return sorted[count / 2];
 }
 
-/* Two points fit any line, also through an accident; a second one that is later than any start cost explains hardly counts until there are more. */
+/*
+ * Two points fit any line, also through an accident; a second one that is later than any start cost explains hardly counts until
+ * there are more.
+ */
 static bool late_second(const pel_fit *fit) {
     double n = fit->recent_n[1] / fit->recent_n[0];
     return fit->recent_count == 2 && fit->recent_t[1] > ABSURD * fit->recent_t[0] * fmax(n, 1.0);
 }
 
 /*
- * Fits the kept observations together. Errors relative to the *observed* time come first: there a late outlier counts at most 1, however late.
- * Then residuals beyond twice their median are weighted down (Huber weights, iterated).
+ * Fits the kept observations together. Errors relative to the *observed* time come first: there a late outlier counts at most 1,
+ * however late. Then residuals beyond twice their median are weighted down (Huber weights, iterated).
  */
 static void fit_recent(pel_fit *fit) {
     double weight[PEL_FIT_RECENT], residual[PEL_FIT_RECENT], square = 0.0;

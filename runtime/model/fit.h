@@ -23,7 +23,10 @@ typedef struct pel_fit {
     uint32_t recent_count;
 } pel_fit;
 
-/* Learns from one observation; `typical_start` is the device's usual start cost, used until the data tell it. Values are finite and positive. */
+/*
+ * Learns from one observation; `typical_start` is the device's usual start cost, used until the data tell it. Values are finite
+ * and positive.
+ */
 void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start);
 
 double pel_fit_time(const pel_fit *fit, double units);

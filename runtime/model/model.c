@@ -2,10 +2,10 @@
 /*
  * The table of cost models.
  *
- * One model per (kernel, device): a history shared between kernels is poisoned by whoever ran last (ANCHORS.md, libGPGPU). An open-addressing table
- * that only grows: a few hundred bytes a pair, looked up once per chunk. Invariant: a failed allocation loses one observation, never the table.
- * What kernels of a device share is its start cost (driver, wake-up, link), so the median over the others stands in while
- * a kernel has not told its own.
+ * One model per (kernel, device): a history shared between kernels is poisoned by whoever ran last (ANCHORS.md, libGPGPU). An
+ * open-addressing table that only grows: a few hundred bytes a pair, looked up once per chunk. Invariant: a failed allocation
+ * loses one observation, never the table. What kernels of a device share is its start cost (driver, wake-up, link), so the median
+ * over the others stands in while a kernel has not told its own.
  */
 #include "model/model.h"
 #include "base/hash.h"
@@ -18,7 +18,7 @@
 #define FIRST_CAPACITY 16u
 #define MEDIAN_OVER 33u        /* start costs looked at for the median: more do not make it better */
 #define YOUNG 8u               /* observations */
-#define LARGEST 2e19           /* beyond 64-bit counts nothing is a measurement, and squares of what is learned must stay finite */
+#define LARGEST 2e19 /* beyond 64-bit counts nothing is a measurement, and squares of what is learned must stay finite */
 #define SMALLEST 1e-9
 
 typedef struct entry {
@@ -89,7 +89,8 @@ static double typical_start(const pel_models *models, pel_model_key key) {
     size_t count = 0;
     for (size_t i = 0; i < models->capacity && count < MEDIAN_OVER; i++) {
         const entry *other = &models->entries[i];
-        if (other->fit.samples != 0 && other->fit.anchored && other->key.device == key.device && other->key.kernel != key.kernel) {
+        if (other->fit.samples != 0 && other->fit.anchored && other->key.device == key.device &&
+            other->key.kernel != key.kernel) {
             starts[count++] = other->fit.anchor;
         }
     }

@@ -29,7 +29,10 @@ typedef struct pel_cost {
 pel_models *pel_models_create(const pel_allocator *allocator); /* NULL: no memory */
 void pel_models_destroy(pel_models *models);
 
-/* Learns from one warm, successful chunk. Non-finite or non-positive values are ignored. OUT_OF_MEMORY: not learned, nothing broken. */
+/*
+ * Learns from one warm, successful chunk. Non-finite or non-positive values are ignored. OUT_OF_MEMORY: not learned, nothing
+ * broken.
+ */
 pel_status pel_models_observe(pel_models *models, pel_model_key key, double units, double ns);
 
 /* What is known. One sample: start from the device's typical start cost (median over other kernels), rest to the slope. */

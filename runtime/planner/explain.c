@@ -2,12 +2,14 @@
 /*
  * Why this plan: the alternatives with what speaks against them, and one sentence for the whole.
  *
- * The reader is a physicist who asks "why is my GPU idle?": reasons name devices, times and the rule that decided, not internals. Written after
- * the decision, from its numbers, so that words and plan cannot disagree.
+ * The reader is a physicist who asks "why is my GPU idle?": reasons name devices, times and the rule that decided, not internals.
+ * Written after the decision, from its numbers, so that words and plan cannot disagree.
  */
 #include "planner/internal.h"
 
-static void explain_single(const pel_contest *contest, uint32_t device, pel_plan_choice *choice) {
+/* `rival`: what to say of a device that is slower than the plan; the same for all, and the dearest words of a plan. */
+static void explain_single(const pel_contest *contest, uint32_t device, uint64_t chosen, const char *rival,
+                           pel_plan_choice *choice) {
     const pel_planning *planning = contest->planning;
     const pel_plan_device *facts = &planning->request->devices[device];
     const pel_plan_result *result = planning->result;
@@ -15,7 +17,7 @@ static void explain_single(const pel_contest *contest, uint32_t device, pel_plan
     pel_words words;
     pel_words_begin(&words, choice->reason, sizeof choice->reason);
     choice->device_mask = pel_bit(device);
-    choice->chosen = pel_plan_chosen(result) == choice->device_mask;
+    choice->chosen = chosen == choice->device_mask;
     choice->predicted_ns = 0.0;
     if (facts->excluded != NULL) {
         pel_words_put(&words, facts->excluded);
@@ -36,22 +38,18 @@ static void explain_single(const pel_contest *contest, uint32_t device, pel_plan
     if (choice->chosen) {
         pel_words_put(&words, result->exploring ? ", measured once: tried again" : "");
     } else if (result->predicted_ns > 0.0 && alone > result->predicted_ns) {
-        pel_words_put(&words, "; slower than ");
-        pel_words_devices(&words, planning->request, pel_plan_chosen(result));
-        pel_words_put(&words, " (");
-        pel_words_time(&words, result->predicted_ns);
-        pel_words_put(&words, ")");
+        pel_words_put(&words, rival);
     }
 }
 
-static void explain_combination(const pel_contest *contest, uint32_t index, pel_plan_choice *choice) {
+static void explain_combination(const pel_contest *contest, uint32_t index, uint64_t chosen, pel_plan_choice *choice) {
     const pel_planning *planning = contest->planning;
     double time = contest->makespan[index], single = contest->single_ns;
     pel_words words;
     pel_words_begin(&words, choice->reason, sizeof choice->reason);
     choice->device_mask = contest->seen[index];
     choice->predicted_ns = time;
-    choice->chosen = pel_plan_chosen(planning->result) == choice->device_mask && !planning->result->exploring;
+    choice->chosen = chosen == choice->device_mask && !planning->result->exploring;
     pel_words_put(&words, "together: ");
     pel_words_time(&words, time);
     if (contest->best_single == PEL_PLAN_DEVICE_LIMIT) {
@@ -84,15 +82,24 @@ void pel_plan_list_choices(const pel_contest *contest) {
     pel_plan_result *result = planning->result;
     uint64_t chosen = pel_plan_chosen(result);
     uint32_t singles = 0;
+    char rival[sizeof result->choices[0].reason];
+    pel_words words;
+    pel_words_begin(&words, rival, sizeof rival);
+    pel_words_put(&words, "; slower than ");
+    pel_words_devices(&words, planning->request, chosen);
+    pel_words_put(&words, " (");
+    pel_words_time(&words, result->predicted_ns);
+    pel_words_put(&words, ")");
     for (uint32_t i = 0; i < planning->request->device_count; i++) {
         /* The last entries are kept for the devices that matter. */
-        if (singles < PEL_PLAN_SINGLE_LIMIT - 2 || i == contest->best_single || (singles < PEL_PLAN_SINGLE_LIMIT && chosen == pel_bit(i))) {
-            explain_single(contest, i, &result->choices[result->choice_count++]);
+        if (singles < PEL_PLAN_SINGLE_LIMIT - 2 || i == contest->best_single ||
+            (singles < PEL_PLAN_SINGLE_LIMIT && chosen == pel_bit(i))) {
+            explain_single(contest, i, chosen, rival, &result->choices[result->choice_count++]);
             singles++;
         }
     }
     for (uint32_t i = 0; i < contest->combinations && result->choice_count < PEL_PLAN_CHOICE_LIMIT; i++) {
-        explain_combination(contest, i, &result->choices[result->choice_count++]);
+        explain_combination(contest, i, chosen, &result->choices[result->choice_count++]);
     }
     bool listed = false;
     for (uint32_t i = 0; i < result->choice_count; i++) {
@@ -100,7 +107,6 @@ void pel_plan_list_choices(const pel_contest *contest) {
     }
     if (!listed && result->choice_count < PEL_PLAN_CHOICE_LIMIT) {
         pel_plan_choice *choice = &result->choices[result->choice_count++];
-        pel_words words;
         *choice = (pel_plan_choice){.device_mask = chosen, .predicted_ns = result->predicted_ns, .chosen = true};
         pel_words_begin(&words, choice->reason, sizeof choice->reason);
         pel_words_put(&words, "to learn what the new devices can do");

@@ -2,15 +2,19 @@
 /*
  * Exploration: what to do while costs are not known.
  *
- * A device counts as known after two measurements, because one number cannot tell start cost from speed. Until then it gets useful work: beside known
- * devices a modest slice, of another size each time; among devices that are all new the prior decides. Devices that share cores are tried in turn.
- * Invariants: an unknown device never keeps known ones from working beside it, and never takes more than an eighth of a range
- * that known devices can hold. Rejected: trial runs of their own (they cost time and need private outputs), and "greedy until all
- * are known" (one device that never answers would disable the plan for ever, as in StarPU).
+ * A device counts as known after two measurements, because one number cannot tell start cost from speed. Until then it gets
+ * useful work: beside known devices a modest slice, of another size each time; among devices that are all new the prior decides.
+ * Devices that share cores are tried in turn. Invariants: an unknown device never keeps known ones from working beside it, and
+ * never takes more than an eighth of a range that known devices can hold. Rejected: trial runs of their own (they cost time and
+ * need private outputs), and "greedy until all are known" (one device that never answers would disable the plan for ever, as in
+ * StarPU).
  */
 #include "planner/internal.h"
 
-/* After so many launches per device the rest is tried on every fourth launch only: a device whose chunks are never learned must not cost for ever. */
+/*
+ * After so many launches per device the rest is tried on every fourth launch only: a device whose chunks are never learned must
+ * not cost for ever.
+ */
 #define PATIENCE_PER_DEVICE 8u
 #define SETTLED 12u
 
@@ -18,7 +22,10 @@ static uint64_t samples_of(const pel_planning *planning, uint32_t device) {
     return planning->request->devices[device].cost.samples;
 }
 
-/* Measured once and, although a single measurement flatters no one at full size, far behind a known device whose cores it would take. */
+/*
+ * Measured once and, although a single measurement flatters no one at full size, far behind a known device whose cores it would
+ * take.
+ */
 static bool hopeless(const pel_planning *planning, uint32_t device) {
     uint64_t rivals = planning->request->single_only ? planning->known : planning->known & ~planning->beside[device];
     if (samples_of(planning, device) == 0) {
@@ -35,8 +42,9 @@ static bool hopeless(const pel_planning *planning, uint32_t device) {
 }
 
 /*
- * A known device that the plan leaves out, known from few and perhaps unlucky measurements: it would never be measured again. Until it has been seen
- * SETTLED times it gets a slice now and then, more rarely each time: ten probes in all, then its place is what it is.
+ * A known device that the plan leaves out, known from few and perhaps unlucky measurements: it would never be measured again.
+ * Until it has been seen SETTLED times it gets a slice now and then, more rarely each time: ten probes in all, then its place is
+ * what it is.
  */
 static bool due_again(const pel_planning *planning, uint32_t device) {
     uint64_t samples = samples_of(planning, device);
@@ -223,7 +231,8 @@ bool pel_plan_explore(pel_planning *planning) {
     /* With fewer quanta than probes, or too little memory for all, fewer probes. */
     for (uint32_t limit = split ? PEL_PLAN_DEVICE_LIMIT : 1; limit > 0; limit /= 2) {
         uint64_t probes = choose_probes(planning, candidates, limit);
-        if (probes != 0 && ((split && probe_beside_known(planning, probes, &filling)) || probe_alone(planning, probes, &filling))) {
+        if (probes != 0 &&
+            ((split && probe_beside_known(planning, probes, &filling)) || probe_alone(planning, probes, &filling))) {
             finish(planning, probes, &filling);
             return true;
         }

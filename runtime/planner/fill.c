@@ -2,10 +2,11 @@
 /*
  * Water-filling, and the sets of devices it is asked about.
  *
- * Each device is a vessel whose floor is its start cost and whose width is its speed; work poured in rises to one level, the makespan.
- * Invariant: shares are whole quanta, sum to the request, stay within each device's memory, and no other division of whole quanta
- * finishes earlier: the level is rounded down and what is left goes, quantum by quantum, to whoever would finish it first.
- * Proportional shares (start costs ignored) were rejected: at 1 ms they lose to the best single device, see ANCHORS.md on HGuided.
+ * Each device is a vessel whose floor is its start cost and whose width is its speed; work poured in rises to one level, the
+ * makespan. Invariant: shares are whole quanta, sum to the request, stay within each device's memory, and no other division of
+ * whole quanta finishes earlier: the level is rounded down and what is left goes, quantum by quantum, to whoever would finish it
+ * first. Proportional shares (start costs ignored) were rejected: at 1 ms they lose to the best single device, see ANCHORS.md on
+ * HGuided.
  */
 #include "planner/internal.h"
 
@@ -85,7 +86,8 @@ static bool hand_out(const pel_planning *planning, const uint32_t *order, uint32
 }
 
 /* Takes back `excess` quanta, few of them, from whoever finishes last. */
-static void take_back(const pel_planning *planning, const uint32_t *order, uint32_t count, uint64_t excess, pel_filling *filling) {
+static void take_back(const pel_planning *planning, const uint32_t *order, uint32_t count, uint64_t excess,
+                      pel_filling *filling) {
     while (excess > 0) {
         uint32_t worst = order[0];
         double latest = -1.0;

@@ -2,8 +2,9 @@
 /*
  * Shares that the caller dictates (pel_launch_desc.shares).
  *
- * Cuts are at rounded cumulative weights, so that a cut depends on the weights before it only and never wanders with the rest. What is asked for is done exactly
- * or refused with the reason: quietly using other devices or other shares would spoil the measurement it was asked for.
+ * Cuts are at rounded cumulative weights, so that a cut depends on the weights before it only and never wanders with the rest.
+ * What is asked for is done exactly or refused with the reason: quietly using other devices or other shares would spoil the
+ * measurement it was asked for.
  */
 #include "planner/internal.h"
 
@@ -40,8 +41,8 @@ static pel_status check_share(const pel_planning *planning, uint32_t index, doub
 }
 
 /* Checks all shares; *sum: of the weights, *last: index of the last one above 0. */
-static pel_status check_shares(const pel_planning *planning, const uint32_t *devices, const double *weights, uint32_t count, double *sum,
-                               uint32_t *last) {
+static pel_status check_shares(const pel_planning *planning, const uint32_t *devices, const double *weights, uint32_t count,
+                               double *sum, uint32_t *last) {
     if (devices == NULL || weights == NULL || count == 0 || count > PEL_PLAN_DEVICE_LIMIT) {
         return pel_plan_malformed(planning->result, "shares: between 1 and 64 are possible");
     }
@@ -59,8 +60,9 @@ static pel_status check_shares(const pel_planning *planning, const uint32_t *dev
             *last = i;
         }
     }
-    return *sum > 0.0 && isfinite(*sum) ? PEL_OK
-                                        : pel_plan_malformed(planning->result, "shares: the weights must have a finite sum above 0");
+    return *sum > 0.0 && isfinite(*sum)
+               ? PEL_OK
+               : pel_plan_malformed(planning->result, "shares: the weights must have a finite sum above 0");
 }
 
 static pel_status add_slice(const pel_planning *planning, uint32_t index, uint64_t lo, uint64_t hi) {

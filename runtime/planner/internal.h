@@ -24,7 +24,9 @@ typedef struct pel_filling {
     double makespan;                              /* ns */
 } pel_filling;
 
-/* Words into a fixed array, cut when full, always terminated. No stdio: it is slow here, and its decimal point is the locale's. */
+/*
+ * Words into a fixed array, cut when full, always terminated. No stdio: it is slow here, and its decimal point is the locale's.
+ */
 typedef struct pel_words {
     char *at, *end;
 } pel_words;
@@ -47,11 +49,18 @@ typedef struct pel_contest {
 
 static inline uint64_t pel_bit(uint32_t index) { return 1ull << index; }
 
-/* Spreads `quanta` over the devices of `mask` so that the last to finish does so as early as possible. False: they cannot hold it. */
+/*
+ * Spreads `quanta` over the devices of `mask` so that the last to finish does so as early as possible. False: they cannot hold
+ * it.
+ */
 bool pel_plan_fill(const pel_planning *planning, uint64_t mask, uint64_t quanta, pel_filling *filling);
 
-/* Calls visit with sets of `mask` whose cores are disjoint and to which nothing can be added, the one with the fastest devices first; at most `limit`. */
-void pel_plan_disjoint_sets(const pel_planning *planning, uint64_t mask, uint32_t limit, void (*visit)(void *user, uint64_t set), void *user);
+/*
+ * Calls visit with sets of `mask` whose cores are disjoint and to which nothing can be added, the one with the fastest devices
+ * first; at most `limit`.
+ */
+void pel_plan_disjoint_sets(const pel_planning *planning, uint64_t mask, uint32_t limit, void (*visit)(void *user, uint64_t set),
+                            void *user);
 
 /* The set among the disjoint ones within `mask` that finishes `quanta` first. False: none can hold it. */
 bool pel_plan_best_set(const pel_planning *planning, uint64_t mask, uint64_t quanta, pel_filling *filling);

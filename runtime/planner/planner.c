@@ -2,11 +2,12 @@
 /*
  * Planning one launch.
  *
- * The question is which devices take how much. Alternatives are every device alone and the water-filled division among each maximal set of devices with
- * disjoint cores (subsets need no look of their own: water-filling leaves out whoever starts too late). The rule is "never knowingly slower":
- * a division is chosen only when it beats the best single device by more than the margin, which grows with the scatter of the measurements.
- * Invariants: the answer depends on the request alone; every unit is in exactly one slice; no core is used twice; nothing is allocated.
- * Rejected: searching over all subsets (2^n, and 5 us is the budget), and dynamic chunks from a common pool (each costs a start, see ANCHORS.md).
+ * The question is which devices take how much. Alternatives are every device alone and the water-filled division among each
+ * maximal set of devices with disjoint cores (subsets need no look of their own: water-filling leaves out whoever starts too
+ * late). The rule is "never knowingly slower": a division is chosen only when it beats the best single device by more than the
+ * margin, which grows with the scatter of the measurements. Invariants: the answer depends on the request alone; every unit is in
+ * exactly one slice; no core is used twice; nothing is allocated. Rejected: searching over all subsets (2^n, and 5 us is the
+ * budget), and dynamic chunks from a common pool (each costs a start, see ANCHORS.md).
  */
 #include "planner/internal.h"
 
@@ -30,7 +31,8 @@ static bool overlap(const pel_core_set *a, const pel_core_set *b) {
 
 bool pel_plan_measured(const pel_plan_device *device) {
     const pel_cost *cost = &device->cost;
-    return cost->samples > 0 && isfinite(cost->start_ns) && cost->start_ns >= 0.0 && isfinite(cost->unit_ns) && cost->unit_ns > 0.0;
+    return cost->samples > 0 && isfinite(cost->start_ns) && cost->start_ns >= 0.0 && isfinite(cost->unit_ns) &&
+           cost->unit_ns > 0.0;
 }
 
 static double prior_of(const pel_plan_device *device) {
@@ -95,7 +97,8 @@ static void digest_devices(pel_planning *planning) {
         bool measured = pel_plan_measured(device);
         planning->limit[i] = device->unit_limit >= request->units ? planning->quanta : device->unit_limit / request->granularity;
         planning->start[i] = (measured ? device->cost.start_ns : 0.0) + not_negative(device->move_start_ns);
-        planning->unit[i] = ((measured ? device->cost.unit_ns : scale / prior_of(device)) + not_negative(device->move_unit_ns)) * grain;
+        planning->unit[i] =
+            ((measured ? device->cost.unit_ns : scale / prior_of(device)) + not_negative(device->move_unit_ns)) * grain;
         if (device->excluded == NULL && planning->limit[i] > 0) {
             planning->usable |= pel_bit(i);
             *(measured && device->cost.samples > 1 ? &planning->known : &planning->unknown) |= pel_bit(i);
@@ -206,7 +209,10 @@ static bool is_new(const pel_contest *state, uint64_t mask) {
     return state->combinations < PEL_PLAN_COMBINATION_LIMIT;
 }
 
-/* Fills one set; when scatter forbids the split, tries again without whoever scatters most: one noisy device must not disable the rest. */
+/*
+ * Fills one set; when scatter forbids the split, tries again without whoever scatters most: one noisy device must not disable the
+ * rest.
+ */
 static void compete(void *user, uint64_t set) {
     pel_contest *state = user;
     while ((set & (set - 1)) != 0) {

@@ -2,10 +2,11 @@
 /*
  * The planner: which devices take how much of one launch. A pure function of its request: no clock, no thread, no OpenCL.
  *
- * Water-filling: devices finish together at T = (N + sum a_i/b_i) / sum 1/b_i with n_i = (T - a_i) / b_i, devices added in ascending a_i while
- * a_i < T; shares are rounded to the granularity so that they sum to N. Devices that share cores are alternatives, never together.
- * Co-execution is chosen only when predicted to beat the best single device by more than max(3 %, 2 sigma).
- * Unknown devices are probed with work that is useful: the plan says so.
+ * Water-filling: devices finish together at T = (N + sum a_i/b_i) / sum 1/b_i with n_i = (T - a_i) / b_i, devices added in
+ * ascending a_i while a_i < T; shares are rounded to the granularity so that they sum to N. Devices that share cores are
+ * alternatives, never together. Co-execution is chosen only when predicted to beat the best single device by more than max(3 %,
+ * two standard errors of the prediction) plus the expected wait for the latest of several scattering devices
+ * (docs/design/planner.md). Unknown devices are probed with work that is useful: the plan says so.
  */
 #ifndef PEL_PLANNER_PLANNER_H
 #define PEL_PLANNER_PLANNER_H
@@ -64,7 +65,10 @@ typedef struct pel_plan_result {
     uint32_t choice_count;
 } pel_plan_result;
 
-/* Fails with NO_DEVICE when every device is excluded or too small (the text names each), INVALID_ARGUMENT for a malformed request. Blocks never; allocates nothing. */
+/*
+ * Fails with NO_DEVICE when every device is excluded or too small (the text names each), INVALID_ARGUMENT for a malformed
+ * request. Blocks never; allocates nothing.
+ */
 pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *result);
 
 /* A fixed split by weights (pel_launch_desc.shares), same rounding. weights[i] >= 0, sum > 0. */

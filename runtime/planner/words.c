@@ -2,8 +2,9 @@
 /*
  * The planner's words.
  *
- * A plan explains a dozen alternatives within a budget of 5 us, so its numbers are written by hand: snprintf needs about 300 ns for one
- * floating-point number and takes the decimal point from the caller's locale. Three digits are enough: predictions are not better than that.
+ * A plan explains a dozen alternatives within a budget of 5 us, so its numbers are written by hand: snprintf needs about 300 ns
+ * for one floating-point number and takes the decimal point from the caller's locale. Three digits are enough: predictions are
+ * not better than that.
  */
 #include "planner/internal.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The simulated backend passes the conformance suite: as the host, with memory of its own behind a link, and with noise in the host's memory. */
+/*
+ * The simulated backend passes the conformance suite: as the host, with memory of its own behind a link, and with noise in the
+ * host's memory.
+ */
 #include "backend/backends.h"
 #include "backend/simulated/machine.h"
 #include "suite.h"

@@ -76,7 +76,9 @@ static void two_sizes_tell_both(void **state) {
     pel_models_destroy(models);
 }
 
-/* Over many random devices with 10 % noise: the median error of a prediction after 30 launches is small, and no model is far off. */
+/*
+ * Over many random devices with 10 % noise: the median error of a prediction after 30 launches is small, and no model is far off.
+ */
 static void converges_under_noise(void **state) {
     (void)state;
     int good = 0, trials = 300;
@@ -242,7 +244,8 @@ static void many_kernels_and_devices(void **state) {
     for (uint64_t kernel = 0; kernel < 300; kernel++) {
         for (uint64_t device = 0; device < 4; device++) {
             assert_int_equal(
-                pel_models_observe(models, (pel_model_key){kernel, device}, 100.0, (double)(1 + kernel * 4 + device) * 100.0), PEL_OK);
+                pel_models_observe(models, (pel_model_key){kernel, device}, 100.0, (double)(1 + kernel * 4 + device) * 100.0),
+                PEL_OK);
         }
     }
     for (uint64_t kernel = 0; kernel < 300; kernel++) {

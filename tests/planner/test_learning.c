@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Planner and models together, as the dispatcher uses them, on machines drawn at random: the closed loop that neither's own tests see.
- * The setting is that of ANCHORS "Learning schedulers": 4 devices, start costs 20-400 us, rates up to 16x apart, noise 10 %, 2 % of spikes.
+ * Planner and models together, as the dispatcher uses them, on machines drawn at random: the closed loop that neither's own tests
+ * see. The setting is that of ANCHORS "Learning schedulers": 4 devices, start costs 20-400 us, rates up to 16x apart, noise 10 %,
+ * 2 % of spikes.
  */
 #include "model/model.h"
 #include "planner/planner.h"
@@ -41,7 +42,9 @@ typedef struct world {
     pel_plan_request request;
 } world;
 
-static double truth(const world *w, uint32_t device, uint64_t units) { return w->start[device] + w->unit[device] * (double)units; }
+static double truth(const world *w, uint32_t device, uint64_t units) {
+    return w->start[device] + w->unit[device] * (double)units;
+}
 
 /* The best that whoever knew the true costs could do. */
 static double oracle(const world *w) {
@@ -72,7 +75,8 @@ static double step(world *w) {
         double time = truth(w, slice->device, slice->hi - slice->lo);
         makespan = fmax(makespan, time);
         double seen = time * exp(0.1 * normal()) * (uniform() < 0.02 ? 3.0 + 7.0 * uniform() : 1.0);
-        assert_int_equal(pel_models_observe(w->models, (pel_model_key){1, slice->device}, (double)(slice->hi - slice->lo), seen), PEL_OK);
+        assert_int_equal(pel_models_observe(w->models, (pel_model_key){1, slice->device}, (double)(slice->hi - slice->lo), seen),
+                         PEL_OK);
     }
     return makespan / oracle(w) - 1.0;
 }
@@ -129,11 +133,12 @@ static void learns_quickly_and_stays_close(void **state) {
         recovery[seed] = (double)recovered;
         pel_models_destroy(w.models);
     }
-    printf("# launches to < 10 %% gap: p50 %.0f p95 %.0f; steady gap: p50 %.1f %% p95 %.1f %%; drift recovery: p50 %.0f p95 %.0f; "
-           "regret of the first 20 launches, in launches: p50 %.1f p95 %.1f (seeds 424242..%u)\n",
-           percentile(first, SEEDS, 0.5), percentile(first, SEEDS, 0.95), 100.0 * percentile(steady, SEEDS, 0.5),
-           100.0 * percentile(steady, SEEDS, 0.95), percentile(recovery, SEEDS, 0.5), percentile(recovery, SEEDS, 0.95),
-           percentile(regret, SEEDS, 0.5), percentile(regret, SEEDS, 0.95), 424242 + SEEDS - 1);
+    printf(
+        "# launches to < 10 %% gap: p50 %.0f p95 %.0f; steady gap: p50 %.1f %% p95 %.1f %%; drift recovery: p50 %.0f p95 %.0f; "
+        "regret of the first 20 launches, in launches: p50 %.1f p95 %.1f (seeds 424242..%u)\n",
+        percentile(first, SEEDS, 0.5), percentile(first, SEEDS, 0.95), 100.0 * percentile(steady, SEEDS, 0.5),
+        100.0 * percentile(steady, SEEDS, 0.95), percentile(recovery, SEEDS, 0.5), percentile(recovery, SEEDS, 0.95),
+        percentile(regret, SEEDS, 0.5), percentile(regret, SEEDS, 0.95), 424242 + SEEDS - 1);
     /* Bars: the best policy of ANCHORS.md, RLS with CUSUM and Huber weights (4/16, 1.6/3.4 %, 4/9), with some room. */
     assert_true(percentile(first, SEEDS, 0.5) <= 4.0 && percentile(first, SEEDS, 0.95) <= 10.0);
     assert_true(percentile(steady, SEEDS, 0.5) <= 0.02 && percentile(steady, SEEDS, 0.95) <= 0.04);

@@ -220,7 +220,8 @@ static void holds_on_random_requests(void **state) {
         assert_true(!all_known || !r.exploring);
         if (!r.exploring) {
             for (uint32_t i = 0; i < count; i++) {
-                if (m.devices[i].excluded == NULL && m.devices[i].unit_limit >= m.request.units && m.devices[i].cost.samples >= 2) {
+                if (m.devices[i].excluded == NULL && m.devices[i].unit_limit >= m.request.units &&
+                    m.devices[i].cost.samples >= 2) {
                     assert_true(r.predicted_ns > 0.0 && r.predicted_ns <= time_of(&m, i, m.request.units) * (1.0 + 1e-9));
                 }
             }
@@ -284,7 +285,8 @@ static void small_gains_are_refused(void **state) {
     plan(&m, &r);
     assert_int_equal(r.slice_count, 1);
     m.request.margin = 0.0;
-    m.devices[1].cost.deviation = 0.05; /* two standard errors: 2.2 % (3 % is the least), and the wait for the later of two: 2.8 % */
+    m.devices[1].cost.deviation =
+        0.05; /* two standard errors: 2.2 % (3 % is the least), and the wait for the later of two: 2.8 % */
     plan(&m, &r);
     assert_int_equal(r.slice_count, 1);
     assert_int_equal(r.slices[0].device, 0);
@@ -351,7 +353,10 @@ static void learn(machine *m, const pel_plan_result *r, const double *a, const d
         if (c->samples == 0) {
             *c = (pel_cost){.start_ns = 0.0, .unit_ns = (a[d] + b[d] * n) / n, .samples = 1, .largest_units = n};
         } else {
-            *c = (pel_cost){.start_ns = a[d], .unit_ns = b[d], .samples = c->samples + 1, .largest_units = fmax(n, c->largest_units)};
+            *c = (pel_cost){.start_ns = a[d],
+                            .unit_ns = b[d],
+                            .samples = c->samples + 1,
+                            .largest_units = fmax(n, c->largest_units)};
         }
     }
     m->request.launches_seen++;

@@ -9,9 +9,10 @@
  *     items_per_us = 6400
  *     start_us = 25           # the table below has all keys
  *
- * Units stand in the keys, so that a file explains itself and a number can never be read in the wrong one. Anything not understood is an error with
- * file and line: a typing error that silently leaves a default would make a simulation of some other machine. Numbers are decimal
- * with '.', whatever the locale says. Rejected: JSON (no comments, and a library that the core does not link).
+ * Units stand in the keys, so that a file explains itself and a number can never be read in the wrong one. Anything not
+ * understood is an error with file and line: a typing error that silently leaves a default would make a simulation of some other
+ * machine. Numbers are decimal with '.', whatever the locale says. Rejected: JSON (no comments, and a library that the core does
+ * not link).
  */
 #include "backend/simulated/describe.h"
 #include "base/error.h"
@@ -94,8 +95,8 @@ static slice trimmed(slice text) {
 
 static pel_status wrong(const parser *p, uint32_t line, const char *what, slice detail, const char *advice) {
     char text[44];
-    return pel_fail(p->error, p->allocator, PEL_INVALID_ARGUMENT, &(pel_story){.advice = advice}, "%s:%u: %s%s%s%s", p->path, line, what,
-                    detail.length > 0 ? ": \"" : "", shown(detail, text), detail.length > 0 ? "\"" : "");
+    return pel_fail(p->error, p->allocator, PEL_INVALID_ARGUMENT, &(pel_story){.advice = advice}, "%s:%u: %s%s%s%s", p->path,
+                    line, what, detail.length > 0 ? ": \"" : "", shown(detail, text), detail.length > 0 ? "\"" : "");
 }
 
 static bool is_digit(const char *at, const char *end) { return at < end && *at >= '0' && *at <= '9'; }
@@ -202,7 +203,8 @@ static pel_status unknown_key(const parser *p, slice name) {
 static pel_status assignment(parser *p, slice name, slice value) {
     if (p->description->device_count == 0) {
         if (!same(name, "seed")) {
-            return wrong(p, p->line, "only \"seed\" may stand before the first [section], not", name, "start with [NAME] of a device");
+            return wrong(p, p->line, "only \"seed\" may stand before the first [section], not", name,
+                         "start with [NAME] of a device");
         }
         if (p->seed_given || !parse_count(value, &p->description->seed)) {
             return wrong(p, p->line, "the seed is one whole number, given once", value, NULL);
@@ -224,8 +226,8 @@ static pel_status assignment(parser *p, slice name, slice value) {
 
 /* What the fields of one device must satisfy together; NULL: all well. */
 static const char *fault_of(const pel_simulated_device *d) {
-    const double fields[] = {d->start_ns, d->rate, d->noise, d->spike_chance, d->spike_factor, d->link_bytes_per_ns, d->link_latency_ns,
-                             d->slow_factor};
+    const double fields[] = {d->start_ns,        d->rate,       d->noise, d->spike_chance, d->spike_factor, d->link_bytes_per_ns,
+                             d->link_latency_ns, d->slow_factor};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (!(fields[i] >= 0.0) || !(fields[i] <= 1e15)) {
             return "a value is negative, not a number, or beyond 1e15";
@@ -259,7 +261,8 @@ static bool good_name(const char *name, size_t length) {
     bool good = length > 0 && length < sizeof((pel_simulated_device *)NULL)->name;
     for (size_t i = 0; i < length; i++) {
         char c = name[i];
-        good = good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.');
+        good = good &&
+               ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.');
     }
     return good;
 }
@@ -360,7 +363,8 @@ pel_status pel_description_parse(const pel_allocator *allocator, const char *pat
         status = end_section(&p);
     }
     if (status == PEL_OK && description->device_count == 0) {
-        status = wrong(&p, p.line, "no device is described", (slice){"", 0}, "add a section like [gpu0] with items_per_us = 1000");
+        status =
+            wrong(&p, p.line, "no device is described", (slice){"", 0}, "add a section like [gpu0] with items_per_us = 1000");
     }
     if (status != PEL_OK) {
         pel_free(allocator, description->devices);
@@ -369,7 +373,8 @@ pel_status pel_description_parse(const pel_allocator *allocator, const char *pat
     return status;
 }
 
-pel_status pel_description_read(const pel_allocator *allocator, const char *path, pel_description *description, pel_error **error) {
+pel_status pel_description_read(const pel_allocator *allocator, const char *path, pel_description *description,
+                                pel_error **error) {
     memset(description, 0, sizeof *description);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
@@ -384,8 +389,8 @@ pel_status pel_description_read(const pel_allocator *allocator, const char *path
         errno = 0;
         size_t bytes = fread(text, 1, FILE_LIMIT + 1u, file);
         if (ferror(file)) {
-            status = pel_fail(error, allocator, PEL_IO, &(pel_story){.call = "fread", .code = errno}, "cannot read the machine description %s: %s",
-                              path, strerror(errno));
+            status = pel_fail(error, allocator, PEL_IO, &(pel_story){.call = "fread", .code = errno},
+                              "cannot read the machine description %s: %s", path, strerror(errno));
         } else if (bytes > FILE_LIMIT) {
             status = pel_fail(error, allocator, PEL_TOO_LARGE, NULL, "%s is larger than 1 MiB: not a machine description", path);
         } else {
@@ -401,8 +406,9 @@ pel_status pel_description_copy(const pel_allocator *allocator, const pel_simula
                                 pel_description *description, pel_error **error) {
     memset(description, 0, sizeof *description);
     if (count > PEL_SIMULATED_DEVICE_LIMIT + 1u || (count > 0 && devices == NULL)) {
-        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "pel_simulation: %u devices at %s; between 0 and 63 are possible",
-                        count, devices == NULL ? "NULL" : "an array");
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_simulation: %u devices at %s; between 0 and 63 are possible", count,
+                        devices == NULL ? "NULL" : "an array");
     }
     if (count == 0) {
         return PEL_OK;
@@ -416,7 +422,7 @@ pel_status pel_description_copy(const pel_allocator *allocator, const pel_simula
     for (uint32_t i = 0; i < count; i++) {
         const pel_simulated_device *device = &description->devices[i];
         size_t length = strnlen(device->name, sizeof device->name);
-        const char *fault = !good_name(device->name, length)                            ? "a name has 1 to 31 letters, digits, '_', '-' or '.'"
+        const char *fault = !good_name(device->name, length) ? "a name has 1 to 31 letters, digits, '_', '-' or '.'"
                             : named_before(description, i, device->name, length) ? "a second device of that name"
                                                                                  : fault_of(device);
         if (fault != NULL) {

@@ -17,7 +17,8 @@ typedef struct pel_description {
 } pel_description;
 
 /* Reads a file. Errors name file and line: IO, INVALID_ARGUMENT, TOO_LARGE, OUT_OF_MEMORY. */
-pel_status pel_description_read(const pel_allocator *allocator, const char *path, pel_description *description, pel_error **error);
+pel_status pel_description_read(const pel_allocator *allocator, const char *path, pel_description *description,
+                                pel_error **error);
 
 /* The same for text in memory; `path` is for messages only. Any bytes may come. */
 pel_status pel_description_parse(const pel_allocator *allocator, const char *path, const char *text, size_t bytes,

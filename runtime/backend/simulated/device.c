@@ -2,8 +2,9 @@
 /*
  * The backend of simulated devices, see backend/backend.h.
  *
- * A device with a link has memory of its own: a private copy of each mirrored range, poisoned at birth, which only transfers and kernels touch. One without
- * shares the host's. Nothing happens but in pel_machine_advance; close advances until its own works are done.
+ * A device with a link has memory of its own: a private copy of each mirrored range, poisoned at birth, which only transfers and
+ * kernels touch. One without shares the host's. Nothing happens but in pel_machine_advance; close advances until its own works
+ * are done.
  */
 #include "backend/simulated/internal.h"
 #include "base/checked.h"
@@ -15,7 +16,8 @@
 
 static pel_simulated_driver *driver_of(pel_backend_device *device) { return (pel_simulated_driver *)(void *)device; }
 
-static pel_status device_open(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device, pel_error **error) {
+static pel_status device_open(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device,
+                              pel_error **error) {
     pel_machine *machine = env->machine;
     uint32_t index = machine != NULL ? pel_machine_find(machine, facts->info.id) : 0;
     if (machine == NULL || index == machine->spec_count) {
@@ -95,8 +97,9 @@ static pel_status mem_create(pel_backend_device *device, void *host, uint64_t by
     if (driver->spec->link_bytes_per_ns > 0.0) {
         if (!reserve(driver, bytes)) {
             pel_free(driver->allocator, made);
-            return pel_fail(error, driver->allocator, PEL_DEVICE_MEMORY, &story, "%s: %llu bytes do not fit into its memory of %llu",
-                            story.device, (unsigned long long)bytes, (unsigned long long)driver->spec->memory_bytes);
+            return pel_fail(error, driver->allocator, PEL_DEVICE_MEMORY, &story,
+                            "%s: %llu bytes do not fit into its memory of %llu", story.device, (unsigned long long)bytes,
+                            (unsigned long long)driver->spec->memory_bytes);
         }
         made->owned = bytes;
         made->data = pel_pages_alloc(bytes);
@@ -119,12 +122,14 @@ static pel_status mem_view(pel_backend_device *device, pel_mem *parent, uint64_t
     pel_simulated_driver *driver = driver_of(device);
     const pel_story story = {.device = device->facts->info.id, .call = "mem_view"};
     if (!pel_range_within(offset, bytes, parent->bytes)) {
-        return pel_fail(error, driver->allocator, PEL_INVALID_ARGUMENT, &story, "a view of %llu bytes at %llu leaves memory of %llu bytes",
-                        (unsigned long long)bytes, (unsigned long long)offset, (unsigned long long)parent->bytes);
+        return pel_fail(error, driver->allocator, PEL_INVALID_ARGUMENT, &story,
+                        "a view of %llu bytes at %llu leaves memory of %llu bytes", (unsigned long long)bytes,
+                        (unsigned long long)offset, (unsigned long long)parent->bytes);
     }
     pel_simulated_mem *made = pel_alloc_zero(driver->allocator, 1, sizeof *made);
     if (made == NULL) {
-        return pel_fail(error, driver->allocator, PEL_OUT_OF_MEMORY, &story, "no memory for a view in memory of %s", story.device);
+        return pel_fail(error, driver->allocator, PEL_OUT_OF_MEMORY, &story, "no memory for a view in memory of %s",
+                        story.device);
     }
     made->base = (pel_mem){.host = (unsigned char *)parent->host + offset, .bytes = bytes};
     made->data = ((pel_simulated_mem *)(void *)parent)->data + offset;
@@ -142,12 +147,14 @@ static void mem_destroy(pel_backend_device *device, pel_mem *mem) {
     pel_free(driver->allocator, gone);
 }
 
-static pel_status prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error) {
+static pel_status prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
+                          pel_error **error) {
     (void)program;
     if (kernel != NULL && kernel->host == NULL && kernel->host_group == NULL) {
-        return pel_fail(error, driver_of(device)->allocator, PEL_UNSUPPORTED,
-                        &(pel_story){.device = device->facts->info.id, .advice = "give the kernel a host variant (pel_kernel_desc.host)"},
-                        "kernel %s has no host variant, and simulated devices run nothing else", kernel->name);
+        return pel_fail(
+            error, driver_of(device)->allocator, PEL_UNSUPPORTED,
+            &(pel_story){.device = device->facts->info.id, .advice = "give the kernel a host variant (pel_kernel_desc.host)"},
+            "kernel %s has no host variant, and simulated devices run nothing else", kernel->name);
     }
     return PEL_OK;
 }

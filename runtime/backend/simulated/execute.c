@@ -2,9 +2,10 @@
 /*
  * The effects of a work: time is invented, results are real.
  *
- * A launch calls its host variant on the device's own copy of the data, so a transfer that the runtime forgot shows as a wrong result, as it would on a
- * real card. A chunk that fails by plan has done its work before: what it read-wrote in place is spoilt, and only what was saved
- * elsewhere can help, which is what failover has to cope with. One call per launch, on one thread: determinism is the point here.
+ * A launch calls its host variant on the device's own copy of the data, so a transfer that the runtime forgot shows as a wrong
+ * result, as it would on a real card. A chunk that fails by plan has done its work before: what it read-wrote in place is spoilt,
+ * and only what was saved elsewhere can help, which is what failover has to cope with. One call per launch, on one thread:
+ * determinism is the point here.
  */
 #include "backend/simulated/internal.h"
 #include "base/checked.h"
@@ -16,7 +17,9 @@
 static pel_status fail(pel_simulated_driver *driver, pel_work *work, pel_status status, const char *call, const char *what) {
     const char *name = work->kind == PEL_WORK_LAUNCH ? work->kernel->name : NULL;
     return pel_fail(&work->error, driver->allocator, status,
-                    &(pel_story){.device = driver->base.facts->info.id, .call = call, .advice = "this machine is simulated: see its description"},
+                    &(pel_story){.device = driver->base.facts->info.id,
+                                 .call = call,
+                                 .advice = "this machine is simulated: see its description"},
                     "%s%s%s: %s", driver->base.facts->info.id, name != NULL ? ", kernel " : "", name != NULL ? name : "", what);
 }
 

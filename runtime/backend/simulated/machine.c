@@ -2,10 +2,11 @@
 /*
  * The virtual machine: a clock, and the works that wait for it.
  *
- * Time stands still while programs compute and jumps to the next completion when somebody waits. Each device's works are sorted by themselves
- * (timing.c), so the next event is the soonest of a few queue heads: a scan instead of a heap, because a heap of works would allocate in submit, which
- * must not fail. Ties go to the device opened first, its tasks before its jobs. Invariant: same description, seed and calls, same trace.
- * Made for one thread; a lock keeps several from breaking it (they lose the determinism, not the program): one delivers, the others wait for that.
+ * Time stands still while programs compute and jumps to the next completion when somebody waits. Each device's works are sorted
+ * by themselves (timing.c), so the next event is the soonest of a few queue heads: a scan instead of a heap, because a heap of
+ * works would allocate in submit, which must not fail. Ties go to the device opened first, its tasks before its jobs. Invariant:
+ * same description, seed and calls, same trace. Made for one thread; a lock keeps several from breaking it (they lose the
+ * determinism, not the program): one delivers, the others wait for that.
  */
 #include "backend/simulated/machine.h"
 #include "backend/simulated/describe.h"
@@ -57,12 +58,13 @@ static pel_status take_specs(pel_machine *machine, const pel_description *descri
 static pel_status describe(pel_machine *machine, const pel_simulation *simulation, pel_error **error) {
     pel_description description = {0};
     if (simulation->size != 0 && simulation->size != sizeof *simulation) {
-        return pel_fail(error, &machine->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_simulation.size is %zu; this library knows %zu",
-                        simulation->size, sizeof *simulation);
+        return pel_fail(error, &machine->allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_simulation.size is %zu; this library knows %zu", simulation->size, sizeof *simulation);
     }
-    pel_status status = simulation->path != NULL
-                            ? pel_description_read(&machine->allocator, simulation->path, &description, error)
-                            : pel_description_copy(&machine->allocator, simulation->devices, simulation->device_count, &description, error);
+    pel_status status =
+        simulation->path != NULL
+            ? pel_description_read(&machine->allocator, simulation->path, &description, error)
+            : pel_description_copy(&machine->allocator, simulation->devices, simulation->device_count, &description, error);
     if (status == PEL_OK) {
         machine->seed = simulation->seed != 0 ? simulation->seed : description.seed;
         status = take_specs(machine, &description, error);
@@ -77,7 +79,8 @@ typedef struct simulated_topology {
     pel_keep keep;
 } simulated_topology;
 
-static void fill_row(const pel_simulated_device *spec, bool is_host, pel_keep *keep, pel_topology_device *row, pel_candidate *candidate) {
+static void fill_row(const pel_simulated_device *spec, bool is_host, pel_keep *keep, pel_topology_device *row,
+                     pel_candidate *candidate) {
     pel_device_info *info = &row->info;
     bool shared = is_host || spec->link_bytes_per_ns <= 0.0, on_cores = shared && spec->core_group != 0;
     info->id = pel_keep_format(keep, is_host ? "%s" : "sim:%s", spec->name);
@@ -135,9 +138,9 @@ static pel_status select_listed(pel_topology *topology, pel_keep *keep, const pe
     }
     for (uint32_t i = 0; i < count && status == PEL_OK; i++) {
         if (choices[i].declared) {
-            status = pel_fail(error, topology->allocator, PEL_UNSUPPORTED, &(pel_story){.advice = "use core_group in the description"},
-                              "%s: a simulated machine's core sets are given by its description",
-                              topology->devices[choices[i].device].info.id);
+            status = pel_fail(
+                error, topology->allocator, PEL_UNSUPPORTED, &(pel_story){.advice = "use core_group in the description"},
+                "%s: a simulated machine's core sets are given by its description", topology->devices[choices[i].device].info.id);
         }
         topology->devices[choices[i].device].selected = true;
         topology->selection[topology->selection_count++] = choices[i].device;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The virtual machine behind simulated devices: its clock, its pending completions, its random stream. Single-threaded by design. */
+/*
+ * The virtual machine behind simulated devices: its clock, its pending completions, its random stream. Single-threaded by design.
+ */
 #ifndef PEL_BACKEND_SIMULATED_MACHINE_H
 #define PEL_BACKEND_SIMULATED_MACHINE_H
 
@@ -10,7 +12,10 @@
 
 typedef struct pel_machine pel_machine;
 
-/* Reads the description (file or array), validates it, and makes the device table: a simulated host first, then the devices, all selected or as `device_list` says. */
+/*
+ * Reads the description (file or array), validates it, and makes the device table: a simulated host first, then the devices, all
+ * selected or as `device_list` says.
+ */
 pel_status pel_machine_create(const pel_allocator *allocator, const pel_simulation *description, const char *device_list,
                               pel_machine **machine, pel_topology **topology, pel_error **error);
 void pel_machine_destroy(pel_machine *machine);

@@ -2,9 +2,10 @@
 /*
  * Invented time: how long a work takes, and what goes wrong with it.
  *
- * Everything is decided when a work is submitted: its begin (the device and whoever shares its cores must be free), its end, its fault. So the queue of a
- * device is sorted by itself, and submission, which must not fail, allocates nothing. Each device draws from a stream of its own: what one device
- * does never shifts the luck of another. Rejected: deciding at start, which needs a second event per work and gives the same times.
+ * Everything is decided when a work is submitted: its begin (the device and whoever shares its cores must be free), its end, its
+ * fault. So the queue of a device is sorted by itself, and submission, which must not fail, allocates nothing. Each device draws
+ * from a stream of its own: what one device does never shifts the luck of another. Rejected: deciding at start, which needs a
+ * second event per work and gives the same times.
  */
 #include "backend/simulated/internal.h"
 #include "base/hash.h"
@@ -31,7 +32,9 @@ void pel_simulated_seed(pel_simulated_driver *driver, uint64_t seed, uint32_t in
     driver->random = next_random(&state) ^ ((uint64_t)index * 0x9e3779b97f4a7c15u);
 }
 
-/* Log-normal with mean 1, and now and then a spike. Always three draws, so that one option does not change the luck of another. */
+/*
+ * Log-normal with mean 1, and now and then a spike. Always three draws, so that one option does not change the luck of another.
+ */
 static double luck(pel_simulated_driver *driver) {
     const pel_simulated_device *spec = driver->spec;
     double first = uniform(&driver->random), second = uniform(&driver->random), third = uniform(&driver->random);

@@ -40,15 +40,19 @@ static void bad(const char *text, const char *what) {
 static void all_keys_are_read(void **state) {
     (void)state;
     pel_description d;
-    good("seed = 99 # of all\r\n\n[gpu-0.a_B]\n items_per_us=2.5e3\nstart_us = 20\nnoise_percent = 10\nspike_percent = 2\nspike_factor = 4\n"
-         "memory_mib = 0.5\nlink_gb_per_s = 12.25\nlink_latency_us = 8\nslow_after_chunk = 7\nslow_factor = .5\nfail_at_chunk = 3\n"
-         "lost_at_chunk = 9\ncore_group = 5\n[host]\nitems_per_us = 1\n[c]\nitems_per_us=1\ncore_group = host",
-         &d);
+    good(
+        "seed = 99 # of all\r\n\n[gpu-0.a_B]\n items_per_us=2.5e3\nstart_us = 20\nnoise_percent = 10\n"
+         "spike_percent = 2\nspike_factor = 4\n"
+        "memory_mib = 0.5\nlink_gb_per_s = 12.25\nlink_latency_us = 8\nslow_after_chunk = 7\n"
+         "slow_factor = .5\nfail_at_chunk = 3\n"
+        "lost_at_chunk = 9\ncore_group = 5\n[host]\nitems_per_us = 1\n[c]\nitems_per_us=1\ncore_group = host",
+        &d);
     const pel_simulated_device *g = &d.devices[0];
     assert_int_equal(d.seed, 99);
     assert_int_equal(d.device_count, 3);
     assert_string_equal(g->name, "gpu-0.a_B");
-    assert_true(g->rate == 2500.0 && g->start_ns == 20000.0 && fabs(g->noise - 0.1) < 1e-12 && fabs(g->spike_chance - 0.02) < 1e-12);
+    assert_true(g->rate == 2500.0 && g->start_ns == 20000.0 && fabs(g->noise - 0.1) < 1e-12 &&
+                fabs(g->spike_chance - 0.02) < 1e-12);
     assert_true(g->spike_factor == 4.0 && g->link_bytes_per_ns == 12.25 && g->link_latency_ns == 8000.0 && g->slow_factor == 0.5);
     assert_int_equal(g->memory_bytes, 524288);
     assert_int_equal(g->slow_after, 7);
@@ -148,8 +152,9 @@ static uint32_t below(uint32_t bound) {
 /* Mutated and truncated descriptions: accepted or refused, never anything else; what is accepted can be simulated. */
 static void hostile_text_is_survived(void **state) {
     (void)state;
-    static const char seed_text[] = "seed = 7\n[host]\nitems_per_us = 1000 # speed\n[gpu0]\nitems_per_us = 6400.5e0\nstart_us = 25\n"
-                                    "link_gb_per_s = 12\ncore_group = host\nslow_after_chunk = 3\nslow_factor = 0.5\n";
+    static const char seed_text[] =
+        "seed = 7\n[host]\nitems_per_us = 1000 # speed\n[gpu0]\nitems_per_us = 6400.5e0\nstart_us = 25\n"
+        "link_gb_per_s = 12\ncore_group = host\nslow_after_chunk = 3\nslow_factor = 0.5\n";
     uint32_t accepted = 0;
     for (uint32_t seed = 0; seed < 20000; seed++) {
         char text[sizeof seed_text];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The example machines, through the public API: the whole library on a virtual clock. Results are compared with plain loops, times with the best
- * that one device reaches alone, and traces with themselves.
+ * The example machines, through the public API: the whole library on a virtual clock. Results are compared with plain loops,
+ * times with the best that one device reaches alone, and traces with themselves.
  */
 #include <pel/pel.h>
 

@@ -188,7 +188,8 @@ static void memory_is_limited(void **state) {
 /* The chunk that fails has spoilt its in-place data; later ones are fine. A lost device stays lost. */
 static void faults_happen_when_described(void **state) {
     (void)state;
-    const pel_simulated_device devices[] = {{.name = "flaky", .rate = 1.0, .fail_at = 2}, {.name = "dying", .rate = 1.0, .lost_at = 3}};
+    const pel_simulated_device devices[] = {{.name = "flaky", .rate = 1.0, .fail_at = 2},
+                                            {.name = "dying", .rate = 1.0, .lost_at = 3}};
     rig r;
     build(&r, devices, 2, 1);
     for (uint32_t d = 1; d <= 2; d++) {
@@ -208,7 +209,9 @@ static void faults_happen_when_described(void **state) {
         for (int i = 0; i < 5; i++) {
             assert_int_equal(w[i].work.status, expected[d - 1][i]);
             assert_int_equal(w[i].work.error == NULL, expected[d - 1][i] == PEL_OK);
-            assert_string_equal(pel_error_device(w[i].work.error), expected[d - 1][i] == PEL_OK ? "" : d == 1 ? "sim:flaky" : "sim:dying");
+            assert_string_equal(pel_error_device(w[i].work.error), expected[d - 1][i] == PEL_OK ? ""
+                                                                   : d == 1                     ? "sim:flaky"
+                                                                                                : "sim:dying");
             forget(&w[i]);
         }
         assert_int_equal(x, d == 1 ? 16 : 4);
@@ -245,7 +248,8 @@ static void groups_never_run_at_once(void **state) {
     build(&r, devices, 3, 1);
     assert_string_equal(r.topology->devices[0].info.id, "host");
     assert_string_equal(r.topology->devices[1].info.id, "sim:cpu");
-    assert_true(pel_core_set_has(&r.topology->devices[0].info.cores, 0) && pel_core_set_has(&r.topology->devices[1].info.cores, 0));
+    assert_true(pel_core_set_has(&r.topology->devices[0].info.cores, 0) &&
+                pel_core_set_has(&r.topology->devices[1].info.cores, 0));
     assert_int_equal(r.topology->devices[2].info.cores_count, 0);
     uint32_t data[3][100] = {{0}};
     record w[3];
@@ -470,7 +474,8 @@ static void time_does_not_move_inside_a_task(void **state) {
 
 static void device_lists_select(void **state) {
     (void)state;
-    const pel_simulated_device devices[] = {{.name = "gpu0", .rate = 1.0, .link_bytes_per_ns = 1.0}, {.name = "cpu", .rate = 1.0, .core_group = 1}};
+    const pel_simulated_device devices[] = {{.name = "gpu0", .rate = 1.0, .link_bytes_per_ns = 1.0},
+                                            {.name = "cpu", .rate = 1.0, .core_group = 1}};
     pel_simulation simulation = PEL_SIMULATION_INIT;
     simulation.devices = devices;
     simulation.device_count = 2;
@@ -478,13 +483,20 @@ static void device_lists_select(void **state) {
         const char *list;
         pel_status status;
         uint32_t count, first;
-    } cases[] = {{NULL, PEL_OK, 3, 0},          {"sim:gpu0", PEL_OK, 1, 1},  {"sim:cpu,host", PEL_OK, 2, 2},  {"!host", PEL_OK, 2, 1},
-                 {"gpu", PEL_OK, 1, 1},         {"gpu0", PEL_OK, 1, 1},      {"sim:nope", PEL_NOT_FOUND, 0, 0}, {"host@0", PEL_UNSUPPORTED, 0, 0},
+    } cases[] = {{NULL, PEL_OK, 3, 0},
+                 {"sim:gpu0", PEL_OK, 1, 1},
+                 {"sim:cpu,host", PEL_OK, 2, 2},
+                 {"!host", PEL_OK, 2, 1},
+                 {"gpu", PEL_OK, 1, 1},
+                 {"gpu0", PEL_OK, 1, 1},
+                 {"sim:nope", PEL_NOT_FOUND, 0, 0},
+                 {"host@0", PEL_UNSUPPORTED, 0, 0},
                  {"", PEL_INVALID_ARGUMENT, 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         pel_machine *machine;
         pel_topology *topology;
-        assert_int_equal(pel_machine_create(&pel_allocator_default, &simulation, cases[i].list, &machine, &topology, NULL), cases[i].status);
+        assert_int_equal(pel_machine_create(&pel_allocator_default, &simulation, cases[i].list, &machine, &topology, NULL),
+                         cases[i].status);
         if (cases[i].status == PEL_OK) {
             assert_int_equal(topology->selection_count, cases[i].count);
             assert_int_equal(topology->selection[0], cases[i].first);
