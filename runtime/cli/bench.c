@@ -3,16 +3,13 @@
  * `pel bench`: what each device gives alone, what all of them give together, and whether pel costs anything, in one run that
  * checks every result. Outputs are probed before the long run, so that a wrong path or a full disk costs a second, not two
  * minutes.
- *
- * --disjoint makes two devices that honestly share nothing: PoCL with one thread on one core, one host worker on another. Its
- * environment must be set before the driver starts, which is why it is this program's business and not the library's.
  */
 #include "cli/bench_case.h"
+#include "cli/bench_disjoint.h"
 #include "cli/bench_report.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +53,7 @@ typedef struct bench_request {
     uint32_t kernel_count;
     uint64_t size;
     bool disjoint;
-    char disjoint_list[64];
+    char disjoint_list[PEL_BENCH_DISJOINT_LIST];
 } bench_request;
 
 static bool pick_kernel(bench_request *request, const char *name) {
@@ -103,6 +100,7 @@ static void make_quick(pel_bench_options *bench) {
     bench->rounds = 5;
     bench->warm_ups = 6;
     bench->tries = 2;
+    bench->patience_ns = 10e9;
     bench->verify_work = 1e7;
 }
 
@@ -192,50 +190,12 @@ static bool probe_output(const char *path) {
     return fine;
 }
 
-/* How many cores the budget allows, quotas included; 0 after an error message. */
-static uint32_t budgeted_cores(void) {
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_runtime *runtime = NULL;
-    pel_error *error = NULL;
-    desc.devices = "host";
-    desc.flags = PEL_RUNTIME_NO_CACHE;
-    if (pel_runtime_create(&desc, &runtime, &error) != PEL_OK) {
-        pel_cli_error("bench", "%s", pel_error_story(error));
-        pel_error_destroy(error);
-        return 0;
-    }
-    const uint32_t cores = pel_device_get_info(pel_runtime_device(runtime, 0))->compute_units;
-    (void)pel_runtime_destroy(runtime);
-    return cores;
-}
-
 static bool set_up_disjoint(bench_request *request) {
-    cpu_set_t mine;
-    unsigned first = CPU_SETSIZE, second = CPU_SETSIZE;
-    const uint32_t cores = budgeted_cores();
-    CPU_ZERO(&mine);
-    if (cores == 0) {
-        return false;
+    if (!request->disjoint) {
+        return true;
     }
-    if (sched_getaffinity(0, sizeof mine, &mine) == 0) {
-        for (unsigned core = 0; core < CPU_SETSIZE && second == CPU_SETSIZE; core++) {
-            if (CPU_ISSET(core, &mine)) {
-                second = first < CPU_SETSIZE ? core : second;
-                first = first < CPU_SETSIZE ? first : core;
-            }
-        }
-    }
-    if (cores < 2 || second == CPU_SETSIZE) {
-        pel_cli_error(
-            "bench",
-            "--disjoint needs two cores; this process may use %u (affinity, cpuset or quota): there is nothing to share out",
-            cores);
-        return false;
-    }
-    snprintf(request->disjoint_list, sizeof request->disjoint_list, "host@%u,opencl:0@%u", first, second);
     request->devices = request->disjoint_list;
-    /* Older PoCL reads the first, newer the second; both before the driver starts. */
-    return setenv("POCL_MAX_PTHREAD_COUNT", "1", 1) == 0 && setenv("POCL_CPU_MAX_CU_COUNT", "1", 1) == 0;
+    return pel_bench_disjoint("bench", request->disjoint_list);
 }
 
 static bool write_outputs(const bench_request *request, const pel_bench_session *session, const pel_bench_row *rows,
@@ -291,8 +251,14 @@ static int run_all(bench_request *request) {
 }
 
 int pel_cmd_bench(int argc, char **argv) {
-    bench_request request = {
-        .bench = {.target_ns = 30e6, .rounds = 9, .warm_ups = 12, .tries = 4, .seed = 1, .verify_work = 5e7, .compare = true}};
+    bench_request request = {.bench = {.target_ns = 30e6,
+                                       .rounds = 9,
+                                       .warm_ups = 12,
+                                       .tries = 4,
+                                       .patience_ns = 60e9,
+                                       .seed = 1,
+                                       .verify_work = 5e7,
+                                       .compare = true}};
     switch (read_options(argc, argv, &request)) {
     case PEL_CLI_HELP:
         return PEL_CLI_OK;
@@ -301,7 +267,7 @@ int pel_cmd_bench(int argc, char **argv) {
     default:
         break;
     }
-    if (!probe_output(request.json) || !probe_output(request.csv) || (request.disjoint && !set_up_disjoint(&request))) {
+    if (!probe_output(request.json) || !probe_output(request.csv) || !set_up_disjoint(&request)) {
         return PEL_CLI_FAILED;
     }
     return run_all(&request);

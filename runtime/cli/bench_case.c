@@ -271,6 +271,10 @@ static void rate(const pel_bench_session *session, pel_bench_row *row) {
 
 /* ---- comparison with programs without pel ---- */
 
+static bool out_of_patience(const pel_bench_session *session) {
+    return pel_bench_now() - session->opened_ns > session->options.patience_ns;
+}
+
 /* `other` twice around pel in each round, until the control holds or the tries are used up. The last try stands. */
 static void compare(bench *b, const pel_device *device, pel_bench_subject other, pel_bench_comparison *result) {
     library run = {.bench = b, .share = {device, 1.0}, .share_count = 1};
@@ -288,7 +292,7 @@ static void compare(bench *b, const pel_device *device, pel_bench_subject other,
         snprintf(result->story, sizeof result->story, "%s is wrong: %.200s", other.name, verdict.story);
         return;
     }
-    while (result->tries < options->tries && !result->valid) {
+    while (result->tries < options->tries && !result->valid && (result->tries == 0 || !out_of_patience(b->session))) {
         pel_bench_subject subjects[] = {other, library_subject(&run), other};
         result->tries++;
         if (!pel_bench_rounds(subjects, 3, options->rounds + 4 * (result->tries - 1))) {
@@ -433,6 +437,7 @@ bool pel_bench_open(pel_bench_session *session, const char *command, const char 
         pel_bench_close(session);
         return false;
     }
+    session->opened_ns = pel_bench_now();
     session->device_count = pel_runtime_device_count(session->runtime);
     if (session->device_count > PEL_BENCH_DEVICES) {
         session->device_count = PEL_BENCH_DEVICES;

@@ -19,8 +19,9 @@ enum { PEL_BENCH_DEVICES = 16 };
 typedef struct pel_bench_options {
     double target_ns; /* of the fastest device */
     uint32_t rounds;
-    uint32_t warm_ups; /* launches before the planner's choice is measured */
-    uint32_t tries;    /* of a comparison whose control is off */
+    uint32_t warm_ups;  /* launches before the planner's choice is measured */
+    uint32_t tries;     /* of a comparison whose control is off */
+    double patience_ns; /* from the opening of the session; then such comparisons are not tried again */
     uint64_t seed;
     double verify_work; /* see pel_case_verify */
     bool compare;       /* with programs without pel */
@@ -32,6 +33,7 @@ typedef struct pel_bench_session {
     pel_queue *queue;
     const pel_device *devices[PEL_BENCH_DEVICES];
     uint32_t device_count;
+    double opened_ns;
 } pel_bench_session;
 
 typedef struct pel_bench_figure {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-static double now(void) {
+double pel_bench_now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
@@ -14,9 +14,9 @@ double pel_bench_time(const pel_bench_subject *subject) {
     if (subject->before) {
         subject->before(subject->context);
     }
-    const double begin = now();
+    const double begin = pel_bench_now();
     const bool fine = subject->run(subject->context);
-    const double end = now();
+    const double end = pel_bench_now();
     if (subject->after) {
         subject->after(subject->context);
     }

@@ -22,6 +22,8 @@ typedef struct pel_bench_subject {
     double ns[PEL_BENCH_RUNS];
 } pel_bench_subject;
 
+double pel_bench_now(void); /* nanoseconds, monotonic */
+
 /* Adds `rounds` runs to every subject. False as soon as one fails. */
 bool pel_bench_rounds(pel_bench_subject *subjects, uint32_t count, uint32_t rounds);
 

@@ -45,7 +45,7 @@ says err "/dev/full"
 # One core cannot be shared out.
 if command -v taskset > /dev/null; then
     core=$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')
-    refuses 1 "--disjoint needs two cores" taskset -c "$core" "$pel" bench --disjoint
+    refuses 1 "need two cores" taskset -c "$core" "$pel" bench --disjoint
 fi
 absent
 finish
