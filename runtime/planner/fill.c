@@ -120,7 +120,7 @@ static void summarise(const pel_planning *planning, const uint32_t *order, uint3
 }
 
 bool pel_plan_fill(const pel_planning *planning, uint64_t mask, uint64_t quanta, pel_filling *filling) {
-    uint32_t order[PEL_PLAN_DEVICE_LIMIT];
+    uint32_t order[PEL_PLAN_DEVICE_LIMIT] = {0};
     uint32_t count = sorted_by_start(planning, mask, order);
     uint64_t full = 0, left = quanta;
     double level;

@@ -39,20 +39,16 @@ void pel_words_number(pel_words *words, uint64_t value) {
     pel_words_put(words, at);
 }
 
-/* value with `decimals` digits behind the point; value < 1e15. */
+/* value with `decimals` digits behind the point, 2 at most; value < 1e15. */
 static void put_fixed(pel_words *words, double value, uint32_t decimals) {
-    static const uint64_t power[] = {1, 10, 100, 1000};
+    static const uint64_t power[] = {1, 10, 100};
     uint64_t scaled = (uint64_t)(value * (double)power[decimals] + 0.5);
     pel_words_number(words, scaled / power[decimals]);
-    if (decimals > 0) {
-        char tail[5] = ".";
-        uint64_t rest = scaled % power[decimals];
-        for (uint32_t i = decimals; i > 0; i--) {
-            tail[i] = (char)('0' + rest % 10);
-            rest /= 10;
-        }
-        tail[decimals + 1] = '\0';
-        pel_words_put(words, tail);
+    uint64_t rest = scaled % power[decimals];
+    if (decimals == 1) {
+        pel_words_put(words, (char[]){'.', (char)('0' + rest), '\0'});
+    } else if (decimals == 2) {
+        pel_words_put(words, (char[]){'.', (char)('0' + rest / 10), (char)('0' + rest % 10), '\0'});
     }
 }
 
