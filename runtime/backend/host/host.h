@@ -89,7 +89,6 @@ struct pel_host_device {
     _Alignas(PEL_HOST_LINE) pthread_mutex_t lock;  /* guards down to `stop` */
     pthread_cond_t wake, drained;
     pel_host_queue queue;
-    size_t pending;                                /* submitted and not yet completed */
     uint32_t sleeping, tokens;                     /* workers asleep, and how many of them were told to wake */
     bool busy;                                     /* a job was taken and has not completed */
     bool stop;
@@ -98,6 +97,7 @@ struct pel_host_device {
     _Alignas(PEL_HOST_LINE) atomic_size_t tasks_waiting, jobs_waiting;
     atomic_bool job_busy;
     atomic_uint spinning;
+    atomic_size_t pending;                         /* submitted and not yet completed; 0 is announced under the lock */
 };
 
 /* workers.c */
