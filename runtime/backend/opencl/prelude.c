@@ -6,6 +6,8 @@
  *
  * The invariant: global id = group id x local size + local id + global offset, with sizes and numbers of the whole launch, in user functions too.
  * Whole sizes are read by get_global_id of a dimension with one item, never by get_global_offset: PoCL 3.1 returns only the low half of that.
+ * Dimensions are constants in every call of a built-in, and the choice is between values: of `d < 2 ? get_global_id(d) : 0` LLVM makes a choice between
+ * addresses of PoCL's hidden variables, which PoCL 3.1 fails to replace ("undefined symbol: _group_id_x", and the process aborts).
  * Rejected: rewriting the calls in the source, which needs a preprocessor of our own to be right.
  */
 #include "backend/opencl/prelude.h"
@@ -35,40 +37,47 @@
     "  + pel_prelude_global_id(1) - pel_prelude_global_offset(1)) * pel_prelude_global_size(0)\n"                      \
     "  + pel_prelude_global_id(0) - pel_prelude_global_offset(0); }\n"
 
+/* Values of the three dimensions, then what the language says of others. */
+#define CHOOSE                                                                                                         \
+    HELPER("size_t") "pel_prelude_choose(uint d, size_t x, size_t y, size_t z, size_t other) {\n"                      \
+    " return d == 0 ? x : d == 1 ? y : d == 2 ? z : other; }\n"
+
+#define ANSWER(name, x, y, z, other)                                                                                   \
+    HELPER("size_t") "pel_prelude_" name "(uint d) { return pel_prelude_choose(d, " x ", " y ", " z ", " other "); }\n"
+
+#define LOW_HALF(x) "(" x " & (size_t)0xffffffffu)"
+#define HIGH_HALF(x) "(" x " >> 32)"
+#define GROUPS(size, d) "(" size " + get_local_size(" d ") - 1) / get_local_size(" d ")"
+
 #define CHUNKED_1                                                                                                      \
+    CHOOSE                                                                                                             \
     HELPER("uint") "pel_prelude_work_dim(void) { return 1; }\n"                                                        \
-    HELPER("size_t") "pel_prelude_global_id(uint d) { return d == 0 ? get_global_id(0) : 0; }\n"                       \
-    HELPER("size_t") "pel_prelude_global_size(uint d) { return d == 0 ? get_global_id(1) : 1; }\n"                     \
-    HELPER("size_t") "pel_prelude_global_offset(uint d) { return d == 0 ? get_global_id(2) : 0; }\n"                   \
-    HELPER("size_t") "pel_prelude_group_id(uint d) {\n"                                                                \
-    " return d == 0 ? (get_global_id(0) - get_global_id(2)) / get_local_size(0) : 0; }\n"                              \
-    HELPER("size_t") "pel_prelude_num_groups(uint d) {\n"                                                              \
-    " return d == 0 ? (get_global_id(1) + get_local_size(0) - 1) / get_local_size(0) : 1; }\n"                         \
+    ANSWER("global_id", "get_global_id(0)", "0", "0", "0")                                                             \
+    ANSWER("global_size", "get_global_id(1)", "1", "1", "1")                                                           \
+    ANSWER("global_offset", "get_global_id(2)", "0", "0", "0")                                                         \
+    ANSWER("group_id", "(get_global_id(0) - get_global_id(2)) / get_local_size(0)", "0", "0", "0")                     \
+    ANSWER("num_groups", GROUPS("get_global_id(1)", "0"), "1", "1", "1")                                               \
     LINEAR MACROS
 
 #define CHUNKED_2                                                                                                      \
+    CHOOSE                                                                                                             \
     HELPER("uint") "pel_prelude_work_dim(void) { return 2; }\n"                                                        \
-    HELPER("size_t") "pel_prelude_global_id(uint d) { return d < 2 ? get_global_id(d) : 0; }\n"                        \
-    HELPER("size_t") "pel_prelude_global_size(uint d) {\n"                                                             \
-    " return d == 0 ? get_global_id(2) & (size_t)0xffffffffu : d == 1 ? get_global_id(2) >> 32 : 1; }\n"               \
-    HELPER("size_t") "pel_prelude_global_offset(uint d) { return 0; }\n"                                               \
-    HELPER("size_t") "pel_prelude_group_id(uint d) { return d < 2 ? get_global_id(d) / get_local_size(d) : 0; }\n"     \
-    HELPER("size_t") "pel_prelude_num_groups(uint d) {\n"                                                              \
-    " return d < 2 ? (pel_prelude_global_size(d) + get_local_size(d) - 1) / get_local_size(d) : 1; }\n"                \
+    ANSWER("global_id", "get_global_id(0)", "get_global_id(1)", "0", "0")                                              \
+    ANSWER("global_size", LOW_HALF("get_global_id(2)"), HIGH_HALF("get_global_id(2)"), "1", "1")                       \
+    ANSWER("global_offset", "0", "0", "0", "0")                                                                        \
+    ANSWER("group_id", "get_global_id(0) / get_local_size(0)", "get_global_id(1) / get_local_size(1)", "0", "0")       \
+    ANSWER("num_groups", GROUPS(LOW_HALF("get_global_id(2)"), "0"), GROUPS(HIGH_HALF("get_global_id(2)"), "1"), "1",   \
+           "1")                                                                                                        \
     LINEAR MACROS
 
 #define CHUNKED_3                                                                                                      \
+    CHOOSE                                                                                                             \
     HELPER("uint") "pel_prelude_work_dim(void) { return 3; }\n"                                                        \
-    HELPER("size_t") "pel_prelude_global_id(uint d) {\n"                                                               \
-    " return d < 2 ? get_global_id(d) : d == 2 ? get_global_id(2) & (size_t)0xffffffffu : 0; }\n"                      \
-    HELPER("size_t") "pel_prelude_global_size(uint d) {\n"                                                             \
-    " return d < 2 ? get_global_size(d) : d == 2 ? get_global_id(2) >> 32 : 1; }\n"                                    \
-    HELPER("size_t") "pel_prelude_global_offset(uint d) { return 0; }\n"                                               \
-    HELPER("size_t") "pel_prelude_group_id(uint d) {\n"                                                                \
-    " return d < 2 ? get_group_id(d) : d == 2 ? pel_prelude_global_id(2) / get_local_size(2) : 0; }\n"                 \
-    HELPER("size_t") "pel_prelude_num_groups(uint d) {\n"                                                              \
-    " return d < 2 ? get_num_groups(d)\n"                                                                              \
-    "  : d == 2 ? (pel_prelude_global_size(2) + get_local_size(2) - 1) / get_local_size(2) : 1; }\n"                   \
+    ANSWER("global_id", "get_global_id(0)", "get_global_id(1)", LOW_HALF("get_global_id(2)"), "0")                     \
+    ANSWER("global_size", "get_global_size(0)", "get_global_size(1)", HIGH_HALF("get_global_id(2)"), "1")              \
+    ANSWER("global_offset", "0", "0", "0", "0")                                                                        \
+    ANSWER("group_id", "get_group_id(0)", "get_group_id(1)", LOW_HALF("get_global_id(2)") " / get_local_size(2)", "0") \
+    ANSWER("num_groups", "get_num_groups(0)", "get_num_groups(1)", GROUPS(HIGH_HALF("get_global_id(2)"), "2"), "1")    \
     LINEAR MACROS
 
 const char *pel_cl_prelude(pel_cl_form form, bool reproducible) {
