@@ -9,7 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { SOURCE_LIMIT = 64 << 20 };
 
@@ -268,6 +272,39 @@ static bool choose_kernel(request *r) {
     return true;
 }
 
+/* Everything that touches a device, and what follows. */
+static int compute(request *r) {
+    pel_run *run = &r->run;
+    if (!pel_run_execute(run))
+        return PEL_CLI_FAILED;
+    if (!run->quiet)
+        pel_run_print(run);
+    if (!run->dry && !pel_run_save(run))
+        return PEL_CLI_FAILED;
+    return !r->json || pel_run_write_json(run, r->json) ? PEL_CLI_OK : PEL_CLI_FAILED;
+}
+
+/*
+ * A CPU driver runs the kernel in the process that launches it: one index too far, and the process is gone. So the work happens in a child, forked before
+ * OpenCL is touched; its end by a signal becomes a sentence, and no file has been written by then. Without a child (no memory) it runs here.
+ */
+static int compute_in_child(request *r) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (child <= 0)
+        return compute(r);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status);
+    pel_cli_error("run", "kernel %s ended the process by signal %d (%s). Most often it touches memory outside of its arrays: do range and shapes fit? "
+                  "Nothing was written", r->run.kernel->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return PEL_CLI_FAILED;
+}
+
 static int perform(request *r) {
     char message[PEL_MESSAGE_BYTES];
     pel_run *run = &r->run;
@@ -289,13 +326,7 @@ static int perform(request *r) {
     }
     if ((!run->dry && !pel_run_probe_outputs(run)) || (r->json && strcmp(r->json, "-") != 0 && !pel_output_probe("run", r->json)))
         return PEL_CLI_FAILED;
-    if (!pel_run_execute(run))
-        return PEL_CLI_FAILED;
-    if (!run->quiet)
-        pel_run_print(run);
-    if (!run->dry && !pel_run_save(run))
-        return PEL_CLI_FAILED;
-    return !r->json || pel_run_write_json(run, r->json) ? PEL_CLI_OK : PEL_CLI_FAILED;
+    return compute_in_child(r);
 }
 
 static void release(request *r) {

@@ -3,6 +3,8 @@
  * Runs the resolved request through the public interface only, as any user of the library would. The arrays are wrapped, not copied. When launches are
  * repeated, arguments that a launch changes are put back before the next one, so that the result is that of one launch however often it ran.
  */
+#include "base/alloc.h"
+#include "base/text.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/run.h"
@@ -13,6 +15,8 @@
 
 typedef struct session {
     pel_run *run;
+    pel_text pending;          /* warnings during a build: told when it succeeds; when it fails, its error tells the same */
+    bool building;
     pel_runtime *runtime;
     pel_program *program;
     pel_kernel *kernel;
@@ -24,8 +28,19 @@ typedef struct session {
 } session;
 
 static void print_log(void *user, pel_log_level level, const char *message) {
-    (void)user;
-    pel_cli_error("run", "%s%s", level == PEL_LOG_WARNING ? "warning: " : "", message);
+    session *s = user;
+    if (!s->building) {
+        pel_cli_error("run", "%s%s", level == PEL_LOG_WARNING ? "warning: " : "", message);
+        return;
+    }
+    pel_text_append(&s->pending, message);
+    pel_text_append(&s->pending, "\n");
+}
+
+static void print_pending(session *s) {
+    char *save = NULL;
+    for (char *line = strtok_r(s->pending.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        pel_cli_error("run", "warning: %s", line);
 }
 
 /* Prints a story, each line behind the command's name; false. */
@@ -51,6 +66,7 @@ static bool open_runtime(session *s) {
     desc.devices = run->devices ? run->devices : named ? NULL : "opencl"; /* there is no host variant to run on the host device */
     desc.flags = PEL_RUNTIME_PROBE;
     desc.log = print_log;
+    desc.log_user = s;
     desc.log_level = PEL_LOG_WARNING;
     pel_error *error = NULL;
     pel_status status = pel_runtime_create(&desc, &s->runtime, &error);
@@ -67,7 +83,10 @@ static bool open_runtime(session *s) {
         if (run->device_count < limit)
             run->devices_used[run->device_count++] = *info;
     }
-    return opencl > 0 || no_opencl();
+    if (opencl == 0 && named)
+        pel_cli_error("run", "the devices that were asked for (%s) hold no OpenCL device, and pel run has no other way to run OpenCL C",
+                      run->devices ? run->devices : environment);
+    return opencl > 0 || (!named && no_opencl());
 }
 
 /* The memory that is asked for against the largest memory of any device: a clear refusal instead of a killed process. */
@@ -104,10 +123,14 @@ static bool build(session *s) {
     desc.include_path_count = run->include_count;
     pel_error *error = NULL;
     pel_progress("building %s ...", run->path);
+    s->building = true;
     pel_status status = pel_program_create(s->runtime, &desc, &s->program, &error);
+    s->building = false;
     pel_progress(NULL);
     if (status != PEL_OK)
         return tell(run->path, status, error);
+    if (s->pending.length > 0)
+        print_pending(s);
     pel_kernel_desc kernel = PEL_KERNEL_DESC_INIT;
     kernel.entry = run->kernel->name;
     kernel.params = s->params;
@@ -258,6 +281,7 @@ static void close_session(session *s) {
     pel_program_destroy(s->program);
     keep_device_texts(s->run);
     pel_runtime_destroy(s->runtime);
+    pel_text_free(&s->pending);
     free(s->params);
     free(s->args);
     free(s->shares);
@@ -265,6 +289,7 @@ static void close_session(session *s) {
 
 bool pel_run_execute(pel_run *run) {
     session s = {.run = run, .launch = PEL_LAUNCH_DESC_INIT};
+    pel_text_init(&s.pending, &pel_allocator_default);
     memcpy(s.launch.global, run->range, sizeof run->range);
     memcpy(s.launch.local, run->local, sizeof run->local);
     memcpy(s.launch.offset, run->offset, sizeof run->offset);
