@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The table of backends, one line each. The runtime finds a driver here by the kind of device and knows nothing else about it. A table in
- * code rather than registration at start-up: the library runs no constructors, and what a build contains is plain to see.
+ * The table of backends, one line each. The runtime finds a driver here by the kind of device and knows nothing else about it. A
+ * table in code rather than registration at start-up: the library runs no constructors, and what a build contains is plain to
+ * see.
  */
 #include "backend/backends.h"
 

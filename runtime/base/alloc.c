@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One function, the user's `reallocate`, stands behind all memory of the library: a host program can count it, cap it, and its tests can
- * make the nth call fail. A NULL allocator means malloc, so that code without a runtime at hand (errors, discovery) needs no special case.
- * Buffers are different: they are large, must be page-aligned for zero copy and should cost nothing until touched, so they come from mmap.
+ * One function, the user's `reallocate`, stands behind all memory of the library: a host program can count it, cap it, and its
+ * tests can make the nth call fail. A NULL allocator means malloc, so that code without a runtime at hand (errors, discovery)
+ * needs no special case. Buffers are different: they are large, must be page-aligned for zero copy and should cost nothing until
+ * touched, so they come from mmap.
  */
 #include "base/alloc.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An error is one block: the structure, then its strings, composed once at creation and never changed, so that it may be read from any
- * thread and released with one call. It carries a copy of its allocator because it may outlive the runtime it came from.
- * Telling the story must not be able to fail: when memory runs out, one static error that says so stands in, and the status that the
- * failing function returns is still the true one. Rejected: thread-local "last error" text, which is lost or overwritten between threads and completions.
+ * An error is one block: the structure, then its strings, composed once at creation and never changed, so that it may be read
+ * from any thread and released with one call. It carries a copy of its allocator because it may outlive the runtime it came from.
+ * Telling the story must not be able to fail: when memory runs out, one static error that says so stands in, and the status that
+ * the failing function returns is still the true one. Rejected: thread-local "last error" text, which is lost or overwritten
+ * between threads and completions.
  */
 #include "base/error.h"
 
@@ -24,15 +25,17 @@ struct pel_error {
     char text[];
 };
 
-/* The stand-in: `text` cannot be initialised portably in a flexible member, so its strings are found by address in the getters. */
+/* The stand-in: `text` cannot be initialised portably in a flexible member, so its strings are found by address in the getters.
+ */
 static pel_error out_of_memory = {{NULL, NULL}, PEL_OUT_OF_MEMORY, 0, sizeof(pel_error), 0, 0, 0, 0, 0, 0};
 static const char out_of_memory_message[] = "out of host memory (there was none left for the story either)";
 static const char out_of_memory_story[] = "PEL_OUT_OF_MEMORY: out of host memory (there was none left for the story either)";
 
 const char *pel_status_name(pel_status status) {
     switch (status) {
-#define PEL_STATUS_CASE(name, value, text) \
-    case PEL_##name: return "PEL_" #name;
+#define PEL_STATUS_CASE(name, value, text)                                                                                       \
+    case PEL_##name:                                                                                                             \
+        return "PEL_" #name;
         PEL_STATUSES(PEL_STATUS_CASE)
 #undef PEL_STATUS_CASE
     }
@@ -41,15 +44,17 @@ const char *pel_status_name(pel_status status) {
 
 const char *pel_status_text(pel_status status) {
     switch (status) {
-#define PEL_STATUS_CASE(name, value, text) \
-    case PEL_##name: return text;
+#define PEL_STATUS_CASE(name, value, text)                                                                                       \
+    case PEL_##name:                                                                                                             \
+        return text;
         PEL_STATUSES(PEL_STATUS_CASE)
 #undef PEL_STATUS_CASE
     }
     return "unknown status";
 }
 
-/* The lines of the story that follow the message; written with size 0 first to learn the length. Negative: cannot be formatted. */
+/* The lines of the story that follow the message; written with size 0 first to learn the length. Negative: cannot be formatted.
+ */
 static int compose(char *to, size_t size, pel_status status, const char *message, const pel_story *story) {
     char call[32] = "";
     if (story->call != NULL && story->call[0] != '\0' && story->code != 0) {
@@ -59,8 +64,8 @@ static int compose(char *to, size_t size, pel_status status, const char *message
     const char *function = story->call != NULL ? story->call : "";
     const char *advice = story->advice != NULL ? story->advice : "";
     const char *log = story->build_log != NULL ? story->build_log : "";
-    return snprintf(to, size, "%s: %s%s%s%s%s%s%s%s%s%s", pel_status_name(status), message, device[0] ? "\n  device: " : "", device,
-                    function[0] ? "\n  call: " : "", function, call, advice[0] ? "\n  advice: " : "", advice,
+    return snprintf(to, size, "%s: %s%s%s%s%s%s%s%s%s%s", pel_status_name(status), message, device[0] ? "\n  device: " : "",
+                    device, function[0] ? "\n  call: " : "", function, call, advice[0] ? "\n  advice: " : "", advice,
                     log[0] ? "\n  build log:\n" : "", log);
 }
 
@@ -74,7 +79,8 @@ static size_t place(pel_error *error, size_t *used, const char *string, size_t l
     return at;
 }
 
-static pel_error *create(const pel_allocator *allocator, pel_status status, const pel_story *story, const char *message, size_t length) {
+static pel_error *create(const pel_allocator *allocator, pel_status status, const pel_story *story, const char *message,
+                         size_t length) {
     const char *strings[4] = {story->device, story->call, story->advice, story->build_log};
     size_t lengths[4], total = length + 1;
     for (int i = 0; i < 4; i++) {
@@ -105,7 +111,8 @@ static pel_error *create(const pel_allocator *allocator, pel_status status, cons
     return error;
 }
 
-pel_status pel_fail(pel_error **error, const pel_allocator *allocator, pel_status status, const pel_story *story, const char *format, ...) {
+pel_status pel_fail(pel_error **error, const pel_allocator *allocator, pel_status status, const pel_story *story,
+                    const char *format, ...) {
     if (error == NULL || *error != NULL) {
         return status;
     }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A step function over uint64_t, kept as a treap of its steps: a node says "from `key` on the value is `value`", up to the next node;
- * before the first node it is 0. Gaps are steps to 0, so every operation on [lo, hi) adds at most two nodes (at lo and at hi), however
- * many intervals and gaps it covers. That makes the promise of pel_interval_map_reserve simple: nodes are set aside, two per operation.
- * All operations are split, change, merge: O(log n), plus the parts they touch.
- * Invariant: neighbouring steps differ in value; where values are references, equal neighbours other than 0 may stand side by side.
- * Rejected: a sorted array. Residency would be content, but hazards of many small tasks insert at random places among 10^5 intervals,
- * and moving megabytes for each is slower than everything else a task costs.
+ * A step function over uint64_t, kept as a treap of its steps: a node says "from `key` on the value is `value`", up to the next
+ * node; before the first node it is 0. Gaps are steps to 0, so every operation on [lo, hi) adds at most two nodes (at lo and at
+ * hi), however many intervals and gaps it covers. That makes the promise of pel_interval_map_reserve simple: nodes are set aside,
+ * two per operation. All operations are split, change, merge: O(log n), plus the parts they touch. Invariant: neighbouring steps
+ * differ in value; where values are references, equal neighbours other than 0 may stand side by side. Rejected: a sorted array.
+ * Residency would be content, but hazards of many small tasks insert at random places among 10^5 intervals, and moving megabytes
+ * for each is slower than everything else a task costs.
  */
 #include "base/interval_map.h"
 
@@ -28,7 +28,7 @@ struct pel_interval_map {
     pel_interval_hooks hooks;
     bool references;
     node *root;
-    node *free;   /* linked through `left` */
+    node *free; /* linked through `left` */
     slab *slabs;
     size_t free_count, slab_nodes; /* slab_nodes: size of the next slab */
     size_t mapped;                 /* nodes with a value other than 0 */
@@ -188,8 +188,8 @@ static bool joins(const pel_interval_map *map, uint64_t before, uint64_t after) 
 }
 
 /*
- * Takes the tree apart into steps below lo, within [lo, hi), and from hi on; the last begins with a step at hi unless that step would be
- * none. *before and *after are the values just below lo and from hi on.
+ * Takes the tree apart into steps below lo, within [lo, hi), and from hi on; the last begins with a step at hi unless that step
+ * would be none. *before and *after are the values just below lo and from hi on.
  */
 static void cut(pel_interval_map *map, uint64_t lo, uint64_t hi, node *parts[3], uint64_t *before, uint64_t *after) {
     node *rest;
@@ -208,7 +208,8 @@ static void cut(pel_interval_map *map, uint64_t lo, uint64_t hi, node *parts[3],
     parts[2] = merge(take_node(map, hi, *after), parts[2]);
 }
 
-/* Puts the parts together again; drops the step at hi when it joins what ends there, whose value is `last`, or has nothing behind it. */
+/* Puts the parts together again; drops the step at hi when it joins what ends there, whose value is `last`, or has nothing behind
+ * it. */
 static void join(pel_interval_map *map, node *parts[3], uint64_t hi, uint64_t last, uint64_t after) {
     if (hi == UINT64_MAX) {
         drop_tree(map, parts[2]);
@@ -291,7 +292,7 @@ pel_status pel_interval_map_mask(pel_interval_map *map, uint64_t lo, uint64_t hi
 }
 
 typedef struct walk {
-    uint64_t lo, hi;    /* what is left to visit; the step in force at lo has `value` */
+    uint64_t lo, hi; /* what is left to visit; the step in force at lo has `value` */
     uint64_t value;
     bool (*visit)(void *user, uint64_t lo, uint64_t hi, uint64_t value);
     void *user;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Records go to the caller's sink one at a time, each a single line; without a sink, or below the level, a record costs one compare.
- * The text is made on the stack outside the mutex: logging an out-of-memory condition must not allocate, and a slow sink holds up
- * only other records.
+ * Records go to the caller's sink one at a time, each a single line; without a sink, or below the level, a record costs one
+ * compare. The text is made on the stack outside the mutex: logging an out-of-memory condition must not allocate, and a slow sink
+ * holds up only other records.
  */
 #include "base/log.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Element-wise folds for declared reductions. Partial results of devices, workers and groups are combined here and nowhere else, so one
- * definition decides the bits: integers wrap, MIN and MAX of floats ignore NaN and order -0 before +0 (so they do not depend on the
- * order), and sums of floats go through one fixed tree. Elements are read through memcpy because a caller's array may start at any
- * byte of a buffer; compilers make plain (vector) loads of it.
+ * Element-wise folds for declared reductions. Partial results of devices, workers and groups are combined here and nowhere
+ * else, so one definition decides the bits: integers wrap, MIN and MAX of floats ignore NaN and order -0 before +0 (so they do
+ * not depend on the order), and sums of floats go through one fixed tree. Elements are read through memcpy because a caller's
+ * array may start at any byte of a buffer; compilers make plain (vector) loads of it.
  */
 #include "base/reduce.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Composing messages, options and JSON takes dozens of appends; checking each for failure would drown the code. So a failed append marks
- * the text, later ones do nothing, and the end asks once. Numbers are written without the locale because a library must neither set
- * the locale nor write "0,5" into a file when its host has set one.
+ * Composing messages, options and JSON takes dozens of appends; checking each for failure would drown the code. So a failed
+ * append marks the text, later ones do nothing, and the end asks once. Numbers are written without the locale because a library
+ * must neither set the locale nor write "0,5" into a file when its host has set one.
  */
 #include "base/text.h"
 
@@ -25,7 +25,8 @@ void pel_text_free(pel_text *text) {
 /* Room for `count` more bytes and the NUL. */
 static bool reserve(pel_text *text, size_t count) {
     size_t needed;
-    if (text->failed || __builtin_add_overflow(text->length, count, &needed) || __builtin_add_overflow(needed, (size_t)1, &needed)) {
+    if (text->failed || __builtin_add_overflow(text->length, count, &needed) ||
+        __builtin_add_overflow(needed, (size_t)1, &needed)) {
         text->failed = true;
         return false;
     }

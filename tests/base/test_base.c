@@ -124,7 +124,8 @@ static void check_number(double value, int decimals, const char *expected) {
 
 static void test_numbers(void **state) {
     (void)state;
-    static const char *const locales[] = {"C", "de_DE.UTF-8", "fr_FR.UTF-8", "ps_AF.UTF-8"}; /* those that the machine lacks change nothing */
+    static const char *const locales[] = {"C", "de_DE.UTF-8", "fr_FR.UTF-8",
+                                          "ps_AF.UTF-8"}; /* those that the machine lacks change nothing */
     for (size_t i = 0; i < sizeof locales / sizeof locales[0]; i++) {
         setlocale(LC_ALL, locales[i]);
         check_number(1234567.891, 2, "1234567.89");
@@ -146,19 +147,19 @@ static void test_numbers(void **state) {
 }
 
 /* One element of each kind through identity and fold; the identity must change nothing. */
-#define CHECK_FOLD(op, scalar, type, a, b, result)                          \
-    do {                                                                    \
-        type into_ = (type)(a), from_ = (type)(b), id_;                     \
-        assert_true(pel_reduce_valid(op, scalar));                          \
-        pel_reduce_identity(op, scalar, &id_, 1);                           \
-        pel_reduce_fold(op, scalar, &id_, &into_, 1);                       \
-        assert_memory_equal(&id_, &into_, sizeof into_);                    \
-        pel_reduce_fold(op, scalar, &into_, &from_, 1);                     \
-        type wanted_ = (type)(result);                                      \
-        assert_memory_equal(&into_, &wanted_, sizeof into_);                \
-        into_ = (type)(a);                                                  \
-        pel_reduce_fold(op, scalar, &from_, &into_, 1); /* commutes */      \
-        assert_memory_equal(&from_, &wanted_, sizeof into_);                \
+#define CHECK_FOLD(op, scalar, type, a, b, result)                                                                               \
+    do {                                                                                                                         \
+        type into_ = (type)(a), from_ = (type)(b), id_;                                                                          \
+        assert_true(pel_reduce_valid(op, scalar));                                                                               \
+        pel_reduce_identity(op, scalar, &id_, 1);                                                                                \
+        pel_reduce_fold(op, scalar, &id_, &into_, 1);                                                                            \
+        assert_memory_equal(&id_, &into_, sizeof into_);                                                                         \
+        pel_reduce_fold(op, scalar, &into_, &from_, 1);                                                                          \
+        type wanted_ = (type)(result);                                                                                           \
+        assert_memory_equal(&into_, &wanted_, sizeof into_);                                                                     \
+        into_ = (type)(a);                                                                                                       \
+        pel_reduce_fold(op, scalar, &from_, &into_, 1); /* commutes */                                                           \
+        assert_memory_equal(&from_, &wanted_, sizeof into_);                                                                     \
     } while (0)
 
 static void test_folds(void **state) {
@@ -245,8 +246,9 @@ static void test_clock_and_version(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_allocation), cmocka_unit_test(test_checked), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_folds),   cmocka_unit_test(test_folds_anywhere),
+        cmocka_unit_test(test_allocation), cmocka_unit_test(test_checked),
+        cmocka_unit_test(test_text),       cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_folds),      cmocka_unit_test(test_folds_anywhere),
         cmocka_unit_test(test_tree),       cmocka_unit_test(test_clock_and_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

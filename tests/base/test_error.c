@@ -35,9 +35,9 @@ static void test_statuses(void **state) {
     assert_string_equal(pel_status_name(PEL_INTERNAL), "PEL_INTERNAL");
     assert_string_equal(pel_status_name((pel_status)999), "PEL_?");
     assert_string_not_equal(pel_status_text((pel_status)999), "");
-#define CHECK(name, value, text)                                \
-    assert_int_equal(PEL_##name, value);                        \
-    assert_string_equal(pel_status_name(PEL_##name), "PEL_" #name); \
+#define CHECK(name, value, text)                                                                                                 \
+    assert_int_equal(PEL_##name, value);                                                                                         \
+    assert_string_equal(pel_status_name(PEL_##name), "PEL_" #name);                                                              \
     assert_string_equal(pel_status_text(PEL_##name), text);
     PEL_STATUSES(CHECK)
 #undef CHECK

@@ -215,8 +215,9 @@ static void test_reserved_operations_cannot_fail(void **state) {
             allowed = false;
             for (size_t i = 0; i < operations; i++) {
                 uint64_t lo = next_random() % 100000, hi = lo + 1 + next_random() % 100;
-                pel_status status = next_random() % 2 ? pel_interval_map_set(map, lo, hi, next_random() % 4)
-                                                      : pel_interval_map_mask(map, lo, hi * 2, next_random() % 4, next_random() % 4);
+                pel_status status = next_random() % 2
+                                        ? pel_interval_map_set(map, lo, hi, next_random() % 4)
+                                        : pel_interval_map_mask(map, lo, hi * 2, next_random() % 4, next_random() % 4);
                 assert_int_equal(status, PEL_OK);
             }
         }

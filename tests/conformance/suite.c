@@ -87,8 +87,8 @@ void job_area(job *self, const area *memory, pel_access_mode mode) {
     }
 }
 
-pel_span span_of(uint32_t dims, uint32_t split, const uint64_t global[3], const uint64_t local[3], const uint64_t offset[3], uint64_t lo,
-                 uint64_t hi) {
+pel_span span_of(uint32_t dims, uint32_t split, const uint64_t global[3], const uint64_t local[3], const uint64_t offset[3],
+                 uint64_t lo, uint64_t hi) {
     pel_span span = {.dims = dims, .split = split};
     for (uint32_t d = 0; d < 3; d++) {
         bool used = d < dims;

@@ -107,7 +107,8 @@ static void *prepare_again(void *argument) {
     for (uint32_t i = 0; i < 8; i++) {
         self->kernels[i] = self->owner->kernels[i % 2 ? KERNEL_SCALE : KERNEL_MIXED];
         self->kernels[i].id = UINT64_MAX - 100 - i;
-        pel_status status = self->owner->fixture->backend->prepare(self->owner->device, &self->owner->program, &self->kernels[i], NULL);
+        pel_status status =
+            self->owner->fixture->backend->prepare(self->owner->device, &self->owner->program, &self->kernels[i], NULL);
         self->status = status != PEL_OK ? status : self->status;
     }
     return NULL;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the parts of the suite share: an open device, the suite's kernels, memory on both sides, works that count their completions. */
+/*
+ * What the parts of the suite share: an open device, the suite's kernels, memory on both sides, works that count their
+ * completions.
+ */
 #ifndef PEL_CONFORMANCE_SUITE_INTERNAL_H
 #define PEL_CONFORMANCE_SUITE_INTERNAL_H
 
@@ -12,10 +15,23 @@
 
 #include <cmocka.h>
 
-enum kernel_id { KERNEL_SCALE, KERNEL_CHAIN, KERNEL_IDS, KERNEL_MIXED, KERNEL_REVERSE, KERNEL_TOTAL, KERNEL_SLOW, KERNEL_FAILS, KERNEL_COUNT };
+enum kernel_id {
+    KERNEL_SCALE,
+    KERNEL_CHAIN,
+    KERNEL_IDS,
+    KERNEL_MIXED,
+    KERNEL_REVERSE,
+    KERNEL_TOTAL,
+    KERNEL_SLOW,
+    KERNEL_FAILS,
+    KERNEL_COUNT
+};
 
 enum { IDS_FIELDS = 16 };
-/* What KERNEL_IDS writes per item: global id, size, offset, group id, number of groups of three dimensions each, and the dimensions. */
+/*
+ * What KERNEL_IDS writes per item: global id, size, offset, group id, number of groups of three dimensions each, and the
+ * dimensions.
+ */
 enum { IDS_ID = 0, IDS_SIZE = 3, IDS_OFFSET = 6, IDS_GROUP = 9, IDS_GROUPS = 12, IDS_DIMS = 15 };
 
 typedef struct suite_record { /* a value argument of KERNEL_MIXED */
@@ -52,8 +68,8 @@ typedef struct job {
     pel_transfer in[JOB_ARGS], out[JOB_ARGS];
     uint32_t arg_count;
     atomic_uint completions;
-    unsigned order;      /* of completion, over the process */
-    unsigned rounds;     /* left to be resubmitted */
+    unsigned order;  /* of completion, over the process */
+    unsigned rounds; /* left to be resubmitted */
     suite *owner;
 } job;
 
@@ -63,15 +79,15 @@ void job_value(job *self, const void *value, uint64_t bytes);
 void job_local(job *self, uint64_t bytes);
 void job_null(job *self);
 void job_area(job *self, const area *memory, pel_access_mode mode); /* with transfers of all of it, in and out as `mode` says */
-void job_range(job *self, uint64_t items);                         /* a whole 1-D launch, local size left open */
+void job_range(job *self, uint64_t items);                          /* a whole 1-D launch, local size left open */
 void job_submit(job *self);
-void job_wait(job *self);      /* until it has completed; fails the test after a minute */
-void job_wait_ok(job *self);   /* and its status is OK */
-void job_end(job *self);       /* checks that it completed exactly once; releases its error */
+void job_wait(job *self);    /* until it has completed; fails the test after a minute */
+void job_wait_ok(job *self); /* and its status is OK */
+void job_end(job *self);     /* checks that it completed exactly once; releases its error */
 
 /* A span of a launch: items [lo, hi) along `split`, everything along the others. */
-pel_span span_of(uint32_t dims, uint32_t split, const uint64_t global[3], const uint64_t local[3], const uint64_t offset[3], uint64_t lo,
-                 uint64_t hi);
+pel_span span_of(uint32_t dims, uint32_t split, const uint64_t global[3], const uint64_t local[3], const uint64_t offset[3],
+                 uint64_t lo, uint64_t hi);
 
 /* Opens a device of its own beside the suite's; the kernels are prepared on it. */
 void suite_open(suite *self, const pel_conformance_fixture *fixture);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The suite's kernels, twice: OpenCL C and host functions that give the same bits. All arithmetic is on unsigned integers, so that they can. */
+/*
+ * The suite's kernels, twice: OpenCL C and host functions that give the same bits. All arithmetic is on unsigned integers, so
+ * that they can.
+ */
 #include "suite_internal.h"
 
 #include <string.h>
@@ -115,7 +118,8 @@ static pel_status host_mixed(const pel_span *span, void *const *arguments, void 
     }
     uint32_t maybe = arguments[2] != NULL ? in_u32(arguments[2])[0] : 7u, base = (uint32_t)(record.a + record.d[1]);
     for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out_u32(arguments[3])[i] = base + record.b + (uint32_t)record.c + *(const unsigned char *)arguments[1] + maybe + (uint32_t)i;
+        out_u32(arguments[3])[i] =
+            base + record.b + (uint32_t)record.c + *(const unsigned char *)arguments[1] + maybe + (uint32_t)i;
     }
     return PEL_OK;
 }
@@ -175,7 +179,7 @@ static const pel_param total_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, 4, 1, 1
 static const pel_param slow_params[] = {PEL_PARAM_VALUE(uint32_t), PEL_PARAM_ELEMENTWISE(PEL_WRITE, 4, 1, 1)};
 static const pel_param fails_params[] = {PEL_PARAM_ELEMENTWISE(PEL_WRITE, 4, 1, 1)};
 
-#define KERNEL(title, parameters) \
+#define KERNEL(title, parameters)                                                                                                \
     .entry = title, .name = title, .params = parameters, .param_count = sizeof parameters / sizeof parameters[0], .cost_hint = 1.0
 
 void suite_describe_program(suite *self) {

@@ -98,7 +98,8 @@ void test_ids_of_whole_launches(void **state) {
     };
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         const shape *its = &shapes[s];
-        pel_span span = span_of(its->dims, its->split, its->global, its->open ? NULL : its->local, its->offset, 0, its->global[its->split]);
+        pel_span span =
+            span_of(its->dims, its->split, its->global, its->open ? NULL : its->local, its->offset, 0, its->global[its->split]);
         area out = area_make(self, its->global[0] * its->global[1] * its->global[2] * IDS_FIELDS * 8);
         run_ids(self, &out, &span, false);
         check_ids(&out, &span, 0, its->global[its->split]);
@@ -249,8 +250,8 @@ void test_empty_span(void **state) {
 }
 
 /*
- * A device with its own memory sees exactly what was moved in, and the host exactly what was moved out; one that shares the host's memory sees
- * everything at any time, so there only the moved parts mean something.
+ * A device with its own memory sees exactly what was moved in, and the host exactly what was moved out; one that shares the
+ * host's memory sees everything at any time, so there only the moved parts mean something.
  */
 void test_transfers_move_exactly_their_bytes(void **state) {
     suite *self = *state;

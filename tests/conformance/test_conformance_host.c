@@ -6,8 +6,12 @@
 #include <stdio.h>
 
 int main(void) {
-    static pel_topology_device facts = {.info = {.id = "host", .name = "test", .kind = PEL_DEVICE_HOST, .device_class = PEL_CLASS_HOST_CPU,
-                                                 .compute_units = 2, .shares_host_memory = 1},
+    static pel_topology_device facts = {.info = {.id = "host",
+                                                 .name = "test",
+                                                 .kind = PEL_DEVICE_HOST,
+                                                 .device_class = PEL_CLASS_HOST_CPU,
+                                                 .compute_units = 2,
+                                                 .shares_host_memory = 1},
                                         .selected = true,
                                         .host_coherent = true};
     static const uint32_t workers[] = {1, 2, 5};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host backend's vtable. The device and its workers are one block, each worker on cache lines of its own. Memory objects only remember
- * their range: host memory is where the data lives. There is nothing to build, so `prepare` only asks whether a host variant exists.
+ * The host backend's vtable. The device and its workers are one block, each worker on cache lines of its own. Memory objects only
+ * remember their range: host memory is where the data lives. There is nothing to build, so `prepare` only asks whether a host
+ * variant exists.
  */
 #include "backend/backends.h"
 #include "backend/host/host.h"
@@ -26,7 +27,8 @@ static uint32_t count_workers(const pel_backend_env *env, const pel_topology_dev
     return count > 0 ? count : 1;
 }
 
-static pel_status host_open(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device, pel_error **error) {
+static pel_status host_open(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device,
+                            pel_error **error) {
     uint32_t workers = count_workers(env, facts);
     pel_story story = {.device = facts->info.id, .advice = "ask for fewer host workers"};
     if (workers > PEL_CORE_LIMIT) {
@@ -99,7 +101,8 @@ static pel_status host_prepare(pel_backend_device *device, const pel_program_ima
     }
     pel_story story = {.device = device->facts->info.id,
                        .advice = "give the kernel a host function, or leave the host out of the device list"};
-    return pel_fail(error, ((pel_host_device *)device)->env->allocator, PEL_UNSUPPORTED, &story, "kernel %s has no host variant", kernel->name);
+    return pel_fail(error, ((pel_host_device *)device)->env->allocator, PEL_UNSUPPORTED, &story, "kernel %s has no host variant",
+                    kernel->name);
 }
 
 static void host_kernel_forget(pel_backend_device *device, const pel_kernel_image *kernel) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host backend: cores of this machine as a device. Its memory is the host's, so transfers and memory objects are nothing; what is
- * left is to run work on workers.
+ * The host backend: cores of this machine as a device. Its memory is the host's, so transfers and memory objects are nothing;
+ * what is left is to run work on workers.
  *
- * Launches and loops ("jobs") run one at a time in submission order, each shared by all free workers: its units are dealt out as one
- * contiguous range per worker, an owner takes pieces from the front of its range, a worker without a range steals the back half
- * of the fullest one. Tasks run beside them, one worker each, by priority, then by submission.
+ * Launches and loops ("jobs") run one at a time in submission order, each shared by all free workers: its units are dealt out as
+ * one contiguous range per worker, an owner takes pieces from the front of its range, a worker without a range steals the back
+ * half of the fullest one. Tasks run beside them, one worker each, by priority, then by submission.
  *
  *   queue.c    what waits: the jobs' queue and the order of tasks. Guarded by the device's lock.
  *   workers.c  the threads: taking, spinning, sleeping, waking.
@@ -40,11 +40,12 @@ pel_work *pel_host_queue_pop_job(pel_host_queue *queue);  /* NULL: none */
 pel_work *pel_host_queue_pop_task(pel_host_queue *queue); /* NULL: none */
 
 /*
- * A launch's span in units. A unit is a row, `step` items along the split dimension, or, when there are few rows, one of `blocks` parts of a
- * row along `across`; unit = row * blocks + block. Cuts are at multiples of the local size. Loops are rows of `step` iterations.
+ * A launch's span in units. A unit is a row, `step` items along the split dimension, or, when there are few rows, one of `blocks`
+ * parts of a row along `across`; unit = row * blocks + block. Cuts are at multiples of the local size. Loops are rows of `step`
+ * iterations.
  */
 typedef struct pel_host_units {
-    pel_span span;     /* normalised: no zeros in local, unused dimensions [0, 1) */
+    pel_span span; /* normalised: no zeros in local, unused dimensions [0, 1) */
     uint64_t first_row, step;
     uint64_t first_block, block_step;
     uint32_t across;
@@ -57,10 +58,10 @@ typedef struct pel_host_worker {
     /* The rest is the owner's alone while a job runs. */
     _Alignas(PEL_HOST_LINE) pel_host_device *device;
     uint32_t index;
-    bool task_turn;     /* a task goes before a job the next time, so that neither starves the other */
-    uint64_t seen;      /* generation of the last job that it took part in */
-    uint64_t prepared;  /* generation that `arguments` and the private copies belong to */
-    void *arena;        /* scratch, local memory, private copies, arguments; as allocated */
+    bool task_turn;    /* a task goes before a job the next time, so that neither starves the other */
+    uint64_t seen;     /* generation of the last job that it took part in */
+    uint64_t prepared; /* generation that `arguments` and the private copies belong to */
+    void *arena;       /* scratch, local memory, private copies, arguments; as allocated */
     size_t arena_bytes;
     void **arguments;
     void *scratch;
@@ -71,10 +72,10 @@ typedef struct pel_host_worker {
 typedef struct pel_host_job {
     pel_work *work;
     pel_host_units units;
-    size_t arena_bytes;                            /* per worker */
-    _Alignas(PEL_HOST_LINE) atomic_uint gate;      /* PEL_HOST_OPEN | number of workers inside */
-    _Atomic uint64_t generation;                     /* counts jobs */
-    atomic_bool failed;                            /* whoever sets it sets work->status and work->error */
+    size_t arena_bytes;                       /* per worker */
+    _Alignas(PEL_HOST_LINE) atomic_uint gate; /* PEL_HOST_OPEN | number of workers inside */
+    _Atomic uint64_t generation;              /* counts jobs */
+    atomic_bool failed;                       /* whoever sets it sets work->status and work->error */
 } pel_host_job;
 #define PEL_HOST_OPEN 0x80000000u
 
@@ -83,21 +84,21 @@ struct pel_host_device {
     const pel_backend_env *env;
     uint32_t worker_count;
     pel_host_worker *workers;
-    void *block;                                   /* the device and its workers, as allocated */
+    void *block; /* the device and its workers, as allocated */
     pel_host_job job;
 
-    _Alignas(PEL_HOST_LINE) pthread_mutex_t lock;  /* guards down to `stop` */
+    _Alignas(PEL_HOST_LINE) pthread_mutex_t lock; /* guards down to `stop` */
     pthread_cond_t wake, drained;
     pel_host_queue queue;
-    uint32_t sleeping, tokens;                     /* workers asleep, and how many of them were told to wake */
-    bool busy;                                     /* a job was taken and has not completed */
+    uint32_t sleeping, tokens; /* workers asleep, and how many of them were told to wake */
+    bool busy;                 /* a job was taken and has not completed */
     bool stop;
 
     /* Copies for workers that look without the lock. */
     _Alignas(PEL_HOST_LINE) atomic_size_t tasks_waiting, jobs_waiting;
     atomic_bool job_busy;
     atomic_uint spinning;
-    atomic_size_t pending;                         /* submitted and not yet completed; 0 is announced under the lock */
+    atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
 };
 
 /* workers.c */
@@ -120,7 +121,8 @@ bool pel_host_arena_bytes(const pel_work *work, size_t *bytes);
 /* Makes scratch, arguments and private copies of a launch ready in the worker's arena. False: no memory. */
 bool pel_host_arena_prepare(pel_host_worker *worker, const pel_work *work, size_t bytes);
 /* Calls the host function for units [lo, hi). */
-pel_status pel_host_launch_units(pel_host_worker *worker, const pel_work *work, const pel_host_units *units, uint32_t lo, uint32_t hi);
+pel_status pel_host_launch_units(pel_host_worker *worker, const pel_work *work, const pel_host_units *units, uint32_t lo,
+                                 uint32_t hi);
 /* Folds the private copies of all workers that were prepared for `generation`, in worker order. */
 void pel_host_fold_private(pel_host_device *device, const pel_work *work, uint64_t generation);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One job on all free workers. The problem: regular loops want one contiguous range per worker and no overhead, irregular ones want to be
- * rebalanced, and nobody says which is which; a worker may also come late (it slept, or runs a task) or never.
- * So ranges are dealt out to all workers, present or not, and whoever has nothing steals the back half of the fullest range. A range is
- * two 32-bit numbers in one word, so claiming and stealing are single compare-and-swaps, and the word alone decides: a late swap on a
- * range that has come back to the same value is as good as a timely one.
- * Invariant: every unit is in a range, or claimed by a worker that is inside the gate. Workers leave only after they saw all ranges empty
- * (or a failure), so whoever leaves last ends the job.
- * Rejected: a shared counter (one contended line, pieces of one worker scattered over memory) and OpenMP's static schedule (no rebalancing).
+ * One job on all free workers. The problem: regular loops want one contiguous range per worker and no overhead, irregular ones
+ * want to be rebalanced, and nobody says which is which; a worker may also come late (it slept, or runs a task) or never. So
+ * ranges are dealt out to all workers, present or not, and whoever has nothing steals the back half of the fullest range. A range
+ * is two 32-bit numbers in one word, so claiming and stealing are single compare-and-swaps, and the word alone decides: a late
+ * swap on a range that has come back to the same value is as good as a timely one. Invariant: every unit is in a range, or
+ * claimed by a worker that is inside the gate. Workers leave only after they saw all ranges empty (or a failure), so whoever
+ * leaves last ends the job. Rejected: a shared counter (one contended line, pieces of one worker scattered over memory) and
+ * OpenMP's static schedule (no rebalancing).
  */
 #include "backend/host/host.h"
 
@@ -16,13 +16,14 @@
 #include <string.h>
 
 /*
- * What a piece should take. A piece of nothing takes 0.11 us (clock, swap, call; 2 workers, 2026-11), so that at 50 us it costs 0.2 %; on the
- * other side, the last piece is what the others wait for.
+ * What a piece should take. A piece of nothing takes 0.11 us (clock, swap, call; 2 workers, 2026-11), so that at 50 us it costs
+ * 0.2 %; on the other side, the last piece is what the others wait for.
  */
 static const int64_t piece_ns = 50000, irregular_piece_ns = 20000;
 /* The first piece of a range is this part of it, to learn the speed. */
 enum { FIRST_PIECE = 256, GROWTH = 8, RESCANS = 3 };
-/* Waking a sleeper costs its waker 10-19 us, and it comes 20-40 us later (see workers.c): shorter jobs are done by whoever is awake. */
+/* Waking a sleeper costs its waker 10-19 us, and it comes 20-40 us later (see workers.c): shorter jobs are done by whoever is
+ * awake. */
 static const double worth_waking_ns = 20000.0;
 
 static uint64_t pack(uint32_t lo, uint32_t hi) {
@@ -63,8 +64,8 @@ static uint32_t claim(pel_host_worker *worker, const pace *speed, uint32_t *lo) 
             return 0;
         }
         *lo = range_lo(range);
-        if (atomic_compare_exchange_weak_explicit(&worker->range, &range, pack(*lo + count, range_hi(range)), memory_order_acq_rel,
-                                                  memory_order_relaxed)) {
+        if (atomic_compare_exchange_weak_explicit(&worker->range, &range, pack(*lo + count, range_hi(range)),
+                                                  memory_order_acq_rel, memory_order_relaxed)) {
             return count;
         }
     }
@@ -111,9 +112,9 @@ static void fail(pel_host_worker *worker, pel_status returned, pel_status status
     if (status == PEL_TASK_FAILED) {
         story.code = (int64_t)returned;
         story.advice = "the function itself reported this; see what it does for these items";
-        work->status = pel_fail(&work->error, device->env->allocator, status, &story, "the host function of %s %s returned %s (%s)",
-                                work->kind == PEL_WORK_LOOP ? "a loop" : "kernel", work_name(work), pel_status_name(returned),
-                                pel_status_text(returned));
+        work->status = pel_fail(&work->error, device->env->allocator, status, &story,
+                                "the host function of %s %s returned %s (%s)", work->kind == PEL_WORK_LOOP ? "a loop" : "kernel",
+                                work_name(work), pel_status_name(returned), pel_status_text(returned));
     } else {
         story.advice = "use less scratch, local or private memory, or fewer host workers";
         work->status = pel_fail(&work->error, device->env->allocator, status, &story,
@@ -224,8 +225,9 @@ static bool prepare(pel_host_device *device, pel_work *work) {
         return false;
     }
     if (pel_host_units_of_launch(&work->span, device->worker_count, work->kernel->host == NULL, &job->units) != PEL_OK) {
-        work->status = pel_fail(&work->error, device->env->allocator, PEL_INVALID_ARGUMENT, &story,
-                                "the span of kernel %s has no dimensions or splits along one that it does not have", work->kernel->name);
+        work->status =
+            pel_fail(&work->error, device->env->allocator, PEL_INVALID_ARGUMENT, &story,
+                     "the span of kernel %s has no dimensions or splits along one that it does not have", work->kernel->name);
         return false;
     }
     return job->units.count > 0;
@@ -242,7 +244,8 @@ bool pel_host_job_run(pel_host_worker *worker, pel_work *work) {
     }
     uint32_t workers = device->worker_count;
     for (uint32_t i = 0; i < workers; i++) {
-        uint32_t lo = (uint32_t)((uint64_t)job->units.count * i / workers), hi = (uint32_t)((uint64_t)job->units.count * (i + 1) / workers);
+        uint32_t lo = (uint32_t)((uint64_t)job->units.count * i / workers),
+                 hi = (uint32_t)((uint64_t)job->units.count * (i + 1) / workers);
         atomic_store_explicit(&device->workers[i].range, pack(lo, hi), memory_order_relaxed);
     }
     atomic_store_explicit(&job->failed, false, memory_order_relaxed);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * From numbered units to calls of a host function. Host functions get rectangles of items cut at work-group boundaries; units make any
- * 1- to 3-D span one-dimensional, so that dealing and stealing know nothing of dimensions. A run of units is at most three rectangles: the
- * rest of a row, whole rows, the start of a row. Rows lie along the split dimension because that is the one along which memory is
- * contiguous between rows; a second dimension is cut only when there are too few rows to keep the workers busy.
- * Cuts are at multiples of the step counted from id 0, not from the span, so that chunks of one launch agree about groups.
+ * From numbered units to calls of a host function. Host functions get rectangles of items cut at work-group boundaries; units
+ * make any 1- to 3-D span one-dimensional, so that dealing and stealing know nothing of dimensions. A run of units is at most
+ * three rectangles: the rest of a row, whole rows, the start of a row. Rows lie along the split dimension because that is the one
+ * along which memory is contiguous between rows; a second dimension is cut only when there are too few rows to keep the workers
+ * busy. Cuts are at multiples of the step counted from id 0, not from the span, so that chunks of one launch agree about groups.
  */
 #include "backend/host/host.h"
 
@@ -14,11 +14,11 @@
 #include <string.h>
 
 enum {
-    UNITS_PER_WORKER = 8,      /* fewer rows than that: rows are cut into blocks */
-    ITEMS_PER_CUT = 16,        /* 1-D items without work-groups are cut at multiples of a cache line of floats ... */
-    CUTS_PER_WORKER = 256,     /* ... when that leaves so many units */
+    UNITS_PER_WORKER = 8,  /* fewer rows than that: rows are cut into blocks */
+    ITEMS_PER_CUT = 16,    /* 1-D items without work-groups are cut at multiples of a cache line of floats ... */
+    CUTS_PER_WORKER = 256, /* ... when that leaves so many units */
     LARGEST_GROUP = 64,
-    KEPT_ARENA = 1 << 20       /* larger arenas are given back when a later launch does not need them */
+    KEPT_ARENA = 1 << 20 /* larger arenas are given back when a later launch does not need them */
 };
 static const uint64_t largest_rows = 1u << 30;
 
@@ -41,7 +41,8 @@ static uint64_t common_divisor(uint64_t a, uint64_t b) {
     return a;
 }
 
-/* The work-group size along dimension 0 when the launch leaves it open: the largest up to 64 that divides the range and the chunk's ends. */
+/* The work-group size along dimension 0 when the launch leaves it open: the largest up to 64 that divides the range and the
+ * chunk's ends. */
 static uint64_t choose_group(const pel_span *span) {
     uint64_t whole = common_divisor(span->global[0], common_divisor(span->lo[0], span->hi[0]));
     for (uint64_t size = LARGEST_GROUP; size > 1; size--) {
@@ -134,7 +135,8 @@ static bool own_memory(const pel_work_arg *arg) {
 
 bool pel_host_arena_bytes(const pel_work *work, size_t *bytes) {
     uint64_t used = 0, at;
-    bool fits = lay_out(&used, work->kernel->param_count * sizeof(void *), &at) && lay_out(&used, work->kernel->scratch_bytes, &at);
+    bool fits =
+        lay_out(&used, work->kernel->param_count * sizeof(void *), &at) && lay_out(&used, work->kernel->scratch_bytes, &at);
     for (uint32_t i = 0; i < work->kernel->param_count && fits; i++) {
         fits = !own_memory(&work->args[i]) || lay_out(&used, work->args[i].bytes, &at);
     }
@@ -238,7 +240,8 @@ static pel_status run_rectangle(const pel_host_worker *worker, const pel_work *w
     return run_groups(worker, kernel, &span);
 }
 
-pel_status pel_host_launch_units(pel_host_worker *worker, const pel_work *work, const pel_host_units *units, uint32_t lo, uint32_t hi) {
+pel_status pel_host_launch_units(pel_host_worker *worker, const pel_work *work, const pel_host_units *units, uint32_t lo,
+                                 uint32_t hi) {
     uint32_t blocks = units->blocks, row = lo / blocks, row_end = hi / blocks, head = lo % blocks, tail = hi % blocks;
     if (row == row_end) {
         return run_rectangle(worker, work, units, row, row + 1, head, tail);

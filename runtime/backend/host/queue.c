@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What waits on the host device. submit cannot fail and may be called under the dispatcher's lock, so nothing is allocated here: the links are
- * the work's own. Most tasks have priority 0 and go through a plain list; the others through a pairing heap, which needs two links
- * and a sequence number and no balance information. Rejected: an array heap (allocates), one list sorted by priority (linear).
+ * What waits on the host device. submit cannot fail and may be called under the dispatcher's lock, so nothing is allocated here:
+ * the links are the work's own. Most tasks have priority 0 and go through a plain list; the others through a pairing heap, which
+ * needs two links and a sequence number and no balance information. Rejected: an array heap (allocates), one list sorted by
+ * priority (linear).
  */
 #include "backend/host/host.h"
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The workers: threads that take work, spin for a moment when there is none, and sleep. Looking for work needs no lock (copies of the counts,
- * the job's gate); taking it does. A sleeper is woken by token, and only as many as there is work for beyond the workers that spin or
- * are waking already; a worker that takes work and leaves some behind wakes the next.
- * Invariant: whoever makes work available does so under the lock or takes it afterwards, and a worker looks once more under the lock
- * before it sleeps; so nothing can be missed between the two.
- * Workers run the user's functions: they keep the synchronous signals, so that a crash is reported where it happened, and
- * block all others, which belong to the caller's threads. They are confined to the device's cores, never the caller's threads.
- * Rejected: one condition variable per worker (cheaper wake-ups of many, but more state to agree upon) and lending the waiting caller's thread
- * (it would run beside a worker on the same core).
+ * The workers: threads that take work, spin for a moment when there is none, and sleep. Looking for work needs no lock (copies of
+ * the counts, the job's gate); taking it does. A sleeper is woken by token, and only as many as there is work for beyond the
+ * workers that spin or are waking already; a worker that takes work and leaves some behind wakes the next. Invariant: whoever
+ * makes work available does so under the lock or takes it afterwards, and a worker looks once more under the lock before it
+ * sleeps; so nothing can be missed between the two. Workers run the user's functions: they keep the synchronous signals, so that
+ * a crash is reported where it happened, and block all others, which belong to the caller's threads. They are confined to the
+ * device's cores, never the caller's threads. Rejected: one condition variable per worker (cheaper wake-ups of many, but more
+ * state to agree upon) and lending the waiting caller's thread (it would run beside a worker on the same core).
  */
 #include "backend/host/host.h"
 
@@ -18,8 +17,9 @@
 #include <string.h>
 
 /*
- * From submission to the start of the work: 0.2-0.8 us when a worker spins, 28-55 us when all sleep (2 cores, virtual machine, 2026-11). So
- * spinning for about as long as a wake-up takes costs at most twice the ideal, and bridges the gap between launches that follow each other.
+ * From submission to the start of the work: 0.2-0.8 us when a worker spins, 28-55 us when all sleep (2 cores, virtual machine,
+ * 2026-11). So spinning for about as long as a wake-up takes costs at most twice the ideal, and bridges the gap between launches
+ * that follow each other.
  */
 static const int64_t spin_ns = 50000;
 enum {
@@ -253,8 +253,9 @@ static void confine(const pel_host_worker *worker) {
         }
     }
     if (sched_setaffinity(0, sizeof masks, masks) != 0) {
-        pel_log(device->env->logger, PEL_LOG_WARNING, "%s: worker %u cannot be bound to its cores (errno %d); it runs where the system likes",
-                facts->info.id, worker->index, errno);
+        pel_log(device->env->logger, PEL_LOG_WARNING,
+                "%s: worker %u cannot be bound to its cores (errno %d); it runs where the system likes", facts->info.id,
+                worker->index, errno);
     }
 }
 
@@ -292,7 +293,8 @@ pel_status pel_host_workers_start(pel_host_device *device, pel_error **error) {
     pel_story story = {.device = device->base.facts->info.id,
                        .call = "pthread_create",
                        .code = code,
-                       .advice = "raise the limit of threads (ulimit -u, the container's pids limit) or ask for fewer host workers"};
+                       .advice =
+                           "raise the limit of threads (ulimit -u, the container's pids limit) or ask for fewer host workers"};
     return pel_fail(error, device->env->allocator, PEL_IO, &story, "cannot start host worker %u of %u (%s)", started + 1,
                     device->worker_count, code == EAGAIN ? "no more threads allowed" : "the system refused");
 }

@@ -3,10 +3,10 @@
  * The null backend, to be copied when writing a new one: it opens, remembers memory, and completes every launch with UNSUPPORTED.
  * Not part of the library; tests/backend/template compiles and runs it, so that it cannot rot.
  *
- * What it shows is the shape that rules 1 to 5 of backend.h ask for: submit only appends to a list, under a lock that is never held while
- * anything foreign runs; one thread takes works off in order, runs each and completes it with no lock held; close lets the list drain.
- * A real backend replaces run() and the memory functions. One that can be driven by its caller's thread adds `help`; one whose device
- * shares the host's memory leaves the transfers empty.
+ * What it shows is the shape that rules 1 to 5 of backend.h ask for: submit only appends to a list, under a lock that is never
+ * held while anything foreign runs; one thread takes works off in order, runs each and completes it with no lock held; close lets
+ * the list drain. A real backend replaces run() and the memory functions. One that can be driven by its caller's thread adds
+ * `help`; one whose device shares the host's memory leaves the transfers empty.
  */
 #include "backend/template/template.h"
 
@@ -14,10 +14,10 @@
 #include <signal.h>
 
 typedef struct template_device {
-    pel_backend_device base;   /* first: the vtable's pointers are cast */
+    pel_backend_device base; /* first: the vtable's pointers are cast */
     const pel_backend_env *env;
     pthread_t thread;
-    pthread_mutex_t lock;      /* guards what follows */
+    pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     pel_work *first, *last;
     bool stop;
@@ -77,7 +77,8 @@ static pel_status template_open(const pel_backend_env *env, const pel_topology_d
     int code = pthread_create(&self->thread, NULL, thread_main, self);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0) {
-        pel_story story = {.device = facts->info.id, .call = "pthread_create", .code = code, .advice = "raise the limit of threads (ulimit -u)"};
+        pel_story story = {
+            .device = facts->info.id, .call = "pthread_create", .code = code, .advice = "raise the limit of threads (ulimit -u)"};
         destroy(self);
         return pel_fail(error, env->allocator, PEL_IO, &story, "cannot start the thread of device %s", facts->info.id);
     }
@@ -116,7 +117,8 @@ static void template_mem_destroy(pel_backend_device *device, pel_mem *mem) {
     pel_free(((template_device *)device)->env->allocator, mem);
 }
 
-/* Compiles; refuses with NOT_FOUND, BUILD_FAILED or UNSUPPORTED what could not run, so that the user hears it when the kernel is made. */
+/* Compiles; refuses with NOT_FOUND, BUILD_FAILED or UNSUPPORTED what could not run, so that the user hears it when the kernel is
+ * made. */
 static pel_status template_prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
                                    pel_error **error) {
     pel_story story = {.device = device->facts->info.id};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host backend beyond what every backend must do: each item exactly once however a span is cut and stolen, workers that come late or
- * never, tasks side by side and by priority, quiet when idle, a good guest among the caller's threads.
+ * The host backend beyond what every backend must do: each item exactly once however a span is cut and stolen, workers that come
+ * late or never, tasks side by side and by priority, quiet when idle, a good guest among the caller's threads.
  */
 #include "backend/backends.h"
 
@@ -201,7 +201,8 @@ static void test_ranges_beyond_32_bits(void **state) {
         waited work;
         begin(&work, PEL_WORK_LAUNCH);
         work.work.kernel = &kernel;
-        work.work.span = (pel_span){.dims = 1, .lo = {5, 0, 0}, .hi = {sizes[i], 1, 1}, .global = {sizes[i], 1, 1}, .local = {0, 1, 1}};
+        work.work.span =
+            (pel_span){.dims = 1, .lo = {5, 0, 0}, .hi = {sizes[i], 1, 1}, .global = {sizes[i], 1, 1}, .local = {0, 1, 1}};
         pel_backend_host.submit(device, &work.work);
         finish(&work);
         assert_int_equal(work.work.status, PEL_OK);
@@ -506,7 +507,8 @@ static void test_signals_and_cores(void **state) {
     facts.core_set_declared = false;
     assert_int_equal(CPU_COUNT(&inside.cores), 1);
     assert_true(CPU_ISSET(last, &inside.cores));
-    assert_true(sigismember(&inside.signals, SIGINT) && sigismember(&inside.signals, SIGTERM) && sigismember(&inside.signals, SIGUSR1));
+    assert_true(sigismember(&inside.signals, SIGINT) && sigismember(&inside.signals, SIGTERM) &&
+                sigismember(&inside.signals, SIGUSR1));
     assert_false(sigismember(&inside.signals, SIGSEGV) || sigismember(&inside.signals, SIGFPE));
     assert_int_equal(look_around(&after), PEL_OK);
     assert_memory_equal(&before.cores, &after.cores, sizeof before.cores);
@@ -562,7 +564,8 @@ static void test_failing_allocations(void **state) {
             status = pel_backend_host.mem_create(device, &its, 4, &mem, NULL);
             assert_true(status == PEL_OK || (status == PEL_OUT_OF_MEMORY && mem == NULL));
             pel_param param = PEL_PARAM_LOCAL;
-            pel_kernel_image kernel = {.name = "use_scratch", .host = use_scratch, .scratch_bytes = 5000, .params = &param, .param_count = 1};
+            pel_kernel_image kernel = {
+                .name = "use_scratch", .host = use_scratch, .scratch_bytes = 5000, .params = &param, .param_count = 1};
             pel_work_arg arg = {.kind = PEL_WORK_ARG_LOCAL, .bytes = 3000};
             waited work;
             begin(&work, PEL_WORK_LAUNCH);

@@ -47,7 +47,8 @@ static void test_against_model(void **state) {
         uint32_t r = next_random(&seed), bias = (uint32_t)step / 1000 % 2 ? 3 : 1; /* the queue fills and drains in turn */
         uint32_t i = next_random(&seed) % WORKS;
         if (r % 4 < bias && !waiting[i]) {
-            works[i] = (pel_work){.kind = r & 256 ? PEL_WORK_TASK : PEL_WORK_LAUNCH, .priority = (int32_t)(next_random(&seed) % 5) - 2};
+            works[i] =
+                (pel_work){.kind = r & 256 ? PEL_WORK_TASK : PEL_WORK_LAUNCH, .priority = (int32_t)(next_random(&seed) % 5) - 2};
             pel_host_queue_push(&queue, &works[i]);
             waiting[i] = true;
             continue;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The backend template compiles and keeps the order and completion rules, although it runs nothing. It is compiled in here: it is not in the library. */
+/* The backend template compiles and keeps the order and completion rules, although it runs nothing. It is compiled in here: it is
+ * not in the library. */
 #include "backend/template/template.c"
 
 #include <setjmp.h>
