@@ -60,8 +60,11 @@ typedef struct pel_runtime_desc {
  * Device list: items separated by ','; the order is the order of preference. An item is
  *   host | opencl | opencl:N | cpu | gpu | accelerator | all | any part of a device's or platform's name
  * and may carry a core set, `host@0`, `opencl:0@1-3+6`: the device then uses these cores only. Sets that are disjoint allow the
- * devices to run at once; overlapping sets are refused (PEL_CONFLICT). `!item` takes devices away. An item that matches nothing is
- * PEL_NOT_FOUND, and the error lists what there is. Precedence: the descriptor, then the environment, then the default.
+ * devices to run at once; overlapping sets are refused (PEL_CONFLICT). `!item` takes devices away wherever it stands (only such items:
+ * away from the default). An item that matches nothing is PEL_NOT_FOUND, and the error lists what there is; a `!item` may match nothing.
+ * `cpu` is whatever runs on the host's cores, the host included. Emulators (llvmpipe, Oclgrind) must be named. One CPU device may be listed
+ * several times with disjoint core sets; the parts are then called `opencl:0@0`, `opencl:0@1`.
+ * Precedence: the descriptor, then the environment, then the default.
  */
 
 /*

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `pel doctor`: plain words why a device is not there, and what to do. It asks the drivers in a child process afresh (the cache could hold
- * yesterday's illness), discovers as a program would, and then looks at what drivers look at. A finding is a sentence and an advice; it is a
- * problem when it costs a device that the machine seems to have, a note when it may explain something. Exit status 0 when a
- * program started now would find at least one device to use, 1 otherwise: the host counts, so `PEL_DEVICES=gpu pel doctor` asks
- * whether there is a GPU.
+ * `pel doctor`: plain words why a device is not there, and what to do. It asks the drivers in a child process afresh (the cache
+ * could hold yesterday's illness), discovers as a program would, and then looks at what drivers look at. A finding is a sentence
+ * and an advice; it is a problem when it costs a device that the machine seems to have, a note when it may explain something.
+ * Exit status 0 when a program started now would find at least one device to use, 1 otherwise: the host counts, so
+ * `PEL_DEVICES=gpu pel doctor` asks whether there is a GPU.
  */
 #include "cli/doctor.h"
 #include "base/alloc.h"
@@ -21,20 +21,23 @@
 
 enum { OPTION_DEVICES, OPTION_JSON };
 
-static const pel_cli_option options[] = {{'d', "devices", "LIST", "the device list to check; else $PEL_DEVICES, else the default"},
-                                         {0, "json", NULL, "print JSON"},
-                                         {0, NULL, NULL, NULL}};
+static const pel_cli_option options[] = {
+    {'d', "devices", "LIST", "the device list to check; else $PEL_DEVICES, else the default"},
+    {0, "json", NULL, "print JSON"},
+    {0, NULL, NULL, NULL}};
 
 static const pel_cli_usage usage = {
     "doctor", "[--devices LIST] [--json]",
-    "Says which processors a program would use now, why others are not there, and what to do about it.\nExits with 0 when there is at least one device to use, with 1 otherwise.",
+    "Says which processors a program would use now, why others are not there, and what to do about it.\n"
+    "Exits with 0 when there is at least one device to use, with 1 otherwise.",
     options, NULL};
 
 void pel_doctor_say(pel_doctor *doctor, pel_severity severity, const char *advice, const char *format, ...) {
     va_list arguments;
     char *what = NULL;
     va_start(arguments, format);
-    if (vasprintf(&what, format, arguments) < 0) what = NULL;
+    if (vasprintf(&what, format, arguments) < 0)
+        what = NULL;
     va_end(arguments);
     char *copy = strdup(advice ? advice : "");
     pel_doctor_finding *grown = what && copy ? realloc(doctor->findings, (doctor->count + 1) * sizeof *grown) : NULL;
@@ -57,8 +60,10 @@ static void check_devices(pel_doctor *doctor) {
         char memory[32];
         opencl += info->kind == PEL_DEVICE_OPENCL;
         if (device->selected) {
-            pel_doctor_say(doctor, PEL_FINE, NULL, "%s: %s%s%s, %u compute units, %s", info->id, info->name, *info->platform ? ", " : "", info->platform,
-                           (unsigned)info->compute_units, info->memory_bytes == UINT64_MAX ? "memory unknown" : pel_format_bytes(memory, (double)info->memory_bytes));
+            pel_doctor_say(doctor, PEL_FINE, NULL, "%s: %s%s%s, %u compute units, %s", info->id, info->name,
+                           *info->platform ? ", " : "", info->platform, (unsigned)info->compute_units,
+                           info->memory_bytes == UINT64_MAX ? "memory unknown"
+                                                            : pel_format_bytes(memory, (double)info->memory_bytes));
         } else if (info->device_class == PEL_CLASS_SOFTWARE) {
             char advice[256];
             snprintf(advice, sizeof advice, "to test with it all the same, name it: PEL_DEVICES=host,%s", info->id);
@@ -67,7 +72,9 @@ static void check_devices(pel_doctor *doctor) {
             pel_doctor_say(doctor, PEL_NOTE, NULL, "%s (%s) is left out: %s", info->id, info->name, device->why_not);
         }
     }
-    if (opencl == 0) pel_doctor_say(doctor, PEL_NOTE, NULL, "there is no OpenCL device: kernels run where they have a host variant, and `pel run` cannot run");
+    if (opencl == 0)
+        pel_doctor_say(doctor, PEL_NOTE, NULL,
+                       "there is no OpenCL device: kernels run where they have a host variant, and `pel run` cannot run");
 }
 
 static void examine(pel_doctor *doctor, const char *devices, pel_error **error) {
@@ -77,7 +84,8 @@ static void examine(pel_doctor *doctor, const char *devices, pel_error **error) 
         doctor->topology = topology;
         check_devices(doctor);
     } else {
-        pel_doctor_say(doctor, PEL_PROBLEM, pel_error_advice(*error), "a program started now would find no device to use: %s", pel_error_message(*error));
+        pel_doctor_say(doctor, PEL_PROBLEM, pel_error_advice(*error), "a program started now would find no device to use: %s",
+                       pel_error_message(*error));
     }
     pel_doctor_check_drivers(doctor);
     pel_doctor_check_graphics(doctor);
@@ -93,13 +101,16 @@ static void print_text(const pel_doctor *doctor, bool usable) {
     for (int severity = PEL_FINE; severity <= PEL_PROBLEM; severity++) {
         for (size_t i = 0; i < doctor->count; i++) {
             const pel_doctor_finding *finding = &doctor->findings[i];
-            if ((int)finding->severity != severity) continue;
+            if ((int)finding->severity != severity)
+                continue;
             problems += severity == PEL_PROBLEM;
             printf("%-8s %s\n", words[severity], finding->what);
-            if (*finding->advice) printf("         -> %s\n", finding->advice);
+            if (*finding->advice)
+                printf("         -> %s\n", finding->advice);
         }
     }
-    printf("\n%s; %zu problem%s\n", usable ? "There is something to compute with" : "There is nothing to compute with", problems, problems == 1 ? "" : "s");
+    printf("\n%s; %zu problem%s\n", usable ? "There is something to compute with" : "There is nothing to compute with", problems,
+           problems == 1 ? "" : "s");
 }
 
 static json_t *to_json(const pel_doctor *doctor, bool usable) {
@@ -126,7 +137,8 @@ static void ask_probe(pel_doctor *doctor) {
         doctor->failed = true;
     }
     if (!cache) {
-        pel_doctor_say(doctor, PEL_NOTE, "make it writable, or set PEL_CACHE_DIR", "pel's cache directory cannot be used: programs are compiled anew in each process");
+        pel_doctor_say(doctor, PEL_NOTE, "make it writable, or set PEL_CACHE_DIR",
+                       "pel's cache directory cannot be used: programs are compiled anew in each process");
     }
     pel_error_destroy(error);
     pel_free(&pel_allocator_default, cache);
@@ -137,12 +149,18 @@ int pel_cmd_doctor(int argc, char **argv) {
     bool json = false;
     for (int option; (option = pel_cli_next(&usage, argc, argv, &value)) != PEL_CLI_END;) {
         switch (option) {
-        case OPTION_DEVICES: devices = value; break;
-        case OPTION_JSON: json = true; break;
-        default: return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
+        case OPTION_DEVICES:
+            devices = value;
+            break;
+        case OPTION_JSON:
+            json = true;
+            break;
+        default:
+            return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
         }
     }
-    if (!pel_cli_no_operands(&usage, argc, argv)) return PEL_CLI_USAGE;
+    if (!pel_cli_no_operands(&usage, argc, argv))
+        return PEL_CLI_USAGE;
     const char *root = getenv("PEL_DOCTOR_ROOT"); /* tests show it a recorded machine */
     pel_doctor doctor = {.root = root ? root : ""};
     pel_keep_init(&doctor.drivers.keep, &pel_allocator_default);

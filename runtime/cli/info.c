@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `pel info`: what there is, in one table, the way a device list calls it. Devices that were found but not selected are listed with the
- * reason, because the next question is always why. Everything else about what is missing is `pel doctor`'s.
+ * `pel info`: what there is, in one table, the way a device list calls it. Devices that were found but not selected are listed
+ * with the reason, because the next question is always why. Everything else about what is missing is `pel doctor`'s.
  */
 #include "base/error.h"
 #include "cli/commands.h"
@@ -21,17 +21,21 @@ static const pel_cli_option options[] = {
     {0, "no-probe", NULL, "do not try the OpenCL drivers in a child process first"},
     {0, NULL, NULL, NULL}};
 
-static const pel_cli_usage usage = {"info", "[--devices LIST] [--json]",
-                                    "Shows the processors that pel finds: how a device list calls them, what they may use, and why some are not used.", options,
-                                    "`pel doctor` says why a device is missing altogether."};
+static const pel_cli_usage usage = {
+    "info", "[--devices LIST] [--json]",
+    "Shows the processors that pel finds: how a device list calls them, what they may use, and why some are not used.", options,
+    "`pel doctor` says why a device is missing altogether."};
 
-static const char *bytes_text(char text[32], uint64_t bytes) { return bytes == UINT64_MAX ? "unknown" : pel_format_bytes(text, (double)bytes); }
+static const char *bytes_text(char text[32], uint64_t bytes) {
+    return bytes == UINT64_MAX ? "unknown" : pel_format_bytes(text, (double)bytes);
+}
 
 static void print_devices(const pel_topology *topology) {
     pel_table table;
     pel_table_init(&table, "lllrlrrll");
     static const char *const heading[] = {"", "device", "class", "units", "cores", "memory", "max buffer", "fp64", "name"};
-    for (size_t i = 0; i < sizeof heading / sizeof *heading; i++) pel_table_cell(&table, "%s", heading[i]);
+    for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
+        pel_table_cell(&table, "%s", heading[i]);
     for (uint32_t i = 0; i < topology->device_count; i++) {
         const pel_device_info *info = &topology->devices[i].info;
         char cores[24], memory[32], largest[32];
@@ -45,7 +49,8 @@ static void print_devices(const pel_topology *topology) {
         pel_table_cell(&table, "%s", info->supports_double ? "yes" : "no");
         pel_table_cell(&table, "%s%s%s", info->name, *info->platform ? " | " : "", info->platform);
     }
-    if (!pel_table_print(&table, stdout, "")) pel_cli_error("info", "out of memory");
+    if (!pel_table_print(&table, stdout, ""))
+        pel_cli_error("info", "out of memory");
     pel_table_free(&table);
 }
 
@@ -53,11 +58,13 @@ static void print_devices(const pel_topology *topology) {
 static void print_sharing(const pel_topology *topology) {
     for (uint32_t i = 0; i < topology->selection_count; i++) {
         for (uint32_t j = 0; j < i; j++) {
-            const pel_device_info *a = &topology->devices[topology->selection[j]].info, *b = &topology->devices[topology->selection[i]].info;
+            const pel_device_info *a = &topology->devices[topology->selection[j]].info,
+                                  *b = &topology->devices[topology->selection[i]].info;
             char text[64];
             pel_core_set both = a->cores;
             pel_core_set_intersect(&both, &b->cores);
-            if (pel_core_set_count(&both) == 0) continue;
+            if (pel_core_set_count(&both) == 0)
+                continue;
             printf("%s and %s are two ways to use cores %s: a launch uses one of them at a time.\n", a->id, b->id,
                    pel_cli_core_text(&both, text, sizeof text));
         }
@@ -66,8 +73,9 @@ static void print_sharing(const pel_topology *topology) {
 
 static void print_text(const pel_topology *topology) {
     char cores[64], memory[32];
-    printf("This process may use %u core%s (of %s) and %s of memory.\n\n", (unsigned)topology->budget_count, topology->budget_count == 1 ? "" : "s",
-           pel_cli_core_text(&topology->budget_cores, cores, sizeof cores), bytes_text(memory, topology->memory_available));
+    printf("This process may use %u core%s (of %s) and %s of memory.\n\n", (unsigned)topology->budget_count,
+           topology->budget_count == 1 ? "" : "s", pel_cli_core_text(&topology->budget_cores, cores, sizeof cores),
+           bytes_text(memory, topology->memory_available));
     print_devices(topology);
     printf("\n* used%s", topology->selection_count > 1 ? ", in this order of preference:" : "");
     for (uint32_t i = 0; topology->selection_count > 1 && i < topology->selection_count; i++) {
@@ -77,15 +85,18 @@ static void print_text(const pel_topology *topology) {
     print_sharing(topology);
     for (uint32_t i = 0; i < topology->device_count; i++) {
         const pel_topology_device *device = &topology->devices[i];
-        if (!device->selected) printf("- %s (%s): %s\n", device->info.id, device->info.name, device->why_not);
+        if (!device->selected)
+            printf("- %s (%s): %s\n", device->info.id, device->info.name, device->why_not);
     }
-    if (!topology->opencl_present && topology->device_count == 1) printf("No OpenCL device. `pel doctor` says why.\n");
+    if (!topology->opencl_present && topology->device_count == 1)
+        printf("No OpenCL device. `pel doctor` says why.\n");
 }
 
 static json_t *to_json(const pel_topology *topology) {
     char cores[64];
     json_t *root = json_object(), *devices = json_array(), *order = json_array();
-    for (uint32_t i = 0; i < topology->device_count; i++) json_array_append_new(devices, pel_cli_device_json(&topology->devices[i]));
+    for (uint32_t i = 0; i < topology->device_count; i++)
+        json_array_append_new(devices, pel_cli_device_json(&topology->devices[i]));
     for (uint32_t i = 0; i < topology->selection_count; i++) {
         json_array_append_new(order, pel_json_text(topology->devices[topology->selection[i]].info.id));
     }
@@ -93,7 +104,8 @@ static json_t *to_json(const pel_topology *topology) {
     json_object_set_new(root, "cores", pel_json_text(pel_cli_core_text(&topology->budget_cores, cores, sizeof cores)));
     json_object_set_new(root, "core_count", json_integer(topology->budget_count));
     bool known = topology->memory_available <= INT64_MAX;
-    json_object_set_new(root, "memory_available_bytes", known ? json_integer((json_int_t)topology->memory_available) : json_null());
+    json_object_set_new(root, "memory_available_bytes",
+                        known ? json_integer((json_int_t)topology->memory_available) : json_null());
     json_object_set_new(root, "opencl", json_boolean(topology->opencl_present));
     json_object_set_new(root, "devices", devices);
     json_object_set_new(root, "selection", order);
@@ -106,18 +118,27 @@ int pel_cmd_info(int argc, char **argv) {
     const char *value;
     for (int option; (option = pel_cli_next(&usage, argc, argv, &value)) != PEL_CLI_END;) {
         switch (option) {
-        case OPTION_DEVICES: how.devices = value; break;
-        case OPTION_JSON: json = true; break;
-        case OPTION_NO_PROBE: how.probe = false; break;
-        default: return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
+        case OPTION_DEVICES:
+            how.devices = value;
+            break;
+        case OPTION_JSON:
+            json = true;
+            break;
+        case OPTION_NO_PROBE:
+            how.probe = false;
+            break;
+        default:
+            return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
         }
     }
-    if (!pel_cli_no_operands(&usage, argc, argv)) return PEL_CLI_USAGE;
+    if (!pel_cli_no_operands(&usage, argc, argv))
+        return PEL_CLI_USAGE;
     pel_topology *topology = NULL;
     pel_error *error = NULL;
     if (pel_cli_discover("info", &how, &topology, &error) != PEL_OK) {
         pel_cli_error("info", "%s", pel_error_message(error));
-        if (*pel_error_advice(error)) pel_cli_error("info", "%s", pel_error_advice(error));
+        if (*pel_error_advice(error))
+            pel_cli_error("info", "%s", pel_error_advice(error));
         pel_error_destroy(error);
         return PEL_CLI_FAILED;
     }

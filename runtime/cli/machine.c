@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The two commands that look at the machine go below the public API, because they must show what was found but not selected, and what a
- * runtime would refuse. They discover exactly as a runtime does, with the probe on: what they say is what a program will meet.
+ * The two commands that look at the machine go below the public API, because they must show what was found but not selected, and
+ * what a runtime would refuse. They discover exactly as a runtime does, with the probe on: what they say is what a program will
+ * meet.
  */
 #include "cli/machine.h"
 #include "base/error.h"
@@ -33,10 +34,14 @@ pel_status pel_cli_discover(const char *command, const pel_cli_discovery *how, p
 
 const char *pel_cli_class_word(const pel_device_info *info) {
     switch (info->device_class) {
-    case PEL_CLASS_HOST_CPU: return info->kind == PEL_DEVICE_HOST ? "host" : "CPU";
-    case PEL_CLASS_INTEGRATED: return "integrated";
-    case PEL_CLASS_DISCRETE: return "discrete";
-    case PEL_CLASS_SOFTWARE: return "emulator";
+    case PEL_CLASS_HOST_CPU:
+        return info->kind == PEL_DEVICE_HOST ? "host" : "CPU";
+    case PEL_CLASS_INTEGRATED:
+        return "integrated";
+    case PEL_CLASS_DISCRETE:
+        return "discrete";
+    case PEL_CLASS_SOFTWARE:
+        return "emulator";
     }
     return "?";
 }
@@ -44,9 +49,11 @@ const char *pel_cli_class_word(const pel_device_info *info) {
 const char *pel_cli_core_text(const pel_core_set *cores, char *text, size_t capacity) {
     pel_text all;
     pel_text_init(&all, &pel_allocator_default);
-    if (pel_core_set_count(cores) > 0) pel_core_set_format(cores, ',', &all);
+    if (pel_core_set_count(cores) > 0)
+        pel_core_set_format(cores, ',', &all);
     int length = snprintf(text, capacity, "%s", all.data && !all.failed ? all.data : "-");
-    if (length > 0 && (size_t)length >= capacity && capacity > 3) memcpy(text + capacity - 4, "...", 4);
+    if (length > 0 && (size_t)length >= capacity && capacity > 3)
+        memcpy(text + capacity - 4, "...", 4);
     pel_text_free(&all);
     return text;
 }
@@ -54,13 +61,16 @@ const char *pel_cli_core_text(const pel_core_set *cores, char *text, size_t capa
 static json_t *cores_json(const pel_core_set *cores) {
     json_t *array = json_array();
     for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
-        if (pel_core_set_has(cores, core)) json_array_append_new(array, json_integer(core));
+        if (pel_core_set_has(cores, core))
+            json_array_append_new(array, json_integer(core));
     }
     return array;
 }
 
 /* 64-bit quantities beyond JSON's integers (jansson's are signed) mean "unknown" here. */
-static json_t *size_json(uint64_t value) { return value > INT64_MAX ? json_null() : json_integer((json_int_t)value); }
+static json_t *size_json(uint64_t value) {
+    return value > INT64_MAX ? json_null() : json_integer((json_int_t)value);
+}
 
 json_t *pel_cli_device_json(const pel_topology_device *device) {
     const pel_device_info *info = &device->info;

@@ -8,9 +8,9 @@
 #include <stdbool.h>
 
 typedef struct pel_cli_discovery {
-    const char *devices;   /* NULL: $PEL_DEVICES, else the default */
+    const char *devices; /* NULL: $PEL_DEVICES, else the default */
     bool probe;
-    pel_log_level level;   /* what is printed on stderr */
+    pel_log_level level; /* what is printed on stderr */
 } pel_cli_discovery;
 
 /* The topology, with pel's cache directory. The caller destroys both. */

@@ -17,8 +17,9 @@ typedef struct pel_budget {
 } pel_budget;
 
 /*
- * Reads /proc and the cgroup trees (v1, v2 and both at once) below `root` ("" for this machine; tests give a recorded tree). affinity
- * NULL: the calling thread's. Files that are missing or unreadable restrict nothing. Cannot fail: an unknown affinity is one core.
+ * Reads /proc and the cgroup trees (v1, v2 and both at once) below `root` ("" for this machine; tests give a recorded tree).
+ * affinity NULL: the calling thread's. Files that are missing or unreadable restrict nothing. Cannot fail: an unknown affinity is
+ * one core.
  */
 void pel_budget_read(const char *root, const pel_core_set *affinity, pel_budget *budget);
 

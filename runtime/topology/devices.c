@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which devices a list means. Positive items choose in their order; negative ones take away from the result wherever they stand, so
- * `!gpu,all` and `all,!gpu` are one; only negative items start from the default. The default and the group words never choose an
+ * Which devices a list means. Positive items choose in their order; negative ones take away from the result wherever they stand,
+ * so `!gpu,all` and `all,!gpu` are one; only negative items start from the default. The default and the group words never choose an
  * emulator, nor one GPU twice because two platforms show it. A CPU device shares its cores with the host: by default the first is
  * chosen beside the host and the planner treats the two as alternatives; further ones only when asked for, since they could add
- * nothing. A negative item that matches nothing is fine (`!llvmpipe` on a machine without it); a positive one is an error, because
- * silently running elsewhere is what users of device lists fear most.
+ * nothing. A negative item that matches nothing is fine (`!llvmpipe` on a machine without it); a positive one is an error,
+ * because silently running elsewhere is what users of device lists fear most.
  */
 #include "topology/devices.h"
 #include "base/alloc.h"
@@ -25,16 +25,19 @@ static item_kind kind_of(const pel_device_item *item) {
     } words[] = {{"host", ITEM_HOST}, {"opencl", ITEM_OPENCL},           {"cpu", ITEM_CPU},
                  {"gpu", ITEM_GPU},   {"accelerator", ITEM_ACCELERATOR}, {"all", ITEM_ALL}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strlen(words[i].word) == item->length && strncasecmp(words[i].word, item->text, item->length) == 0) return words[i].kind;
+        if (strlen(words[i].word) == item->length && strncasecmp(words[i].word, item->text, item->length) == 0)
+            return words[i].kind;
     }
-    if (item->length > 4 && strncasecmp(item->text, "sim:", 4) == 0) return ITEM_ID;
+    if (item->length > 4 && strncasecmp(item->text, "sim:", 4) == 0)
+        return ITEM_ID;
     return item->length > 7 && strncasecmp(item->text, "opencl:", 7) == 0 ? ITEM_ID : ITEM_NAME;
 }
 
 static pel_status bad_item(const pel_device_list *list, const char *item, size_t length, const char *what, pel_error **error) {
-    return pel_fail(error, list->allocator, PEL_INVALID_ARGUMENT,
-                    &(pel_story){.advice = "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','"},
-                    "%s: item \"%.*s\": %s", list->source, (int)(length < 200 ? length : 200), item, what);
+    return pel_fail(
+        error, list->allocator, PEL_INVALID_ARGUMENT,
+        &(pel_story){.advice = "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','"},
+        "%s: item \"%.*s\": %s", list->source, (int)(length < 200 ? length : 200), item, what);
 }
 
 static pel_status parse_item(pel_device_list *list, const char *text, size_t length, pel_device_item *item, pel_error **error) {
@@ -51,11 +54,13 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
         if (!pel_core_set_parse(at + 1, tail, '+', &item->cores)) {
             return bad_item(list, whole, whole_length, "what follows '@' is not a set of cores", error);
         }
-        if (item->negative) return bad_item(list, whole, whole_length, "a device that is taken away has no cores", error);
+        if (item->negative)
+            return bad_item(list, whole, whole_length, "a device that is taken away has no cores", error);
         item->declared = true;
         length = (size_t)(at - text);
     }
-    if (length == 0) return bad_item(list, whole, whole_length, "it names no device", error);
+    if (length == 0)
+        return bad_item(list, whole, whole_length, "it names no device", error);
     item->text = text;
     item->length = length;
     return PEL_OK;
@@ -64,21 +69,28 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
 pel_status pel_device_list_parse(const char *text, const char *source, const pel_allocator *allocator, pel_device_list *list,
                                  pel_error **error) {
     *list = (pel_device_list){.allocator = allocator, .source = source};
-    if (!text) return PEL_OK;
+    if (!text)
+        return PEL_OK;
     size_t commas = 1;
-    for (const char *at = text; *at; at++) commas += *at == ',';
+    for (const char *at = text; *at; at++)
+        commas += *at == ',';
     list->text = pel_strdup(allocator, text);
     list->items = pel_alloc_zero(allocator, commas, sizeof *list->items);
-    if (!list->text || !list->items) return pel_fail(error, allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for %s", source);
+    if (!list->text || !list->items)
+        return pel_fail(error, allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for %s", source);
     for (const char *at = list->text;;) {
         size_t length = strcspn(at, ",");
         const char *first = at, *last = at + length;
-        while (first < last && isspace((unsigned char)*first)) first++;
-        while (last > first && isspace((unsigned char)last[-1])) last--;
+        while (first < last && isspace((unsigned char)*first))
+            first++;
+        while (last > first && isspace((unsigned char)last[-1]))
+            last--;
         pel_status status = parse_item(list, first, (size_t)(last - first), &list->items[list->count], error);
-        if (status) return status;
+        if (status)
+            return status;
         list->count++;
-        if (at[length] == '\0') return PEL_OK;
+        if (at[length] == '\0')
+            return PEL_OK;
         at += length + 1;
     }
 }
@@ -96,7 +108,8 @@ bool pel_device_list_wants_opencl(const pel_device_list *list) {
     for (uint32_t i = 0; i < list->count; i++) {
         item_kind kind = kind_of(&list->items[i]);
         if (list->items[i].negative) {
-            if (kind == ITEM_OPENCL) return false;
+            if (kind == ITEM_OPENCL)
+                return false;
         } else {
             positive = true;
             wants = wants || kind != ITEM_HOST;
@@ -110,7 +123,8 @@ bool pel_device_list_driver_cores(const pel_device_list *list, pel_core_set *cor
     memset(cores, 0, sizeof *cores);
     for (uint32_t i = 0; i < list->count; i++) {
         const pel_device_item *item = &list->items[i];
-        if (!item->declared || kind_of(item) == ITEM_HOST) continue;
+        if (!item->declared || kind_of(item) == ITEM_HOST)
+            continue;
         pel_core_set_unite(cores, &item->cores);
         any = true;
     }
@@ -119,7 +133,8 @@ bool pel_device_list_driver_cores(const pel_device_list *list, pel_core_set *cor
 
 static bool contains(const char *text, const char *part, size_t length) {
     for (size_t total = strlen(text); total >= length; total--, text++) {
-        if (strncasecmp(text, part, length) == 0) return true;
+        if (strncasecmp(text, part, length) == 0)
+            return true;
     }
     return false;
 }
@@ -133,16 +148,23 @@ static bool matches(const pel_device_item *item, const pel_device_table *table, 
     const pel_device_info *info = &table->devices[device].info;
     pel_device_type type = table->candidates[device].type;
     switch (kind_of(item)) {
-    case ITEM_HOST: return type == PEL_TYPE_HOST;
-    case ITEM_OPENCL: return type != PEL_TYPE_HOST;
-    case ITEM_CPU: return type == PEL_TYPE_HOST || type == PEL_TYPE_CPU;
-    case ITEM_GPU: return type == PEL_TYPE_GPU;
-    case ITEM_ACCELERATOR: return type == PEL_TYPE_ACCELERATOR;
-    case ITEM_ALL: return true;
-    case ITEM_ID: return is_id(info, item);
+    case ITEM_HOST:
+        return type == PEL_TYPE_HOST;
+    case ITEM_OPENCL:
+        return type != PEL_TYPE_HOST;
+    case ITEM_CPU:
+        return type == PEL_TYPE_HOST || type == PEL_TYPE_CPU;
+    case ITEM_GPU:
+        return type == PEL_TYPE_GPU;
+    case ITEM_ACCELERATOR:
+        return type == PEL_TYPE_ACCELERATOR;
+    case ITEM_ALL:
+        return true;
+    case ITEM_ID:
+        return is_id(info, item);
     case ITEM_NAME:
         return is_id(info, item) || (type != PEL_TYPE_HOST && (contains(info->name, item->text, item->length) ||
-                                                                contains(info->platform, item->text, item->length)));
+                                                               contains(info->platform, item->text, item->length)));
     }
     return false;
 }
@@ -154,14 +176,16 @@ static bool names_it(const pel_device_item *item) {
 
 static bool taken_away(const pel_device_list *list, const pel_device_table *table, uint32_t device) {
     for (uint32_t i = 0; i < list->count; i++) {
-        if (list->items[i].negative && matches(&list->items[i], table, device)) return true;
+        if (list->items[i].negative && matches(&list->items[i], table, device))
+            return true;
     }
     return false;
 }
 
 static bool has_positive(const pel_device_list *list) {
     for (uint32_t i = 0; i < list->count; i++) {
-        if (!list->items[i].negative) return true;
+        if (!list->items[i].negative)
+            return true;
     }
     return false;
 }
@@ -177,13 +201,13 @@ static char *what_there_is(const pel_device_list *list, const pel_device_table *
     return pel_text_take(&text);
 }
 
-static pel_status not_found(const pel_device_list *list, const pel_device_table *table, const pel_device_item *item, const char *why,
-                            pel_error **error) {
+static pel_status not_found(const pel_device_list *list, const pel_device_table *table, const pel_device_item *item,
+                            const char *why, pel_error **error) {
     char *there = what_there_is(list, table);
     pel_status status = pel_fail(error, list->allocator, PEL_NOT_FOUND,
                                  &(pel_story){.advice = "`pel info` lists the devices, `pel doctor` says why one is missing"},
-                                 "%s: \"%.*s\" %s; there is: %s", list->source, (int)(item->length < 200 ? item->length : 200), item->text,
-                                 why, there ? there : "?");
+                                 "%s: \"%.*s\" %s; there is: %s", list->source, (int)(item->length < 200 ? item->length : 200),
+                                 item->text, why, there ? there : "?");
     pel_free(list->allocator, there);
     return status;
 }
@@ -199,7 +223,8 @@ static pel_status add_choice(selection *chosen, uint32_t device, const pel_devic
     if (chosen->count == chosen->capacity) {
         uint32_t capacity = chosen->capacity ? 2 * chosen->capacity : 8;
         pel_device_choice *grown = pel_resize(chosen->list->allocator, chosen->choices, capacity * sizeof *grown);
-        if (!grown) return pel_fail(error, chosen->list->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the list of devices");
+        if (!grown)
+            return pel_fail(error, chosen->list->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the list of devices");
         chosen->choices = grown;
         chosen->capacity = capacity;
     }
@@ -215,7 +240,8 @@ static pel_status add_choice(selection *chosen, uint32_t device, const pel_devic
 
 static bool already_chosen(const selection *chosen, uint32_t device) {
     for (uint32_t i = 0; i < chosen->count; i++) {
-        if (chosen->choices[i].device == device) return true;
+        if (chosen->choices[i].device == device)
+            return true;
     }
     return false;
 }
@@ -225,7 +251,8 @@ static bool double_chosen(const selection *chosen, uint32_t device) {
     for (uint32_t i = 0; i < chosen->count; i++) {
         uint32_t other = chosen->choices[i].device;
         uint32_t a = chosen->table->candidates[device].same_as, b = chosen->table->candidates[other].same_as;
-        if (other == device || a == other || b == device || (a != PEL_NO_DEVICE_INDEX && a == b)) return true;
+        if (other == device || a == other || b == device || (a != PEL_NO_DEVICE_INDEX && a == b))
+            return true;
     }
     return false;
 }
@@ -242,7 +269,8 @@ static pel_status format_conflict(const selection *chosen, uint32_t a, uint32_t 
     pel_text_init(&cores, allocator);
     pel_core_set_format(&both, '+', &cores);
     pel_status status =
-        pel_fail(error, allocator, PEL_CONFLICT, &(pel_story){.advice = "give the devices disjoint core sets, or none: they are then used in turn"},
+        pel_fail(error, allocator, PEL_CONFLICT,
+                 &(pel_story){.advice = "give the devices disjoint core sets, or none: they are then used in turn"},
                  "%s: %s and %s both claim core %s", chosen->list->source, device_id(chosen, a), device_id(chosen, b),
                  cores.data ? cores.data : "?");
     pel_text_free(&cores);
@@ -254,12 +282,13 @@ static pel_status check_core_sets(const selection *chosen, pel_error **error) {
     const pel_allocator *allocator = chosen->list->allocator;
     for (uint32_t i = 0; i < chosen->count; i++) {
         const pel_device_choice *choice = &chosen->choices[i];
-        if (!choice->declared) continue;
+        if (!choice->declared)
+            continue;
         pel_device_class class = chosen->table->devices[choice->device].info.device_class;
         if (class == PEL_CLASS_DISCRETE || class == PEL_CLASS_INTEGRATED) {
             return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
-                            "%s: %s has processors of its own; a core set is for devices that run on the host's cores", chosen->list->source,
-                            device_id(chosen, i));
+                            "%s: %s has processors of its own; a core set is for devices that run on the host's cores",
+                            chosen->list->source, device_id(chosen, i));
         }
         if (!pel_core_set_within(&choice->cores, chosen->table->budget_cores)) {
             pel_text cores;
@@ -283,8 +312,10 @@ static pel_status check_core_sets(const selection *chosen, pel_error **error) {
 static pel_status choose_again(selection *chosen, uint32_t device, const pel_device_item *item, pel_error **error) {
     for (uint32_t i = 0; i < chosen->count; i++) {
         const pel_device_choice *earlier = &chosen->choices[i];
-        if (earlier->device != device) continue;
-        if (earlier->declared == item->declared && memcmp(&earlier->cores, &item->cores, sizeof item->cores) == 0) return PEL_OK;
+        if (earlier->device != device)
+            continue;
+        if (earlier->declared == item->declared && memcmp(&earlier->cores, &item->cores, sizeof item->cores) == 0)
+            return PEL_OK;
         if (!earlier->declared || !item->declared || chosen->table->candidates[device].type == PEL_TYPE_HOST) {
             return pel_fail(error, chosen->list->allocator, PEL_CONFLICT, NULL, "%s: %s is listed twice with different cores",
                             chosen->list->source, chosen->table->devices[device].info.id);
@@ -299,7 +330,8 @@ static pel_status apply_item(selection *chosen, const pel_device_item *item, pel
     bool matched = false, emulator = false;
     for (uint32_t device = 0; device < table->count; device++) {
         const pel_candidate *candidate = &table->candidates[device];
-        if (!matches(item, table, device)) continue;
+        if (!matches(item, table, device))
+            continue;
         if (candidate->unusable) {
             unusable = candidate->unusable;
             continue;
@@ -309,30 +341,40 @@ static pel_status apply_item(selection *chosen, const pel_device_item *item, pel
             continue;
         }
         matched = true;
-        if (taken_away(chosen->list, table, device)) continue;
+        if (taken_away(chosen->list, table, device))
+            continue;
         pel_status status = PEL_OK;
         if (already_chosen(chosen, device)) {
-            if (names_it(item) || item->declared) status = choose_again(chosen, device, item, error);
+            if (names_it(item) || item->declared)
+                status = choose_again(chosen, device, item, error);
         } else if (!double_chosen(chosen, device) || kind_of(item) == ITEM_ID) {
             status = add_choice(chosen, device, item, error);
         }
-        if (status) return status;
+        if (status)
+            return status;
     }
-    if (matched) return PEL_OK;
-    if (unusable) return not_found(chosen->list, table, item, unusable, error);
-    return not_found(chosen->list, table, item, emulator ? "matches emulators only, which must be named" : "matches no device", error);
+    if (matched)
+        return PEL_OK;
+    if (unusable)
+        return not_found(chosen->list, table, item, unusable, error);
+    return not_found(chosen->list, table, item, emulator ? "matches emulators only, which must be named" : "matches no device",
+                     error);
 }
 
 static pel_status choose_default(selection *chosen, pel_error **error) {
     bool have_cpu = false;
     for (uint32_t device = 0; device < chosen->table->count; device++) {
         const pel_candidate *candidate = &chosen->table->candidates[device];
-        if (candidate->unusable || candidate->software || candidate->type == PEL_TYPE_OTHER) continue;
-        if (taken_away(chosen->list, chosen->table, device) || double_chosen(chosen, device)) continue;
-        if (candidate->type == PEL_TYPE_CPU && have_cpu) continue;
+        if (candidate->unusable || candidate->software || candidate->type == PEL_TYPE_OTHER)
+            continue;
+        if (taken_away(chosen->list, chosen->table, device) || double_chosen(chosen, device))
+            continue;
+        if (candidate->type == PEL_TYPE_CPU && have_cpu)
+            continue;
         have_cpu = have_cpu || candidate->type == PEL_TYPE_CPU;
         pel_status status = add_choice(chosen, device, NULL, error);
-        if (status) return status;
+        if (status)
+            return status;
     }
     return PEL_OK;
 }
@@ -341,15 +383,19 @@ pel_status pel_device_list_select(const pel_device_list *list, const pel_device_
                                   uint32_t *choice_count, pel_error **error) {
     selection chosen = {.list = list, .table = table};
     pel_status status = PEL_OK;
-    if (!has_positive(list)) status = choose_default(&chosen, error);
+    if (!has_positive(list))
+        status = choose_default(&chosen, error);
     for (uint32_t i = 0; !status && i < list->count; i++) {
-        if (!list->items[i].negative) status = apply_item(&chosen, &list->items[i], error);
+        if (!list->items[i].negative)
+            status = apply_item(&chosen, &list->items[i], error);
     }
-    if (!status) status = check_core_sets(&chosen, error);
+    if (!status)
+        status = check_core_sets(&chosen, error);
     if (!status && chosen.count == 0) {
         char *there = what_there_is(list, table);
-        status = pel_fail(error, list->allocator, PEL_NO_DEVICE, &(pel_story){.advice = "`pel doctor` says why a device is missing"},
-                          "%s leaves no device; there is: %s", list->source, there ? there : "?");
+        status =
+            pel_fail(error, list->allocator, PEL_NO_DEVICE, &(pel_story){.advice = "`pel doctor` says why a device is missing"},
+                     "%s leaves no device; there is: %s", list->source, there ? there : "?");
         pel_free(list->allocator, there);
     }
     if (status) {
@@ -363,13 +409,19 @@ pel_status pel_device_list_select(const pel_device_list *list, const pel_device_
 
 const char *pel_device_list_why_not(const pel_device_list *list, const pel_device_table *table, uint32_t device, pel_keep *keep) {
     const pel_candidate *candidate = &table->candidates[device];
-    if (candidate->unusable) return candidate->unusable;
-    if (taken_away(list, table, device)) return pel_keep_format(keep, "taken away by %s", list->source);
-    if (candidate->software) return "an emulator: used only when it is named in the device list";
+    if (candidate->unusable)
+        return candidate->unusable;
+    if (taken_away(list, table, device))
+        return pel_keep_format(keep, "taken away by %s", list->source);
+    if (candidate->software)
+        return "an emulator: used only when it is named in the device list";
     if (candidate->same_as != PEL_NO_DEVICE_INDEX) {
-        return pel_keep_format(keep, "the same device as %s, seen through another platform", table->devices[candidate->same_as].info.id);
+        return pel_keep_format(keep, "the same device as %s, seen through another platform",
+                               table->devices[candidate->same_as].info.id);
     }
-    if (has_positive(list)) return pel_keep_format(keep, "not named in %s", list->source);
-    if (candidate->type == PEL_TYPE_CPU) return "runs on the same cores as another CPU device that comes first; name it to use it";
+    if (has_positive(list))
+        return pel_keep_format(keep, "not named in %s", list->source);
+    if (candidate->type == PEL_TYPE_CPU)
+        return "runs on the same cores as another CPU device that comes first; name it to use it";
     return "not used by default; name it to use it";
 }

@@ -16,26 +16,26 @@ typedef enum pel_device_type { PEL_TYPE_HOST, PEL_TYPE_CPU, PEL_TYPE_GPU, PEL_TY
 /* What selection must know about a device beside its public facts. Row i describes row i of the table. */
 typedef struct pel_candidate {
     pel_device_type type;
-    bool software;          /* an emulator: only when named */
-    uint32_t driver_units;  /* compute units as the driver counts them */
-    const char *unusable;   /* why nobody can use it, or NULL */
-    uint32_t same_as;       /* index of an earlier device that is this one seen through another platform, or PEL_NO_DEVICE_INDEX */
+    bool software;         /* an emulator: only when named */
+    uint32_t driver_units; /* compute units as the driver counts them */
+    const char *unusable;  /* why nobody can use it, or NULL */
+    uint32_t same_as;      /* index of an earlier device that is this one seen through another platform, or PEL_NO_DEVICE_INDEX */
 } pel_candidate;
 
 typedef struct pel_device_item {
-    const char *text;       /* within the list; not terminated; without '!' and '@...' */
+    const char *text; /* within the list; not terminated; without '!' and '@...' */
     size_t length;
     bool negative;
-    bool declared;          /* has a core set */
+    bool declared; /* has a core set */
     pel_core_set cores;
 } pel_device_item;
 
 typedef struct pel_device_list {
     const pel_allocator *allocator;
     char *text;
-    const char *source;     /* "the device list" or "PEL_DEVICES", for messages */
+    const char *source; /* "the device list" or "PEL_DEVICES", for messages */
     pel_device_item *items;
-    uint32_t count;         /* 0: the default */
+    uint32_t count; /* 0: the default */
 } pel_device_list;
 
 /* text NULL: the default. INVALID_ARGUMENT names the malformed item. Free the list also after a failure. */
@@ -64,8 +64,9 @@ typedef struct pel_device_table {
 } pel_device_table;
 
 /*
- * Applies a list to a table. *choices is the caller's (pel_free). Errors: NOT_FOUND (an item matches nothing; lists what there is),
- * CONFLICT (overlapping core sets, naming both), INVALID_ARGUMENT (cores outside the budget, a core set on a GPU), NO_DEVICE (nothing left).
+ * Applies a list to a table. *choices is the caller's (pel_free). Errors: NOT_FOUND (an item matches nothing; lists what there
+ * is), CONFLICT (overlapping core sets, naming both), INVALID_ARGUMENT (cores outside the budget, a core set on a GPU), NO_DEVICE
+ * (nothing left).
  */
 pel_status pel_device_list_select(const pel_device_list *list, const pel_device_table *table, pel_device_choice **choices,
                                   uint32_t *choice_count, pel_error **error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Keeps the caller's process as it was around calls in which an OpenCL driver may start itself: signal dispositions, the environment,
- * and the signal mask of threads that the driver starts. For discovery, and for the first build on a device.
+ * Keeps the caller's process as it was around calls in which an OpenCL driver may start itself: signal dispositions, the
+ * environment, and the signal mask of threads that the driver starts. For discovery, and for the first build on a device.
  */
 #ifndef PEL_TOPOLOGY_GUARD_H
 #define PEL_TOPOLOGY_GUARD_H
@@ -20,9 +20,9 @@ typedef struct pel_guard {
     bool known[PEL_GUARD_SIGNALS];
     sigset_t mask;
     stack_t signal_stack;
-    char *environment;   /* "NAME=value\0" one after another */
+    char *environment; /* "NAME=value\0" one after another */
     size_t environment_bytes;
-    bool took_sigfpe;    /* after leave: the driver keeps SIGFPE */
+    bool took_sigfpe; /* after leave: the driver keeps SIGFPE */
 } pel_guard;
 
 /*

@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 typedef struct pel_hardware {
-    void *topology;    /* hwloc_topology_t; NULL: hwloc failed, nothing is known but affinity */
+    void *topology; /* hwloc_topology_t; NULL: hwloc failed, nothing is known but affinity */
     bool owned;
-    bool this_system;  /* false: a recorded machine; affinity and cgroups of the real one do not apply */
+    bool this_system; /* false: a recorded machine; affinity and cgroups of the real one do not apply */
 } pel_hardware;
 
 /* Where a PCI device sits. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Asks every OpenCL platform for its devices, inside a guard because drivers start themselves here, and believes them as little as possible: a
- * CPU device's cores, compute units and memory come from the budget, not from the driver, which counts the cores of the
- * machine; emulators are told by name; identity comes from PCI or UUID, because two equal cards have equal names and one card may
- * be shown by two platforms. The invariant: a driver that fails costs its own devices only. Rejected: hwloc's OpenCL objects (the plugin
- * starts drivers unguarded and skips CPU devices), and setting POCL_* variables to shrink its pool (the environment is the caller's).
+ * Asks every OpenCL platform for its devices, inside a guard because drivers start themselves here, and believes them as little
+ * as possible: a CPU device's cores, compute units and memory come from the budget, not from the driver, which counts the cores
+ * of the machine; emulators are told by name; identity comes from PCI or UUID, because two equal cards have equal names and one
+ * card may be shown by two platforms. The invariant: a driver that fails costs its own devices only. Rejected: hwloc's OpenCL
+ * objects (the plugin starts drivers unguarded and skips CPU devices), and setting POCL_* variables to shrink its pool (the
+ * environment is the caller's).
  */
 #include "topology/opencl.h"
 #include "base/error.h"
@@ -44,18 +45,21 @@ enum { MOST_PLATFORMS = 64, MOST_DEVICES = 1024 };
 static const char *device_text(pel_rows *table, cl_device_id device, cl_device_info what) {
     char text[1024];
     size_t bytes = 0;
-    if (clGetDeviceInfo(device, what, sizeof text, text, &bytes) != CL_SUCCESS || bytes == 0 || bytes > sizeof text) return "";
+    if (clGetDeviceInfo(device, what, sizeof text, text, &bytes) != CL_SUCCESS || bytes == 0 || bytes > sizeof text)
+        return "";
     text[bytes - 1] = '\0';
     const char *first = text + strspn(text, " ");
     size_t length = strlen(first);
-    while (length > 0 && first[length - 1] == ' ') length--;
+    while (length > 0 && first[length - 1] == ' ')
+        length--;
     return pel_keep_bytes(&table->keep, first, length);
 }
 
 static const char *platform_text(pel_rows *table, cl_platform_id platform, cl_platform_info what) {
     char text[1024];
     size_t bytes = 0;
-    if (clGetPlatformInfo(platform, what, sizeof text, text, &bytes) != CL_SUCCESS || bytes == 0 || bytes > sizeof text) return "";
+    if (clGetPlatformInfo(platform, what, sizeof text, text, &bytes) != CL_SUCCESS || bytes == 0 || bytes > sizeof text)
+        return "";
     return pel_keep_bytes(&table->keep, text, strnlen(text, bytes));
 }
 
@@ -66,7 +70,8 @@ static uint64_t device_number(cl_device_id device, cl_device_info what) {
     } value;
     size_t bytes = 0;
     memset(&value, 0, sizeof value);
-    if (clGetDeviceInfo(device, what, sizeof value, &value, &bytes) != CL_SUCCESS) return 0;
+    if (clGetDeviceInfo(device, what, sizeof value, &value, &bytes) != CL_SUCCESS)
+        return 0;
     return bytes == sizeof value.small ? value.small : bytes == sizeof value.large ? value.large : 0;
 }
 
@@ -85,8 +90,10 @@ static pel_pci_address device_pci(cl_device_id device) {
     if (clGetDeviceInfo(device, DEVICE_TOPOLOGY_AMD, sizeof amd, amd, &bytes) == CL_SUCCESS && bytes == sizeof amd) {
         cl_uint type;
         memcpy(&type, amd, sizeof type);
-        if (type == 1) pci = (pel_pci_address){true, false, 0, amd[21], amd[22], amd[23]};
-        if (type == 1) return pci;
+        if (type == 1)
+            pci = (pel_pci_address){true, false, 0, amd[21], amd[22], amd[23]};
+        if (type == 1)
+            return pci;
     }
     cl_uint bus, slot, domain = 0;
     if (clGetDeviceInfo(device, DEVICE_PCI_BUS_ID_NV, sizeof bus, &bus, NULL) == CL_SUCCESS &&
@@ -101,7 +108,8 @@ static const char *device_uuid(pel_rows *table, cl_device_id device) {
     unsigned char uuid[16];
     char text[33];
     size_t bytes = 0;
-    if (clGetDeviceInfo(device, DEVICE_UUID_KHR, sizeof uuid, uuid, &bytes) != CL_SUCCESS || bytes != sizeof uuid) return NULL;
+    if (clGetDeviceInfo(device, DEVICE_UUID_KHR, sizeof uuid, uuid, &bytes) != CL_SUCCESS || bytes != sizeof uuid)
+        return NULL;
     bool zero = true;
     for (size_t i = 0; i < sizeof uuid; i++) {
         (void)snprintf(text + 2 * i, 3, "%02x", uuid[i]);
@@ -113,14 +121,16 @@ static const char *device_uuid(pel_rows *table, cl_device_id device) {
 /* Whether an earlier device of this platform has that identity: then it does not identify. */
 static bool identity_taken(const pel_rows *table, uint32_t row, const char *identity) {
     for (uint32_t i = 0; i < row; i++) {
-        if (table->devices[i].cl_platform == table->devices[row].cl_platform && strcmp(table->devices[i].info.identity, identity) == 0) {
+        if (table->devices[i].cl_platform == table->devices[row].cl_platform &&
+            strcmp(table->devices[i].info.identity, identity) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* PCI, UUID, name: the first that no earlier device of the platform has. MIG parts of a card share its PCI address, for example. */
+/* PCI, UUID, name: the first that no earlier device of the platform has. MIG parts of a card share its PCI address, for example.
+ */
 static void identify(pel_rows *table, uint32_t row, const pel_pci_address *pci) {
     pel_topology_device *device = &table->devices[row];
     bool is_cpu = table->candidates[row].type == PEL_TYPE_CPU;
@@ -144,12 +154,15 @@ static void identify(pel_rows *table, uint32_t row, const pel_pci_address *pci) 
     device->info.identity = by_name;
 }
 
-static bool has_word(const char *text, const char *word) { return strcasestr(text, word) != NULL; }
+static bool has_word(const char *text, const char *word) {
+    return strcasestr(text, word) != NULL;
+}
 
 static bool is_emulator(const pel_device_info *info) {
     static const char *const names[] = {"llvmpipe", "softpipe", "swrast", "lavapipe", "oclgrind"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (has_word(info->name, names[i]) || has_word(info->platform, names[i])) return true;
+        if (has_word(info->name, names[i]) || has_word(info->platform, names[i]))
+            return true;
     }
     return false;
 }
@@ -159,9 +172,12 @@ static const char *unusable_reason(pel_rows *table, cl_device_id device, const p
     if ((type & (CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_ACCELERATOR)) == 0) {
         return "a custom device: it does not run OpenCL C";
     }
-    if (!device_number(device, CL_DEVICE_AVAILABLE)) return "its driver says that it is not available";
-    if (!device_number(device, CL_DEVICE_COMPILER_AVAILABLE)) return "its driver has no compiler";
-    if (!device_number(device, CL_DEVICE_ENDIAN_LITTLE)) return "its byte order is not the host's";
+    if (!device_number(device, CL_DEVICE_AVAILABLE))
+        return "its driver says that it is not available";
+    if (!device_number(device, CL_DEVICE_COMPILER_AVAILABLE))
+        return "its driver has no compiler";
+    if (!device_number(device, CL_DEVICE_ENDIAN_LITTLE))
+        return "its byte order is not the host's";
     if (sscanf(facts->cl_version, "OpenCL %u.%u", &major, &minor) != 2 || major < 1 || (major == 1 && minor < 2)) {
         return pel_keep_format(&table->keep, "its version is %s; 1.2 is needed", facts->cl_version);
     }
@@ -172,11 +188,13 @@ static const char *unusable_reason(pel_rows *table, cl_device_id device, const p
 static void budget_cpu(const pel_rows *table, pel_topology_device *device) {
     pel_device_info *info = &device->info;
     info->cores = table->budget.cores;
-    if (info->compute_units > table->budget.usable) info->compute_units = table->budget.usable;
+    if (info->compute_units > table->budget.usable)
+        info->compute_units = table->budget.usable;
     info->cores_count = info->compute_units;
     info->numa_node = pel_hardware_node_of_cores(&table->hardware, &info->cores);
     info->memory_bytes = table->budget.memory_available;
-    if (info->max_allocation_bytes > info->memory_bytes) info->max_allocation_bytes = info->memory_bytes;
+    if (info->max_allocation_bytes > info->memory_bytes)
+        info->max_allocation_bytes = info->memory_bytes;
     info->shares_host_memory = 1;
 }
 
@@ -196,7 +214,8 @@ static void classify(pel_rows *table, uint32_t row, cl_device_type type) {
         bool unified = device_number(device->cl_device, CL_DEVICE_HOST_UNIFIED_MEMORY) != 0;
         device->info.device_class = unified ? PEL_CLASS_INTEGRATED : PEL_CLASS_DISCRETE;
     }
-    device->host_coherent = candidate->type == PEL_TYPE_CPU && !candidate->software && has_word(device->info.platform, "Portable Computing Language");
+    device->host_coherent =
+        candidate->type == PEL_TYPE_CPU && !candidate->software && has_word(device->info.platform, "Portable Computing Language");
     device->has_khr_il_or_binary = !candidate->software;
 }
 
@@ -228,7 +247,8 @@ static void describe(pel_rows *table, uint32_t row, const pel_topology_device *p
         pci = device_pci(id);
         info->numa_node = pel_hardware_node_of_pci(&table->hardware, table->root, &pci);
         info->shares_host_memory = info->device_class == PEL_CLASS_INTEGRATED;
-        if (info->shares_host_memory && info->memory_bytes > table->budget.memory_available) info->memory_bytes = table->budget.memory_available;
+        if (info->shares_host_memory && info->memory_bytes > table->budget.memory_available)
+            info->memory_bytes = table->budget.memory_available;
     }
     identify(table, row, &pci);
 }
@@ -239,17 +259,22 @@ static pel_status scan_platform(pel_rows *table, cl_platform_id platform, pel_er
     shared.info.platform = platform_text(table, platform, CL_PLATFORM_NAME);
     cl_int code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &count);
     if (code != CL_SUCCESS || count == 0) {
-        pel_log(table->logger, PEL_LOG_INFO, "OpenCL platform \"%s\" has no device (clGetDeviceIDs: %d)", shared.info.platform, (int)code);
+        pel_log(table->logger, PEL_LOG_INFO, "OpenCL platform \"%s\" has no device (clGetDeviceIDs: %d)", shared.info.platform,
+                (int)code);
         return PEL_OK;
     }
-    if (count > MOST_DEVICES) count = MOST_DEVICES;
+    if (count > MOST_DEVICES)
+        count = MOST_DEVICES;
     cl_device_id *ids = pel_alloc_zero(table->allocator, count, sizeof *ids);
-    if (!ids) return pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for %u devices", (unsigned)count);
+    if (!ids)
+        return pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for %u devices", (unsigned)count);
     pel_status status = PEL_OK;
-    if (clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, ids, NULL) != CL_SUCCESS) count = 0;
+    if (clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, ids, NULL) != CL_SUCCESS)
+        count = 0;
     for (cl_uint i = 0; i < count && !status; i++) {
         status = pel_rows_add(table, error);
-        if (!status) describe(table, table->count - 1, &shared, ids[i]);
+        if (!status)
+            describe(table, table->count - 1, &shared, ids[i]);
     }
     pel_free(table->allocator, ids);
     return status;
@@ -258,7 +283,8 @@ static pel_status scan_platform(pel_rows *table, cl_platform_id platform, pel_er
 /* Emulators behind the others, so that "opencl:0" keeps its meaning when one is switched on; then ids and doubles. */
 static pel_status order_rows(pel_rows *table, uint32_t first, pel_error **error) {
     uint32_t count = table->count - first, at = 0;
-    if (count == 0) return PEL_OK;
+    if (count == 0)
+        return PEL_OK;
     pel_topology_device *devices = pel_alloc_zero(table->allocator, count, sizeof *devices);
     pel_candidate *candidates = pel_alloc_zero(table->allocator, count, sizeof *candidates);
     if (!devices || !candidates) {
@@ -268,7 +294,8 @@ static pel_status order_rows(pel_rows *table, uint32_t first, pel_error **error)
     }
     for (int software = 0; software <= 1; software++) {
         for (uint32_t i = first; i < table->count; i++) {
-            if (table->candidates[i].software != (software == 1)) continue;
+            if (table->candidates[i].software != (software == 1))
+                continue;
             devices[at] = table->devices[i];
             candidates[at++] = table->candidates[i];
         }
@@ -280,10 +307,12 @@ static pel_status order_rows(pel_rows *table, uint32_t first, pel_error **error)
     for (uint32_t i = first; i < table->count; i++) {
         pel_topology_device *device = &table->devices[i];
         device->info.id = pel_keep_format(&table->keep, "opencl:%u", (unsigned)(i - first));
-        if (strncmp(device->info.identity, "name:", 5) == 0) continue;
+        if (strncmp(device->info.identity, "name:", 5) == 0)
+            continue;
         for (uint32_t j = first; j < i && table->candidates[i].same_as == PEL_NO_DEVICE_INDEX; j++) {
             bool other_platform = table->devices[j].cl_platform != device->cl_platform;
-            if (other_platform && !table->candidates[j].unusable && strcmp(table->devices[j].info.identity, device->info.identity) == 0) {
+            if (other_platform && !table->candidates[j].unusable &&
+                strcmp(table->devices[j].info.identity, device->info.identity) == 0) {
                 table->candidates[i].same_as = j;
             }
         }
@@ -297,18 +326,21 @@ static pel_status scan_platforms(pel_rows *table, pel_error **error) {
     uint32_t first = table->count;
     cl_int code = clGetPlatformIDs(MOST_PLATFORMS, platforms, &count);
     if (code != CL_SUCCESS || count == 0) {
-        pel_log(table->logger, code == PLATFORM_NOT_FOUND_KHR ? PEL_LOG_INFO : PEL_LOG_WARNING, "no OpenCL platform (clGetPlatformIDs: %d)",
-                (int)code);
+        pel_log(table->logger, code == PLATFORM_NOT_FOUND_KHR ? PEL_LOG_INFO : PEL_LOG_WARNING,
+                "no OpenCL platform (clGetPlatformIDs: %d)", (int)code);
         return PEL_OK;
     }
-    if (count > MOST_PLATFORMS) count = MOST_PLATFORMS;
+    if (count > MOST_PLATFORMS)
+        count = MOST_PLATFORMS;
     table->opencl_present = true;
     for (cl_uint i = 0; i < count; i++) {
         pel_status status = scan_platform(table, platforms[i], error);
-        if (status) return status;
+        if (status)
+            return status;
     }
     pel_status status = order_rows(table, first, error);
-    if (!status && table->keep.failed) status = pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the names of devices");
+    if (!status && table->keep.failed)
+        status = pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the names of devices");
     return status;
 }
 
@@ -322,8 +354,10 @@ typedef struct scan_job {
 static unsigned thread_count(void) {
     unsigned count = 0;
     DIR *tasks = opendir("/proc/self/task");
-    if (!tasks) return 0;
-    while (readdir(tasks)) count++;
+    if (!tasks)
+        return 0;
+    while (readdir(tasks))
+        count++;
     closedir(tasks);
     return count;
 }
@@ -339,10 +373,12 @@ static void *scan_bound(void *argument) {
     job->status = scan_platforms(job->table, job->error);
     const char *affinity = getenv("POCL_AFFINITY");
     if (affinity && strcmp(affinity, "1") == 0) {
-        pel_log(job->table->logger, PEL_LOG_WARNING, "POCL_AFFINITY=1 overrides the core set that was declared for PoCL's device");
-    } else if (before > 0 && thread_count() <= before) {
         pel_log(job->table->logger, PEL_LOG_WARNING,
-                "the OpenCL driver was running before: its threads keep the cores they had, not those declared in the device list");
+                "POCL_AFFINITY=1 overrides the core set that was declared for PoCL's device");
+    } else if (before > 0 && thread_count() <= before) {
+        pel_log(
+            job->table->logger, PEL_LOG_WARNING,
+            "the OpenCL driver was running before: its threads keep the cores they had, not those declared in the device list");
     }
     (void)sigaltstack(&signal_stack, NULL);
     return NULL;
@@ -354,7 +390,8 @@ static pel_status scan_in_thread(pel_rows *table, const pel_core_set *cores, pel
     pthread_t thread;
     int code = pthread_create(&thread, NULL, scan_bound, &job);
     if (code != 0) {
-        return pel_fail(error, table->allocator, code == EAGAIN ? PEL_OUT_OF_MEMORY : PEL_IO, &(pel_story){.call = "pthread_create", .code = code},
+        return pel_fail(error, table->allocator, code == EAGAIN ? PEL_OUT_OF_MEMORY : PEL_IO,
+                        &(pel_story){.call = "pthread_create", .code = code},
                         "cannot start the thread that finds OpenCL devices");
     }
     pthread_join(thread, NULL);
@@ -364,7 +401,8 @@ static pel_status scan_in_thread(pel_rows *table, const pel_core_set *cores, pel
 pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pel_error **error) {
     pel_guard guard;
     pel_status status = pel_guard_enter(&guard, table->allocator);
-    if (status) return pel_fail(error, table->allocator, status, NULL, "no memory to remember the environment");
+    if (status)
+        return pel_fail(error, table->allocator, status, NULL, "no memory to remember the environment");
     if (table->vendors && setenv("OCL_ICD_VENDORS", table->vendors, 1) != 0) {
         status = pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory to leave out a broken OpenCL driver");
     } else if (driver_cores) {
@@ -373,7 +411,8 @@ pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pe
         status = scan_platforms(table, error);
     }
     pel_guard_leave(&guard);
-    if (guard.took_sigfpe) pel_log(table->logger, PEL_LOG_DEBUG, "an OpenCL driver handles SIGFPE from now on");
+    if (guard.took_sigfpe)
+        pel_log(table->logger, PEL_LOG_DEBUG, "an OpenCL driver handles SIGFPE from now on");
     return status;
 }
 
@@ -388,13 +427,16 @@ static pel_status adopt_one(pel_rows *table, cl_context context, uint32_t number
     for (size_t i = 0; i < bytes / sizeof *devices; i++) {
         bool known = false;
         for (uint32_t row = 0; row < table->count; row++) {
-            if (table->devices[row].cl_device != devices[i]) continue;
+            if (table->devices[row].cl_device != devices[i])
+                continue;
             known = true;
-            if (table->devices[row].cl_context) continue;
+            if (table->devices[row].cl_context)
+                continue;
             code = clRetainContext(context);
             if (code != CL_SUCCESS) {
-                return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT, &(pel_story){.call = "clRetainContext", .code = code},
-                                "adopted context %u cannot be retained", (unsigned)number);
+                return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT,
+                                &(pel_story){.call = "clRetainContext", .code = code}, "adopted context %u cannot be retained",
+                                (unsigned)number);
             }
             table->devices[row].cl_context = context;
         }
@@ -409,9 +451,11 @@ static pel_status adopt_one(pel_rows *table, cl_context context, uint32_t number
 
 pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t count, pel_error **error) {
     for (uint32_t i = 0; i < count; i++) {
-        if (!contexts[i]) return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT, NULL, "adopted context %u is NULL", (unsigned)i);
+        if (!contexts[i])
+            return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT, NULL, "adopted context %u is NULL", (unsigned)i);
         pel_status status = adopt_one(table, contexts[i], i, error);
-        if (status) return status;
+        if (status)
+            return status;
     }
     return PEL_OK;
 }
@@ -426,12 +470,14 @@ pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_
         status = pel_fail(error, allocator, PEL_OUT_OF_MEMORY, NULL, "no memory to split %s", first->info.id);
     } else {
         properties[0] = CL_DEVICE_PARTITION_BY_COUNTS;
-        for (uint32_t i = 0; i < count; i++) properties[1 + i] = (cl_device_partition_property)units[i];
+        for (uint32_t i = 0; i < count; i++)
+            properties[1 + i] = (cl_device_partition_property)units[i];
         properties[1 + count] = CL_DEVICE_PARTITION_BY_COUNTS_LIST_END;
         cl_uint made = 0;
         cl_int code = clCreateSubDevices(first->cl_device, properties, count, parts, &made);
         if (code == CL_SUCCESS && made != count) {
-            for (cl_uint i = 0; i < made && i < count; i++) clReleaseDevice(parts[i]);
+            for (cl_uint i = 0; i < made && i < count; i++)
+                clReleaseDevice(parts[i]);
             code = CL_DEVICE_PARTITION_FAILED;
         }
         if (code != CL_SUCCESS) {
@@ -451,17 +497,23 @@ pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_
 }
 
 void pel_opencl_release(pel_topology_device *device) {
-    if (device->cl_context) clReleaseContext(device->cl_context);
-    if (device->cl_sub_device) clReleaseDevice(device->cl_device);
+    if (device->cl_context)
+        clReleaseContext(device->cl_context);
+    if (device->cl_sub_device)
+        clReleaseDevice(device->cl_device);
     device->cl_context = NULL;
     device->cl_sub_device = false;
 }
 
-bool pel_opencl_built(void) { return true; }
+bool pel_opencl_built(void) {
+    return true;
+}
 
 #else
 
-bool pel_opencl_built(void) { return false; }
+bool pel_opencl_built(void) {
+    return false;
+}
 
 pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pel_error **error) {
     (void)table, (void)driver_cores, (void)error;
@@ -470,15 +522,19 @@ pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pe
 
 pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t count, pel_error **error) {
     (void)contexts;
-    if (count == 0) return PEL_OK;
+    if (count == 0)
+        return PEL_OK;
     return pel_fail(error, table->allocator, PEL_UNSUPPORTED, NULL, "this build has no OpenCL: it cannot adopt contexts");
 }
 
 pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
     (void)units, (void)count;
-    return pel_fail(error, table->allocator, PEL_UNSUPPORTED, NULL, "this build has no OpenCL: it cannot split %s", table->devices[rows[0]].info.id);
+    return pel_fail(error, table->allocator, PEL_UNSUPPORTED, NULL, "this build has no OpenCL: it cannot split %s",
+                    table->devices[rows[0]].info.id);
 }
 
-void pel_opencl_release(pel_topology_device *device) { (void)device; }
+void pel_opencl_release(pel_topology_device *device) {
+    (void)device;
+}
 
 #endif

@@ -6,13 +6,14 @@
 #include "topology/rows.h"
 
 /*
- * Adds a row for every device of every platform: trustworthy ones first, in the loader's order, then emulators; ids "opencl:N" in that order.
- * driver_cores not NULL: the calls are made by a thread bound to these cores, so that a CPU driver's threads inherit them. Failures of a
- * driver cost its devices, not the call; errors are OUT_OF_MEMORY and a failing thread creation only.
+ * Adds a row for every device of every platform: trustworthy ones first, in the loader's order, then emulators; ids "opencl:N" in
+ * that order. driver_cores not NULL: the calls are made by a thread bound to these cores, so that a CPU driver's threads inherit
+ * them. Failures of a driver cost its devices, not the call; errors are OUT_OF_MEMORY and a failing thread creation only.
  */
 pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pel_error **error);
 
-/* Enters the caller's contexts in the rows of their devices, retained. INVALID_ARGUMENT: a context of a device that is not in the table. */
+/* Enters the caller's contexts in the rows of their devices, retained. INVALID_ARGUMENT: a context of a device that is not in the
+ * table. */
 pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t count, pel_error **error);
 
 /*

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A driver that crashes or hangs while it is discovered takes the process with it, and no handler of ours may catch that. So a helper
- * program discovers, builds and launches first. If it survives, all drivers are good (one child, 36 ms warm). If not, drivers are added one by
- * one to a growing set, each set tried in a child: the one whose arrival breaks the set is left out. That finds crashing drivers and pairs
- * that do not bear each other (two LLVMs), at one child a driver. Leaving out is possible only because the loader reads its
- * directory at the first OpenCL call of the process: once the host has used OpenCL itself, the answer is advice only.
+ * A driver that crashes or hangs while it is discovered takes the process with it, and no handler of ours may catch that. So a
+ * helper program discovers, builds and launches first. If it survives, all drivers are good (one child, 36 ms warm). If not,
+ * drivers are added one by one to a growing set, each set tried in a child: the one whose arrival breaks the set is left out.
+ * That finds crashing drivers and pairs that do not bear each other (two LLVMs), at one child a driver. Leaving out is possible
+ * only because the loader reads its directory at the first OpenCL call of the process: once the host has used OpenCL itself, the
+ * answer is advice only.
  *
- * The answer is remembered under a key of everything that may change it: the drivers' files, the linker's cache, the relevant environment, the
- * kernel driver's version. Good news lasts as long as the key; bad news for minutes. A damaged or foreign file is no answer.
+ * The answer is remembered under a key of everything that may change it: the drivers' files, the linker's cache, the relevant
+ * environment, the kernel driver's version. Good news lasts as long as the key; bad news for minutes. A damaged or foreign file
+ * is no answer.
  */
 #include "topology/probe.h"
 #include "base/alloc.h"
@@ -30,7 +32,8 @@ extern char **environ;
 
 static int timeout_ms(void) {
     const char *text = getenv("PEL_PROBE_TIMEOUT_MS");
-    if (!text) return PEL_PROBE_TIMEOUT_MS;
+    if (!text)
+        return PEL_PROBE_TIMEOUT_MS;
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
@@ -43,12 +46,15 @@ static pel_status no_memory(const pel_allocator *allocator, pel_error **error) {
 
 /* ---- the key ---- */
 
-static void hash_number(pel_sha256 *sha, uint64_t number) { pel_sha256_update(sha, &number, sizeof number); }
+static void hash_number(pel_sha256 *sha, uint64_t number) {
+    pel_sha256_update(sha, &number, sizeof number);
+}
 
 static void hash_file(pel_sha256 *sha, const char *path) {
     struct stat status;
     pel_sha256_text(sha, path);
-    if (*path == '\0' || stat(path, &status) != 0) return;
+    if (*path == '\0' || stat(path, &status) != 0)
+        return;
     hash_number(sha, (uint64_t)status.st_dev);
     hash_number(sha, (uint64_t)status.st_ino);
     hash_number(sha, (uint64_t)status.st_size);
@@ -57,11 +63,14 @@ static void hash_file(pel_sha256 *sha, const char *path) {
 }
 
 static bool relevant(const char *variable) {
-    static const char *const prefixes[] = {"OCL_ICD_", "OPENCL_", "POCL_",  "RUSTICL_", "MESA_",  "CUDA_",        "NVIDIA_",          "HIP_",
-                                           "ROCR_",    "HSA_",    "GPU_",   "ZE_",      "ONEAPI_", "CL_CONFIG_",  "LD_LIBRARY_PATH=", "LD_PRELOAD=",
-                                           "HOME=",    "PATH=",   "TMPDIR=", "XDG_CACHE_HOME=", "PEL_FAKE_"};
+    static const char *const prefixes[] = {"OCL_ICD_",    "OPENCL_", "POCL_",   "RUSTICL_",   "MESA_",
+                                           "CUDA_",       "NVIDIA_", "HIP_",    "ROCR_",      "HSA_",
+                                           "GPU_",        "ZE_",     "ONEAPI_", "CL_CONFIG_", "LD_LIBRARY_PATH=",
+                                           "LD_PRELOAD=", "HOME=",   "PATH=",   "TMPDIR=",    "XDG_CACHE_HOME=",
+                                           "PEL_FAKE_"};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0) return true;
+        if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
     }
     return false;
 }
@@ -70,13 +79,15 @@ static bool relevant(const char *variable) {
 static void hash_environment(pel_sha256 *sha) {
     uint64_t sum[4] = {0};
     for (char **variable = environ; variable && *variable; variable++) {
-        if (!relevant(*variable)) continue;
+        if (!relevant(*variable))
+            continue;
         uint64_t digest[4];
         pel_sha256 one;
         pel_sha256_init(&one);
         pel_sha256_text(&one, *variable);
         pel_sha256_final(&one, (uint8_t *)digest);
-        for (int i = 0; i < 4; i++) sum[i] += digest[i];
+        for (int i = 0; i < 4; i++)
+            sum[i] += digest[i];
     }
     pel_sha256_update(sha, sum, sizeof sum);
 }
@@ -85,9 +96,11 @@ static void hash_contents(pel_sha256 *sha, const char *path) {
     char text[4096];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t count = fd >= 0 ? read(fd, text, sizeof text) : -1;
-    if (fd >= 0) close(fd);
+    if (fd >= 0)
+        close(fd);
     hash_number(sha, (uint64_t)(count + 1));
-    if (count > 0) pel_sha256_update(sha, text, (size_t)count);
+    if (count > 0)
+        pel_sha256_update(sha, text, (size_t)count);
 }
 
 static void make_key(const pel_icd_list *drivers, char key[65]) {
@@ -115,10 +128,12 @@ static void make_key(const pel_icd_list *drivers, char key[65]) {
 
 /* ---- findings, and their text form: "driver\tPATH\tREASON", "device\tID\tNAME\tREASON" ---- */
 
-static pel_status add_finding(pel_probe_answer *answer, bool driver, const char *subject, const char *name, const char *reason, pel_error **error) {
+static pel_status add_finding(pel_probe_answer *answer, bool driver, const char *subject, const char *name, const char *reason,
+                              pel_error **error) {
     const pel_allocator *allocator = answer->keep.allocator;
     pel_probe_finding *grown = pel_resize(allocator, answer->findings, ((size_t)answer->count + 1) * sizeof *grown);
-    if (!grown) return no_memory(allocator, error);
+    if (!grown)
+        return no_memory(allocator, error);
     answer->findings = grown;
     grown[answer->count++] = (pel_probe_finding){driver, pel_keep_bytes(&answer->keep, subject, strlen(subject)),
                                                  pel_keep_bytes(&answer->keep, name, strlen(name)),
@@ -132,7 +147,8 @@ static size_t cut(char *line, char *fields[4]) {
     while (line && count < 4) {
         fields[count++] = line;
         line = strchr(line, '\t');
-        if (line) *line++ = '\0';
+        if (line)
+            *line++ = '\0';
     }
     return count;
 }
@@ -142,10 +158,13 @@ static pel_status read_findings(pel_probe_answer *answer, char *text, pel_error 
     pel_status status = PEL_OK;
     for (char *line = text; line && *line && !status;) {
         char *next = strchr(line, '\n'), *fields[4];
-        if (next) *next++ = '\0';
+        if (next)
+            *next++ = '\0';
         size_t count = cut(line, fields);
-        if (count == 3 && strcmp(fields[0], "driver") == 0) status = add_finding(answer, true, fields[1], "", fields[2], error);
-        if (count == 4 && strcmp(fields[0], "device") == 0) status = add_finding(answer, false, fields[1], fields[2], fields[3], error);
+        if (count == 3 && strcmp(fields[0], "driver") == 0)
+            status = add_finding(answer, true, fields[1], "", fields[2], error);
+        if (count == 4 && strcmp(fields[0], "device") == 0)
+            status = add_finding(answer, false, fields[1], fields[2], fields[3], error);
         line = next;
     }
     return status;
@@ -164,14 +183,17 @@ static bool cache_path(const char *directory, const char *key, char path[PATH_MA
     return length > 0 && length < PATH_MAX;
 }
 
-/* The file's text without its first and last line, or NULL. It must be ours, not writable by others, complete, and of this key. */
+/* The file's text without its first and last line, or NULL. It must be ours, not writable by others, complete, and of this key.
+ */
 static char *load_cached(const pel_allocator *allocator, const char *path, const char *key) {
     struct stat status;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0) return NULL;
+    if (fd < 0)
+        return NULL;
     char *text = NULL, *body = NULL;
     bool ours = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 022) == 0;
-    if (ours && status.st_size > 0 && status.st_size < 1 << 20) text = pel_alloc_zero(allocator, (size_t)status.st_size + 1, 1);
+    if (ours && status.st_size > 0 && status.st_size < 1 << 20)
+        text = pel_alloc_zero(allocator, (size_t)status.st_size + 1, 1);
     ssize_t count = text ? read(fd, text, (size_t)status.st_size) : -1;
     close(fd);
     char first[96];
@@ -212,7 +234,8 @@ static void save_cached(const pel_probe_answer *answer, const char *directory, c
     if (fd >= 0) {
         bool written = write(fd, text.data, text.length) == (ssize_t)text.length;
         written = close(fd) == 0 && written;
-        if (!written || rename(temporary, path) != 0) (void)unlink(temporary);
+        if (!written || rename(temporary, path) != 0)
+            (void)unlink(temporary);
     }
     pel_text_free(&text);
 }
@@ -223,9 +246,11 @@ static void save_cached(const pel_probe_answer *answer, const char *directory, c
 static bool write_icd(const char *directory, uint32_t number, const pel_icd *icd) {
     char path[PATH_MAX];
     int length = snprintf(path, sizeof path, "%s/%03u.icd", directory, (unsigned)number);
-    if (length < 0 || (size_t)length >= sizeof path) return false;
+    if (length < 0 || (size_t)length >= sizeof path)
+        return false;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return false;
+    if (fd < 0)
+        return false;
     size_t bytes = strlen(icd->library);
     bool written = write(fd, icd->library, bytes) == (ssize_t)bytes && write(fd, "\n", 1) == 1;
     return close(fd) == 0 && written;
@@ -233,7 +258,8 @@ static bool write_icd(const char *directory, uint32_t number, const pel_icd *icd
 
 static char *new_directory(const pel_allocator *allocator) {
     const char *base = secure_getenv("TMPDIR");
-    if (!base || *base != '/') base = "/tmp";
+    if (!base || *base != '/')
+        base = "/tmp";
     pel_text text;
     pel_text_init(&text, allocator);
     pel_text_format(&text, "%s/pel-drivers-XXXXXX", base);
@@ -246,12 +272,14 @@ static char *new_directory(const pel_allocator *allocator) {
 }
 
 void pel_probe_remove_directory(const pel_allocator *allocator, char *directory) {
-    if (!directory) return;
+    if (!directory)
+        return;
     DIR *open_directory = opendir(directory);
     for (struct dirent *entry; open_directory && (entry = readdir(open_directory));) {
         (void)unlinkat(dirfd(open_directory), entry->d_name, 0);
     }
-    if (open_directory) closedir(open_directory);
+    if (open_directory)
+        closedir(open_directory);
     (void)rmdir(directory);
     pel_free(allocator, directory);
 }
@@ -270,9 +298,11 @@ static pel_status try_one_by_one(const pel_icd_list *drivers, pel_logger *logger
     for (uint32_t i = 0; i < drivers->count && !status; i++) {
         const pel_icd *icd = &drivers->icds[i];
         pel_helper_run run;
-        if (!write_icd(directory, i, icd)) continue;
+        if (!write_icd(directory, i, icd))
+            continue;
         status = pel_helper(allocator, NULL, NULL, directory, timeout_ms(), &run, error);
-        if (status) break;
+        if (status)
+            break;
         if (run.end == PEL_HELPER_DONE) {
             pel_text_free(&last);
             last = run.output;
@@ -283,11 +313,13 @@ static pel_status try_one_by_one(const pel_icd_list *drivers, pel_logger *logger
         pel_helper_describe(&run, &reason);
         status = reason.failed ? no_memory(allocator, error) : add_finding(answer, true, icd->path, "", reason.data, error);
         char path[PATH_MAX];
-        if (snprintf(path, sizeof path, "%s/%03u.icd", directory, (unsigned)i) > 0) (void)unlink(path);
+        if (snprintf(path, sizeof path, "%s/%03u.icd", directory, (unsigned)i) > 0)
+            (void)unlink(path);
         pel_text_free(&reason);
         pel_text_free(&run.output);
     }
-    if (!status && last.data) status = read_findings(answer, last.data, error);
+    if (!status && last.data)
+        status = read_findings(answer, last.data, error);
     pel_text_free(&last);
     pel_probe_remove_directory(allocator, directory);
     return status;
@@ -296,7 +328,8 @@ static pel_status try_one_by_one(const pel_icd_list *drivers, pel_logger *logger
 static pel_status ask_helper(const pel_icd_list *drivers, pel_logger *logger, pel_probe_answer *answer, pel_error **error) {
     pel_helper_run run;
     pel_status status = pel_helper(answer->keep.allocator, NULL, NULL, NULL, timeout_ms(), &run, error);
-    if (status) return status;
+    if (status)
+        return status;
     answer->asked = run.end != PEL_HELPER_MISSING;
     if (run.end == PEL_HELPER_MISSING) {
         char helper[PATH_MAX];
@@ -311,11 +344,12 @@ static pel_status ask_helper(const pel_icd_list *drivers, pel_logger *logger, pe
     return status;
 }
 
-pel_status pel_probe_ask(const pel_icd_list *drivers, const pel_allocator *allocator, pel_logger *logger, const char *cache_directory,
-                         bool refresh, pel_probe_answer *answer, pel_error **error) {
+pel_status pel_probe_ask(const pel_icd_list *drivers, const pel_allocator *allocator, pel_logger *logger,
+                         const char *cache_directory, bool refresh, pel_probe_answer *answer, pel_error **error) {
     memset(answer, 0, sizeof *answer);
     pel_keep_init(&answer->keep, allocator);
-    if (drivers->count == 0) return PEL_OK;
+    if (drivers->count == 0)
+        return PEL_OK;
     char key[65], path[PATH_MAX];
     make_key(drivers, key);
     bool cached = cache_directory && cache_path(cache_directory, key, path);
@@ -342,7 +376,8 @@ void pel_probe_free(pel_probe_answer *answer) {
 
 const char *pel_probe_driver_reason(const pel_probe_answer *answer, const char *icd_path) {
     for (uint32_t i = 0; i < answer->count; i++) {
-        if (answer->findings[i].driver && strcmp(answer->findings[i].subject, icd_path) == 0) return answer->findings[i].reason;
+        if (answer->findings[i].driver && strcmp(answer->findings[i].subject, icd_path) == 0)
+            return answer->findings[i].reason;
     }
     return NULL;
 }
@@ -351,12 +386,15 @@ pel_status pel_probe_make_directory(const pel_icd_list *drivers, const pel_probe
                                     char **directory, pel_error **error) {
     bool any = false;
     *directory = NULL;
-    for (uint32_t i = 0; i < drivers->count; i++) any = any || pel_probe_driver_reason(answer, drivers->icds[i].path);
-    if (!any) return PEL_OK;
+    for (uint32_t i = 0; i < drivers->count; i++)
+        any = any || pel_probe_driver_reason(answer, drivers->icds[i].path);
+    if (!any)
+        return PEL_OK;
     char *made = new_directory(allocator);
     bool well = made != NULL;
     for (uint32_t i = 0; i < drivers->count && well; i++) {
-        if (!pel_probe_driver_reason(answer, drivers->icds[i].path)) well = write_icd(made, i, &drivers->icds[i]);
+        if (!pel_probe_driver_reason(answer, drivers->icds[i].path))
+            well = write_icd(made, i, &drivers->icds[i]);
     }
     if (well) {
         *directory = made;
@@ -364,6 +402,7 @@ pel_status pel_probe_make_directory(const pel_icd_list *drivers, const pel_probe
     }
     int code = errno;
     pel_probe_remove_directory(allocator, made);
-    return pel_fail(error, allocator, PEL_IO, &(pel_story){.call = "mkdtemp", .code = code, .advice = "make TMPDIR or /tmp writable"},
+    return pel_fail(error, allocator, PEL_IO,
+                    &(pel_story){.call = "mkdtemp", .code = code, .advice = "make TMPDIR or /tmp writable"},
                     "cannot make a directory that leaves out a broken OpenCL driver");
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rows grow while drivers are asked, so the public table and what selection must know beside it are two arrays of one length: the public
- * one is handed out as it stands, the other is dropped when discovery ends. Rows refer to each other by index, never by pointer.
+ * Rows grow while drivers are asked, so the public table and what selection must know beside it are two arrays of one length: the
+ * public one is handed out as it stands, the other is dropped when discovery ends. Rows refer to each other by index, never by
+ * pointer.
  */
 #include "topology/rows.h"
 #include "base/alloc.h"
@@ -18,7 +19,8 @@ void pel_rows_init(pel_rows *table, const pel_allocator *allocator, pel_logger *
 }
 
 void pel_rows_free(pel_rows *table) {
-    for (uint32_t i = 0; i < table->count; i++) pel_opencl_release(&table->devices[i]);
+    for (uint32_t i = 0; i < table->count; i++)
+        pel_opencl_release(&table->devices[i]);
     pel_free(table->allocator, table->devices);
     pel_free(table->allocator, table->candidates);
     pel_keep_free(&table->keep);
@@ -31,10 +33,12 @@ void pel_rows_free(pel_rows *table) {
 static bool grow(pel_rows *table) {
     uint32_t capacity = table->capacity ? 2 * table->capacity : 4;
     pel_topology_device *devices = pel_resize(table->allocator, table->devices, capacity * sizeof *devices);
-    if (!devices) return false;
+    if (!devices)
+        return false;
     table->devices = devices;
     pel_candidate *candidates = pel_resize(table->allocator, table->candidates, capacity * sizeof *candidates);
-    if (!candidates) return false;
+    if (!candidates)
+        return false;
     table->candidates = candidates;
     table->capacity = capacity;
     return true;

@@ -12,15 +12,15 @@
 typedef struct pel_rows {
     const pel_allocator *allocator;
     pel_logger *logger;
-    const char *root;            /* "" or a recorded tree, before /proc and /sys */
-    pel_keep keep;               /* owns every string of the rows */
+    const char *root; /* "" or a recorded tree, before /proc and /sys */
+    pel_keep keep;    /* owns every string of the rows */
     pel_hardware hardware;
     pel_budget budget;
     pel_topology_device *devices;
-    pel_candidate *candidates;   /* row by row beside devices */
+    pel_candidate *candidates; /* row by row beside devices */
     uint32_t count, capacity;
     bool opencl_present;
-    const char *vendors;         /* where the ICD loader shall look instead (the probe excluded a driver); NULL: as it is */
+    const char *vendors; /* where the ICD loader shall look instead (the probe excluded a driver); NULL: as it is */
 } pel_rows;
 
 void pel_rows_init(pel_rows *table, const pel_allocator *allocator, pel_logger *logger, const char *root);

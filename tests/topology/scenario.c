@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 void scenario_main(int argc, char **argv, const scenario *scenarios) {
-    if (argc != 3 || strcmp(argv[1], "--scenario") != 0) return;
+    if (argc != 3 || strcmp(argv[1], "--scenario") != 0)
+        return;
     for (; scenarios->name; scenarios++) {
-        if (strcmp(scenarios->name, argv[2]) != 0) continue;
+        if (strcmp(scenarios->name, argv[2]) != 0)
+            continue;
         scenarios->run();
         exit(0);
     }
@@ -43,7 +45,8 @@ int scenario_run(const char *name, const char *const *settings) {
         _exit(126);
     }
     int code = -1;
-    if (child < 0 || waitpid(child, &code, 0) != child) return -1;
+    if (child < 0 || waitpid(child, &code, 0) != child)
+        return -1;
     return WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code);
 }
 
@@ -103,7 +106,8 @@ pel_topology *scenario_discover(const char *devices) {
 
 const pel_topology_device *scenario_device(const pel_topology *topology, const char *id) {
     for (uint32_t i = 0; i < topology->device_count; i++) {
-        if (strcmp(topology->devices[i].info.id, id) == 0) return &topology->devices[i];
+        if (strcmp(topology->devices[i].info.id, id) == 0)
+            return &topology->devices[i];
     }
     return NULL;
 }

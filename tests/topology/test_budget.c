@@ -108,7 +108,8 @@ static pel_budget read_tree(const char *cgroup, const char *file, const char *te
     char *root = scenario_directory();
     scenario_write(root, "proc/self/cgroup", cgroup);
     scenario_write(root, "proc/self/mountinfo", mountinfo_v2);
-    if (file) scenario_write(root, file, text);
+    if (file)
+        scenario_write(root, file, text);
     pel_budget_read(root, &cores, &budget);
     scenario_remove(root);
     return budget;
@@ -117,7 +118,16 @@ static pel_budget read_tree(const char *cgroup, const char *file, const char *te
 /* Whatever a file holds, the budget stays sane. */
 static void test_odd_contents(void **state) {
     (void)state;
-    static const char *const odd[] = {"",    "\n",      "max",     "max 100000\n", "0 0\n", "-1 -1\n", "100000\n", "100000 0\n", "abc def\n", "99999999999999999999999 100000\n",
+    static const char *const odd[] = {"",
+                                      "\n",
+                                      "max",
+                                      "max 100000\n",
+                                      "0 0\n",
+                                      "-1 -1\n",
+                                      "100000\n",
+                                      "100000 0\n",
+                                      "abc def\n",
+                                      "99999999999999999999999 100000\n",
                                       "1 18446744073709551615\n"};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         pel_budget budget = read_tree("0::/\n", "sys/fs/cgroup/cpu.max", odd[i]);
@@ -129,7 +139,8 @@ static void test_odd_contents(void **state) {
     assert_int_equal(read_tree("0::/\n", "sys/fs/cgroup/cpuset.cpus.effective", "100-110\n").core_count, 8);
     assert_int_equal(read_tree("0::/\n", "sys/fs/cgroup/cpuset.cpus.effective", "9-1\n").core_count, 8);
     assert_int_equal(read_tree("0::/\n", "sys/fs/cgroup/cpuset.cpus.effective", "1,3-4\n").core_count, 3);
-    assert_int_equal(read_tree("0::/../../x\n", "sys/fs/cgroup/cpu.max", "100000 100000\n").usable, 1); /* outside our namespace */
+    assert_int_equal(read_tree("0::/../../x\n", "sys/fs/cgroup/cpu.max", "100000 100000\n").usable,
+                     1); /* outside our namespace */
     assert_int_equal(read_tree("nonsense\n::\n:\n\n0::/a\n", "sys/fs/cgroup/a/cpu.max", "200000 100000\n").usable, 2);
 }
 
@@ -156,7 +167,8 @@ static void test_long_lines(void **state) {
 static void test_core_sets(void **state) {
     (void)state;
     static const char *const good[] = {"0", "0-3", "0-3,6", "1,3,5-7", "4095", "0-4095", "63-64"};
-    static const char *const bad[] = {"", ",", "0,", ",0", "a", "1-", "-1", "3-1", "4096", "0-4096", "1 2", "1--2", "99999999999999999999", "0x1"};
+    static const char *const bad[] = {
+        "", ",", "0,", ",0", "a", "1-", "-1", "3-1", "4096", "0-4096", "1 2", "1--2", "99999999999999999999", "0x1"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         pel_core_set set = cores_of(good[i]);
         pel_text text;
@@ -170,7 +182,8 @@ static void test_core_sets(void **state) {
         assert_false(pel_core_set_parse(bad[i], strlen(bad[i]), ',', &set));
     }
     pel_core_set a = cores_of("0-3"), b = cores_of("3-5"), c = cores_of("2");
-    assert_true(pel_core_set_overlaps(&a, &b) && !pel_core_set_overlaps(&b, &c) && pel_core_set_within(&c, &a) && !pel_core_set_within(&b, &a));
+    assert_true(pel_core_set_overlaps(&a, &b) && !pel_core_set_overlaps(&b, &c) && pel_core_set_within(&c, &a) &&
+                !pel_core_set_within(&b, &a));
     pel_core_set_unite(&a, &b);
     assert_int_equal(pel_core_set_count(&a), 6);
     pel_core_set_subtract(&a, &c);
@@ -181,9 +194,9 @@ static void test_core_sets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bare_machine), cmocka_unit_test(test_docker_v2),       cmocka_unit_test(test_nested_v2),
-        cmocka_unit_test(test_docker_v1),    cmocka_unit_test(test_hybrid),          cmocka_unit_test(test_nothing_readable),
-        cmocka_unit_test(test_this_machine), cmocka_unit_test(test_odd_contents),    cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_bare_machine), cmocka_unit_test(test_docker_v2),    cmocka_unit_test(test_nested_v2),
+        cmocka_unit_test(test_docker_v1),    cmocka_unit_test(test_hybrid),       cmocka_unit_test(test_nothing_readable),
+        cmocka_unit_test(test_this_machine), cmocka_unit_test(test_odd_contents), cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_core_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,9 @@ static void add(machine *m, pel_device_type type, const char *name, const char *
     m->devices[i].info.name = name;
     m->devices[i].info.platform = platform;
     m->devices[i].info.kind = i ? PEL_DEVICE_OPENCL : PEL_DEVICE_HOST;
-    m->devices[i].info.device_class = software ? PEL_CLASS_SOFTWARE : type == PEL_TYPE_HOST || type == PEL_TYPE_CPU ? PEL_CLASS_HOST_CPU : PEL_CLASS_DISCRETE;
+    m->devices[i].info.device_class = software                                        ? PEL_CLASS_SOFTWARE
+                                      : type == PEL_TYPE_HOST || type == PEL_TYPE_CPU ? PEL_CLASS_HOST_CPU
+                                                                                      : PEL_CLASS_DISCRETE;
     m->candidates[i] = (pel_candidate){.type = type, .software = software, .same_as = PEL_NO_DEVICE_INDEX};
 }
 
@@ -61,7 +63,8 @@ static pel_status choose(const machine *m, const char *text, pel_device_choice *
     pel_device_list list;
     pel_device_table table = {m->devices, m->candidates, m->count, &m->cores};
     pel_status status = pel_device_list_parse(text, "PEL_DEVICES", &pel_allocator_default, &list, error);
-    if (!status) status = pel_device_list_select(&list, &table, choices, count, error);
+    if (!status)
+        status = pel_device_list_select(&list, &table, choices, count, error);
     pel_device_list_free(&list);
     return status;
 }
@@ -74,10 +77,13 @@ static void expect(const char *list, const char *wanted) {
     uint32_t count = 0;
     pel_error *error = NULL;
     char got[128] = "";
-    if (choose(&m, list, &choices, &count, &error) != PEL_OK) fail_msg("%s: %s", list, pel_error_story(error));
-    for (uint32_t i = 0; i < count; i++) snprintf(got + strlen(got), sizeof got - strlen(got), i ? " %u" : "%u", choices[i].device);
+    if (choose(&m, list, &choices, &count, &error) != PEL_OK)
+        fail_msg("%s: %s", list, pel_error_story(error));
+    for (uint32_t i = 0; i < count; i++)
+        snprintf(got + strlen(got), sizeof got - strlen(got), i ? " %u" : "%u", choices[i].device);
     pel_free(&pel_allocator_default, choices);
-    if (strcmp(got, wanted) != 0) fail_msg("%s: chose %s, not %s", list ? list : "default", got, wanted);
+    if (strcmp(got, wanted) != 0)
+        fail_msg("%s: chose %s, not %s", list ? list : "default", got, wanted);
 }
 
 static void refuse(const char *list, pel_status status, const char *says) {
@@ -88,7 +94,8 @@ static void refuse(const char *list, pel_status status, const char *says) {
     pel_error *error = NULL;
     assert_int_equal(choose(&m, list, &choices, &count, &error), status);
     assert_null(choices);
-    if (!strstr(pel_error_message(error), says)) fail_msg("%s says: %s", list, pel_error_message(error));
+    if (!strstr(pel_error_message(error), says))
+        fail_msg("%s says: %s", list, pel_error_message(error));
     assert_non_null(strstr(pel_error_message(error), "PEL_DEVICES"));
     pel_error_destroy(error);
 }
@@ -168,8 +175,8 @@ static void test_what_opencl_is_needed_for(void **state) {
     static const struct {
         const char *text;
         bool wants;
-    } rows[] = {{NULL, true}, {"host", false}, {"host@0,host", false}, {"host,gpu", true}, {"!opencl", false}, {"!gpu", true},
-                {"all,!opencl", false}, {"host,!gpu", false}, {"opencl:0", true}, {"hos", true}};
+    } rows[] = {{NULL, true},   {"host", false},        {"host@0,host", false}, {"host,gpu", true}, {"!opencl", false},
+                {"!gpu", true}, {"all,!opencl", false}, {"host,!gpu", false},   {"opencl:0", true}, {"hos", true}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         pel_device_list list;
         assert_int_equal(pel_device_list_parse(rows[i].text, "test", &pel_allocator_default, &list, NULL), PEL_OK);
@@ -200,22 +207,29 @@ static void random_machine(machine *m) {
         bool software = random_below(5) == 0;
         add(m, (pel_device_type)(PEL_TYPE_CPU + random_below(4)), names[random_below(5)], names[random_below(5)], software);
         pel_candidate *last = &m->candidates[m->count - 1];
-        if (random_below(6) == 0) last->unusable = "broken";
-        if (random_below(6) == 0 && m->count > 2) last->same_as = 1 + random_below(m->count - 2);
+        if (random_below(6) == 0)
+            last->unusable = "broken";
+        if (random_below(6) == 0 && m->count > 2)
+            last->same_as = 1 + random_below(m->count - 2);
     }
 }
 
 static void random_list(char *text, size_t capacity) {
-    static const char *const items[] = {"host",     "opencl", "cpu",    "gpu", "accelerator", "all", "opencl:0", "opencl:1", "opencl:2", "opencl:10", "A",
-                                        "llvmpipe", "nope",   "host@0", "",    " ",           "@",   "!",        "cpu@1+2",  "opencl:0@3-4", "opencl:1@5", "opencl:0@9"};
+    static const char *const items[] = {"host",     "opencl",       "cpu",        "gpu",       "accelerator", "all",
+                                        "opencl:0", "opencl:1",     "opencl:2",   "opencl:10", "A",           "llvmpipe",
+                                        "nope",     "host@0",       "",           " ",         "@",           "!",
+                                        "cpu@1+2",  "opencl:0@3-4", "opencl:1@5", "opencl:0@9"};
     text[0] = '\0';
     for (uint32_t i = 1 + random_below(4); i > 0; i--) {
         size_t used = strlen(text);
-        snprintf(text + used, capacity - used, "%s%s%s", random_below(3) == 0 ? "!" : "", items[random_below(sizeof items / sizeof *items)], i > 1 ? "," : "");
+        snprintf(text + used, capacity - used, "%s%s%s", random_below(3) == 0 ? "!" : "",
+                 items[random_below(sizeof items / sizeof *items)], i > 1 ? "," : "");
     }
 }
 
-static bool word_in(const char *text, const char *part) { return strcasestr(text, part) != NULL; }
+static bool word_in(const char *text, const char *part) {
+    return strcasestr(text, part) != NULL;
+}
 
 /* What must hold of any choice. */
 static void check_choice(const machine *m, const char *text, const pel_device_choice *choices, uint32_t count) {
@@ -224,18 +238,22 @@ static void check_choice(const machine *m, const char *text, const pel_device_ch
     for (uint32_t i = 0; i < count; i++) {
         assert_true(choices[i].device < m->count);
         assert_null(m->candidates[choices[i].device].unusable);
-        if (m->candidates[choices[i].device].software) assert_true(names);
+        if (m->candidates[choices[i].device].software)
+            assert_true(names);
         if (choices[i].declared) {
             assert_true(pel_core_set_count(&choices[i].cores) > 0);
             assert_true(pel_core_set_within(&choices[i].cores, &m->cores));
         }
         for (uint32_t j = 0; j < i; j++) {
-            if (choices[i].declared && choices[j].declared) assert_false(pel_core_set_overlaps(&choices[i].cores, &choices[j].cores));
-            if (choices[i].device == choices[j].device) assert_true(choices[i].declared && choices[j].declared && choices[i].device != 0);
+            if (choices[i].declared && choices[j].declared)
+                assert_false(pel_core_set_overlaps(&choices[i].cores, &choices[j].cores));
+            if (choices[i].device == choices[j].device)
+                assert_true(choices[i].declared && choices[j].declared && choices[i].device != 0);
         }
     }
     if (word_in(text, "!host")) {
-        for (uint32_t i = 0; i < count; i++) assert_int_not_equal(choices[i].device, 0);
+        for (uint32_t i = 0; i < count; i++)
+            assert_int_not_equal(choices[i].device, 0);
     }
 }
 
@@ -258,7 +276,8 @@ static void test_properties(void **state) {
             check_choice(&m, text, choices, count);
             chosen++;
         } else {
-            assert_true(status == PEL_INVALID_ARGUMENT || status == PEL_NOT_FOUND || status == PEL_CONFLICT || status == PEL_NO_DEVICE);
+            assert_true(status == PEL_INVALID_ARGUMENT || status == PEL_NOT_FOUND || status == PEL_CONFLICT ||
+                        status == PEL_NO_DEVICE);
             assert_true(error && *pel_error_message(error));
         }
         pel_free(&pel_allocator_default, choices);
@@ -277,12 +296,14 @@ static void test_noise(void **state) {
     for (int round = 0; round < 20000; round++) {
         char text[40];
         uint32_t length = random_below(sizeof text);
-        for (uint32_t i = 0; i < length; i++) text[i] = alphabet[random_below(sizeof alphabet - 1)];
+        for (uint32_t i = 0; i < length; i++)
+            text[i] = alphabet[random_below(sizeof alphabet - 1)];
         text[length < sizeof text ? length : sizeof text - 1] = '\0';
         pel_device_choice *choices = NULL;
         uint32_t count = 0;
         pel_error *error = NULL;
-        if (choose(&m, text, &choices, &count, &error) == PEL_OK) assert_true(count > 0);
+        if (choose(&m, text, &choices, &count, &error) == PEL_OK)
+            assert_true(count > 0);
         pel_free(&pel_allocator_default, choices);
         pel_error_destroy(error);
     }
@@ -290,9 +311,13 @@ static void test_noise(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_meaning),   cmocka_unit_test(test_taking_away), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_core_sets), cmocka_unit_test(test_what_opencl_is_needed_for),
-        cmocka_unit_test(test_properties), cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_meaning),
+        cmocka_unit_test(test_taking_away),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_core_sets),
+        cmocka_unit_test(test_what_opencl_is_needed_for),
+        cmocka_unit_test(test_properties),
+        cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

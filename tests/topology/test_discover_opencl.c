@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Discovery through the ICD loader: invented GPUs of the fake driver, PoCL where it is installed, and what is left behind in the process. */
+/* Discovery through the ICD loader: invented GPUs of the fake driver, PoCL where it is installed, and what is left behind in the
+ * process. */
 #include "base/error.h"
 #include "topology/core_set.h"
 #include "topology/guard.h"
@@ -25,7 +26,8 @@ static void set_fake(const char *devices) {
 static void check_identity(const pel_topology *topology, const char *id, const char *identity) {
     const pel_topology_device *device = scenario_device(topology, id);
     CHECK(device);
-    if (strcmp(device->info.identity, identity) == 0) return;
+    if (strcmp(device->info.identity, identity) == 0)
+        return;
     fprintf(stderr, "%s is %s, not %s\n", id, device->info.identity, identity);
     exit(1);
 }
@@ -42,17 +44,21 @@ static void no_driver(void) {
 }
 
 static void classes(void) {
-    set_fake("gpu:name=Big:mem=8G:pci=0000:41:00.0;integrated:name=Small:mem=1M;accelerator:name=Board;cpu:name=Other CPU:units=4096;"
-             "custom:name=Codec;gpu:name=Old:version=OpenCL 1.1;gpu:nocompiler;gpu:unavailable");
+    set_fake(
+        "gpu:name=Big:mem=8G:pci=0000:41:00.0;integrated:name=Small:mem=1M;accelerator:name=Board;cpu:name=Other CPU:units=4096;"
+        "custom:name=Codec;gpu:name=Old:version=OpenCL 1.1;gpu:nocompiler;gpu:unavailable");
     pel_topology *topology = scenario_discover(NULL);
     CHECK(topology->device_count == 9 && topology->opencl_present);
     const pel_topology_device *big = scenario_device(topology, "opencl:0"), *small = scenario_device(topology, "opencl:1");
     const pel_topology_device *board = scenario_device(topology, "opencl:2"), *cpu = scenario_device(topology, "opencl:3");
-    CHECK(big->info.device_class == PEL_CLASS_DISCRETE && big->info.memory_bytes == (uint64_t)8 << 30 && big->info.cores_count == 0);
+    CHECK(big->info.device_class == PEL_CLASS_DISCRETE && big->info.memory_bytes == (uint64_t)8 << 30 &&
+          big->info.cores_count == 0);
     CHECK(big->info.max_allocation_bytes == (uint64_t)2 << 30 && !big->info.shares_host_memory && !big->host_coherent);
-    CHECK(small->info.device_class == PEL_CLASS_INTEGRATED && small->info.shares_host_memory && small->info.memory_bytes == 1 << 20);
+    CHECK(small->info.device_class == PEL_CLASS_INTEGRATED && small->info.shares_host_memory &&
+          small->info.memory_bytes == 1 << 20);
     CHECK(board->info.device_class == PEL_CLASS_DISCRETE && board->selected);
-    CHECK(cpu->info.device_class == PEL_CLASS_HOST_CPU && cpu->info.compute_units == topology->budget_count && !cpu->host_coherent);
+    CHECK(cpu->info.device_class == PEL_CLASS_HOST_CPU && cpu->info.compute_units == topology->budget_count &&
+          !cpu->host_coherent);
     CHECK(memcmp(&cpu->info.cores, &topology->budget_cores, sizeof cpu->info.cores) == 0);
     CHECK(big->selected && small->selected && cpu->selected && topology->selection_count == 5);
     for (int i = 4; i < 8; i++) {
@@ -123,7 +129,9 @@ static void two_platforms(void) {
     pel_topology_destroy(topology);
 }
 
-static void mine(int number) { (void)number; }
+static void mine(int number) {
+    (void)number;
+}
 
 /* A driver that misbehaves as LLVM does leaves no trace but its SIGFPE handler. */
 static void guest(void) {
@@ -137,18 +145,21 @@ static void guest(void) {
     sigset_t mask_before, mask_after;
     signal(SIGTERM, mine);
     signal(SIGPIPE, SIG_IGN);
-    for (int i = 1; i < 65; i++) memset(&before[i], 0, sizeof before[i]), (void)sigaction(i, NULL, &before[i]);
+    for (int i = 1; i < 65; i++)
+        memset(&before[i], 0, sizeof before[i]), (void)sigaction(i, NULL, &before[i]);
     sigaltstack(NULL, &stack_before);
     pthread_sigmask(SIG_SETMASK, NULL, &mask_before);
     pel_topology *topology = scenario_discover("all");
     for (int i = 1; i < 65; i++) {
-        if (sigaction(i, NULL, &after) != 0) continue;
+        if (sigaction(i, NULL, &after) != 0)
+            continue;
         CHECK((after.sa_handler == before[i].sa_handler) == (i != SIGFPE));
     }
     sigaltstack(NULL, &stack_after);
     pthread_sigmask(SIG_SETMASK, NULL, &mask_after);
     CHECK(stack_after.ss_sp == stack_before.ss_sp && stack_after.ss_flags == stack_before.ss_flags);
-    for (int i = 1; i < 65; i++) CHECK(sigismember(&mask_before, i) == sigismember(&mask_after, i));
+    for (int i = 1; i < 65; i++)
+        CHECK(sigismember(&mask_before, i) == sigismember(&mask_after, i));
     CHECK(!getenv("HWLOC_PLUGINS_PATH") && !getenv("PEL_FAKE_ADDED"));
     CHECK(strcmp(getenv("PEL_FAKE_CHANGED"), "mine") == 0);
     CHECK(getenv("PEL_FAKE_REMOVED") && *getenv("PEL_FAKE_REMOVED") == '\0');
@@ -165,7 +176,8 @@ static void driver_threads_block_signals(void) {
     CHECK(tasks);
     for (struct dirent *entry; (entry = readdir(tasks));) {
         char path[300], line[256];
-        if (entry->d_name[0] == '.' || atoi(entry->d_name) == getpid()) continue;
+        if (entry->d_name[0] == '.' || atoi(entry->d_name) == getpid())
+            continue;
         snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
         FILE *file = fopen(path, "r");
         CHECK(file);
@@ -176,7 +188,8 @@ static void driver_threads_block_signals(void) {
             (void)sscanf(line, "SigBlk: %llx", &blocked);
         }
         fclose(file);
-        if (strcmp(name, "test_discover_o") != 0 && strcmp(name, "scenario") != 0 && strcmp(name, "exe") != 0) continue; /* a sanitizer's */
+        if (strcmp(name, "test_discover_o") != 0 && strcmp(name, "scenario") != 0 && strcmp(name, "exe") != 0)
+            continue; /* a sanitizer's */
         others += (blocked >> (SIGTERM - 1) & 1) && !(blocked >> (SIGSEGV - 1) & 1);
     }
     closedir(tasks);
@@ -191,7 +204,8 @@ static void unchanged_without_opencl(void) {
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         cpu_set_t set;
         CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
-        if (strchr(lists[i], '@') && !CPU_ISSET(0, &set)) continue;
+        if (strchr(lists[i], '@') && !CPU_ISSET(0, &set))
+            continue;
         pel_topology *topology = scenario_discover(lists[i]);
         CHECK(topology->device_count == 1 && topology->selection_count == 1);
         pel_topology_destroy(topology);
@@ -207,10 +221,14 @@ static void wrong_lists(void) {
         const char *list;
         pel_status status;
         const char *says;
-    } rows[] = {{"opencl:7", PEL_NOT_FOUND, "opencl:0 (Fake Device"},    {"nonsense", PEL_NOT_FOUND, "nonsense"},
-                {"accelerator", PEL_NOT_FOUND, "there is: host"},        {"opencl:0@0", PEL_INVALID_ARGUMENT, "processors of its own"},
-                {"host@4095", PEL_INVALID_ARGUMENT, "the cores of this"}, {"!host,!gpu", PEL_NO_DEVICE, "leaves no device"},
-                {"", PEL_INVALID_ARGUMENT, "names no device"},           {"host,", PEL_INVALID_ARGUMENT, "names no device"}};
+    } rows[] = {{"opencl:7", PEL_NOT_FOUND, "opencl:0 (Fake Device"},
+                {"nonsense", PEL_NOT_FOUND, "nonsense"},
+                {"accelerator", PEL_NOT_FOUND, "there is: host"},
+                {"opencl:0@0", PEL_INVALID_ARGUMENT, "processors of its own"},
+                {"host@4095", PEL_INVALID_ARGUMENT, "the cores of this"},
+                {"!host,!gpu", PEL_NO_DEVICE, "leaves no device"},
+                {"", PEL_INVALID_ARGUMENT, "names no device"},
+                {"host,", PEL_INVALID_ARGUMENT, "names no device"}};
     set_fake("gpu");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         pel_topology_options options = {.devices = rows[i].list};
@@ -261,7 +279,8 @@ static void failing_allocations(void) {
         status = pel_topology_discover(&options, &topology, &error);
         CHECK(status == PEL_OK || status == PEL_OUT_OF_MEMORY);
         state.left = 1000;
-        if (status == PEL_OK) pel_topology_destroy(topology);
+        if (status == PEL_OK)
+            pel_topology_destroy(topology);
         pel_error_destroy(error);
     }
     printf("%ld allocations\n", n - 1);
@@ -271,7 +290,8 @@ static void failing_allocations(void) {
 
 static const pel_topology_device *pocl_or_skip(const pel_topology *topology) {
     for (uint32_t i = 0; i < topology->device_count; i++) {
-        if (strstr(topology->devices[i].info.platform, "Portable Computing Language")) return &topology->devices[i];
+        if (strstr(topology->devices[i].info.platform, "Portable Computing Language"))
+            return &topology->devices[i];
     }
     exit(77);
 }
@@ -282,7 +302,8 @@ static void pocl(void) {
     for (int round = 0; round < 100; round++) {
         pel_topology *topology = scenario_discover(NULL);
         const pel_topology_device *device = pocl_or_skip(topology);
-        CHECK(device->selected && device->host_coherent && device->info.shares_host_memory && device->info.device_class == PEL_CLASS_HOST_CPU);
+        CHECK(device->selected && device->host_coherent && device->info.shares_host_memory &&
+              device->info.device_class == PEL_CLASS_HOST_CPU);
         CHECK(device->info.compute_units <= topology->budget_count && device->info.cores_count == device->info.compute_units);
         CHECK(device->info.memory_bytes == topology->memory_available && device->info.address_bits == 64);
         pel_topology_destroy(topology);
@@ -299,7 +320,8 @@ static void bind_to_one_core(void) {
     CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
     CPU_ZERO(&one);
     for (size_t core = CPU_SETSIZE; core-- > 0;) {
-        if (!CPU_ISSET(core, &set)) continue;
+        if (!CPU_ISSET(core, &set))
+            continue;
         CPU_SET(core, &one);
         break;
     }
@@ -324,7 +346,8 @@ static unsigned threads_bound_to(size_t core) {
     for (struct dirent *entry; (entry = readdir(tasks));) {
         cpu_set_t set;
         int id = atoi(entry->d_name);
-        if (id <= 0 || id == getpid() || sched_getaffinity(id, sizeof set, &set) != 0) continue;
+        if (id <= 0 || id == getpid() || sched_getaffinity(id, sizeof set, &set) != 0)
+            continue;
         count += CPU_COUNT(&set) == 1 && CPU_ISSET(core, &set);
     }
     closedir(tasks);
@@ -334,7 +357,8 @@ static unsigned threads_bound_to(size_t core) {
 static void skip_without_two_cores(void) {
     cpu_set_t set;
     CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
-    if (!CPU_ISSET(0, &set) || !CPU_ISSET(1, &set)) exit(77);
+    if (!CPU_ISSET(0, &set) || !CPU_ISSET(1, &set))
+        exit(77);
 }
 
 static void pocl_declared_core(void) {
@@ -345,12 +369,15 @@ static void pocl_declared_core(void) {
     CHECK(sched_getaffinity(0, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after));
     CHECK(threads_bound_to(1) >= 1);
     CHECK(topology->selection_count == 2);
-    const pel_topology_device *host = &topology->devices[topology->selection[0]], *device = &topology->devices[topology->selection[1]];
-    CHECK(host->core_set_declared && host->info.compute_units == 1 && pel_core_set_has(&host->info.cores, 0) && !pel_core_set_has(&host->info.cores, 1));
+    const pel_topology_device *host = &topology->devices[topology->selection[0]],
+                              *device = &topology->devices[topology->selection[1]];
+    CHECK(host->core_set_declared && host->info.compute_units == 1 && pel_core_set_has(&host->info.cores, 0) &&
+          !pel_core_set_has(&host->info.cores, 1));
     CHECK(device->core_set_declared && device->cl_sub_device && device->info.compute_units == 1);
     CHECK(!pel_core_set_has(&device->info.cores, 0) && pel_core_set_has(&device->info.cores, 1));
     cl_uint units = 0;
-    CHECK(clGetDeviceInfo(device->cl_device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL) == CL_SUCCESS && units == 1);
+    CHECK(clGetDeviceInfo(device->cl_device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL) == CL_SUCCESS &&
+          units == 1);
     pel_topology_destroy(topology);
 }
 
@@ -358,7 +385,8 @@ static void pocl_two_parts(void) {
     skip_without_two_cores();
     pel_topology *topology = scenario_discover("pthread@1,pthread@0,host");
     CHECK(topology->selection_count == 3);
-    const pel_topology_device *first = &topology->devices[topology->selection[0]], *second = &topology->devices[topology->selection[1]];
+    const pel_topology_device *first = &topology->devices[topology->selection[0]],
+                              *second = &topology->devices[topology->selection[1]];
     size_t length = strlen(first->info.id);
     CHECK(strcmp(first->info.id + length - 2, "@1") == 0 && strcmp(second->info.id + length - 2, "@0") == 0);
     CHECK(first->cl_sub_device && second->cl_sub_device && first->cl_device != second->cl_device);
@@ -434,7 +462,9 @@ static void expect(const char *name, const char *const *settings) {
     assert_int_equal(code, 0);
 }
 
-static void run_plain(void **state) { expect(*state, (const char *const[]){"PEL_DEVICES", "OCL_ICD_VENDORS", "RUSTICL_ENABLE", NULL}); }
+static void run_plain(void **state) {
+    expect(*state, (const char *const[]){"PEL_DEVICES", "OCL_ICD_VENDORS", "RUSTICL_ENABLE", NULL});
+}
 
 static void test_no_driver(void **state) {
     (void)state;
@@ -461,20 +491,25 @@ static void test_two_platforms(void **state) {
     snprintf(text, sizeof text, "%s\n", path);
     scenario_write(directory, "b.icd", text);
     snprintf(setting, sizeof setting, "OCL_ICD_VENDORS=%s", directory);
-    expect("two_platforms",
-           (const char *const[]){"PEL_DEVICES", setting, "PEL_FAKE_DEVICES=gpu:name=llvmpipe (LLVM 15);gpu:name=Card:uuid=abababababababababababababababab",
-                                 "PEL_FAKE_DEVICES_B=gpu:name=Karte:uuid=abababababababababababababababab;cpu:name=Chip", "PEL_FAKE_PLATFORM_B=Other", NULL});
+    expect(
+        "two_platforms",
+        (const char *const[]){"PEL_DEVICES", setting,
+                              "PEL_FAKE_DEVICES=gpu:name=llvmpipe (LLVM 15);gpu:name=Card:uuid=abababababababababababababababab",
+                              "PEL_FAKE_DEVICES_B=gpu:name=Karte:uuid=abababababababababababababababab;cpu:name=Chip",
+                              "PEL_FAKE_PLATFORM_B=Other", NULL});
     scenario_remove(directory);
 }
 
 static void run_pocl(void **state) {
-    expect(*state, (const char *const[]){"PEL_DEVICES", "OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH", "RUSTICL_ENABLE", "POCL_DEVICES", "POCL_AFFINITY", NULL});
+    expect(*state, (const char *const[]){"PEL_DEVICES", "OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH", "RUSTICL_ENABLE", "POCL_DEVICES",
+                                         "POCL_AFFINITY", NULL});
 }
 
 static void test_pocl_without_cache(void **state) {
     (void)state;
-    expect("pocl_without_cache", (const char *const[]){"PEL_DEVICES", "OCL_ICD_VENDORS", "RUSTICL_ENABLE", "POCL_CACHE_DIR=/proc/nowhere", "HOME=/proc/nowhere",
-                                                       "XDG_CACHE_HOME", NULL});
+    expect("pocl_without_cache",
+           (const char *const[]){"PEL_DEVICES", "OCL_ICD_VENDORS", "RUSTICL_ENABLE", "POCL_CACHE_DIR=/proc/nowhere",
+                                 "HOME=/proc/nowhere", "XDG_CACHE_HOME", NULL});
 }
 
 /* Guards exclude each other: what one sees as the caller's state is never another's half-restored one. */
@@ -482,8 +517,10 @@ static void *enter_and_change(void *argument) {
     int *bad = argument;
     for (int i = 0; i < 200; i++) {
         pel_guard guard;
-        if (pel_guard_enter(&guard, &pel_allocator_default) != PEL_OK) continue;
-        if (getenv("PEL_GUARD_TEST")) ++*bad;
+        if (pel_guard_enter(&guard, &pel_allocator_default) != PEL_OK)
+            continue;
+        if (getenv("PEL_GUARD_TEST"))
+            ++*bad;
         setenv("PEL_GUARD_TEST", "inside", 1);
         pel_guard_leave(&guard);
     }
@@ -494,9 +531,12 @@ static void test_guards_exclude_each_other(void **state) {
     (void)state;
     pthread_t threads[4];
     int bad[4] = {0};
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, enter_and_change, &bad[i]), 0);
-    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
-    for (int i = 0; i < 4; i++) assert_int_equal(bad[i], 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, enter_and_change, &bad[i]), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(bad[i], 0);
     assert_null(getenv("PEL_GUARD_TEST"));
 }
 

@@ -26,7 +26,8 @@ static hwloc_topology_t recorded(const char *file, bool io) {
     hwloc_topology_t topology;
     snprintf(path, sizeof path, "%s/topology/%s", PEL_TEST_FIXTURES, file);
     assert_int_equal(hwloc_topology_init(&topology), 0);
-    if (io) assert_int_equal(hwloc_topology_set_io_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_ALL), 0);
+    if (io)
+        assert_int_equal(hwloc_topology_set_io_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_ALL), 0);
     assert_int_equal(hwloc_topology_set_xml(topology, path), 0);
     assert_int_equal(hwloc_topology_load(topology), 0);
     return topology;
@@ -36,7 +37,8 @@ static pel_topology *discover(hwloc_topology_t given, const char *devices) {
     pel_topology_options options = {.hwloc_topology = given, .devices = devices, .ignore_opencl = true};
     pel_topology *topology = NULL;
     pel_error *error = NULL;
-    if (pel_topology_discover(&options, &topology, &error) != PEL_OK) fail_msg("%s", pel_error_story(error));
+    if (pel_topology_discover(&options, &topology, &error) != PEL_OK)
+        fail_msg("%s", pel_error_story(error));
     return topology;
 }
 
@@ -96,7 +98,8 @@ static void test_binding(void **state) {
     cpu_set_t before, one;
     assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
     size_t core = 0;
-    while (!CPU_ISSET(core, &before)) core++;
+    while (!CPU_ISSET(core, &before))
+        core++;
     CPU_ZERO(&one);
     CPU_SET(core, &one);
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
@@ -127,7 +130,8 @@ static void test_quota_of_a_tree(void **state) {
 static void test_thousand_times(void **state) {
     (void)state;
     hwloc_topology_t given = synthetic("pack:1 core:2 pu:1");
-    for (int i = 0; i < 1000; i++) pel_topology_destroy(discover(given, "host@1"));
+    for (int i = 0; i < 1000; i++)
+        pel_topology_destroy(discover(given, "host@1"));
     hwloc_topology_destroy(given);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Drivers that crash, abort, exit and hang at discovery cost themselves only; the answer is remembered exactly as long as it may be. */
+/* Drivers that crash, abort, exit and hang at discovery cost themselves only; the answer is remembered exactly as long as it may
+ * be. */
 #include "base/error.h"
 #include "topology/guard.h"
 #include "topology/helper.h"
@@ -19,7 +20,8 @@
 
 #include <cmocka.h>
 
-/* Settings of the scenarios below: OCL_ICD_VENDORS is a directory with a.icd (bad, by PEL_FAKE_MODE) and b.icd (good, 1 GPU). TEST_CACHE: cache directory. */
+/* Settings of the scenarios below: OCL_ICD_VENDORS is a directory with a.icd (bad, by PEL_FAKE_MODE) and b.icd (good, 1 GPU).
+ * TEST_CACHE: cache directory. */
 static pel_topology *discover_with_probe(void) {
     pel_topology_options options = {.devices = "all", .probe = true, .cache_directory = getenv("TEST_CACHE")};
     pel_topology *topology = NULL;
@@ -35,7 +37,8 @@ static unsigned temporary_directories(void) {
     unsigned count = 0;
     DIR *directory = opendir(getenv("TMPDIR"));
     CHECK(directory);
-    for (struct dirent *entry; (entry = readdir(directory));) count += strncmp(entry->d_name, "pel-drivers-", 12) == 0;
+    for (struct dirent *entry; (entry = readdir(directory));)
+        count += strncmp(entry->d_name, "pel-drivers-", 12) == 0;
     closedir(directory);
     return count;
 }
@@ -64,7 +67,8 @@ static pel_probe_answer ask(bool refresh) {
 static void ask_once(bool refresh, bool remembered, uint32_t bad_drivers) {
     uint32_t bad = 0;
     pel_probe_answer answer = ask(refresh);
-    for (uint32_t i = 0; i < answer.count; i++) bad += answer.findings[i].driver;
+    for (uint32_t i = 0; i < answer.count; i++)
+        bad += answer.findings[i].driver;
     if (!answer.asked || answer.remembered != remembered || bad != bad_drivers) {
         fprintf(stderr, "asked %d remembered %d bad %u\n", answer.asked, answer.remembered, (unsigned)bad);
         exit(1);
@@ -78,7 +82,8 @@ static void cache_file(char path[PATH_MAX]) {
     CHECK(directory);
     unsigned count = 0;
     for (struct dirent *entry; (entry = readdir(directory));) {
-        if (strncmp(entry->d_name, "probe-", 6) != 0) continue;
+        if (strncmp(entry->d_name, "probe-", 6) != 0)
+            continue;
         CHECK(snprintf(path, PATH_MAX, "%s/%s", getenv("TEST_CACHE"), entry->d_name) < PATH_MAX);
         count++;
     }
@@ -127,7 +132,8 @@ static void bad_news(void) {
     ask_once(false, false, 1);
     ask_once(false, true, 1);
     cache_file(path);
-    struct timespec past[2] = {{time(NULL) - PEL_PROBE_BAD_NEWS_SECONDS - 60, 0}, {time(NULL) - PEL_PROBE_BAD_NEWS_SECONDS - 60, 0}};
+    struct timespec past[2] = {{time(NULL) - PEL_PROBE_BAD_NEWS_SECONDS - 60, 0},
+                               {time(NULL) - PEL_PROBE_BAD_NEWS_SECONDS - 60, 0}};
     CHECK(utimensat(AT_FDCWD, path, past, 0) == 0);
     ask_once(false, false, 1);
 }
@@ -149,8 +155,8 @@ static void no_helper(void) {
     pel_topology_destroy(topology);
 }
 
-static const scenario scenarios[] = {{"bad_left_out", bad_left_out}, {"remembering", remembering}, {"bad_news", bad_news},
-                                     {"ignored_children", ignored_children}, {"no_helper", no_helper}, {NULL, NULL}};
+static const scenario scenarios[] = {{"bad_left_out", bad_left_out},         {"remembering", remembering}, {"bad_news", bad_news},
+                                     {"ignored_children", ignored_children}, {"no_helper", no_helper},     {NULL, NULL}};
 
 /* ---- a directory with two drivers ---- */
 
@@ -164,7 +170,8 @@ static void copy_file(const char *from, const char *to) {
     size_t count;
     FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
     assert_true(in && out);
-    while ((count = fread(buffer, 1, sizeof buffer, in)) > 0) assert_int_equal(fwrite(buffer, 1, count, out), count);
+    while ((count = fread(buffer, 1, sizeof buffer, in)) > 0)
+        assert_int_equal(fwrite(buffer, 1, count, out), count);
     assert_int_equal(fclose(out), 0);
     fclose(in);
 }
@@ -201,18 +208,42 @@ static int drop_setup(void **state) {
 static void expect(const setup *made, const char *name, const char *mode, const char *more) {
     char setting[64];
     snprintf(setting, sizeof setting, "PEL_FAKE_MODE=%s", mode);
-    const char *settings[] = {"PEL_DEVICES", "PEL_FAKE_DEVICES_B=gpu:name=Good", "PEL_PROBE_TIMEOUT_MS=20000", made->vendors, made->cache, made->temporary, setting, more, NULL};
+    const char *settings[] = {"PEL_DEVICES",
+                              "PEL_FAKE_DEVICES_B=gpu:name=Good",
+                              "PEL_PROBE_TIMEOUT_MS=20000",
+                              made->vendors,
+                              made->cache,
+                              made->temporary,
+                              setting,
+                              more,
+                              NULL};
     assert_int_equal(scenario_run(name, settings), 0);
 }
 
-static void test_crash(void **state) { expect(*state, "bad_left_out", "crash", NULL); }
-static void test_abort(void **state) { expect(*state, "bad_left_out", "abort", NULL); }
-static void test_exit(void **state) { expect(*state, "bad_left_out", "exit", NULL); }
-static void test_hang(void **state) { expect(*state, "bad_left_out", "hang", "PEL_PROBE_TIMEOUT_MS=1500"); }
-static void test_remembering(void **state) { expect(*state, "remembering", "", NULL); }
-static void test_bad_news(void **state) { expect(*state, "bad_news", "crash", NULL); }
-static void test_ignored_children(void **state) { expect(*state, "ignored_children", "", NULL); }
-static void test_no_helper(void **state) { expect(*state, "no_helper", "", "PEL_PROBE=/proc/nowhere/pel-probe"); }
+static void test_crash(void **state) {
+    expect(*state, "bad_left_out", "crash", NULL);
+}
+static void test_abort(void **state) {
+    expect(*state, "bad_left_out", "abort", NULL);
+}
+static void test_exit(void **state) {
+    expect(*state, "bad_left_out", "exit", NULL);
+}
+static void test_hang(void **state) {
+    expect(*state, "bad_left_out", "hang", "PEL_PROBE_TIMEOUT_MS=1500");
+}
+static void test_remembering(void **state) {
+    expect(*state, "remembering", "", NULL);
+}
+static void test_bad_news(void **state) {
+    expect(*state, "bad_news", "crash", NULL);
+}
+static void test_ignored_children(void **state) {
+    expect(*state, "ignored_children", "", NULL);
+}
+static void test_no_helper(void **state) {
+    expect(*state, "no_helper", "", "PEL_PROBE=/proc/nowhere/pel-probe");
+}
 
 static void test_drivers_are_listed(void **state) {
     setup *made = *state;
@@ -262,7 +293,8 @@ static void test_load_only(void **state) {
         pel_text_free(&run.output);
     }
     pel_helper_run run;
-    assert_int_equal(pel_helper(&pel_allocator_default, "--load", scenario_environment("PEL_FAKE_ICD"), NULL, 20000, &run, NULL), PEL_OK);
+    assert_int_equal(pel_helper(&pel_allocator_default, "--load", scenario_environment("PEL_FAKE_ICD"), NULL, 20000, &run, NULL),
+                     PEL_OK);
     assert_string_equal(run.output.data, "done\n");
     pel_text_free(&run.output);
 }
