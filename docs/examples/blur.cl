@@ -4,7 +4,8 @@
  *
  *   pel run blur.cl --range 1920x1080 --arg in=photo.png:read:block:halo=2 --arg out=blurred.png:write:block --arg r=2
  *
- * One work-item computes one pixel. It reads r rows above and below its own: that is the halo. At the borders of the image the nearest pixel counts.
+ * One work-item computes one pixel. It reads r rows above and below its own: that is the halo. At the borders of the image the
+ * nearest pixel counts.
  */
 kernel void blur(global const uchar4 *in, global uchar4 *out, int r) {
     const int width = get_global_size(0), height = get_global_size(1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A sum of a million numbers. Each work-group writes one partial sum; the library folds the partial sums in a fixed order, so the bits of the result
- * do not depend on how the launch was split. The host variant works group by group, as the kernel does.
+ * A sum of a million numbers. Each work-group writes one partial sum; the library folds the partial sums in a fixed order, so
+ * the bits of the result do not depend on how the launch was split. The host variant works group by group, as the kernel does.
  */
 #include <pel/pel.h>
 #include <stdio.h>

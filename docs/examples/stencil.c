@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Heat on a plate: a 2-D range split into blocks of rows. Each row reads one row above and one below (the halo). Two buffers take turns; the order of
- * the launches follows from what they read and write, nothing else is said.
+ * Heat on a plate: a 2-D range split into blocks of rows. Each row reads one row above and one below (the halo). Two buffers
+ * take turns; the order of the launches follows from what they read and write, nothing else is said.
  */
 #include <math.h>
 #include <pel/pel.h>
@@ -23,7 +23,8 @@ static void heat_rows(const float *t, float *next, int width, int height, int fr
     for (int y = from; y < to; y++)
         for (int x = 0; x < width; x++) {
             int up = (y > 0 ? y - 1 : 0) * width, down = (y < height - 1 ? y + 1 : y) * width, here = y * width;
-            next[here + x] = 0.25f * (t[up + x] + t[down + x] + t[here + (x > 0 ? x - 1 : 0)] + t[here + (x < width - 1 ? x + 1 : x)]);
+            next[here + x] =
+                0.25f * (t[up + x] + t[down + x] + t[here + (x > 0 ? x - 1 : 0)] + t[here + (x < width - 1 ? x + 1 : x)]);
         }
 }
 
@@ -33,7 +34,8 @@ static pel_status heat_host(const pel_span *span, void *const *arguments, void *
     return PEL_OK;
 }
 
-static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), 0, 1, 1), PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), 0, 0, 0)};
+static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), 0, 1, 1),
+                                   PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), 0, 0, 0)};
 
 static void check(pel_status status, const char *doing, pel_error *error) {
     if (status == PEL_OK)

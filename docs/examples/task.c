@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Kernels and host work in one queue. A task writes a report of each frame while the next frame is computed: the declared accesses say what waits for
- * what, there is no lock and no callback.
+ * Kernels and host work in one queue. A task writes a report of each frame while the next frame is computed: the declared
+ * accesses say what waits for what, there is no lock and no callback.
  */
 #include <pel/pel.h>
 #include <stdio.h>
@@ -80,7 +80,7 @@ int main(void) {
         pel_arg args[] = {pel_buf(frame), pel_i32(i)};
         pel_access reads = {frame, 0, 0, PEL_READ};
         reports[i] = (report){frames[i % 2], i, 0};
-        check_queue(pel_launch(queue, kernel, &launch, args, 2, NULL), "launch", queue);      /* waits for the report of frame i - 2 */
+        check_queue(pel_launch(queue, kernel, &launch, args, 2, NULL), "launch", queue); /* waits for the report of frame i - 2 */
         check_queue(pel_task(queue, measure, &reports[i], &reads, 1, NULL, NULL), "task", queue); /* waits for this launch */
     }
     check_queue(pel_queue_finish(queue), "finish", queue);

@@ -87,7 +87,8 @@ const char *pel_element_name(const pel_element *element, char text[32]) {
     return text;
 }
 
-bool pel_array_create(pel_array *array, const pel_cell *cell, uint32_t dims, const uint64_t *shape, char message[PEL_MESSAGE_BYTES]) {
+bool pel_array_create(pel_array *array, const pel_cell *cell, uint32_t dims, const uint64_t *shape,
+                      char message[PEL_MESSAGE_BYTES]) {
     uint64_t bytes = cell->bytes;
     *array = (pel_array){.cell = cell, .dims = dims};
     if (dims > PEL_ARRAY_DIMS)
@@ -112,7 +113,9 @@ void pel_array_free(pel_array *array) {
     *array = (pel_array){0};
 }
 
-uint64_t pel_array_cells(const pel_array *array) { return array->cell ? array->bytes / array->cell->bytes : 0; }
+uint64_t pel_array_cells(const pel_array *array) {
+    return array->cell ? array->bytes / array->cell->bytes : 0;
+}
 
 const char *pel_array_describe(const pel_array *array, bool inner, char text[160]) {
     size_t used = 0;
@@ -145,8 +148,12 @@ static bool repack(pel_array *array, uint32_t from, uint32_t to, char message[PE
     return true;
 }
 
-bool pel_array_widen(pel_array *array, char message[PEL_MESSAGE_BYTES]) { return repack(array, 3, 4, message); }
-bool pel_array_narrow(pel_array *array, char message[PEL_MESSAGE_BYTES]) { return repack(array, 4, 3, message); }
+bool pel_array_widen(pel_array *array, char message[PEL_MESSAGE_BYTES]) {
+    return repack(array, 3, 4, message);
+}
+bool pel_array_narrow(pel_array *array, char message[PEL_MESSAGE_BYTES]) {
+    return repack(array, 4, 3, message);
+}
 
 uint16_t pel_half_from_float(float value) {
     uint32_t bits;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The commands of `pel`, in one list. A new command is one line here and one function `int pel_cmd_NAME(int argc, char **argv)` in a file
- * of its own: the dispatcher, `pel help`, the suggestion for a misspelt name and the shell completion come from the list, and a test holds
- * the man page to it. argv[0] is the command's name; options follow. The result is the exit status of the program: one of pel_cli_status,
- * or what the command documents besides. A command prints results on stdout, everything else on stderr, and answers `--help` itself
- * (see options.h). Rejected: registering commands at start-up, which needs constructors and hides what there is.
+ * The commands of `pel`, in one list. A new command is one line here and one function `int pel_cmd_NAME(int argc, char **argv)`
+ * in a file of its own: the dispatcher, `pel help`, the suggestion for a misspelt name and the shell completion come from the
+ * list, and a test holds the man page to it. argv[0] is the command's name; options follow. The result is the exit status of
+ * the program: one of pel_cli_status, or what the command documents besides. A command prints results on stdout, everything
+ * else on stderr, and answers `--help` itself (see options.h). Rejected: registering commands at start-up, which needs
+ * constructors and hides what there is.
  */
 #ifndef PEL_CLI_COMMANDS_H
 #define PEL_CLI_COMMANDS_H

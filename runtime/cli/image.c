@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See image.h. libpng reports errors by longjmp; each function that sets the jump keeps all of its state in one struct that its caller
- * owns, so nothing lives in registers across the jump and everything is freed in one place. libpng's "simplified" interface is not used: it
- * converts 16-bit images to linear light, and kernels shall see what the file holds.
+ * See image.h. libpng reports errors by longjmp; each function that sets the jump keeps all of its state in one struct that its
+ * caller owns, so nothing lives in registers across the jump and everything is freed in one place. libpng's "simplified"
+ * interface is not used: it converts 16-bit images to linear light, and kernels shall see what the file holds.
  */
 #include "cli/image.h"
 #include "base/checked.h"
@@ -105,7 +105,8 @@ void pel_image_free(pel_image *image) {
 
 const char *pel_image_describe(const pel_image *image, char text[96]) {
     static const char *const kinds[] = {"?", "gray", "gray + alpha", "RGB", "RGBA"};
-    snprintf(text, 96, "%ux%u %s, %u bit", image->width, image->height, kinds[image->channels <= 4 ? image->channels : 0], image->bits);
+    snprintf(text, 96, "%ux%u %s, %u bit", image->width, image->height, kinds[image->channels <= 4 ? image->channels : 0],
+             image->bits);
     return text;
 }
 
@@ -136,7 +137,9 @@ static void store_cell(const pel_cell *cell, void *data, uint64_t at, uint16_t v
         ((uint16_t *)data)[at] = pel_half_from_float((float)(value / 65535.0));
 }
 
-static bool cell_fits(const pel_cell *cell) { return cell->kind == 'f' || (cell->kind == 'u' && cell->bytes <= 2); }
+static bool cell_fits(const pel_cell *cell) {
+    return cell->kind == 'f' || (cell->kind == 'u' && cell->bytes <= 2);
+}
 
 bool pel_image_to_array(const pel_image *image, const pel_cell *cell, uint32_t channels, bool narrow, pel_array *array,
                         char message[PEL_MESSAGE_BYTES]) {
@@ -167,7 +170,8 @@ bool pel_image_to_array(const pel_image *image, const pel_cell *cell, uint32_t c
 bool pel_image_fits(const pel_array *array, char message[PEL_MESSAGE_BYTES]) {
     char text[160];
     if (!cell_fits(array->cell))
-        return pel_message(message, "%s cannot be a PNG: its cells are uchar, ushort, half, float or double", pel_array_describe(array, false, text));
+        return pel_message(message, "%s cannot be a PNG: its cells are uchar, ushort, half, float or double",
+                           pel_array_describe(array, false, text));
     bool shaped = array->dims == 2 || (array->dims == 3 && array->shape[2] >= 1 && array->shape[2] <= 4);
     if (!shaped || array->shape[0] > SIDE_LIMIT || array->shape[1] > SIDE_LIMIT)
         return pel_message(message, "%s cannot be a PNG: it needs width x height, or channels (1 to 4) x width x height",

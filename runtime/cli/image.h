@@ -30,8 +30,8 @@ bool pel_image_to_array(const pel_image *image, const pel_cell *cell, uint32_t c
 bool pel_image_fits(const pel_array *array, char message[PEL_MESSAGE_BYTES]);
 
 /*
- * Writes an array as PNG of 8 or 16 bits (0: as the cells say; reals 8). Reals are cut to 0..1; *odd counts cells that were not finite (written as 0)
- * or cut. False on failure, errno may tell.
+ * Writes an array as PNG of 8 or 16 bits (0: as the cells say; reals 8). Reals are cut to 0..1; *odd counts cells that were not
+ * finite (written as 0) or cut. False on failure, errno may tell.
  */
 bool pel_image_write(FILE *file, const pel_array *array, uint32_t bits, uint64_t *odd);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The `pel` program: finds the command in the list of commands.h and runs it. Everything that a command may leave undone at its end is done
- * here once: standard output is flushed and checked, so that `pel info > /dev/full` fails instead of losing its text silently.
+ * The `pel` program: finds the command in the list of commands.h and runs it. Everything that a command may leave undone at its
+ * end is done here once: standard output is flushed and checked, so that `pel info > /dev/full` fails instead of losing its
+ * text silently.
  */
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -35,8 +36,10 @@ static const pel_command *find_command(const char *name) {
 }
 
 static void print_overview(FILE *file) {
-    fprintf(file, "pel %s: runs one data-parallel kernel on all the processors of a machine.\n\n"
-                  "Usage: pel COMMAND [OPTIONS]\n\nCommands:\n", pel_version_string());
+    fprintf(file,
+            "pel %s: runs one data-parallel kernel on all the processors of a machine.\n\n"
+            "Usage: pel COMMAND [OPTIONS]\n\nCommands:\n",
+            pel_version_string());
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(file, "  %-12s%s\n", commands[i].name, commands[i].help);
     fprintf(file, "  %-12s%s\n\n`pel help COMMAND` tells more about a command.\n", "help", "print this text, or a command's");
@@ -101,16 +104,17 @@ int pel_cmd_version(int argc, char **argv) {
 
 int pel_cmd_completion(int argc, char **argv) {
     static const pel_cli_option options[] = {{0, NULL, NULL, NULL}};
-    static const pel_cli_usage usage = {"completion", "",
-                                        "Prints a completion script for bash. Use it with: eval \"$(pel completion)\"", options, NULL};
+    static const pel_cli_usage usage = {
+        "completion", "", "Prints a completion script for bash. Use it with: eval \"$(pel completion)\"", options, NULL};
     const char *value;
     int option = pel_cli_next(&usage, argc, argv, &value);
     if (option == PEL_CLI_HELP)
         return PEL_CLI_OK;
     if (option != PEL_CLI_END || !pel_cli_no_operands(&usage, argc, argv))
         return PEL_CLI_USAGE;
-    printf("_pel() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" words\n    COMPREPLY=()\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-           "        words=\"");
+    printf(
+        "_pel() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" words\n    COMPREPLY=()\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+        "        words=\"");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         printf("%s ", commands[i].name);
     printf("help --version\"\n    elif [ \"${COMP_WORDS[1]}\" = help ]; then\n        words=\"");
@@ -125,8 +129,8 @@ int pel_cmd_completion(int argc, char **argv) {
 }
 
 /*
- * The helper that tries OpenCL drivers lies beside this program in a build tree and under libexec/ in an installed one. The library knows only the
- * prefix that it was configured for; a tree that was moved is found from here.
+ * The helper that tries OpenCL drivers lies beside this program in a build tree and under libexec/ in an installed one. The
+ * library knows only the prefix that it was configured for; a tree that was moved is found from here.
  */
 static void find_probe(void) {
     static const char *const places[] = {"pel-probe", "../libexec/pel/pel-probe"};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The header of a .npy file is a Python dictionary in text form. It comes from anywhere, so nothing in it is believed: sizes are compared with the
- * size of the file before any memory is taken, and each deviation is an error. Only the three known keys are understood; a general
- * parser of Python literals would accept more and check less.
+ * The header of a .npy file is a Python dictionary in text form. It comes from anywhere, so nothing in it is believed: sizes
+ * are compared with the size of the file before any memory is taken, and each deviation is an error. Only the three known keys
+ * are understood; a general parser of Python literals would accept more and check less.
  */
 #include "cli/npy.h"
 #include "base/checked.h"
@@ -87,7 +87,8 @@ static const char *read_shape(const char *c, header *h, char message[PEL_MESSAGE
         errno = 0;
         uint64_t size = strtoull(c, &end, 10);
         if (errno || h->dims == PEL_ARRAY_DIMS) {
-            pel_message(message, errno ? "damaged .npy header: a size does not fit 64 bits" : "has more than %d dimensions", PEL_ARRAY_DIMS);
+            pel_message(message, errno ? "damaged .npy header: a size does not fit 64 bits" : "has more than %d dimensions",
+                        PEL_ARRAY_DIMS);
             return NULL;
         }
         h->shape[h->dims++] = size;
@@ -200,7 +201,8 @@ static bool read_data(FILE *file, const header *h, pel_array *array, char messag
         if (!pel_mul_u64(wanted, h->shape[i], &wanted))
             return pel_message(message, "damaged .npy header: the shape does not fit 64 bits");
     if (wanted != present)
-        return pel_message(message, "is damaged: its header promises %" PRIu64 " bytes of data, the file holds %" PRIu64, wanted, present);
+        return pel_message(message, "is damaged: its header promises %" PRIu64 " bytes of data, the file holds %" PRIu64, wanted,
+                           present);
     if (!pel_array_create(array, h->cell, h->dims, h->shape, message))
         return false;
     if (fread(array->data, 1, array->bytes, file) != array->bytes) {
@@ -228,10 +230,15 @@ bool pel_npy_read(const char *path, pel_array *array, char message[PEL_MESSAGE_B
 bool pel_npy_write(FILE *file, const pel_array *array) {
     char text[512];
     int used = snprintf(text, sizeof text, "{'descr': '%c%c%u', 'fortran_order': False, 'shape': (",
-                        array->cell->bytes == 1 ? '|' : little_endian() ? '<' : '>', array->cell->kind, array->cell->bytes);
+                        array->cell->bytes == 1 ? '|'
+                        : little_endian()       ? '<'
+                                                : '>',
+                        array->cell->kind, array->cell->bytes);
     for (uint32_t i = 0; i < array->dims; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, "%" PRIu64 "%s", array->shape[i],
-                         i + 1 < array->dims ? ", " : array->dims == 1 ? "," : "");
+                         i + 1 < array->dims ? ", "
+                         : array->dims == 1  ? ","
+                                             : "");
     used += snprintf(text + used, sizeof text - (size_t)used, "), }");
     size_t total = ((size_t)used + 1 + 10 + 63) / 64 * 64, length = total - 10;
     unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(length & 255), (unsigned char)(length >> 8)};

@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /*
- * Reads an array: booleans become uchar, complex numbers become pairs of floats (a last dimension of 2), foreign byte order is swapped.
- * Structured types, objects, text and Fortran order (beyond one dimension) are refused.
+ * Reads an array: booleans become uchar, complex numbers become pairs of floats (a last dimension of 2), foreign byte order is
+ * swapped. Structured types, objects, text and Fortran order (beyond one dimension) are refused.
  */
 bool pel_npy_read(const char *path, pel_array *array, char message[PEL_MESSAGE_BYTES]);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See options.h. The C locale is made for each real number: parsing is rare, and a process-wide setlocale would be a side effect. */
+/*
+ * See options.h. The C locale is made for each real number: parsing is rare, and a process-wide setlocale would be a side
+ * effect.
+ */
 #include "cli/options.h"
 
 #include <errno.h>
@@ -77,7 +80,8 @@ static void print_option(const pel_cli_option *option) {
 
 void pel_cli_print_help(const pel_cli_usage *usage) {
     static const pel_cli_option help = {'h', "help", NULL, "print this text"};
-    printf("Usage: pel %s %s\n\n%s\n\nOptions:\n", usage->command, *usage->synopsis ? usage->synopsis : "[options]", usage->about);
+    printf("Usage: pel %s %s\n\n%s\n\nOptions:\n", usage->command, *usage->synopsis ? usage->synopsis : "[options]",
+           usage->about);
     for (const pel_cli_option *option = usage->options; option->name; option++)
         print_option(option);
     print_option(&help);
@@ -88,7 +92,8 @@ void pel_cli_print_help(const pel_cli_usage *usage) {
 static int report_wrong(const pel_cli_usage *usage, char **argv, int found) {
     if (found == ':') {
         char letter[3] = {'-', (char)optopt, '\0'};
-        pel_cli_error(usage->command, "%s needs a value; see 'pel help %s'", optopt < 256 ? letter : argv[optind - 1], usage->command);
+        pel_cli_error(usage->command, "%s needs a value; see 'pel help %s'", optopt < 256 ? letter : argv[optind - 1],
+                      usage->command);
         return PEL_CLI_WRONG;
     }
     if (optopt > 0 && optopt < 256) {
@@ -149,7 +154,9 @@ int pel_cli_next(const pel_cli_usage *usage, int argc, char **argv, const char *
     return PEL_CLI_WRONG;
 }
 
-int pel_cli_operands(void) { return optind; }
+int pel_cli_operands(void) {
+    return optind;
+}
 
 bool pel_cli_no_operands(const pel_cli_usage *usage, int argc, char **argv) {
     if (optind >= argc)
@@ -226,7 +233,8 @@ bool pel_cli_parse_real(const char *command, const char *what, const char *text,
     return true;
 }
 
-bool pel_cli_parse_extent(const char *command, const char *what, const char *text, uint64_t minimum, uint64_t out[3], uint32_t *count) {
+bool pel_cli_parse_extent(const char *command, const char *what, const char *text, uint64_t minimum, uint64_t out[3],
+                          uint32_t *count) {
     uint64_t product = 1;
     *count = 0;
     out[0] = out[1] = out[2] = 0;
@@ -244,7 +252,8 @@ bool pel_cli_parse_extent(const char *command, const char *what, const char *tex
             return false;
         }
         if (out[*count] < minimum) {
-            pel_cli_error(command, "%s: '%s' holds %s; each number must be at least %llu", what, text, number, (unsigned long long)minimum);
+            pel_cli_error(command, "%s: '%s' holds %s; each number must be at least %llu", what, text, number,
+                          (unsigned long long)minimum);
             return false;
         }
         if (__builtin_mul_overflow(product, out[*count] ? out[*count] : 1, &product)) {

@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *reason(int code) { return code ? strerror(code) : "unknown error"; }
+static const char *reason(int code) {
+    return code ? strerror(code) : "unknown error";
+}
 
 static bool refuse(pel_output *output, const char *what, int code) {
     pel_cli_error(output->command, "cannot %s %s: %s", what, output->path ? output->path : "the output", reason(code));
@@ -121,7 +123,9 @@ bool pel_output_publish(pel_output *output) {
     return true;
 }
 
-bool pel_output_commit(pel_output *output) { return pel_output_finish(output) && pel_output_publish(output); }
+bool pel_output_commit(pel_output *output) {
+    return pel_output_finish(output) && pel_output_publish(output);
+}
 
 void pel_output_abandon(pel_output *output) {
     if (output->file && output->file != stdout)
@@ -141,7 +145,9 @@ bool pel_output_probe(const char *command, const char *path) {
     return true;
 }
 
-json_t *pel_json_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+json_t *pel_json_real(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
 
 json_t *pel_json_text(const char *text) {
     if (!text)
@@ -169,7 +175,8 @@ bool pel_output_json(const char *command, const char *path, json_t *document) {
     bool done = false;
     if (pel_output_open(&output, command, path, 0)) {
         /* 15 digits: what jansson prints by default, 17, shows 0.1 as 0.10000000000000001 */
-        bool dumped = json_dumpf(document, output.file, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0 && fputc('\n', output.file) != EOF;
+        bool dumped =
+            json_dumpf(document, output.file, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0 && fputc('\n', output.file) != EOF;
         if (dumped) {
             done = pel_output_commit(&output);
         } else {
@@ -260,7 +267,10 @@ void pel_table_free(pel_table *table) {
 }
 
 const char *pel_format_time(char text[32], double nanoseconds) {
-    static const struct { double scale; const char *unit; } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "us"}, {1, "ns"}};
+    static const struct {
+        double scale;
+        const char *unit;
+    } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "us"}, {1, "ns"}};
     size_t i = 0;
     while (i < 3 && !(fabs(nanoseconds) >= units[i].scale))
         i++;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Output of the `pel` commands. Files appear whole or not at all: they are written beside their destination under another name, flushed to
- * the disk, checked, and renamed. A full disk or a read-only directory is an error that names the file and leaves the old file alone.
- * What is not a regular file (/dev/full, a pipe, "-" for stdout) is written directly. Tables align their columns; JSON never holds NaN.
+ * Output of the `pel` commands. Files appear whole or not at all: they are written beside their destination under another name,
+ * flushed to the disk, checked, and renamed. A full disk or a read-only directory is an error that names the file and leaves
+ * the old file alone. What is not a regular file (/dev/full, a pipe, "-" for stdout) is written directly. Tables align their
+ * columns; JSON never holds NaN.
  */
 #ifndef PEL_CLI_OUTPUT_H
 #define PEL_CLI_OUTPUT_H
@@ -14,21 +15,24 @@
 #include <stdio.h>
 
 typedef struct pel_output {
-    FILE *file;         /* write here */
-    char *path;         /* where it will be; "-" is stdout */
-    char *temporary;    /* NULL: written directly */
+    FILE *file;      /* write here */
+    char *path;      /* where it will be; "-" is stdout */
+    char *temporary; /* NULL: written directly */
     const char *command;
 } pel_output;
 
-/* False after an error message. `expected_bytes` is reserved on the disk at once when > 0, so that a full disk shows before the work. */
+/*
+ * False after an error message. `expected_bytes` is reserved on the disk at once when > 0, so that a full disk shows before the
+ * work.
+ */
 bool pel_output_open(pel_output *output, const char *command, const char *path, uint64_t expected_bytes);
 
 /* Makes the file appear; false after an error message, and then it did not. Either way the output is closed. */
 bool pel_output_commit(pel_output *output);
 
 /*
- * The two halves of a commit, for several files that shall appear together: finish writes everything to the disk under the temporary name;
- * publish renames, which hardly ever fails once finish has succeeded.
+ * The two halves of a commit, for several files that shall appear together: finish writes everything to the disk under the
+ * temporary name; publish renames, which hardly ever fails once finish has succeeded.
  */
 bool pel_output_finish(pel_output *output);
 bool pel_output_publish(pel_output *output);
@@ -49,8 +53,8 @@ bool pel_output_json(const char *command, const char *path, json_t *document);
 /* Columns of text. Numbers look best right-aligned. */
 typedef struct pel_table {
     size_t columns;
-    const char *alignment;  /* one letter a column: 'l' or 'r' */
-    char **cells;           /* row by row; the first row is the heading */
+    const char *alignment; /* one letter a column: 'l' or 'r' */
+    char **cells;          /* row by row; the first row is the heading */
     size_t count, capacity;
     bool failed;
 } pel_table;

@@ -17,8 +17,23 @@
 
 enum { SOURCE_LIMIT = 64 << 20 };
 
-enum { OPT_ENTRY, OPT_RANGE, OPT_LOCAL, OPT_OFFSET, OPT_ARG, OPT_DEVICES, OPT_SHARES, OPT_DEFINE, OPT_INCLUDE, OPT_OPTIONS, OPT_REPEAT,
-       OPT_PLAN, OPT_LIST, OPT_JSON, OPT_QUIET };
+enum {
+    OPT_ENTRY,
+    OPT_RANGE,
+    OPT_LOCAL,
+    OPT_OFFSET,
+    OPT_ARG,
+    OPT_DEVICES,
+    OPT_SHARES,
+    OPT_DEFINE,
+    OPT_INCLUDE,
+    OPT_OPTIONS,
+    OPT_REPEAT,
+    OPT_PLAN,
+    OPT_LIST,
+    OPT_JSON,
+    OPT_QUIET
+};
 
 static const pel_cli_option options[] = {
     {'e', "entry", "NAME", "the kernel function; not needed when the file has only one"},
@@ -41,7 +56,8 @@ static const pel_cli_option options[] = {
 
 static const char words_help[] =
     "Arguments:  --arg NAME=VALUE[:WORD]...\n"
-    "  A number by value: r=2, gain=0.5, origin=1,2,3,4. A pointer: a file (.npy, .png, else raw binary), or 'zeros', or 'null'.\n"
+    "  A number by value: r=2, gain=0.5, origin=1,2,3,4. A pointer: a file (.npy, .png,\n"
+    "  else raw binary), or 'zeros', or 'null'.\n"
     "  Local memory: tmp=local:count=ELEMENTS or tmp=local:bytes=N.\n"
     "  read | write | rw         the file is read | written | read, and the result goes to save=FILE\n"
     "  elementwise[=NUM/DEN]     item i touches its own element (NUM elements for every DEN items)\n"
@@ -49,18 +65,20 @@ static const char words_help[] =
     "    :halo=N or halo=A,B     reads N more of them on both sides (A before, B after)\n"
     "    :pitch=BYTES or NAME    bytes of a row, or the argument that holds its elements\n"
     "  whole                     every item may touch everything\n"
-    "  pergroup[=N][:op=OP]      work-group g writes elements [g*N, g*N+N); with OP they are folded into N (sum min max and or xor)\n"
+    "  pergroup[=N][:op=OP]      work-group g writes elements [g*N, g*N+N); with OP (sum min max and or xor) they are\n"
+    "                            folded into N\n"
     "  reduce=OP                 all items accumulate into one array with atomics\n"
     "  shape=N[xN[xN]]  like=NAME  type=TYPE  format=npy|png|raw    of the array; else from file, range and kernel\n"
     "  channels=N  bits=8|16     of images\n"
-    "  A ':' in a file name is written '\\:'. Without a word about access a const pointer is read as a whole, and a kernel that may\n"
-    "  write through an undeclared pointer stays on one device.\n\n"
+    "  A ':' in a file name is written '\\:'. Without a word about access a const pointer is read as a\n"
+    "  whole, and a kernel that may write through an undeclared pointer stays on one device.\n\n"
     "Example:\n"
     "  pel run blur.cl --range 1920x1080 --arg in=photo.png:read:block:halo=2 --arg out=blurred.png:write:block --arg r=2";
 
-static const pel_cli_usage usage = {"run", "FILE.cl --range N[xN[xN]] [--arg NAME=VALUE[:WORD]...] [options]",
-                                    "Runs a kernel of an OpenCL C file on data from files, on all devices that help, and writes the results to files.",
-                                    options, words_help};
+static const pel_cli_usage usage = {
+    "run", "FILE.cl --range N[xN[xN]] [--arg NAME=VALUE[:WORD]...] [options]",
+    "Runs a kernel of an OpenCL C file on data from files, on all devices that help, and writes the results to files.", options,
+    words_help};
 
 typedef struct request {
     pel_run run;
@@ -127,21 +145,43 @@ static bool add_shares(pel_run *run, const char *text) {
 static bool take_option(request *r, int option, const char *value, uint32_t *local_dims, uint32_t *offset_dims) {
     pel_run *run = &r->run;
     switch (option) {
-    case OPT_ENTRY: r->entry = value; return true;
-    case OPT_RANGE: return pel_cli_parse_extent("run", "--range", value, 1, run->range, &run->dims);
-    case OPT_LOCAL: return pel_cli_parse_extent("run", "--local", value, 1, run->local, local_dims);
-    case OPT_OFFSET: return pel_cli_parse_extent("run", "--offset", value, 0, run->offset, offset_dims);
-    case OPT_ARG: return add_argument(run, value);
-    case OPT_DEVICES: run->devices = value; return true;
-    case OPT_SHARES: return add_shares(run, value);
-    case OPT_DEFINE: return append_text(&run->defines, &run->define_count, value);
-    case OPT_INCLUDE: return append_text(&run->includes, &run->include_count, value);
-    case OPT_OPTIONS: run->options = value; return true;
-    case OPT_REPEAT: return pel_cli_parse_u64("run", "--repeat", value, 1, 1000000, &run->repeat);
-    case OPT_PLAN: run->dry = true; return true;
-    case OPT_LIST: r->list = true; return true;
-    case OPT_JSON: r->json = value; return true;
-    default: run->quiet = true; return true;
+    case OPT_ENTRY:
+        r->entry = value;
+        return true;
+    case OPT_RANGE:
+        return pel_cli_parse_extent("run", "--range", value, 1, run->range, &run->dims);
+    case OPT_LOCAL:
+        return pel_cli_parse_extent("run", "--local", value, 1, run->local, local_dims);
+    case OPT_OFFSET:
+        return pel_cli_parse_extent("run", "--offset", value, 0, run->offset, offset_dims);
+    case OPT_ARG:
+        return add_argument(run, value);
+    case OPT_DEVICES:
+        run->devices = value;
+        return true;
+    case OPT_SHARES:
+        return add_shares(run, value);
+    case OPT_DEFINE:
+        return append_text(&run->defines, &run->define_count, value);
+    case OPT_INCLUDE:
+        return append_text(&run->includes, &run->include_count, value);
+    case OPT_OPTIONS:
+        run->options = value;
+        return true;
+    case OPT_REPEAT:
+        return pel_cli_parse_u64("run", "--repeat", value, 1, 1000000, &run->repeat);
+    case OPT_PLAN:
+        run->dry = true;
+        return true;
+    case OPT_LIST:
+        r->list = true;
+        return true;
+    case OPT_JSON:
+        r->json = value;
+        return true;
+    default:
+        run->quiet = true;
+        return true;
     }
 }
 
@@ -155,7 +195,8 @@ static bool check_extents(const request *r, uint32_t local_dims, uint32_t offset
         return false;
     }
     if ((local_dims && local_dims != run->dims) || (offset_dims && offset_dims != run->dims)) {
-        pel_cli_error("run", "%s has %u dimensions, --range has %u", local_dims && local_dims != run->dims ? "--local" : "--offset",
+        pel_cli_error("run", "%s has %u dimensions, --range has %u",
+                      local_dims && local_dims != run->dims ? "--local" : "--offset",
                       local_dims && local_dims != run->dims ? local_dims : offset_dims, run->dims);
         return false;
     }
@@ -182,8 +223,9 @@ static int read_command_line(request *r, int argc, char **argv, bool *done) {
     }
     int operand = pel_cli_operands();
     if (argc - operand != 1) {
-        pel_cli_error("run", operand == argc ? "which file? pel run FILE.cl ...; see 'pel help run'" : "more than one file: '%s' and '%s'",
-                      argv[operand], operand < argc ? argv[operand + 1] : "");
+        pel_cli_error(
+            "run", operand == argc ? "which file? pel run FILE.cl ...; see 'pel help run'" : "more than one file: '%s' and '%s'",
+            argv[operand], operand < argc ? argv[operand + 1] : "");
         return PEL_CLI_USAGE;
     }
     r->run.path = argv[operand];
@@ -251,8 +293,10 @@ static bool choose_kernel(request *r) {
     for (uint32_t i = 0, used = 0; i < r->signatures.count && used < sizeof names; i++)
         used += (uint32_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", r->signatures.kernels[i].name);
     if (r->signatures.count == 0) {
-        pel_cli_error("run", "%s has no kernel function that pel can find in its text (kernels made by macros or in #include files are not seen)",
-                      r->run.path);
+        pel_cli_error(
+            "run",
+            "%s has no kernel function that pel can find in its text (kernels made by macros or in #include files are not seen)",
+            r->run.path);
         return false;
     }
     if (!r->entry && r->signatures.count > 1) {
@@ -265,8 +309,10 @@ static bool choose_kernel(request *r) {
         return false;
     }
     if (r->run.kernel->ambiguous) {
-        pel_cli_error("run", "%s defines kernel %s several times, differently, under conditions that pel cannot evaluate; use -D or cut it down",
-                      r->run.path, r->run.kernel->name);
+        pel_cli_error(
+            "run",
+            "%s defines kernel %s several times, differently, under conditions that pel cannot evaluate; use -D or cut it down",
+            r->run.path, r->run.kernel->name);
         return false;
     }
     return true;
@@ -285,8 +331,9 @@ static int compute(request *r) {
 }
 
 /*
- * A CPU driver runs the kernel in the process that launches it: one index too far, and the process is gone. So the work happens in a child, forked before
- * OpenCL is touched; its end by a signal becomes a sentence, and no file has been written by then. Without a child (no memory) it runs here.
+ * A CPU driver runs the kernel in the process that launches it: one index too far, and the process is gone. So the work happens
+ * in a child, forked before OpenCL is touched; its end by a signal becomes a sentence, and no file has been written by then.
+ * Without a child (no memory) it runs here.
  */
 static int compute_in_child(request *r) {
     fflush(NULL);
@@ -300,8 +347,11 @@ static int compute_in_child(request *r) {
         continue;
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
-    pel_cli_error("run", "kernel %s ended the process by signal %d (%s). Most often it touches memory outside of its arrays: do range and shapes fit? "
-                  "Nothing was written", r->run.kernel->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    pel_cli_error("run",
+                  "kernel %s ended the process by signal %d (%s). Most often it touches memory outside of its arrays: "
+                  "do range and shapes fit? "
+                  "Nothing was written",
+                  r->run.kernel->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
     return PEL_CLI_FAILED;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `pel run`: any OpenCL C file on real data, without host code. Four steps, a file each: words (the text of --arg becomes a description), resolve
- * (the description meets the kernel's parameter, the range and the file: type, shape, memory, declaration), execute (runtime, launches) and
- * report. Everything that can be wrong with the request is found in the first two, before a device is touched; files appear only after the
- * last launch has succeeded.
+ * `pel run`: any OpenCL C file on real data, without host code. Four steps, a file each: words (the text of --arg becomes a
+ * description), resolve (the description meets the kernel's parameter, the range and the file: type, shape, memory,
+ * declaration), execute (runtime, launches) and report. Everything that can be wrong with the request is found in the first
+ * two, before a device is touched; files appear only after the last launch has succeeded.
  */
 #ifndef PEL_CLI_RUN_H
 #define PEL_CLI_RUN_H
@@ -25,34 +25,34 @@ typedef enum pel_run_pattern {
 typedef struct pel_run_argument {
     char *text;
     const char *name;
-    const char *value;             /* a number, a file, "zeros", "null" or "local" */
+    const char *value; /* a number, a file, "zeros", "null" or "local" */
     pel_access_mode mode;
     pel_run_pattern pattern;
-    uint64_t num, den;             /* elementwise */
+    uint64_t num, den; /* elementwise */
     uint64_t halo_lo, halo_hi;
     bool has_halo;
-    const char *pitch;             /* bytes, or the name of an argument that holds elements */
-    uint64_t count, bytes;         /* elements per group, of a reduction or of local memory; bytes of local memory */
+    const char *pitch;     /* bytes, or the name of an argument that holds elements */
+    uint64_t count, bytes; /* elements per group, of a reduction or of local memory; bytes of local memory */
     pel_reduce_op op;
     const char *type, *like, *save, *format;
-    uint64_t shape[3];             /* fastest first, as --range */
+    uint64_t shape[3]; /* fastest first, as --range */
     uint32_t shape_dims;
     uint32_t channels, bits;
 
     /* Found by pel_run_resolve. */
     const pel_parameter *parameter;
-    pel_element element;           /* what the pointer points to, or the value's type */
-    pel_array array;               /* memory of buffer arguments */
-    bool channelled;               /* the array's last dimension lies within an item: a vector, colours */
-    uint64_t item_bytes;           /* of one item's data */
+    pel_element element; /* what the pointer points to, or the value's type */
+    pel_array array;     /* memory of buffer arguments */
+    bool channelled;     /* the array's last dimension lies within an item: a vector, colours */
+    uint64_t item_bytes; /* of one item's data */
     pel_param declaration;
-    unsigned char value_bytes[128];/* values up to double16 */
+    unsigned char value_bytes[128]; /* values up to double16 */
     uint64_t value_size;
     bool is_null;
 
     /* Of pel_run_execute. */
     pel_buffer *buffer;
-    void *initial;                 /* contents before the first launch, when launches are repeated and change them */
+    void *initial; /* contents before the first launch, when launches are repeated and change them */
 } pel_run_argument;
 
 typedef struct pel_run_share {
@@ -61,11 +61,11 @@ typedef struct pel_run_share {
 } pel_run_share;
 
 typedef struct pel_run {
-    const char *path;              /* the .cl file */
+    const char *path; /* the .cl file */
     char *source;
     size_t source_bytes;
     const pel_signature *kernel;
-    pel_run_argument *arguments;   /* in the order of the command line until resolved, then of the parameters */
+    pel_run_argument *arguments; /* in the order of the command line until resolved, then of the parameters */
     uint32_t argument_count;
     uint64_t range[3], local[3], offset[3];
     uint32_t dims;
@@ -79,7 +79,7 @@ typedef struct pel_run {
 
     /* Results. */
     pel_plan *plan;
-    double *times_ns;              /* one per launch */
+    double *times_ns; /* one per launch */
     uint64_t times_count;
     pel_device_info devices_used[16];
     uint32_t device_count;

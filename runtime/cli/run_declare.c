@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * From the words about access to the declaration that the library gets, with the checks that need the data: does the array hold what the range
- * touches, do rows line up. The library checks sizes again; here the message can name the file and say what would fit.
+ * From the words about access to the declaration that the library gets, with the checks that need the data: does the array hold
+ * what the range touches, do rows line up. The library checks sizes again; here the message can name the file and say what
+ * would fit.
  */
 #include "base/checked.h"
 #include "base/reduce.h"
@@ -11,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint32_t item_dims(const pel_run_argument *a) { return a->array.dims - (a->channelled ? 1 : 0); }
+static uint32_t item_dims(const pel_run_argument *a) {
+    return a->array.dims - (a->channelled ? 1 : 0);
+}
 
 static const char *range_text(const pel_run *run, char text[80]) {
     int used = snprintf(text, 80, "%llu", (unsigned long long)run->range[0]);
@@ -20,7 +23,9 @@ static const char *range_text(const pel_run *run, char text[80]) {
     return text;
 }
 
-static const char *what(const pel_run_argument *a) { return a->mode == PEL_WRITE ? "the output" : a->value; }
+static const char *what(const pel_run_argument *a) {
+    return a->mode == PEL_WRITE ? "the output" : a->value;
+}
 
 static bool declare_elementwise(const pel_run *run, pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     char range[80], shape[160];
@@ -31,13 +36,15 @@ static bool declare_elementwise(const pel_run *run, pel_run_argument *a, char me
     uint64_t present = a->array.bytes / a->item_bytes;
     if (needed > present)
         return pel_message(message, "%.200s holds %s; elementwise %llu/%llu over the range %s needs %llu elements of %llu bytes",
-                           what(a), pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->num, (unsigned long long)a->den,
-                           range_text(run, range), (unsigned long long)needed, (unsigned long long)a->item_bytes);
+                           what(a), pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->num,
+                           (unsigned long long)a->den, range_text(run, range), (unsigned long long)needed,
+                           (unsigned long long)a->item_bytes);
     uint32_t dims = item_dims(a);
     if (a->num == a->den && dims == run->dims)
         for (uint32_t i = 0; i + 1 < dims; i++)
             if (a->array.shape[dims - 1 - i] != run->range[i])
-                return pel_message(message, "%.200s holds %s; its rows do not line up with the range %s, so elementwise cannot hold",
+                return pel_message(message,
+                                   "%.200s holds %s; its rows do not line up with the range %s, so elementwise cannot hold",
                                    what(a), pel_array_describe(&a->array, a->channelled, shape), range_text(run, range));
     a->declaration = (pel_param)PEL_PARAM_ELEMENTWISE(a->mode, a->item_bytes, a->num, a->den);
     return true;
@@ -67,13 +74,14 @@ static bool declare_block(const pel_run *run, pel_run_argument *a, char message[
         return pitch_argument(run, a, message);
     if (a->pitch && pitch == 0)
         return pel_message(message, "pitch=0: a unit has at least one byte");
-    for (uint32_t i = 0; !a->pitch && i + 1 < run->dims; i++) /* a row as the array has it, when it has rows; else as the range has it */
+    for (uint32_t i = 0; !a->pitch && i + 1 < run->dims;
+         i++) /* a row as the array has it, when it has rows; else as the range has it */
         pitch *= dims == run->dims ? a->array.shape[dims - 1 - i] : run->range[i];
     uint64_t units = run->range[run->dims - 1], needed;
     if (!pel_mul_u64(units, pitch, &needed) || needed > a->array.bytes)
-        return pel_message(message, "%.200s holds %s, %llu bytes; block over the range %s needs %llu units of %llu bytes", what(a),
-                           pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->array.bytes, range_text(run, range),
-                           (unsigned long long)units, (unsigned long long)pitch);
+        return pel_message(message, "%.200s holds %s, %llu bytes; block over the range %s needs %llu units of %llu bytes",
+                           what(a), pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->array.bytes,
+                           range_text(run, range), (unsigned long long)units, (unsigned long long)pitch);
     a->declaration.pitch = pitch;
     return true;
 }
@@ -88,7 +96,9 @@ static bool check_reduction(const pel_run_argument *a, char message[PEL_MESSAGE_
     if (!pel_reduce_valid(a->op, (pel_scalar)a->element.cell->scalar))
         return pel_message(message, "and, or and xor need whole numbers, not %s", name);
     if (a->pattern == PEL_RUN_REDUCE && !pel_reduce_exact(a->op, (pel_scalar)a->element.cell->scalar))
-        return pel_message(message, "a sum of %s depends on its order, so private copies cannot be folded exactly; use pergroup with op=sum", name);
+        return pel_message(
+            message, "a sum of %s depends on its order, so private copies cannot be folded exactly; use pergroup with op=sum",
+            name);
     return true;
 }
 

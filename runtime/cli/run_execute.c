@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Runs the resolved request through the public interface only, as any user of the library would. The arrays are wrapped, not copied. When launches are
- * repeated, arguments that a launch changes are put back before the next one, so that the result is that of one launch however often it ran.
+ * Runs the resolved request through the public interface only, as any user of the library would. The arrays are wrapped, not
+ * copied. When launches are repeated, arguments that a launch changes are put back before the next one, so that the result is
+ * that of one launch however often it ran.
  */
 #include "base/alloc.h"
 #include "base/text.h"
@@ -15,7 +16,7 @@
 
 typedef struct session {
     pel_run *run;
-    pel_text pending;          /* warnings during a build: told when it succeeds; when it fails, its error tells the same */
+    pel_text pending; /* warnings during a build: told when it succeeds; when it fails, its error tells the same */
     bool building;
     pel_runtime *runtime;
     pel_program *program;
@@ -51,10 +52,13 @@ static bool tell(const char *doing, pel_status status, pel_error *error) {
     return false;
 }
 
-static bool tell_queue(session *s, const char *doing, pel_status status) { return tell(doing, status, pel_queue_error(s->queue)); }
+static bool tell_queue(session *s, const char *doing, pel_status status) {
+    return tell(doing, status, pel_queue_error(s->queue));
+}
 
 static bool no_opencl(void) {
-    pel_cli_error("run", "there is no usable OpenCL device, and pel run has no other way to run OpenCL C; 'pel doctor' tells why");
+    pel_cli_error("run",
+                  "there is no usable OpenCL device, and pel run has no other way to run OpenCL C; 'pel doctor' tells why");
     return false;
 }
 
@@ -84,7 +88,8 @@ static bool open_runtime(session *s) {
             run->devices_used[run->device_count++] = *info;
     }
     if (opencl == 0 && named)
-        pel_cli_error("run", "the devices that were asked for (%s) hold no OpenCL device, and pel run has no other way to run OpenCL C",
+        pel_cli_error("run",
+                      "the devices that were asked for (%s) hold no OpenCL device, and pel run has no other way to run OpenCL C",
                       run->devices ? run->devices : environment);
     return opencl > 0 || (!named && no_opencl());
 }
@@ -105,8 +110,9 @@ static bool check_memory(const session *s) {
     if (total <= most)
         return true;
     char needed[32], there[32], own[32];
-    pel_cli_error("run", "the arguments need %s of memory (%s alone %s), and no device has more than %s usable", pel_format_bytes(needed, (double)total),
-                  largest->name, pel_format_bytes(own, (double)largest->array.bytes), pel_format_bytes(there, (double)most));
+    pel_cli_error("run", "the arguments need %s of memory (%s alone %s), and no device has more than %s usable",
+                  pel_format_bytes(needed, (double)total), largest->name, pel_format_bytes(own, (double)largest->array.bytes),
+                  pel_format_bytes(there, (double)most));
     return false;
 }
 

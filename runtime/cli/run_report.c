@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What `pel run` prints and the JSON that it writes; both from the same fields, and no number that was not measured or predicted: null instead. */
+/*
+ * What `pel run` prints and the JSON that it writes; both from the same fields, and no number that was not measured or
+ * predicted: null instead.
+ */
 #include "cli/image.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -96,12 +99,15 @@ void pel_run_print(const pel_run *run) {
     summarise(run, summary);
     printf("\nTime: %s", pel_format_time(median, summary[0]));
     if (run->times_count > 1)
-        printf(" (median of %" PRIu64 " launches; fastest %s, slowest %s, first %s)", run->times_count, pel_format_time(fastest, summary[1]),
-               pel_format_time(slowest, summary[2]), pel_format_time(range, run->times_ns[0]));
+        printf(" (median of %" PRIu64 " launches; fastest %s, slowest %s, first %s)", run->times_count,
+               pel_format_time(fastest, summary[1]), pel_format_time(slowest, summary[2]),
+               pel_format_time(range, run->times_ns[0]));
     printf("\n");
 }
 
-static json_t *predicted(double nanoseconds) { return nanoseconds > 0 ? pel_json_real(nanoseconds) : json_null(); }
+static json_t *predicted(double nanoseconds) {
+    return nanoseconds > 0 ? pel_json_real(nanoseconds) : json_null();
+}
 
 static json_t *extent_json(const uint64_t *extent, uint32_t dims) {
     json_t *array = json_array();

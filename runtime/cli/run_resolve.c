@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Arguments meet the kernel: matched by name, files loaded as the type that the parameter wants, shapes of outputs found. The rule is that data are
- * never converted silently into something that a kernel would misread: a .npy file must have the parameter's very type, an image with colours
- * meets `float *` only when the user says how many values a pixel has. Every refusal shows both sides.
+ * Arguments meet the kernel: matched by name, files loaded as the type that the parameter wants, shapes of outputs found. The
+ * rule is that data are never converted silently into something that a kernel would misread: a .npy file must have the
+ * parameter's very type, an image with colours meets `float *` only when the user says how many values a pixel has. Every
+ * refusal shows both sides.
  */
 #include "base/checked.h"
 #include "base/reduce.h"
@@ -23,10 +24,14 @@ static file_format format_of(const pel_run_argument *a, const char *path) {
     return strcasecmp(name, "npy") == 0 ? FORMAT_NPY : strcasecmp(name, "png") == 0 ? FORMAT_PNG : FORMAT_RAW;
 }
 
-static bool is_zeros(const pel_run_argument *a) { return strcmp(a->value, "zeros") == 0; }
+static bool is_zeros(const pel_run_argument *a) {
+    return strcmp(a->value, "zeros") == 0;
+}
 
 /* Cells that one item of the pointer's type takes in memory. */
-static uint32_t memory_width(const pel_element *element) { return element->width == 3 ? 4 : element->width; }
+static uint32_t memory_width(const pel_element *element) {
+    return element->width == 3 ? 4 : element->width;
+}
 
 static uint64_t product(const uint64_t *numbers, uint32_t count) {
     uint64_t all = 1;
@@ -75,7 +80,8 @@ static bool match(pel_run *run, char message[PEL_MESSAGE_BYTES]) {
             used += !ordered[j].text;
         if (used > 0) {
             size_t length = strlen(message);
-            snprintf(message + length, PEL_MESSAGE_BYTES - length, ", and %u more; `pel run %.200s --list` shows all", used, run->path);
+            snprintf(message + length, PEL_MESSAGE_BYTES - length, ", and %u more; `pel run %.200s --list` shows all", used,
+                     run->path);
         }
         good = false;
     }
@@ -107,8 +113,8 @@ static bool find_element(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     }
     bool image = a->mode != PEL_WRITE && format_of(a, a->value) == FORMAT_PNG;
     bool same = element.cell == a->element.cell && (element.width == a->element.width || image);
-    return same || pel_message(message, "type=%s, but the kernel wants `%s`, %s", pel_element_name(&element, said), a->parameter->text,
-                               pel_element_name(&a->element, wanted));
+    return same || pel_message(message, "type=%s, but the kernel wants `%s`, %s", pel_element_name(&element, said),
+                               a->parameter->text, pel_element_name(&a->element, wanted));
 }
 
 static bool resolve_value(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
@@ -146,7 +152,8 @@ static bool resolve_value(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) 
 static bool resolve_local(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     uint64_t size = pel_element_bytes(&a->element);
     if (strcmp(a->value, "local") != 0)
-        return pel_message(message, "`%s` is local memory: say %s=local:count=ELEMENTS (or bytes=N)", a->parameter->text, a->name);
+        return pel_message(message, "`%s` is local memory: say %s=local:count=ELEMENTS (or bytes=N)", a->parameter->text,
+                           a->name);
     if ((a->count == 0) == (a->bytes == 0))
         return pel_message(message, "local memory needs a size: count=ELEMENTS or bytes=N");
     if (a->count && size == 0)
@@ -166,8 +173,8 @@ static bool check_mode(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     if (a->mode == 0 && is_zeros(a))
         a->mode = PEL_READ_WRITE;
     if (a->mode == 0)
-        return pel_message(message, "`%s` may be read or written; say which: %s=%s:read, :write, or :rw:save=FILE", parameter->text,
-                           a->name, a->value);
+        return pel_message(message, "`%s` may be read or written; say which: %s=%s:read, :write, or :rw:save=FILE",
+                           parameter->text, a->name, a->value);
     return true;
 }
 
@@ -184,9 +191,11 @@ static bool load_png(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     if (element->width > 4)
         good = pel_message(message, "is %s; the kernel wants `%s`", pel_image_describe(&image, text), a->parameter->text);
     else if (channels == 0)
-        good = pel_message(message, "is %s; the kernel wants `%s`, one number an element. Say channels=1 for gray, channels=%u when the "
-                           "kernel indexes the %u values of a pixel itself, or make the parameter %s4 *", pel_image_describe(&image, text),
-                           a->parameter->text, image.channels, image.channels, element->cell->name);
+        good = pel_message(message,
+                           "is %s; the kernel wants `%s`, one number an element. Say channels=1 for gray, channels=%u when the "
+                           "kernel indexes the %u values of a pixel itself, or make the parameter %s4 *",
+                           pel_image_describe(&image, text), a->parameter->text, image.channels, image.channels,
+                           element->cell->name);
     bool narrow = a->type != NULL;
     good = good && pel_image_to_array(&image, element->cell, channels, narrow, &a->array, message);
     if (good && element->width == 3)
@@ -203,11 +212,13 @@ static bool load_npy(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
         return false;
     uint64_t last = a->array.dims ? a->array.shape[a->array.dims - 1] : 1;
     if (element->cell && element->cell != a->array.cell)
-        return pel_message(message, "holds %s (%s); the kernel wants `%s`. Convert the file (numpy: a.astype('%s')) or change the kernel",
-                           pel_array_describe(&a->array, a->channelled, text), a->array.cell->numpy, a->parameter->text, element->cell->numpy);
+        return pel_message(
+            message, "holds %s (%s); the kernel wants `%s`. Convert the file (numpy: a.astype('%s')) or change the kernel",
+            pel_array_describe(&a->array, a->channelled, text), a->array.cell->numpy, a->parameter->text, element->cell->numpy);
     if (element->cell && element->width > 1 && last != element->width && last != memory_width(element))
         return pel_message(message, "holds %s; the kernel wants `%s`, so the last dimension (numpy's order) must be %u, not %llu",
-                           pel_array_describe(&a->array, a->channelled, text), a->parameter->text, element->width, (unsigned long long)last);
+                           pel_array_describe(&a->array, a->channelled, text), a->parameter->text, element->width,
+                           (unsigned long long)last);
     if (a->channels && last != a->channels)
         return pel_message(message, "holds %s; channels=%u needs a last dimension (numpy's order) of %u",
                            pel_array_describe(&a->array, a->channelled, text), a->channels, a->channels);
@@ -244,8 +255,8 @@ static bool load_raw(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
         if (!pel_mul_u64(cells, shape[i], &cells))
             return pel_message(message, "the shape does not fit 64 bits");
     if (cells != present)
-        return pel_message(message, "holds %llu %s; its shape (with %u a pixel or vector) needs %llu", (unsigned long long)present,
-                           a->element.cell->name, inner, (unsigned long long)cells);
+        return pel_message(message, "holds %llu %s; its shape (with %u a pixel or vector) needs %llu",
+                           (unsigned long long)present, a->element.cell->name, inner, (unsigned long long)cells);
     a->array.dims = dims;
     memcpy(a->array.shape, shape, dims * sizeof *shape);
     a->channelled = inner > 1;
@@ -266,7 +277,8 @@ static bool load_file(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     for (uint32_t i = 0; same && i < dims; i++)
         same = a->array.shape[i] == a->shape[dims - 1 - i];
     char text[160];
-    return same || pel_message(message, "%.200s holds %s, which is not the shape that was said", a->value, pel_array_describe(&a->array, a->channelled, text));
+    return same || pel_message(message, "%.200s holds %s, which is not the shape that was said", a->value,
+                               pel_array_describe(&a->array, a->channelled, text));
 }
 
 static const pel_run_argument *find_argument(const pel_run *run, const char *name) {
@@ -277,7 +289,8 @@ static const pel_run_argument *find_argument(const pel_run *run, const char *nam
 }
 
 /* Items (fastest first) of an argument without a file to read: shape=, like=, or what range and access imply. */
-static bool find_items(const pel_run *run, const pel_run_argument *a, uint64_t items[3], uint32_t *dims, char message[PEL_MESSAGE_BYTES]) {
+static bool find_items(const pel_run *run, const pel_run_argument *a, uint64_t items[3], uint32_t *dims,
+                       char message[PEL_MESSAGE_BYTES]) {
     if (a->shape_dims) {
         *dims = a->shape_dims;
         memcpy(items, a->shape, sizeof a->shape);
@@ -315,7 +328,8 @@ static bool make_array(const pel_run *run, pel_run_argument *a, char message[PEL
     uint64_t items[3] = {0, 0, 0}, shape[PEL_ARRAY_DIMS];
     uint32_t dims = 0;
     if (!a->element.cell)
-        return pel_message(message, "the type '%s' of `%s` is not known here; say type=...", a->parameter->type_name, a->parameter->text);
+        return pel_message(message, "the type '%s' of `%s` is not known here; say type=...", a->parameter->type_name,
+                           a->parameter->text);
     if (a->pattern == PEL_RUN_PER_GROUP && pel_run_groups(run) == 0)
         return pel_message(message, "pergroup needs --local, which fixes the number of work-groups");
     if (!find_items(run, a, items, &dims, message))
@@ -356,7 +370,8 @@ static bool resolve_buffer(pel_run *run, pel_run_argument *a, bool outputs, char
 static bool resolve_one(pel_run *run, pel_run_argument *a, bool outputs, char message[PEL_MESSAGE_BYTES]) {
     pel_parameter_space space = a->parameter->space;
     if (space == PEL_SPACE_OTHER)
-        return pel_message(message, "`%s` is not a number, a pointer to global, constant or local memory; pel run cannot supply it",
+        return pel_message(message,
+                           "`%s` is not a number, a pointer to global, constant or local memory; pel run cannot supply it",
                            a->parameter->text);
     if (space == PEL_SPACE_GLOBAL || space == PEL_SPACE_CONSTANT)
         return (outputs || (find_element(a, message) && check_mode(a, message))) && resolve_buffer(run, a, outputs, message);

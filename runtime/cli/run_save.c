@@ -60,7 +60,8 @@ bool pel_run_probe_outputs(const pel_run *run) {
         for (uint32_t j = 0; path && j < i; j++) {
             const char *other = output_path(&run->arguments[j]);
             if (other && strcmp(other, path) == 0) {
-                pel_cli_error("run", "arguments %s and %s would both be written to %s", run->arguments[j].name, run->arguments[i].name, path);
+                pel_cli_error("run", "arguments %s and %s would both be written to %s", run->arguments[j].name,
+                              run->arguments[i].name, path);
                 return false;
             }
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The little language of --arg: NAME=VALUE[:WORD[=VALUE]]... One table of words; each has a reader that takes the text behind '='. A ':' that belongs
- * to a file name is written '\:'. An unknown word is an error rather than part of the file name, because a typing slip would otherwise
- * create a file of that name.
+ * The little language of --arg: NAME=VALUE[:WORD[=VALUE]]... One table of words; each has a reader that takes the text behind
+ * '='. A ':' that belongs to a file name is written '\:'. An unknown word is an error rather than part of the file name,
+ * because a typing slip would otherwise create a file of that name.
  */
 #include "cli/options.h"
 #include "cli/run.h"
@@ -27,7 +27,8 @@ static bool set_pattern(pel_run_argument *a, pel_run_pattern pattern, char messa
     return true;
 }
 
-static bool whole_number(const char *word, const char *text, uint64_t low, uint64_t high, uint64_t *out, char message[PEL_MESSAGE_BYTES]) {
+static bool whole_number(const char *word, const char *text, uint64_t low, uint64_t high, uint64_t *out,
+                         char message[PEL_MESSAGE_BYTES]) {
     if (!pel_cli_read_u64(text, out) || *out < low || *out > high)
         return pel_message(message, "%s=%s: not a whole number from %llu to %llu", word, text, (unsigned long long)low,
                            (unsigned long long)high);
@@ -35,8 +36,8 @@ static bool whole_number(const char *word, const char *text, uint64_t low, uint6
 }
 
 /* "a", or "a" and "b" with the separator between. */
-static bool number_pair(const char *word, const char *text, char separator, uint64_t low, uint64_t *first, uint64_t *second, bool *has_second,
-                        char message[PEL_MESSAGE_BYTES]) {
+static bool number_pair(const char *word, const char *text, char separator, uint64_t low, uint64_t *first, uint64_t *second,
+                        bool *has_second, char message[PEL_MESSAGE_BYTES]) {
     char left[32];
     size_t length = strcspn(text, (char[]){separator, '\0'});
     *has_second = text[length] != '\0';
@@ -82,7 +83,8 @@ static bool read_whole(pel_run_argument *a, const char *text, char message[PEL_M
 
 static bool read_pergroup(pel_run_argument *a, const char *text, char message[PEL_MESSAGE_BYTES]) {
     a->count = 1;
-    return set_pattern(a, PEL_RUN_PER_GROUP, message) && (!text || whole_number("pergroup", text, 1, INT64_MAX, &a->count, message));
+    return set_pattern(a, PEL_RUN_PER_GROUP, message) &&
+           (!text || whole_number("pergroup", text, 1, INT64_MAX, &a->count, message));
 }
 
 static bool read_op(pel_run_argument *a, const char *text, char message[PEL_MESSAGE_BYTES]) {
@@ -186,13 +188,26 @@ static const struct word {
     int value;
     word_reader read;
 } words[] = {
-    {"read", NO_VALUE, read_read},          {"write", NO_VALUE, read_write},   {"rw", NO_VALUE, read_rw},
-    {"elementwise", MAY_VALUE, read_elementwise}, {"block", NO_VALUE, read_block}, {"whole", NO_VALUE, read_whole},
-    {"pergroup", MAY_VALUE, read_pergroup}, {"reduce", NEEDS_VALUE, read_reduce}, {"op", NEEDS_VALUE, read_op},
-    {"halo", NEEDS_VALUE, read_halo},       {"pitch", NEEDS_VALUE, read_pitch}, {"count", NEEDS_VALUE, read_count},
-    {"bytes", NEEDS_VALUE, read_bytes},     {"type", NEEDS_VALUE, read_type},   {"shape", NEEDS_VALUE, read_shape},
-    {"like", NEEDS_VALUE, read_like},       {"save", NEEDS_VALUE, read_save},   {"format", NEEDS_VALUE, read_format},
-    {"channels", NEEDS_VALUE, read_channels}, {"bits", NEEDS_VALUE, read_bits},
+    {"read", NO_VALUE, read_read},
+    {"write", NO_VALUE, read_write},
+    {"rw", NO_VALUE, read_rw},
+    {"elementwise", MAY_VALUE, read_elementwise},
+    {"block", NO_VALUE, read_block},
+    {"whole", NO_VALUE, read_whole},
+    {"pergroup", MAY_VALUE, read_pergroup},
+    {"reduce", NEEDS_VALUE, read_reduce},
+    {"op", NEEDS_VALUE, read_op},
+    {"halo", NEEDS_VALUE, read_halo},
+    {"pitch", NEEDS_VALUE, read_pitch},
+    {"count", NEEDS_VALUE, read_count},
+    {"bytes", NEEDS_VALUE, read_bytes},
+    {"type", NEEDS_VALUE, read_type},
+    {"shape", NEEDS_VALUE, read_shape},
+    {"like", NEEDS_VALUE, read_like},
+    {"save", NEEDS_VALUE, read_save},
+    {"format", NEEDS_VALUE, read_format},
+    {"channels", NEEDS_VALUE, read_channels},
+    {"bits", NEEDS_VALUE, read_bits},
 };
 enum { WORD_COUNT = sizeof words / sizeof words[0] };
 
@@ -302,6 +317,7 @@ const char *pel_run_access_text(const pel_run_argument *a, char text[160]) {
     if (a->pattern == PEL_RUN_ELEMENTWISE && a->num != a->den)
         used += snprintf(text + used, 160 - (size_t)used, " %llu/%llu", (unsigned long long)a->num, (unsigned long long)a->den);
     if (a->has_halo)
-        snprintf(text + used, 160 - (size_t)used, ", halo %llu,%llu", (unsigned long long)a->halo_lo, (unsigned long long)a->halo_hi);
+        snprintf(text + used, 160 - (size_t)used, ", halo %llu,%llu", (unsigned long long)a->halo_lo,
+                 (unsigned long long)a->halo_hi);
     return text;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See signature.h. A kernel is the word `kernel`, attributes, `void`, a name, a bracket of parameters; everything else is skipped. */
+/*
+ * See signature.h. A kernel is the word `kernel`, attributes, `void`, a name, a bracket of parameters; everything else is
+ * skipped.
+ */
 #include "cli/signature.h"
 #include "cli/source_tokens.h"
 
@@ -29,7 +32,9 @@ static bool is_any(const pel_cli_token *token, const char *const *words) {
     return false;
 }
 
-static bool is_name(const pel_cli_token *token) { return isalpha((unsigned char)*token->start) || *token->start == '_'; }
+static bool is_name(const pel_cli_token *token) {
+    return isalpha((unsigned char)*token->start) || *token->start == '_';
+}
 
 /* The index after the bracket that opens at `at`; count when it never closes. */
 static size_t skip_bracket(const reading *r, size_t at) {
@@ -100,11 +105,14 @@ typedef struct parts {
 
 static void take_word(parts *p, const pel_cli_token *token) {
     static const char *const global[] = {"global", "__global", NULL}, *const constant[] = {"constant", "__constant", NULL},
-                      *const local[] = {"local", "__local", NULL}, *const constness[] = {"const", "__const", "__const__", NULL},
-                      *const ignored[] = {"restrict", "__restrict", "__restrict__", "volatile", "__volatile__", "private", "__private",
-                                          "struct", "union", "enum", NULL},
-                      *const special[] = {"pipe", "read_only", "write_only", "read_write", "__read_only", "__write_only", "__read_write",
-                                          "sampler_t", "event_t", "queue_t", NULL};
+                             *const local[] = {"local", "__local", NULL},
+                             *const constness[] = {"const", "__const", "__const__", NULL},
+                             *const ignored[] = {"restrict", "__restrict", "__restrict__", "volatile", "__volatile__",
+                                                 "private",  "__private",  "struct",       "union",    "enum",
+                                                 NULL},
+                             *const special[] = {
+                                 "pipe",         "read_only", "write_only", "read_write", "__read_only", "__write_only",
+                                 "__read_write", "sampler_t", "event_t",    "queue_t",    NULL};
     if (is_any(token, global))
         p->space = PEL_SPACE_GLOBAL;
     else if (is_any(token, constant))
@@ -147,7 +155,8 @@ static bool read_parameter(reading *r, size_t from, size_t to, pel_parameter *pa
     parameter->element = find_type(r, p.type, p.type_count);
     bool pointer = p.stars + p.array == 1;
     parameter->space = p.other || p.stars + p.array > 1 || (pointer && p.space == PEL_SPACE_VALUE) ? PEL_SPACE_OTHER
-                       : pointer ? p.space : PEL_SPACE_VALUE;
+                       : pointer                                                                   ? p.space
+                                                                                                   : PEL_SPACE_VALUE;
     parameter->read_only = p.read_only || parameter->space == PEL_SPACE_CONSTANT;
     return true;
 }
@@ -208,7 +217,10 @@ static bool read_parameters(reading *r, size_t open, size_t close, pel_signature
     return true;
 }
 
-/* A kernel whose word `kernel` is at `at`; returns where to go on. What does not look like one is skipped: the compiler will complain. */
+/*
+ * A kernel whose word `kernel` is at `at`; returns where to go on. What does not look like one is skipped: the compiler will
+ * complain.
+ */
 static size_t read_kernel(reading *r, size_t at) {
     size_t start = at;
     at = skip_attributes(r, at + 1);
@@ -249,8 +261,8 @@ static size_t read_typedef(reading *r, size_t at) {
     return end;
 }
 
-bool pel_signatures_read(const char *source, size_t bytes, const char *const *defines, uint32_t define_count, pel_signatures *signatures,
-                         char message[PEL_MESSAGE_BYTES]) {
+bool pel_signatures_read(const char *source, size_t bytes, const char *const *defines, uint32_t define_count,
+                         pel_signatures *signatures, char message[PEL_MESSAGE_BYTES]) {
     *signatures = (pel_signatures){0};
     pel_cli_tokens tokens;
     if (!pel_cli_tokens_read(source, bytes, defines, define_count, &tokens, message))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See source_tokens.h. Three passes: splices are joined, comments become spaces, then lines are either directives or words. Macros expand in
- * place to a bounded depth and a bounded number of words, so a hostile source costs little.
+ * See source_tokens.h. Three passes: splices are joined, comments become spaces, then lines are either directives or words.
+ * Macros expand in place to a bounded depth and a bounded number of words, so a hostile source costs little.
  */
 #include "cli/source_tokens.h"
 
@@ -17,9 +17,9 @@ typedef struct macro {
 } macro;
 
 typedef struct branch {
-    bool outer;   /* the enclosing text is read */
-    bool known;   /* the condition could be evaluated */
-    bool taken;   /* a branch of it was */
+    bool outer; /* the enclosing text is read */
+    bool known; /* the condition could be evaluated */
+    bool taken; /* a branch of it was */
 } branch;
 
 typedef struct scanner {
@@ -32,13 +32,17 @@ typedef struct scanner {
     const char *failure;
 } scanner;
 
-static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
+static bool is_word(char c) {
+    return isalnum((unsigned char)c) || c == '_';
+}
 
 bool pel_cli_token_is(const pel_cli_token *token, const char *word) {
     return strlen(word) == token->length && memcmp(token->start, word, token->length) == 0;
 }
 
-static bool same(const pel_cli_token *a, const pel_cli_token *b) { return a->length == b->length && memcmp(a->start, b->start, a->length) == 0; }
+static bool same(const pel_cli_token *a, const pel_cli_token *b) {
+    return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
+}
 
 /* Joins lines that end with a backslash, then turns each comment into one space. In place; the result is NUL-terminated. */
 static void clean(char *text) {
@@ -281,8 +285,8 @@ static void scan_defines(scanner *s, const char *const *defines, uint32_t count)
     }
 }
 
-bool pel_cli_tokens_read(const char *source, size_t bytes, const char *const *defines, uint32_t define_count, pel_cli_tokens *tokens,
-                     char message[PEL_MESSAGE_BYTES]) {
+bool pel_cli_tokens_read(const char *source, size_t bytes, const char *const *defines, uint32_t define_count,
+                         pel_cli_tokens *tokens, char message[PEL_MESSAGE_BYTES]) {
     *tokens = (pel_cli_tokens){0};
     scanner s = {.tokens = tokens, .reading = true};
     tokens->text = malloc(bytes + 1);

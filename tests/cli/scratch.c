@@ -39,7 +39,9 @@ int scratch_tear_down(void **state) {
     return rmdir(directory);
 }
 
-int scratch_count(void) { return visit(0); }
+int scratch_count(void) {
+    return visit(0);
+}
 
 const char *scratch_path(const char *name) {
     static char paths[4][600];

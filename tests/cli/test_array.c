@@ -34,17 +34,40 @@ static bool parse(const char *type, const char *text, void *out) {
 
 static void parses_whole_numbers(void **state) {
     (void)state;
-    union { int8_t b; uint8_t ub; int16_t h; int32_t i; uint32_t u; int64_t l; uint64_t ul; } v;
+    union {
+        int8_t b;
+        uint8_t ub;
+        int16_t h;
+        int32_t i;
+        uint32_t u;
+        int64_t l;
+        uint64_t ul;
+    } v;
     assert_true(parse("char", "-128", &v) && v.b == -128);
     assert_true(parse("uchar", "0xff", &v) && v.ub == 255);
     assert_true(parse("short", "+32767", &v) && v.h == 32767);
     assert_true(parse("int", "-2147483648", &v) && v.i == INT32_MIN);
     assert_true(parse("long", "-9223372036854775808", &v) && v.l == INT64_MIN);
     assert_true(parse("ulong", "18446744073709551615", &v) && v.ul == UINT64_MAX);
-    static const struct { const char *type, *text; } bad[] = {
-        {"char", "128"}, {"char", "-129"}, {"uchar", "256"}, {"uchar", "-1"}, {"int", "2147483648"}, {"uint", "4294967296"},
-        {"long", "9223372036854775808"}, {"ulong", "18446744073709551616"}, {"int", "1.5"}, {"int", ""}, {"int", "1 "}, {"int", " 1"},
-        {"int", "ten"}, {"int", "nan"}, {"int", "--1"}, {"int", "0x"},
+    static const struct {
+        const char *type, *text;
+    } bad[] = {
+        {"char", "128"},
+        {"char", "-129"},
+        {"uchar", "256"},
+        {"uchar", "-1"},
+        {"int", "2147483648"},
+        {"uint", "4294967296"},
+        {"long", "9223372036854775808"},
+        {"ulong", "18446744073709551616"},
+        {"int", "1.5"},
+        {"int", ""},
+        {"int", "1 "},
+        {"int", " 1"},
+        {"int", "ten"},
+        {"int", "nan"},
+        {"int", "--1"},
+        {"int", "0x"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (parse(bad[i].type, bad[i].text, &v))
@@ -142,7 +165,7 @@ static void reads_raw_files(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_the_types), cmocka_unit_test(parses_whole_numbers), cmocka_unit_test(parses_reals),
-        cmocka_unit_test(rounds_halves), cmocka_unit_test(checks_sizes), cmocka_unit_test(pads_three_vectors),
+        cmocka_unit_test(rounds_halves),   cmocka_unit_test(checks_sizes),         cmocka_unit_test(pads_three_vectors),
         cmocka_unit_test(reads_raw_files),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);

@@ -156,8 +156,8 @@ static void survives_damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_back_as_it_was), cmocka_unit_test(maps_as_documented), cmocka_unit_test(narrows_only_when_asked),
-        cmocka_unit_test(cuts_reals_and_counts), cmocka_unit_test(knows_what_fits), cmocka_unit_test(survives_damage),
+        cmocka_unit_test(comes_back_as_it_was),  cmocka_unit_test(maps_as_documented), cmocka_unit_test(narrows_only_when_asked),
+        cmocka_unit_test(cuts_reals_and_counts), cmocka_unit_test(knows_what_fits),    cmocka_unit_test(survives_damage),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
 }

@@ -75,6 +75,7 @@ int main(void) {
         puts("PEL_BIN is not set");
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(info_is_json), cmocka_unit_test(doctor_is_json), cmocka_unit_test(run_is_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(info_is_json), cmocka_unit_test(doctor_is_json),
+                                       cmocka_unit_test(run_is_json)};
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
 }

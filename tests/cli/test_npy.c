@@ -35,7 +35,8 @@ static void reads_all_versions(void **state) {
     char message[PEL_MESSAGE_BYTES];
     for (int version = 1; version <= 3; version++) {
         pel_array array;
-        const char *path = make("a.npy", version, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }  \n", data, sizeof data);
+        const char *path =
+            make("a.npy", version, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }  \n", data, sizeof data);
         assert_true(pel_npy_read(path, &array, message));
         assert_string_equal(array.cell->name, "float");
         assert_int_equal(array.dims, 2);
@@ -51,10 +52,12 @@ static void swaps_foreign_order(void **state) {
     const unsigned char big[4] = {0, 0, 1, 2}, little[4] = {2, 1, 0, 0};
     char message[PEL_MESSAGE_BYTES];
     pel_array array;
-    assert_true(pel_npy_read(make("b.npy", 1, "{'descr': '>i4', 'fortran_order': False, 'shape': (1,)}", big, 4), &array, message));
+    assert_true(
+        pel_npy_read(make("b.npy", 1, "{'descr': '>i4', 'fortran_order': False, 'shape': (1,)}", big, 4), &array, message));
     assert_int_equal(*(int32_t *)array.data, 258);
     pel_array_free(&array);
-    assert_true(pel_npy_read(make("b.npy", 1, "{'descr': '<i4', 'fortran_order': False, 'shape': (1,)}", little, 4), &array, message));
+    assert_true(
+        pel_npy_read(make("b.npy", 1, "{'descr': '<i4', 'fortran_order': False, 'shape': (1,)}", little, 4), &array, message));
     assert_int_equal(*(int32_t *)array.data, 258);
     pel_array_free(&array);
 }
@@ -64,20 +67,24 @@ static void understands_other_spellings(void **state) {
     char message[PEL_MESSAGE_BYTES];
     const double data[2] = {1.5, -2.5};
     pel_array array;
-    const char *header = "{ \"shape\" :(2L , ) , \"fortran_order\":True,\"descr\":\"<f8\" }\n"; /* Python 2; order does not matter in 1-D */
+    const char *header =
+        "{ \"shape\" :(2L , ) , \"fortran_order\":True,\"descr\":\"<f8\" }\n"; /* Python 2; order does not matter in 1-D */
     assert_true(pel_npy_read(make("c.npy", 1, header, data, 16), &array, message));
     assert_int_equal(array.dims, 1);
     assert_true(((double *)array.data)[1] == -2.5);
     pel_array_free(&array);
-    assert_true(pel_npy_read(make("c.npy", 1, "{'descr': '<f8', 'fortran_order': False, 'shape': ()}", data, 8), &array, message));
+    assert_true(
+        pel_npy_read(make("c.npy", 1, "{'descr': '<f8', 'fortran_order': False, 'shape': ()}", data, 8), &array, message));
     assert_int_equal(array.dims, 0);
     assert_int_equal(array.bytes, 8);
     pel_array_free(&array);
-    assert_true(pel_npy_read(make("c.npy", 1, "{'descr': '<c8', 'fortran_order': False, 'shape': (2,)}", data, 16), &array, message));
+    assert_true(
+        pel_npy_read(make("c.npy", 1, "{'descr': '<c8', 'fortran_order': False, 'shape': (2,)}", data, 16), &array, message));
     assert_string_equal(array.cell->name, "float");
     assert_int_equal(array.shape[1], 2);
     pel_array_free(&array);
-    assert_true(pel_npy_read(make("c.npy", 1, "{'descr': '|b1', 'fortran_order': False, 'shape': (16,)}", data, 16), &array, message));
+    assert_true(
+        pel_npy_read(make("c.npy", 1, "{'descr': '|b1', 'fortran_order': False, 'shape': (16,)}", data, 16), &array, message));
     assert_string_equal(array.cell->name, "uchar");
     pel_array_free(&array);
 }
@@ -113,7 +120,8 @@ static void refuses_what_it_must(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char message[PEL_MESSAGE_BYTES] = "";
         pel_array array;
-        if (pel_npy_read(make("d.npy", 1, cases[i].header, data, sizeof data), &array, message) || !strstr(message, cases[i].expect))
+        if (pel_npy_read(make("d.npy", 1, cases[i].header, data, sizeof data), &array, message) ||
+            !strstr(message, cases[i].expect))
             fail_msg("%s: expected '%s', got '%s'", cases[i].header, cases[i].expect, message);
         assert_null(array.data);
     }
@@ -140,7 +148,8 @@ static void survives_damage(void **state) {
     unsigned char bytes[512];
     char message[PEL_MESSAGE_BYTES];
     const short data[8] = {1, 2, 3, 4, 5, 6, 7, 8};
-    FILE *file = fopen(make("f.npy", 1, "{'descr': '<i2', 'fortran_order': False, 'shape': (2, 4), }\n", data, sizeof data), "rb");
+    FILE *file =
+        fopen(make("f.npy", 1, "{'descr': '<i2', 'fortran_order': False, 'shape': (2, 4), }\n", data, sizeof data), "rb");
     size_t count = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
     pel_array array;
@@ -159,7 +168,8 @@ static void survives_damage(void **state) {
 
 static void writes_what_it_reads(void **state) {
     (void)state;
-    static const char *const names[] = {"char", "uchar", "short", "ushort", "int", "uint", "long", "ulong", "half", "float", "double"};
+    static const char *const names[] = {"char", "uchar", "short", "ushort", "int",   "uint",
+                                        "long", "ulong", "half",  "float",  "double"};
     char message[PEL_MESSAGE_BYTES];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         for (uint32_t dims = 0; dims <= 4; dims++) {
@@ -185,8 +195,9 @@ static void writes_what_it_reads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_all_versions), cmocka_unit_test(swaps_foreign_order), cmocka_unit_test(understands_other_spellings),
-        cmocka_unit_test(refuses_what_it_must), cmocka_unit_test(refuses_other_files), cmocka_unit_test(survives_damage),
+        cmocka_unit_test(reads_all_versions),          cmocka_unit_test(swaps_foreign_order),
+        cmocka_unit_test(understands_other_spellings), cmocka_unit_test(refuses_what_it_must),
+        cmocka_unit_test(refuses_other_files),         cmocka_unit_test(survives_damage),
         cmocka_unit_test(writes_what_it_reads),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);

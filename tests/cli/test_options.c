@@ -20,7 +20,8 @@ static void reads_numbers(void **state) {
     assert_true(pel_cli_read_u64("0x1F", &u) && u == 31);
     assert_true(pel_cli_read_u64("010", &u) && u == 10);
     assert_true(pel_cli_read_i64("-9223372036854775808", &i) && i == INT64_MIN);
-    static const char *const bad[] = {"", " 1", "1 ", "+1", "-1", "1.0", "1e3", "18446744073709551616", "0x", "x1", "1x", "\xc2\xb2"};
+    static const char *const bad[] = {"",   " 1", "1 ", "+1",      "-1", "1.0", "1e3", "18446744073709551616",
+                                      "0x", "x1", "1x", "\xc2\xb2"};
     for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++)
         if (pel_cli_read_u64(bad[k], &u))
             fail_msg("'%s' accepted", bad[k]);
@@ -65,11 +66,13 @@ static void reads_extents(void **state) {
     (void)state;
     uint64_t e[3];
     uint32_t n;
-    assert_true(pel_cli_parse_extent(NULL, "--range", "1920x1080", 1, e, &n) && n == 2 && e[0] == 1920 && e[1] == 1080 && e[2] == 0);
+    assert_true(pel_cli_parse_extent(NULL, "--range", "1920x1080", 1, e, &n) && n == 2 && e[0] == 1920 && e[1] == 1080 &&
+                e[2] == 0);
     assert_true(pel_cli_parse_extent(NULL, "--range", "7", 1, e, &n) && n == 1 && e[0] == 7);
     assert_true(pel_cli_parse_extent(NULL, "--offset", "0x0x5", 0, e, &n) && n == 3 && e[0] == 0 && e[2] == 5);
     assert_true(pel_cli_parse_extent(NULL, "--range", "1X2x3", 1, e, &n) && n == 3);
-    static const char *const bad[] = {"", "x", "1x", "x1", "1x2x3x4", "0", "1x0", "-1", "1.5", "4294967296x4294967296", "99999999999999999999", "1x 2", "a"};
+    static const char *const bad[] = {
+        "", "x", "1x", "x1", "1x2x3x4", "0", "1x0", "-1", "1.5", "4294967296x4294967296", "99999999999999999999", "1x 2", "a"};
     for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++)
         if (pel_cli_parse_extent(NULL, "--range", bad[k], 1, e, &n))
             fail_msg("'%s' accepted", bad[k]);
@@ -92,7 +95,8 @@ static const pel_cli_usage usage = {"test", "", "About.", options, NULL};
 
 static void parses_a_line(void **state) {
     (void)state;
-    char a0[] = "test", a1[] = "-n", a2[] = "5", a3[] = "operand", a4[] = "--flag", a5[] = "--file=x", a6[] = "--", a7[] = "--rest";
+    char a0[] = "test", a1[] = "-n", a2[] = "5", a3[] = "operand", a4[] = "--flag", a5[] = "--file=x", a6[] = "--",
+         a7[] = "--rest";
     char *argv[] = {a0, a1, a2, a3, a4, a5, a6, a7, NULL};
     const char *value;
     optind = 0;
@@ -122,8 +126,9 @@ static void refuses_a_wrong_line(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_numbers), cmocka_unit_test(ignores_the_locale), cmocka_unit_test(checks_ranges), cmocka_unit_test(reads_extents),
-        cmocka_unit_test(suggests_slips_only), cmocka_unit_test(parses_a_line), cmocka_unit_test(refuses_a_wrong_line),
+        cmocka_unit_test(reads_numbers),        cmocka_unit_test(ignores_the_locale),  cmocka_unit_test(checks_ranges),
+        cmocka_unit_test(reads_extents),        cmocka_unit_test(suggests_slips_only), cmocka_unit_test(parses_a_line),
+        cmocka_unit_test(refuses_a_wrong_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

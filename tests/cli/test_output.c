@@ -157,9 +157,10 @@ static void formats_quantities(void **state) {
 int main(void) {
     signal(SIGXFSZ, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(appears_on_commit), cmocka_unit_test(refuses_bad_places), cmocka_unit_test(notices_a_full_disk),
-        cmocka_unit_test(leaves_nothing_half_written), cmocka_unit_test(follows_links), cmocka_unit_test(writes_valid_json),
-        cmocka_unit_test(aligns_columns), cmocka_unit_test(formats_quantities),
+        cmocka_unit_test(appears_on_commit),   cmocka_unit_test(refuses_bad_places),
+        cmocka_unit_test(notices_a_full_disk), cmocka_unit_test(leaves_nothing_half_written),
+        cmocka_unit_test(follows_links),       cmocka_unit_test(writes_valid_json),
+        cmocka_unit_test(aligns_columns),      cmocka_unit_test(formats_quantities),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
 }

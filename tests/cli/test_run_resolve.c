@@ -126,7 +126,8 @@ static void finds_shapes_of_outputs(void **state) {
     assert_int_equal(f.run.arguments[0].array.bytes, 6 * 4 * 16);
     assert_int_equal(f.run.arguments[0].declaration.bytes, 16);
     free_fixture(&f);
-    f = RESOLVE("kernel void f(global float *o, local float *t) {}", 100, 0, 25, "o=@o.npy:write:pergroup=2:op=sum", "t=local:count=25");
+    f = RESOLVE("kernel void f(global float *o, local float *t) {}", 100, 0, 25, "o=@o.npy:write:pergroup=2:op=sum",
+                "t=local:count=25");
     assert_true(f.good);
     assert_int_equal(f.run.arguments[0].array.shape[0], 8);
     assert_int_equal(f.run.arguments[0].declaration.num, 2);
@@ -177,7 +178,10 @@ static void expect(const char *source, uint64_t x, uint64_t y, const char *const
     free_fixture(&f);
 }
 
-#define ARGS(...) (const char *const[]){__VA_ARGS__, NULL}
+#define ARGS(...)                                                                                                                \
+    (const char *const[]) {                                                                                                      \
+        __VA_ARGS__, NULL                                                                                                        \
+    }
 
 static void explains_mismatches(void **state) {
     (void)state;
@@ -188,7 +192,8 @@ static void explains_mismatches(void **state) {
     expect(SAXPY, 100, 0, ARGS("a=two", "x=@f100.npy", "y=@y.npy:write"), ARGS("argument a", "'two'"));
     expect(SAXPY, 100, 0, ARGS("a=2:read", "x=@f100.npy", "y=@y.npy:write"), ARGS("argument a", "plain value"));
     expect(SAXPY, 100, 0, ARGS("a=1,2", "x=@f100.npy", "y=@y.npy:write"), ARGS("takes 1 number"));
-    expect(SAXPY, 100, 0, ARGS("a=2", "x=@d100.npy", "y=@y.npy:write"), ARGS("argument x", "100 double", "global const float *x", "astype('float32')"));
+    expect(SAXPY, 100, 0, ARGS("a=2", "x=@d100.npy", "y=@y.npy:write"),
+           ARGS("argument x", "100 double", "global const float *x", "astype('float32')"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@absent.npy", "y=@y.npy:write"), ARGS("absent.npy", "No such file"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy:write", "y=@y.npy:write"), ARGS("argument x", "cannot write"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy"), ARGS("argument y", "may be read or written"));
@@ -217,7 +222,9 @@ static void explains_mismatches(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resolves_the_example), cmocka_unit_test(finds_shapes_of_outputs), cmocka_unit_test(reads_files_for_the_kernel),
+        cmocka_unit_test(resolves_the_example),
+        cmocka_unit_test(finds_shapes_of_outputs),
+        cmocka_unit_test(reads_files_for_the_kernel),
         cmocka_unit_test(explains_mismatches),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_tear_down);

@@ -72,18 +72,47 @@ static void names_every_slip(void **state) {
     static const struct {
         const char *text, *expect;
     } cases[] = {
-        {"", "NAME=VALUE"}, {"x", "NAME=VALUE"}, {"=x", "NAME=VALUE"}, {"x=", "no value"}, {"x=:read", "no value"},
-        {"x=a:raed", "did you mean 'read'"}, {"x=C:\\dir", "written '\\:'"}, {"x=a:", "no word"}, {"x=a:read:write", "more than one"},
-        {"x=a:read:read", "more than one"}, {"x=a:read:block:whole", "more than one"}, {"x=a:read:halo=2", "belongs to block"},
-        {"x=a:read:whole:pitch=8", "belongs to block"}, {"x=a:write:block:halo=1", "halo"}, {"x=a:read:block:halo", "needs a value"},
-        {"x=a:read:block:halo=-1", "halo=-1"}, {"x=a:read:block:halo=1,", "halo="}, {"x=a:read:block:halo=1,2,3", "halo="},
-        {"x=a:read=1", "takes no value"}, {"x=a:read:elementwise=0/1", "elementwise=0"}, {"x=a:read:elementwise=1/0", "elementwise=0"},
-        {"x=a:read:elementwise=1/2/3", "elementwise="}, {"x=a:type=floot", "floot"}, {"x=a:shape=0", "shape=0"}, {"x=a:shape=1x2x3x4", "shape="},
-        {"x=a:shape=", "shape="}, {"x=a:shape=9223372036854775807x3", "2^64"}, {"x=a:write:pergroup=0", "pergroup=0"},
-        {"x=a:read:pergroup", "pergroup"}, {"x=a:write:pergroup:op=mean", "'mean'"}, {"x=a:read:reduce=sum", "reduction"},
-        {"x=a:write:reduce", "needs a value"}, {"x=a:write:op=sum", "pergroup"}, {"x=a:write:save=b", "belongs to rw"},
-        {"x=a:rw:save=", "needs a file"}, {"x=a:write:like=y:shape=3", "both"}, {"x=a:format=jpg", "jpg"}, {"x=a:channels=5", "channels=5"},
-        {"x=a:bits=12", "bits=12"}, {"x=a:count=0", "count=0"}, {"x=a:bytes=99999999999999999999", "bytes="},
+        {"", "NAME=VALUE"},
+        {"x", "NAME=VALUE"},
+        {"=x", "NAME=VALUE"},
+        {"x=", "no value"},
+        {"x=:read", "no value"},
+        {"x=a:raed", "did you mean 'read'"},
+        {"x=C:\\dir", "written '\\:'"},
+        {"x=a:", "no word"},
+        {"x=a:read:write", "more than one"},
+        {"x=a:read:read", "more than one"},
+        {"x=a:read:block:whole", "more than one"},
+        {"x=a:read:halo=2", "belongs to block"},
+        {"x=a:read:whole:pitch=8", "belongs to block"},
+        {"x=a:write:block:halo=1", "halo"},
+        {"x=a:read:block:halo", "needs a value"},
+        {"x=a:read:block:halo=-1", "halo=-1"},
+        {"x=a:read:block:halo=1,", "halo="},
+        {"x=a:read:block:halo=1,2,3", "halo="},
+        {"x=a:read=1", "takes no value"},
+        {"x=a:read:elementwise=0/1", "elementwise=0"},
+        {"x=a:read:elementwise=1/0", "elementwise=0"},
+        {"x=a:read:elementwise=1/2/3", "elementwise="},
+        {"x=a:type=floot", "floot"},
+        {"x=a:shape=0", "shape=0"},
+        {"x=a:shape=1x2x3x4", "shape="},
+        {"x=a:shape=", "shape="},
+        {"x=a:shape=9223372036854775807x3", "2^64"},
+        {"x=a:write:pergroup=0", "pergroup=0"},
+        {"x=a:read:pergroup", "pergroup"},
+        {"x=a:write:pergroup:op=mean", "'mean'"},
+        {"x=a:read:reduce=sum", "reduction"},
+        {"x=a:write:reduce", "needs a value"},
+        {"x=a:write:op=sum", "pergroup"},
+        {"x=a:write:save=b", "belongs to rw"},
+        {"x=a:rw:save=", "needs a file"},
+        {"x=a:write:like=y:shape=3", "both"},
+        {"x=a:format=jpg", "jpg"},
+        {"x=a:channels=5", "channels=5"},
+        {"x=a:bits=12", "bits=12"},
+        {"x=a:count=0", "count=0"},
+        {"x=a:bytes=99999999999999999999", "bytes="},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         pel_run_argument a;
@@ -109,7 +138,10 @@ static void survives_long_text(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_example), cmocka_unit_test(reads_every_word), cmocka_unit_test(names_every_slip), cmocka_unit_test(survives_long_text),
+        cmocka_unit_test(reads_the_example),
+        cmocka_unit_test(reads_every_word),
+        cmocka_unit_test(names_every_slip),
+        cmocka_unit_test(survives_long_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,15 +25,24 @@ static void reads_common_forms(void **state) {
                                 "    float const *  __global y, const float a, global float4* out, uint n, local int tmp[],\n"
                                 "    constant unsigned short *table, unsigned int k, float const global * const cp)\n"
                                 "{ if (a > 0) { y[0] = 1; } }\n"
-                                "kernel void nothing(void) {}\nvoid kernel nil();\nkernel void empty() { }", NULL);
+                                "kernel void nothing(void) {}\nvoid kernel nil();\nkernel void empty() { }",
+                                NULL);
     assert_int_equal(s.count, 3);
     const pel_signature *k = pel_signatures_find(&s, "saxpy");
     assert_non_null(k);
     assert_int_equal(k->count, 9);
-    static const struct { const char *name; int space; int read_only; const char *cell; unsigned width; } expect[] = {
-        {"x", PEL_SPACE_GLOBAL, 1, "float", 1}, {"y", PEL_SPACE_GLOBAL, 1, "float", 1}, {"a", PEL_SPACE_VALUE, 1, "float", 1},
-        {"out", PEL_SPACE_GLOBAL, 0, "float", 4}, {"n", PEL_SPACE_VALUE, 0, "uint", 1}, {"tmp", PEL_SPACE_LOCAL, 0, "int", 1},
-        {"table", PEL_SPACE_CONSTANT, 1, "ushort", 1}, {"k", PEL_SPACE_VALUE, 0, "uint", 1}, {"cp", PEL_SPACE_GLOBAL, 1, "float", 1},
+    static const struct {
+        const char *name;
+        int space;
+        int read_only;
+        const char *cell;
+        unsigned width;
+    } expect[] = {
+        {"x", PEL_SPACE_GLOBAL, 1, "float", 1},        {"y", PEL_SPACE_GLOBAL, 1, "float", 1},
+        {"a", PEL_SPACE_VALUE, 1, "float", 1},         {"out", PEL_SPACE_GLOBAL, 0, "float", 4},
+        {"n", PEL_SPACE_VALUE, 0, "uint", 1},          {"tmp", PEL_SPACE_LOCAL, 0, "int", 1},
+        {"table", PEL_SPACE_CONSTANT, 1, "ushort", 1}, {"k", PEL_SPACE_VALUE, 0, "uint", 1},
+        {"cp", PEL_SPACE_GLOBAL, 1, "float", 1},
     };
     for (uint32_t i = 0; i < k->count; i++) {
         assert_string_equal(k->parameters[i].name, expect[i].name);
@@ -53,9 +62,10 @@ static void reads_common_forms(void **state) {
 
 static void follows_macros_and_typedefs(void **state) {
     (void)state;
-    const char *source = "#define KERNEL __kernel\n#define REAL float\ntypedef REAL real;\ntypedef real real_again;\ntypedef float4 vec;\n"
-                         "#define LONG \\\n  unsigned long\n"
-                         "KERNEL void f(global real_again *a, global vec *b, LONG c, T d) {}\n";
+    const char *source =
+        "#define KERNEL __kernel\n#define REAL float\ntypedef REAL real;\ntypedef real real_again;\ntypedef float4 vec;\n"
+        "#define LONG \\\n  unsigned long\n"
+        "KERNEL void f(global real_again *a, global vec *b, LONG c, T d) {}\n";
     pel_signatures s = read_all(source, "T=double");
     const pel_signature *f = pel_signatures_find(&s, "f");
     assert_non_null(f);
@@ -89,7 +99,9 @@ static void obeys_conditions(void **state) {
     s = read_all("#if __OPENCL_VERSION__ >= 200\nkernel void f(int a) {}\n#else\nkernel void f(float a) {}\n#endif\n", NULL);
     assert_true(pel_signatures_find(&s, "f")->ambiguous);
     pel_signatures_free(&s);
-    s = read_all("#ifdef cl_khr_fp64\n#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n#endif\nkernel void f(int a);\nkernel void f(int a) {}", NULL);
+    s = read_all("#ifdef cl_khr_fp64\n#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n#endif\n"
+                 "kernel void f(int a);\nkernel void f(int a) {}",
+                 NULL);
     assert_int_equal(s.count, 1);
     assert_false(s.kernels[0].ambiguous);
     pel_signatures_free(&s);
@@ -97,9 +109,11 @@ static void obeys_conditions(void **state) {
 
 static void marks_what_it_cannot_supply(void **state) {
     (void)state;
-    pel_signatures s = read_all("struct particle { float4 p; };\n"
-                                "kernel void f(read_only image2d_t image, sampler_t s, global struct particle *p, global float **pp, "
-                                "float *bare, struct particle one, global foo_t *q) {}", NULL);
+    pel_signatures s =
+        read_all("struct particle { float4 p; };\n"
+                 "kernel void f(read_only image2d_t image, sampler_t s, global struct particle *p, global float **pp, "
+                 "float *bare, struct particle one, global foo_t *q) {}",
+                 NULL);
     const pel_signature *f = pel_signatures_find(&s, "f");
     assert_non_null(f);
     assert_int_equal(f->count, 7);
@@ -119,10 +133,34 @@ static void marks_what_it_cannot_supply(void **state) {
 static void survives_anything(void **state) {
     (void)state;
     static const char *const sources[] = {
-        "kernel", "kernel void", "kernel void f", "kernel void f(", "kernel void f(int", "kernel void f(int a", "kernel void f(,)", "kernel void f(int a,) {}",
-        "kernel void f([) {}", "kernel void f(int a[) {}", "/*", "\"", "'", "\\", "#", "#define", "#define X", "#if", "#else\n#endif\n#endif", "#undef",
-        "__attribute__", "kernel __attribute__((", "typedef", "typedef float", "kernel void f(global) {}", "#define a b\n#define b a\na kernel void f(a b) {}",
-        "/* * / */ kernel void f(int /* a */ b /* c */) {}", "kernel void f(int a) // \\\n {}",
+        "kernel",
+        "kernel void",
+        "kernel void f",
+        "kernel void f(",
+        "kernel void f(int",
+        "kernel void f(int a",
+        "kernel void f(,)",
+        "kernel void f(int a,) {}",
+        "kernel void f([) {}",
+        "kernel void f(int a[) {}",
+        "/*",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        "#define",
+        "#define X",
+        "#if",
+        "#else\n#endif\n#endif",
+        "#undef",
+        "__attribute__",
+        "kernel __attribute__((",
+        "typedef",
+        "typedef float",
+        "kernel void f(global) {}",
+        "#define a b\n#define b a\na kernel void f(a b) {}",
+        "/* * / */ kernel void f(int /* a */ b /* c */) {}",
+        "kernel void f(int a) // \\\n {}",
     };
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         pel_signatures s = read_all(sources[i], NULL);
@@ -131,7 +169,8 @@ static void survives_anything(void **state) {
     char *bomb = malloc(8192), message[PEL_MESSAGE_BYTES];
     size_t used = (size_t)sprintf(bomb, "#define m0 x x x x x x x x x x\n");
     for (int i = 1; i < 12; i++)
-        used += (size_t)sprintf(bomb + used, "#define m%d m%d m%d m%d m%d m%d m%d m%d m%d\n", i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+        used += (size_t)sprintf(bomb + used, "#define m%d m%d m%d m%d m%d m%d m%d m%d m%d\n", i, i - 1, i - 1, i - 1, i - 1,
+                                i - 1, i - 1, i - 1, i - 1);
     used += (size_t)sprintf(bomb + used, "m11\n");
     pel_signatures s;
     assert_false(pel_signatures_read(bomb, used, NULL, 0, &s, message));
@@ -139,8 +178,9 @@ static void survives_anything(void **state) {
     free(bomb);
     unsigned seed = 2026;
     printf("seed %u\n", seed);
-    const char *words[] = {"kernel ", "void ", "f", "(", ")", "global ", "float ", "*", "a", ",", "[", "]", "{", "}", "#if ", "#endif\n", "\n", "/*", "*/",
-                           "\"", "#define ", "typedef ", ";", "__attribute__", "\\\n", "const "};
+    const char *words[] = {"kernel ", "void ", "f",        "(",        ")", "global ",       "float ",   "*",     "a",
+                           ",",       "[",     "]",        "{",        "}", "#if ",          "#endif\n", "\n",    "/*",
+                           "*/",      "\"",    "#define ", "typedef ", ";", "__attribute__", "\\\n",     "const "};
     for (int round = 0; round < 20000; round++) {
         char text[512] = "";
         size_t length = 0;
@@ -155,8 +195,9 @@ static void survives_anything(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_common_forms), cmocka_unit_test(follows_macros_and_typedefs), cmocka_unit_test(obeys_conditions),
-        cmocka_unit_test(marks_what_it_cannot_supply), cmocka_unit_test(survives_anything),
+        cmocka_unit_test(reads_common_forms), cmocka_unit_test(follows_macros_and_typedefs),
+        cmocka_unit_test(obeys_conditions),   cmocka_unit_test(marks_what_it_cannot_supply),
+        cmocka_unit_test(survives_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
