@@ -24,7 +24,7 @@ double pel_raw_hwloc_load(void) {
 }
 
 #ifdef PEL_HAVE_OPENCL
-#include <CL/cl.h>
+#include <pel/opencl.h>
 
 enum { ITEMS = 65536, LOCAL = 256 };
 
@@ -128,6 +128,10 @@ bool pel_raw_save_binary(const char *path) {
     return fine;
 }
 
+bool pel_raw_touch_context(const pel_runtime *runtime) {
+    return pel_opencl_context(pel_runtime_device(runtime, 0)) != NULL;
+}
+
 bool pel_raw_kernel_from_binary(const char *path, double *ready_ns, double *launch_ns) {
     raw r = {.device = NULL};
     static unsigned char binary[1u << 22];
@@ -160,6 +164,10 @@ double pel_raw_first_platform_call(void) {
 }
 bool pel_raw_save_binary(const char *path) {
     (void)path;
+    return false;
+}
+bool pel_raw_touch_context(const pel_runtime *runtime) {
+    (void)runtime;
     return false;
 }
 bool pel_raw_kernel_from_binary(const char *path, double *ready_ns, double *launch_ns) {
