@@ -11,6 +11,7 @@
  */
 #include "backend/opencl/internal.h"
 
+#include "base/checked.h"
 #include "base/hash.h"
 #include <time.h>
 
@@ -146,14 +147,14 @@ static pel_status enqueue_transfers(pel_cl_flight *flight, const pel_transfer *l
 /* ---- the launch ---- */
 
 static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel *kernel, cl_kernel cl, uint32_t i, const pel_work_arg *arg,
-                               uint64_t *local_bytes, pel_error **error) {
+                               pel_error **error) {
     size_t bytes = (size_t)arg->bytes;
     const void *value = NULL;
     cl_mem mem = NULL;
 
     switch (arg->kind) {
     case PEL_WORK_ARG_VALUE: value = arg->host; break;
-    case PEL_WORK_ARG_LOCAL: *local_bytes += arg->bytes; break;
+    case PEL_WORK_ARG_LOCAL: break;
     case PEL_WORK_ARG_NULL: bytes = sizeof mem; break;
     case PEL_WORK_ARG_MEM:
     case PEL_WORK_ARG_PRIVATE:
@@ -174,22 +175,31 @@ static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel 
                                             kernel->image->name);
 }
 
-static pel_status set_arguments(pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
-                                pel_error **error) {
-    uint64_t local_bytes = kernel->local_bytes[form], room = device->base.facts->info.local_memory_bytes;
+/* Before any argument is set: PoCL accepts too much local memory and then aborts the process, Oclgrind throws an exception. */
+static pel_status check_local_memory(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
+                                     pel_error **error) {
+    uint64_t bytes = kernel->local_bytes[form], room = device->base.facts->info.local_memory_bytes;
     for (uint32_t i = 0; i < kernel->image->param_count; i++) {
-        pel_status status = set_argument(device, kernel, kernel->kernels[form], i, &args[i], &local_bytes, error);
-        if (status != PEL_OK) {
-            return status;
+        if (args[i].kind == PEL_WORK_ARG_LOCAL && !pel_add_u64(bytes, args[i].bytes, &bytes)) {
+            bytes = UINT64_MAX;
+            break;
         }
     }
-    /* PoCL accepts too much local memory and then aborts the process. */
-    if (room != 0 && local_bytes > room) {
+    if (bytes > (room != 0 ? room : SIZE_MAX)) {
         return pel_cl_refuse(device, error, PEL_TOO_LARGE, "use smaller work-groups or less local memory",
                              "kernel %s wants %llu bytes of local memory, the device has %llu", kernel->image->name,
-                             (unsigned long long)local_bytes, (unsigned long long)room);
+                             (unsigned long long)bytes, (unsigned long long)room);
     }
     return PEL_OK;
+}
+
+static pel_status set_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
+                                pel_error **error) {
+    pel_status status = check_local_memory(device, kernel, form, args, error);
+    for (uint32_t i = 0; i < kernel->image->param_count && status == PEL_OK; i++) {
+        status = set_argument(device, kernel, kernel->kernels[form], i, &args[i], error);
+    }
+    return status;
 }
 
 /* PoCL compiles once per local size x offset is zero x small grid; other drivers at most once per kernel. */

@@ -16,6 +16,8 @@ static const char source[] =
     "kernel void shared(global int *x, local int *l) { l[get_local_id(0)] = x[get_global_id(0)]; barrier(CLK_LOCAL_MEM_FENCE);\n"
     "    x[get_global_id(0)] = l[get_local_size(0) - 1 - get_local_id(0)]; }\n"
     "kernel __attribute__((reqd_work_group_size(8, 1, 1))) void eight(global int *x) { x[get_global_id(0)] = (int)get_local_size(0); }\n"
+    "kernel void roomy(global int *x) { local int l[1 << 22]; l[get_local_id(0)] = x[0]; barrier(CLK_LOCAL_MEM_FENCE);\n"
+    "    x[get_global_id(0)] = l[get_local_size(0) - 1 - get_local_id(0)]; }\n"
     "kernel void table(constant int *t, global int *x) { x[get_global_id(0)] = t ? t[0] : -1; }\n"
     "kernel void picture(read_only image2d_t p, global int *x) { x[0] = get_image_width(p); }\n";
 
@@ -72,6 +74,38 @@ static void declarations(void **state) {
     fixture_stop(&f);
 }
 
+/* Reproducible: a * b + c is rounded twice, as C does on the host, and not contracted to one fused operation; in both forms. */
+static void reproducible(void **state) {
+    (void)state;
+    static const char text[] = "kernel void madd(global float *x, float b, float c) { x[get_global_id(0)] = x[get_global_id(0)] * b + c; }\n";
+    const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(float)};
+    pel_program_image madd = fixture_program(text);
+    pel_kernel_image kernel = fixture_kernel(&madd, "madd", params, 3);
+    const float b = 1.0f + 1.0f / 4096, c = -1.0f;
+    f.env.runtime_flags = PEL_RUNTIME_REPRODUCIBLE;
+    fixture_start(&f);
+    for (int chunked = 0; chunked < 2; chunked++) {
+        float x[128];
+        pel_mem *mem = NULL;
+        for (int i = 0; i < 128; i++) {
+            x[i] = b;
+        }
+        assert_int_equal(f.device->backend->mem_create(f.device, x, sizeof x, &mem, NULL), PEL_OK);
+        pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = x, .bytes = sizeof x},
+                               {.kind = PEL_WORK_ARG_VALUE, .host = (void *)(uintptr_t)&b, .bytes = sizeof b},
+                               {.kind = PEL_WORK_ARG_VALUE, .host = (void *)(uintptr_t)&c, .bytes = sizeof c}};
+        pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 128, 0, 0), .chunked = chunked};
+        fixture_run(&f, &work);
+        assert_int_equal(work.status, PEL_OK);
+        for (int i = 0; i < 128; i++) {
+            assert_true(x[i] == 1.0f / 2048); /* fused: 1/2048 + 2^-24 */
+        }
+        f.device->backend->mem_destroy(f.device, mem);
+    }
+    fixture_stop(&f);
+    f.env.runtime_flags = 0;
+}
+
 static void memory_limits(void **state) {
     (void)state;
     fixture_start(&f);
@@ -118,6 +152,7 @@ static void bad_launches(void **state) {
     const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_LOCAL};
     pel_kernel_image shared = fixture_kernel(&program, "shared", params, 2), eight = fixture_kernel(&program, "eight", params, 1);
     pel_kernel_image vectors = fixture_kernel(&program, "vectors", params, 1), table = fixture_kernel(&program, "table", params, 2);
+    pel_kernel_image roomy = fixture_kernel(&program, "roomy", params, 1);
     _Alignas(64) int data[132] = {0};
     pel_mem *mem = NULL, *odd = NULL;
     assert_int_equal(f.device->backend->mem_create(f.device, data, sizeof data, &mem, NULL), PEL_OK);
@@ -126,6 +161,9 @@ static void bad_launches(void **state) {
                             {.kind = PEL_WORK_ARG_LOCAL, .bytes = f.facts.info.local_memory_bytes + 1}};
 
     assert_int_equal(launch(&shared, args, 128, 16, "local memory"), PEL_TOO_LARGE); /* PoCL itself would abort */
+    args[1].bytes = UINT64_MAX;
+    assert_int_equal(launch(&shared, args, 128, 16, "local memory"), PEL_TOO_LARGE);
+    assert_int_equal(launch(&roomy, args, 128, 16, "local memory"), PEL_TOO_LARGE); /* 16 MiB of the kernel's own */
     args[1].bytes = 16 * sizeof(int);
     assert_int_equal(launch(&shared, args, 128, 1u << 20, "local size does not divide"), PEL_INVALID_ARGUMENT);
     assert_int_equal(launch(&shared, args, 1ull << 40, 1u << 20, "work-group"), PEL_UNSUPPORTED);
@@ -323,7 +361,7 @@ static void many_lives(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(declarations),  cmocka_unit_test(memory_limits), cmocka_unit_test(bad_launches),
+        cmocka_unit_test(declarations), cmocka_unit_test(reproducible), cmocka_unit_test(memory_limits), cmocka_unit_test(bad_launches),
         cmocka_unit_test(coherent_memory), cmocka_unit_test(shared_memory), cmocka_unit_test(own_memory),
         cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
     };
