@@ -105,6 +105,7 @@ struct pel_queue {
     uint32_t unfinished;
     pel_command *first, *last;  /* unfinished, in the order of submission */
     uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
+    uint64_t nested;            /* sequence of the last command that a task submitted: waited for like its parent */
     uint64_t first_failure;     /* sequence; UINT64_MAX: none */
     pel_status status;
     pel_error *error;           /* of the first failure in program order */

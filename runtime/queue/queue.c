@@ -104,12 +104,13 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
 
 typedef struct drain {
     pel_queue *queue;
-    uint64_t sequence; /* commands up to this one */
+    uint64_t sequence; /* commands up to this one, and what tasks submit meanwhile */
 } drain;
 
 static bool is_drained(void *user) {
     const drain *d = user;
-    return !d->queue->first || d->queue->first->sequence > d->sequence;
+    const pel_command *first = d->queue->first;
+    return !first || (first->sequence > d->sequence && first->sequence > d->queue->nested);
 }
 
 static const uint32_t *drain_works(void *user) { return ((const drain *)user)->queue->on_device; }

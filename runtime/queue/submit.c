@@ -178,6 +178,9 @@ static void join_queue(pel_command *command) {
     *(queue->last ? &queue->last->after : &queue->first) = command;
     queue->last = command;
     queue->unfinished++;
+    if (pel_inside_task(command->runtime)) {
+        queue->nested = command->sequence;
+    }
 }
 
 static bool has_room(void *user) {

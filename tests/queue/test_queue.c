@@ -260,6 +260,32 @@ static void test_waiting_inside_a_task_is_refused(void **state) {
     pel_queue_destroy(in.queue);
 }
 
+/* A task that submits to its own queue: its children belong to what finish and destroy wait for. */
+typedef struct parent {
+    pel_queue *queue;
+    atomic_int left, ran; /* generations to come, tasks that ran */
+} parent;
+
+static pel_status submit_child(void *context) {
+    parent *p = context;
+    usleep(2000); /* whoever waits for the queue is asleep by now */
+    atomic_fetch_add(&p->ran, 1);
+    return atomic_fetch_sub(&p->left, 1) > 0 ? pel_task(p->queue, submit_child, p, NULL, 0, NULL, NULL) : PEL_OK;
+}
+
+static void test_children_are_waited_for(void **state) {
+    (void)state;
+    parent p = {.queue = new_queue()};
+    atomic_store(&p.left, 3);
+    assert_int_equal(pel_task(p.queue, submit_child, &p, NULL, 0, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(p.queue), PEL_OK);
+    assert_int_equal(atomic_load(&p.ran), 4);
+    atomic_store(&p.left, 3);
+    assert_int_equal(pel_task(p.queue, submit_child, &p, NULL, 0, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_queue_destroy(p.queue), PEL_OK); /* not under the feet of a child */
+    assert_int_equal(atomic_load(&p.ran), 8);
+}
+
 static void test_copy_fill_read_write(void **state) {
     (void)state;
     enum { N = (5 << 20) + 12 };
@@ -450,6 +476,7 @@ int main(void) {
         cmocka_unit_test(test_reset_forgives),
         cmocka_unit_test(test_explicit_waits_and_markers),
         cmocka_unit_test(test_waiting_inside_a_task_is_refused),
+        cmocka_unit_test(test_children_are_waited_for),
         cmocka_unit_test(test_copy_fill_read_write),
         cmocka_unit_test(test_loops_cover_once),
         cmocka_unit_test(test_many_submitters),
