@@ -44,9 +44,14 @@ static void live(const pel_runtime_desc *desc) {
 
 static void many_lives(const pel_runtime_desc *desc, int lives) {
     live(desc); /* what drivers keep for the process they keep from here on */
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* see below */
     int threads = entries("/proc/self/task"), descriptors = entries("/proc/self/fd");
     for (int i = 0; i < lives; i++) {
         live(desc);
+    }
+    /* A joined thread stays listed until the kernel has buried it, a moment after the join. */
+    for (int turn = 0; turn < 2000 && entries("/proc/self/task") != threads; turn++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     assert_int_equal(entries("/proc/self/task"), threads);
     assert_int_equal(entries("/proc/self/fd"), descriptors);
