@@ -143,11 +143,16 @@ static void check_kernel(pel_runtime *runtime, const pel_catalogue_kernel *what,
 }
 
 static void check_all(pel_runtime *runtime, bool same_bits, bool short_list) {
-    static const uint64_t plane[] = {1, 67, 192}, line[] = {1, 5000, 16384, 100003};
+    static const uint64_t plane[] = {67, 192, 1}, line[] = {5000, 16384, 1, 100003};
+#ifdef __SANITIZE_THREAD__
+    const size_t most = 1; /* each size compiles anew, which is slow there; races do not depend on sizes */
+#else
+    const size_t most = 4;
+#endif
     for (size_t k = 0; pel_catalogue[k]; k++) {
         const bool is_line = pel_catalogue[k]->exponent == 1;
-        const size_t skip = short_list ? 1 : 0;
-        check_kernel(runtime, pel_catalogue[k], (is_line ? line : plane) + skip, (is_line ? 4 : 3) - skip, same_bits);
+        const size_t count = short_list ? 2 : is_line ? 4 : 3;
+        check_kernel(runtime, pel_catalogue[k], is_line ? line : plane, count < most ? count : most, same_bits);
     }
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
