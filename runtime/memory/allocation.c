@@ -139,12 +139,25 @@ void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device
     }
 }
 
-/* Drops copies that nobody uses and that are valid elsewhere, until `bytes` more fit. */
+/* A copy that nobody uses and that is valid elsewhere. */
+static bool may_go(const pel_allocation *allocation, const pel_device *device) {
+    return allocation->mems[device->index] && pel_allocation_quiet(allocation) && !pel_allocation_alone_at(allocation, device->place);
+}
+
+uint64_t pel_allocation_idle_bytes(const pel_device *device) {
+    uint64_t bytes = 0;
+    for (const pel_allocation *a = device->runtime->allocations; a && device->place != 0; a = a->next) {
+        bytes += may_go(a, device) ? a->bytes : 0;
+    }
+    return bytes;
+}
+
+/* Drops copies that may go, until `bytes` more fit. */
 static void make_room(pel_device *device, uint64_t bytes) {
     uint64_t budget = device->facts->info.memory_bytes;
     for (pel_allocation *other = device->runtime->allocations; other && device->memory_used > budget - bytes;
          other = other->next) {
-        if (other->mems[device->index] && pel_allocation_quiet(other) && !pel_allocation_alone_at(other, device->place)) {
+        if (may_go(other, device)) {
             pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room",
                     device->facts->info.id, other->bytes);
             pel_allocation_drop_mem(other, device);

@@ -57,7 +57,8 @@ static bool memory_fits(const question *q, const pel_device *device, uint64_t *n
         *needed += a->bytes;
     }
     /* What computes in host memory takes none of its own; only its largest allocation counts. */
-    return device->place == 0 || info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes;
+    return device->place == 0 || info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes ||
+           *needed + device->memory_used - pel_allocation_idle_bytes(device) <= info->memory_bytes;
 }
 
 static const char *why_excluded(question *q, uint32_t index) {

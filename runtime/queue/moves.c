@@ -5,6 +5,7 @@
  * commands never fetch from one allocation at once: the second stalls until the first is done and then looks again.
  */
 #include "queue/command.h"
+#include <stddef.h>
 #include <string.h>
 
 bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode) {
@@ -141,15 +142,29 @@ pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *st
     return status;
 }
 
+/* To the counters of every buffer that lies over these bytes. */
+static void count_bytes(const pel_allocation *allocation, uint64_t lo, uint64_t hi, size_t counter) {
+    for (pel_buffer *buffer = allocation->buffers; buffer; buffer = buffer->next) {
+        uint64_t from = lo > buffer->offset ? lo : buffer->offset;
+        uint64_t to = hi < buffer->offset + buffer->bytes ? hi : buffer->offset + buffer->bytes;
+        if (from < to) {
+            *(uint64_t *)(void *)((char *)&buffer->counters + counter) += to - from;
+        }
+    }
+}
+
 typedef struct bring_in {
     pel_job *job;
     pel_allocation *allocation;
+    uint64_t at; /* up to here everything has been seen */
     bool failed;
 } bring_in;
 
 static bool add_in(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
     bring_in *b = user;
     (void)places;
+    count_bytes(b->allocation, b->at, lo, offsetof(pel_buffer_counters, used_in_place));
+    b->at = hi;
     b->failed = !pel_uses_add(&b->job->command->runtime->allocator, &b->job->copied_in, b->allocation, lo, hi, PEL_READ);
     return !b->failed;
 }
@@ -165,10 +180,11 @@ static pel_status append_transfer(const pel_allocator *allocator, pel_transfer *
 }
 
 pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi) {
-    bring_in b = {job, allocation, false};
+    bring_in b = {job, allocation, lo, false};
     if (job->device->place != 0) { /* otherwise what was missing in host memory has been fetched already */
         pel_allocation_missing(allocation, job->device->place, lo, hi, add_in, &b);
     }
+    count_bytes(allocation, b.at, hi, offsetof(pel_buffer_counters, used_in_place));
     return b.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
 }
 
@@ -202,24 +218,12 @@ pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocat
     return status;
 }
 
-static void count_bytes(const pel_use *use, bool to_device) {
-    for (pel_buffer *buffer = use->allocation->buffers; buffer; buffer = buffer->next) {
-        uint64_t lo = use->lo > buffer->offset ? use->lo : buffer->offset;
-        uint64_t hi = use->hi < buffer->offset + buffer->bytes ? use->hi : buffer->offset + buffer->bytes;
-        if (lo < hi && to_device) {
-            buffer->counters.to_devices += hi - lo;
-        } else if (lo < hi) {
-            buffer->counters.to_host += hi - lo;
-        }
-    }
-}
-
 void pel_job_apply(pel_job *job) {
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < job->copied_in.count && status == PEL_OK; i++) {
         const pel_use *use = &job->copied_in.data[i];
         status = pel_allocation_copied(use->allocation, job->device->place, use->lo, use->hi);
-        count_bytes(use, true);
+        count_bytes(use->allocation, use->lo, use->hi, offsetof(pel_buffer_counters, to_devices));
     }
     for (uint32_t i = 0; i < job->written.count && status == PEL_OK; i++) {
         const pel_use *use = &job->written.data[i];
@@ -228,7 +232,7 @@ void pel_job_apply(pel_job *job) {
     for (uint32_t i = 0; i < job->copied_out.count && status == PEL_OK; i++) {
         const pel_use *use = &job->copied_out.data[i];
         status = pel_allocation_copied(use->allocation, 0, use->lo, use->hi);
-        count_bytes(use, false);
+        count_bytes(use->allocation, use->lo, use->hi, offsetof(pel_buffer_counters, to_host));
     }
     if (status != PEL_OK) { /* not knowing where bytes are valid is a failure of the command, never a silent guess */
         pel_command_fail(job->command, status, NULL);

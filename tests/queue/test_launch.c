@@ -429,6 +429,86 @@ static void test_planner_learns_to_share(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* Wraps that stay alive add up to more than the device has: idle copies make room, the device is not given up. */
+static void test_idle_copies_make_room(void **state) {
+    (void)state;
+    enum { N = 1000, PAIRS = 4 };
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static int memory[2 * PAIRS][N];
+    pel_simulated_device devices[] = {device("gpu", 1, 10)};
+    devices[0].memory_bytes = 5 * sizeof memory[0];
+    pel_runtime *runtime = new_machine(devices, 1, NULL);
+    pel_queue *queue = new_queue(runtime);
+    pel_kernel *kernel = new_kernel(runtime, "doubled", params, 2, doubled, 0);
+    pel_buffer *buffers[2 * PAIRS];
+    pel_share on_gpu = {pel_runtime_find_device(runtime, "sim:gpu"), 1};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = N;
+    desc.shares = &on_gpu;
+    desc.share_count = 1;
+    for (int i = 0; i < 2 * PAIRS; i++) {
+        memory[i][5] = i;
+        assert_int_equal(pel_buffer_wrap(runtime, memory[i], sizeof memory[i], &buffers[i]), PEL_OK);
+    }
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 2 * PAIRS; i += 2) {
+            pel_arg args[] = {pel_buf(buffers[i]), pel_buf(buffers[i + 1])};
+            assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);
+            finish(queue);
+            assert_int_equal(memory[i + 1][5], 2 * i);
+        }
+    }
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
+    for (int i = 0; i < 2 * PAIRS; i++) {
+        pel_buffer_destroy(buffers[i]);
+    }
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+static void test_counters_tell_what_moved(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    pel_simulated_device devices[] = {device("gpu", 1, 10), device("cpu", 1, 0)};
+    pel_runtime *runtime = new_machine(devices, 2, NULL);
+    pel_queue *queue = new_queue(runtime);
+    pel_kernel *kernel = new_kernel(runtime, "doubled", params, 2, doubled, 0);
+    pel_buffer *x = NULL, *y = NULL;
+    pel_buffer_counters counters;
+    pel_share share = {pel_runtime_find_device(runtime, "sim:gpu"), 1};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = N;
+    desc.shares = &share;
+    desc.share_count = 1;
+    assert_int_equal(pel_buffer_create(runtime, N * sizeof(int), &x, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_create(runtime, N * sizeof(int), &y, NULL), PEL_OK);
+    pel_arg args[] = {pel_buf(x), pel_buf(y)};
+    for (uint64_t round = 0; round < 2; round++) { /* moved the first time, there the second time */
+        assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);
+        finish(queue);
+        pel_buffer_get_counters(x, &counters);
+        assert_int_equal(counters.to_devices, N * sizeof(int));
+        assert_int_equal(counters.used_in_place, round * N * sizeof(int));
+    }
+    share.device = pel_runtime_find_device(runtime, "sim:cpu"); /* shares the host's memory */
+    assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);
+    finish(queue);
+    pel_buffer_get_counters(x, &counters);
+    assert_int_equal(counters.used_in_place, 2 * N * sizeof(int));
+    assert_int_equal(counters.to_host, 0);
+    assert_int_equal(pel_buffer_sync(y), PEL_OK);
+    pel_buffer_get_counters(y, &counters);
+    assert_int_equal(counters.to_devices, 0);
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(x);
+    pel_buffer_destroy(y);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 static void test_lost_bytes_are_not_read(void **state) {
     (void)state;
     enum { N = 1000 };
@@ -478,6 +558,8 @@ int main(void) {
         cmocka_unit_test(test_undeclared_writes_stay_on_one_device),
         cmocka_unit_test(test_in_place_stencil_is_a_conflict),
         cmocka_unit_test(test_planner_learns_to_share),
+        cmocka_unit_test(test_idle_copies_make_room),
+        cmocka_unit_test(test_counters_tell_what_moved),
         cmocka_unit_test(test_lost_bytes_are_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
