@@ -105,7 +105,10 @@ PEL_API pel_status pel_queue_finish(pel_queue *queue);
  */
 PEL_API pel_error *pel_queue_error(pel_queue *queue);
 
-/* Forgets failures, so that the queue may be used again; waits for running commands first. */
+/*
+ * Forgets failures, so that the queue may be used again; waits for running commands first. Bytes that a failed command should have written, or
+ * that were lost with a device, are from now on whatever memory holds.
+ */
 PEL_API pel_status pel_queue_reset(pel_queue *queue);
 
 PEL_END_DECLS

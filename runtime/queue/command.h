@@ -139,6 +139,7 @@ bool pel_inside_task(const pel_runtime *runtime);
 bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode);
 void pel_uses_free(const pel_allocator *allocator, pel_uses *uses); /* the list only */
 pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled); /* starts the fetches into command->jobs */
+uint64_t pel_lost_devices(const pel_runtime *runtime); /* by index; those with memory of their own */
 pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi); /* notes what is missing on its device */
 pel_status pel_job_seal_in(pel_job *job, pel_error **error);                                    /* makes transfers of all that was noted */
 pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t hi);

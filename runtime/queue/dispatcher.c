@@ -110,40 +110,13 @@ static bool cores_are_free(const pel_runtime *runtime, const pel_device *device)
     return (device->overlaps >> PEL_RUNTIME_DEVICE_LIMIT & 1u) == 0 || runtime->hidden_host.running == 0;
 }
 
-/* Bytes that only the lost device held are gone. Readers must fail, not find old bytes: they get a failed writer. */
-typedef struct loss {
-    pel_device *device;
-    pel_allocation *allocation;
-    pel_event *writer;
-} loss;
-
-static bool note_loss(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
-    loss *l = user;
-    if (places == 1ull << l->device->place) {
-        uint64_t base = (uintptr_t)l->allocation->base;
-        /* Without memory for the note, the log has the story; the bytes are no worse than those of any lost device. */
-        (void)pel_hazards_note(l->device->runtime->dispatcher->hazards, base + lo, base + hi, PEL_WRITE, l->writer);
-    }
-    return true;
-}
-
+/*
+ * What only the lost device held stays marked as held by it alone: whoever needs these bytes, now or in a command that waits already,
+ * fails to fetch them (moves.c), and whoever overwrites them makes them valid again. Old bytes are never taken for them.
+ */
 static void lose_device(pel_device *device, const pel_error *why) {
-    pel_runtime *runtime = device->runtime;
-    loss l = {.device = device, .writer = pel_event_new(runtime)};
     device->lost = true;
-    pel_log(&runtime->logger, PEL_LOG_WARNING, "%s is lost: %s", device->facts->info.id, pel_error_message(why));
-    if (l.writer) {
-        l.writer->queue = runtime->dispatcher->own.id;
-        pel_event_finish(l.writer, PEL_DEVICE_LOST, pel_error_clone(why, &runtime->allocator), NULL, pel_clock_now(runtime->clock));
-    }
-    for (pel_allocation *a = runtime->allocations; a && device->place != 0; a = a->next) {
-        l.allocation = a;
-        if (l.writer) {
-            pel_allocation_missing(a, 0, 0, a->bytes, note_loss, &l);
-        }
-        pel_allocation_forget_device(a, device);
-    }
-    pel_event_release(l.writer);
+    pel_log(&device->runtime->logger, PEL_LOG_WARNING, "%s is lost: %s", device->facts->info.id, pel_error_message(why));
 }
 
 /* The backend's story, with the command's name in front. */

@@ -42,7 +42,9 @@ typedef struct fetch_plan {
     pel_runtime *runtime;
     pel_allocation *allocation;
     pel_uses from[PEL_RUNTIME_DEVICE_LIMIT];
-    bool failed;
+    uint64_t lost;  /* devices */
+    bool failed;    /* no memory */
+    bool gone;      /* only a lost device had it */
 } fetch_plan;
 
 static bool plan_fetch(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
@@ -50,6 +52,11 @@ static bool plan_fetch(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
     uint64_t holders = places >> 1;
     if (holders == 0) { /* valid nowhere: a defect elsewhere must not become a crash here */
         return true;
+    }
+    holders &= ~plan->lost;
+    if (holders == 0) {
+        plan->gone = true;
+        return false;
     }
     uint32_t device = (uint32_t)__builtin_ctzll(holders);
     plan->failed = !pel_uses_add(&plan->runtime->allocator, &plan->from[device], plan->allocation, lo, hi, PEL_READ);
@@ -109,11 +116,25 @@ static pel_status start_fetches(pel_command *command, fetch_plan *plan, uint32_t
     return PEL_OK;
 }
 
+uint64_t pel_lost_devices(const pel_runtime *runtime) {
+    uint64_t lost = 0;
+    for (uint32_t d = 0; d < runtime->device_count; d++) {
+        lost |= runtime->devices[d].lost && runtime->devices[d].place != 0 ? 1ull << d : 0;
+    }
+    return lost;
+}
+
+static pel_status tell_gone(const pel_command *command, pel_error **error) {
+    pel_story story = {.advice = "write these bytes anew, or reset the queue to go on with what host memory holds"};
+    return pel_fail(error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, &story,
+                    "%s was not run: bytes that it reads were on a device that is lost", command->name ? command->name : "a command");
+}
+
 pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled) {
-    fetch_plan plan = {.runtime = command->runtime};
+    fetch_plan plan = {.runtime = command->runtime, .lost = pel_lost_devices(command->runtime)};
     pel_error *error = NULL;
     *stalled = false;
-    for (uint32_t i = 0; i < needed->count && !plan.failed; i++) {
+    for (uint32_t i = 0; i < needed->count && !plan.failed && !plan.gone; i++) {
         const pel_use *use = &needed->data[i];
         plan.allocation = use->allocation;
         if (pel_allocation_missing_bytes(use->allocation, 0, use->lo, use->hi) == 0) {
@@ -129,7 +150,7 @@ pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *st
     for (uint32_t d = 0; d < command->runtime->device_count; d++) {
         count += plan.from[d].count > 0 ? 1u : 0u;
     }
-    pel_status status = plan.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
+    pel_status status = plan.failed ? PEL_OUT_OF_MEMORY : plan.gone ? tell_gone(command, &error) : PEL_OK;
     if (status == PEL_OK && !*stalled && count > 0) {
         status = start_fetches(command, &plan, count, &error);
     }

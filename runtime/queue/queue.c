@@ -133,13 +133,15 @@ typedef struct homeless {
     pel_runtime *runtime;
     pel_allocation *allocation;
     pel_uses uses;
+    uint64_t lost; /* devices */
     bool failed;
 } homeless;
 
 static bool add_homeless(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
     homeless *h = user;
-    (void)places;
-    h->failed = !pel_uses_add(&h->runtime->allocator, &h->uses, h->allocation, lo, hi, PEL_READ);
+    if ((places >> 1 & ~h->lost) != 0) { /* what was lost with its device cannot come */
+        h->failed = !pel_uses_add(&h->runtime->allocator, &h->uses, h->allocation, lo, hi, PEL_READ);
+    }
     return !h->failed;
 }
 
@@ -147,6 +149,7 @@ static bool add_homeless(void *user, uint64_t lo, uint64_t hi, uint64_t places) 
 static pel_status bring_wraps_home(pel_runtime *runtime) {
     homeless h = {.runtime = runtime};
     pthread_mutex_lock(&runtime->lock);
+    h.lost = pel_lost_devices(runtime);
     for (h.allocation = runtime->allocations; h.allocation && !h.failed; h.allocation = h.allocation->next) {
         if (!h.allocation->owned) {
             pel_allocation_missing(h.allocation, 0, 0, h.allocation->bytes, add_homeless, &h);
@@ -249,6 +252,15 @@ pel_error *pel_queue_error(pel_queue *queue) {
     return copy;
 }
 
+/* What was lost with a device counts as host memory's again, whatever that holds. */
+static void forgive_losses(pel_runtime *runtime) {
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        for (pel_allocation *a = runtime->allocations; a && runtime->devices[i].lost; a = a->next) {
+            pel_allocation_forget_device(a, &runtime->devices[i]);
+        }
+    }
+}
+
 pel_status pel_queue_reset(pel_queue *queue) {
     if (!queue) {
         return PEL_INVALID_ARGUMENT;
@@ -262,6 +274,7 @@ pel_status pel_queue_reset(pel_queue *queue) {
     }
     pthread_mutex_lock(&queue->runtime->lock);
     pel_hazards_forgive(queue->runtime->dispatcher->hazards, queue->id);
+    forgive_losses(queue->runtime);
     pel_error_destroy(queue->error);
     pel_error_destroy(queue->refused);
     queue->error = queue->refused = NULL;

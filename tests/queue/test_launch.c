@@ -550,6 +550,117 @@ static void test_lost_bytes_are_not_read(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* What the tests of lost devices share: y lives on the gpu alone when the second launch, which writes z, loses the gpu. */
+typedef struct loss {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_kernel *kernel;
+    pel_buffer *x, *y, *z;
+    int memory[3][1000];
+    pel_event *lost;
+} loss;
+
+static void set_up_loss(loss *l, bool wrapped) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    pel_simulated_device devices[] = {device("gpu", 1, 10), device("cpu", 1, 0)};
+    pel_buffer **buffers[] = {&l->x, &l->y, &l->z};
+    memset(l, 0, sizeof *l);
+    devices[0].lost_at = 2;
+    l->runtime = new_machine(devices, 2, NULL);
+    l->queue = new_queue(l->runtime);
+    l->kernel = new_kernel(l->runtime, "doubled", params, 2, doubled, 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(wrapped ? pel_buffer_wrap(l->runtime, l->memory[i], sizeof l->memory[i], buffers[i])
+                                 : pel_buffer_create(l->runtime, sizeof l->memory[i], buffers[i], NULL),
+                         PEL_OK);
+    }
+    pel_share on_gpu = {pel_runtime_find_device(l->runtime, "sim:gpu"), 1};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_arg xy[] = {pel_buf(l->x), pel_buf(l->y)}, xz[] = {pel_buf(l->x), pel_buf(l->z)};
+    desc.global[0] = 1000;
+    desc.shares = &on_gpu;
+    desc.share_count = 1;
+    assert_int_equal(pel_launch(l->queue, l->kernel, &desc, xy, 2, NULL), PEL_OK);
+    assert_int_equal(pel_launch(l->queue, l->kernel, &desc, xz, 2, &l->lost), PEL_OK);
+}
+
+static void tear_down_loss(loss *l) {
+    pel_event_release(l->lost);
+    pel_kernel_destroy(l->kernel);
+    pel_queue_destroy(l->queue);
+    pel_buffer_destroy(l->x);
+    pel_buffer_destroy(l->y);
+    pel_buffer_destroy(l->z);
+    assert_int_equal(pel_runtime_destroy(l->runtime), PEL_OK);
+}
+
+typedef struct peek {
+    int *bytes;
+    int seen;
+} peek;
+
+static pel_status do_peek(void *context) {
+    peek *p = context;
+    p->seen = p->bytes[5];
+    return PEL_OK;
+}
+
+static pel_status fill_with_sevens(void *context) {
+    for (int i = 0; i < 1000; i++) {
+        ((int *)context)[i] = 7;
+    }
+    return PEL_OK;
+}
+
+static void test_readers_that_waited_do_not_read_lost_bytes(void **state) {
+    (void)state;
+    loss l;
+    set_up_loss(&l, false);
+    peek p = {pel_buffer_data(l.y), -1};
+    pel_access accesses[] = {{l.y, 0, 0, PEL_READ}, {l.z, 0, 0, PEL_WRITE}}; /* waits for the launch that fails, without needing its result */
+    pel_event *event = NULL;
+    assert_int_equal(pel_task(l.queue, do_peek, &p, accesses, 2, NULL, &event), PEL_OK);
+    assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST);
+    assert_int_equal(pel_event_status(event), PEL_DEPENDENCY_FAILED);
+    assert_int_equal(p.seen, -1);
+    pel_event_release(event);
+    tear_down_loss(&l);
+}
+
+static void test_overwriting_lost_bytes_makes_them_valid(void **state) {
+    (void)state;
+    loss l;
+    set_up_loss(&l, false);
+    peek p = {pel_buffer_data(l.y), -1};
+    pel_access writes[] = {{l.y, 0, 0, PEL_WRITE}, {l.z, 0, 0, PEL_WRITE}}, reads = {l.y, 0, 0, PEL_READ};
+    pel_event *event = NULL;
+    assert_int_equal(pel_task(l.queue, fill_with_sevens, p.bytes, writes, 2, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_event_wait(l.lost), PEL_DEVICE_LOST);
+    assert_int_equal(pel_task(l.queue, do_peek, &p, &reads, 1, NULL, &event), PEL_OK); /* after the loss, behind a writer from before it */
+    assert_int_equal(pel_event_wait(event), PEL_OK);
+    assert_int_equal(p.seen, 7);
+    pel_event_release(event);
+    tear_down_loss(&l);
+}
+
+static void test_reset_gives_lost_wraps_back(void **state) {
+    (void)state;
+    static loss l;
+    set_up_loss(&l, true);
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_arg yz[] = {pel_buf(l.y), pel_buf(l.z)};
+    desc.global[0] = 1000;
+    assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST);
+    assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST); /* and still comes to an end */
+    assert_int_equal(pel_queue_reset(l.queue), PEL_OK);
+    l.memory[1][5] = 3;
+    assert_int_equal(pel_launch(l.queue, l.kernel, &desc, yz, 2, NULL), PEL_OK);
+    finish(l.queue);
+    assert_int_equal(l.memory[2][5], 6);
+    tear_down_loss(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_iterated_stencil),
@@ -561,6 +672,9 @@ int main(void) {
         cmocka_unit_test(test_idle_copies_make_room),
         cmocka_unit_test(test_counters_tell_what_moved),
         cmocka_unit_test(test_lost_bytes_are_not_read),
+        cmocka_unit_test(test_readers_that_waited_do_not_read_lost_bytes),
+        cmocka_unit_test(test_overwriting_lost_bytes_makes_them_valid),
+        cmocka_unit_test(test_reset_gives_lost_wraps_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
