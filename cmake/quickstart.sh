@@ -182,7 +182,7 @@ if [ "$mode" = run ]; then
 else
     say "[4/4] tests"
     status=0
-    { ctest --test-dir "$build" --output-on-failure --no-tests=error < /dev/null 2>&1 || echo "ctest: exit status $?"; } |
+    { ctest --test-dir "$build" --output-on-failure --no-tests=error --parallel "$jobs" < /dev/null 2>&1 || echo "ctest: exit status $?"; } |
         tee "$logs/4-tests.log"
     ! tail -n 1 "$logs/4-tests.log" | grep -q '^ctest: exit status' || status=1
     say "Look at: $build/Testing/Temporary/LastTest.log for what each test printed."
