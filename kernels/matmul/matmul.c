@@ -9,7 +9,7 @@
 #include "kernels_cl.h"
 #include <math.h>
 
-enum { ROWS = 4, COLUMNS = 16, WIDE = 32 };
+enum { ROWS = 4, COLUMNS = 32, HALF = 16 }; /* of an item */
 enum { C, A, B, INNER, C_UNIT, A_UNIT, B_PITCH, ARGUMENTS };
 
 static const pel_param params[] = {PEL_PARAM_BLOCK_BY(PEL_WRITE, sizeof(float), C_UNIT, 0, 0),
@@ -43,9 +43,9 @@ typedef struct pitches {
             }                                                                                                                    \
         }                                                                                                                        \
     }
-TILE(tile, ROWS, COLUMNS)
-TILE(tall_tile, 2 * ROWS, COLUMNS)
-TILE(wide_tile, 2 * ROWS, WIDE)
+TILE(tile, ROWS, HALF)
+TILE(tall_tile, 2 * ROWS, HALF)
+TILE(wide_tile, 2 * ROWS, COLUMNS)
 
 /*
  * Columns outside, rows inside: a panel of B stays in the cache while all rows of the span use it. The tile's size depends on
@@ -56,20 +56,18 @@ PEL_INLINE pel_status matmul_body(const pel_span *span, void *const *arguments, 
     const pitches p = {*(const uint32_t *)arguments[INNER], c_unit / ROWS, a_unit / ROWS, *(const uint32_t *)arguments[B_PITCH]};
     const float *a = (const float *)arguments[A], *b = (const float *)arguments[B];
     float *c = (float *)arguments[C];
-    const uint64_t end = span->hi[0] * COLUMNS;
-    for (uint64_t x = span->lo[0] * COLUMNS, step; x < end; x += step) {
-        const int wide = isa.wide && x + WIDE <= end;
+    for (uint64_t x = span->lo[0] * COLUMNS; x < span->hi[0] * COLUMNS; x += COLUMNS) {
         uint64_t y = span->lo[1];
-        step = wide ? WIDE : COLUMNS;
-        for (; y + 2 <= span->hi[1]; y += 2) {
-            if (wide) {
-                wide_tile(isa, &p, a + y * a_unit, b + x, c + y * c_unit + x);
-            } else {
-                tall_tile(isa, &p, a + y * a_unit, b + x, c + y * c_unit + x);
-            }
+        for (; isa.wide && y + 2 <= span->hi[1]; y += 2) {
+            wide_tile(isa, &p, a + y * a_unit, b + x, c + y * c_unit + x);
         }
-        for (uint64_t part = 0; y < span->hi[1] && part < step; part += COLUMNS) {
-            tile(isa, &p, a + y * a_unit, b + x + part, c + y * c_unit + x + part);
+        for (; y + 2 <= span->hi[1]; y += 2) {
+            tall_tile(isa, &p, a + y * a_unit, b + x, c + y * c_unit + x);
+            tall_tile(isa, &p, a + y * a_unit, b + x + HALF, c + y * c_unit + x + HALF);
+        }
+        for (; y < span->hi[1]; y++) {
+            tile(isa, &p, a + y * a_unit, b + x, c + y * c_unit + x);
+            tile(isa, &p, a + y * a_unit, b + x + HALF, c + y * c_unit + x + HALF);
         }
     }
     return PEL_OK;
@@ -77,10 +75,10 @@ PEL_INLINE pel_status matmul_body(const pel_span *span, void *const *arguments, 
 PEL_HOST_VARIANT(matmul)
 
 static uint64_t c_pitch_of(uint64_t n) {
-    return pel_round_up(n, WIDE);
+    return pel_round_up(n, COLUMNS);
 }
 static uint64_t ab_pitch_of(uint64_t n) {
-    return c_pitch_of(n) + COLUMNS;
+    return c_pitch_of(n) + HALF;
 }
 
 static void shape(pel_case *c) {
@@ -88,7 +86,7 @@ static void shape(pel_case *c) {
     c->global[0] = c_pitch_of(n) / COLUMNS;
     c->global[1] = rows / ROWS;
     c->local[0] = 1;
-    for (c->local[1] = 4; c->global[1] % c->local[1] != 0;) {
+    for (c->local[1] = 8; c->global[1] % c->local[1] != 0;) {
         c->local[1] /= 2;
     }
     pel_case_add_array(c, rows * c_pitch_of(n) * sizeof(float), true);
