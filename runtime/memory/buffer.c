@@ -23,6 +23,7 @@ static void add_buffer(pel_allocation *allocation, pel_buffer *buffer, uint64_t 
     buffer->offset = offset;
     buffer->next = allocation->buffers;
     allocation->buffers = buffer;
+    allocation->wraps += buffer->wrapped;
     pel_allocation_retain(allocation);
 }
 
@@ -34,6 +35,7 @@ static void remove_buffer(pel_buffer *buffer) {
             break;
         }
     }
+    allocation->wraps -= buffer->wrapped;
     pel_allocation_release(allocation);
 }
 
@@ -204,6 +206,7 @@ pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, p
     }
     made->runtime = runtime;
     made->bytes = bytes;
+    made->wrapped = true;
     pel_allocation *allocation = NULL;
     pthread_mutex_lock(&runtime->lock);
     status = find_or_make(runtime, address_of(memory), end, &allocation);
@@ -337,7 +340,7 @@ pel_status pel_buffer_destroy(pel_buffer *buffer) {
         return status;
     }
     pthread_mutex_lock(&runtime->lock);
-    status = buffer->allocation->owned ? PEL_OK : bring_home(buffer);
+    status = buffer->wrapped ? bring_home(buffer) : PEL_OK;
     if (status == PEL_WOULD_DEADLOCK) { /* inside a task: nothing is destroyed, the caller can do it outside */
         pthread_mutex_unlock(&runtime->lock);
         return status;

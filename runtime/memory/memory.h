@@ -31,6 +31,7 @@ typedef struct pel_allocation {
     unsigned char *base;
     uint64_t bytes;
     bool owned;                    /* pages of ours */
+    uint32_t wraps;                /* buffers of pel_buffer_wrap, also those inside pages of ours (L) */
     uint32_t references;           /* buffers + commands (L) */
     uint32_t commands;             /* unfinished commands that use it (L) */
     uint32_t fetching;             /* transfers to the host under way (L) */
@@ -45,6 +46,7 @@ struct pel_buffer {
     pel_runtime *runtime;
     pel_allocation *allocation;    /* changes when wraps merge (L) */
     uint64_t offset, bytes;        /* within the allocation (L) */
+    bool wrapped;                  /* the caller may look at it after pel_queue_finish */
     pel_buffer_counters counters;  /* (L) */
 };
 

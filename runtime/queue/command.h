@@ -98,6 +98,7 @@ struct pel_command {
 };
 
 struct pel_queue {
+    pel_queue *next;            /* of the runtime */
     pel_runtime *runtime;
     uint64_t id;
     char *name;
@@ -120,6 +121,7 @@ typedef struct pel_dispatcher {
     pel_command *ready;         /* by priority, then submission */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
     pel_job *first_job, *last_job; /* in order, waiting for cores */
+    pel_queue *queues;          /* the caller's */
     pel_queue own;              /* for the runtime's own commands: bringing data home */
 } pel_dispatcher;
 

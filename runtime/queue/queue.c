@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Queues, waiting, bringing data home, and the dispatcher's own birth and death. */
+#include "kernel/declaration.h"
 #include "queue/command.h"
 
 static pel_status sync_hook(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
@@ -97,6 +98,10 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
     made->id = pel_runtime_next_id(runtime);
     made->max_in_flight = desc ? desc->max_in_flight : 0;
     made->first_failure = UINT64_MAX;
+    pthread_mutex_lock(&runtime->lock);
+    made->next = runtime->dispatcher->queues;
+    runtime->dispatcher->queues = made;
+    pthread_mutex_unlock(&runtime->lock);
     atomic_fetch_add(&runtime->objects, 1);
     *queue = made;
     return PEL_OK;
@@ -145,13 +150,16 @@ static bool add_homeless(void *user, uint64_t lo, uint64_t hi, uint64_t places) 
     return !h->failed;
 }
 
+/* An owned allocation too, when somebody has wrapped a part of it. */
+static bool callers_memory(const pel_allocation *allocation) { return !allocation->owned || allocation->wraps > 0; }
+
 /* The caller may look at wrapped memory after finish: whatever only devices hold of it comes home. */
 static pel_status bring_wraps_home(pel_runtime *runtime) {
     homeless h = {.runtime = runtime};
     pthread_mutex_lock(&runtime->lock);
     h.lost = pel_lost_devices(runtime);
     for (h.allocation = runtime->allocations; h.allocation && !h.failed; h.allocation = h.allocation->next) {
-        if (!h.allocation->owned) {
+        if (callers_memory(h.allocation)) {
             pel_allocation_missing(h.allocation, 0, 0, h.allocation->bytes, add_homeless, &h);
         }
     }
@@ -208,16 +216,60 @@ pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses) {
     return pel_bring_home_held(runtime, uses, false);
 }
 
+static bool add_busy(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+    homeless *h = user;
+    (void)places;
+    h->failed = !pel_uses_add(&h->runtime->allocator, &h->uses, h->allocation, lo, hi, PEL_READ);
+    return !h->failed;
+}
+
+static int by_address(const void *left, const void *right) {
+    const pel_use *a = left, *b = right;
+    return a->lo < b->lo ? -1 : a->lo > b->lo;
+}
+
+/*
+ * What cannot be given back: bytes that are not at home, and those that commands of other queues use still. The runtime's own commands only
+ * bring bytes home; they do not mind.
+ */
+static bool find_busy(homeless *h) {
+    pel_allocation *a = h->allocation;
+    h->uses.count = 0;
+    pel_allocation_missing(a, 0, 0, a->bytes, add_busy, h);
+    for (pel_queue *queue = h->runtime->dispatcher->queues; queue && a->commands > 0; queue = queue->next) {
+        for (pel_command *command = queue->first; command; command = command->after) {
+            for (uint32_t i = 0; i < command->uses.count && !h->failed; i++) {
+                const pel_use *use = &command->uses.data[i];
+                h->failed = use->allocation == a && !pel_uses_add(&h->runtime->allocator, &h->uses, a, use->lo, use->hi, PEL_READ);
+            }
+        }
+    }
+    if (h->uses.count > 1 && !h->failed) {
+        pel_heap_sort(h->uses.data, h->uses.count, sizeof *h->uses.data, by_address);
+    }
+    return !h->failed;
+}
+
 /* From now on the caller may also change wrapped memory, and nobody will tell: copies on devices no longer count. */
 static pel_status give_wraps_back(pel_runtime *runtime) {
+    homeless h = {.runtime = runtime};
     pel_status status = PEL_OK;
     pthread_mutex_lock(&runtime->lock);
     for (pel_allocation *a = runtime->allocations; a && status == PEL_OK; a = a->next) {
-        if (!a->owned && a->commands == 0 && pel_allocation_missing_bytes(a, 0, 0, a->bytes) == 0) {
-            status = pel_allocation_written(a, 0, 0, a->bytes);
+        if (!callers_memory(a) || pel_interval_map_count(a->residency) == 0) {
+            continue;
         }
+        h.allocation = a;
+        status = find_busy(&h) ? PEL_OK : PEL_OUT_OF_MEMORY;
+        uint64_t at = 0;
+        for (uint32_t i = 0; i < h.uses.count && status == PEL_OK; i++) {
+            status = pel_allocation_written(a, 0, at, h.uses.data[i].lo);
+            at = h.uses.data[i].hi > at ? h.uses.data[i].hi : at;
+        }
+        status = status == PEL_OK ? pel_allocation_written(a, 0, at, a->bytes) : status;
     }
     pthread_mutex_unlock(&runtime->lock);
+    pel_uses_free(&runtime->allocator, &h.uses);
     return status;
 }
 
@@ -293,6 +345,13 @@ pel_status pel_queue_destroy(pel_queue *queue) {
         return status;
     }
     pel_runtime *runtime = queue->runtime;
+    pthread_mutex_lock(&runtime->lock);
+    pel_queue **link = &runtime->dispatcher->queues;
+    while (*link != queue) {
+        link = &(*link)->next;
+    }
+    *link = queue->next;
+    pthread_mutex_unlock(&runtime->lock);
     pel_error_destroy(queue->error);
     pel_error_destroy(queue->refused);
     pel_free(&runtime->allocator, queue->name);

@@ -509,6 +509,90 @@ static void test_counters_tell_what_moved(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* Two queues work on the halves of one wrap; the caller changes its half while the other queue is still busy with the other one. */
+static void test_a_half_is_given_back_beside_a_busy_one(void **state) {
+    (void)state;
+    enum { N = 1000, BYTES = N * sizeof(int) };
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static int in[2 * N], out[2 * N];
+    pel_simulated_device devices[] = {device("gpu", 1, 10)};
+    pel_runtime *runtime = new_machine(devices, 1, NULL);
+    pel_queue *queue = new_queue(runtime), *other = new_queue(runtime);
+    pel_kernel *kernel = new_kernel(runtime, "doubled", params, 2, doubled, 0);
+    pel_buffer *x = NULL, *y = NULL;
+    pel_share on_gpu = {pel_runtime_find_device(runtime, "sim:gpu"), 1};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_event *event = NULL;
+    desc.global[0] = N;
+    desc.shares = &on_gpu;
+    desc.share_count = 1;
+    for (int i = 0; i < 2 * N; i++) {
+        in[i] = i;
+    }
+    assert_int_equal(pel_buffer_wrap(runtime, in, sizeof in, &x), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(runtime, out, sizeof out, &y), PEL_OK);
+    pel_arg low[] = {pel_buf_range(x, 0, BYTES), pel_buf_range(y, 0, BYTES)};
+    pel_arg high[] = {pel_buf_range(x, BYTES, BYTES), pel_buf_range(y, BYTES, BYTES)};
+    assert_int_equal(pel_launch(queue, kernel, &desc, low, 2, NULL), PEL_OK);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(pel_launch(other, kernel, &desc, high, 2, i == 4 ? &event : NULL), PEL_OK);
+    }
+    finish(queue);
+    assert_int_equal(pel_event_status(event), PEL_BUSY);
+    assert_int_equal(out[5], 10);
+    in[5] = 50;
+    assert_int_equal(pel_launch(queue, kernel, &desc, low, 2, NULL), PEL_OK);
+    finish(queue);
+    assert_int_equal(out[5], 100);
+    finish(other);
+    assert_int_equal(out[N + 5], 2 * (N + 5));
+    pel_event_release(event);
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
+    pel_queue_destroy(other);
+    pel_buffer_destroy(x);
+    pel_buffer_destroy(y);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+static void test_a_wrap_inside_an_owned_buffer_comes_home(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    pel_simulated_device devices[] = {device("gpu", 1, 10)};
+    pel_runtime *runtime = new_machine(devices, 1, NULL);
+    pel_queue *queue = new_queue(runtime);
+    pel_kernel *kernel = new_kernel(runtime, "doubled", params, 2, doubled, 0);
+    pel_buffer *owned = NULL, *in = NULL, *out = NULL;
+    pel_share on_gpu = {pel_runtime_find_device(runtime, "sim:gpu"), 1};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = N;
+    desc.shares = &on_gpu;
+    desc.share_count = 1;
+    assert_int_equal(pel_buffer_create(runtime, 2 * N * sizeof(int), &owned, NULL), PEL_OK);
+    int *memory = pel_buffer_data(owned);
+    assert_int_equal(pel_buffer_wrap(runtime, memory, N * sizeof(int), &in), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(runtime, memory + N, N * sizeof(int), &out), PEL_OK);
+    pel_arg args[] = {pel_buf(in), pel_buf(out)};
+    for (int round = 1; round <= 2; round++) {
+        memory[5] = 100 * round;
+        assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);
+        finish(queue);
+        assert_int_equal(memory[N + 5], 200 * round);
+    }
+    memory[5] = 7;
+    assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_destroy(out), PEL_OK);
+    assert_int_equal(memory[N + 5], 14);
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(in);
+    pel_buffer_destroy(owned);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 static void test_lost_bytes_are_not_read(void **state) {
     (void)state;
     enum { N = 1000 };
@@ -671,6 +755,8 @@ int main(void) {
         cmocka_unit_test(test_planner_learns_to_share),
         cmocka_unit_test(test_idle_copies_make_room),
         cmocka_unit_test(test_counters_tell_what_moved),
+        cmocka_unit_test(test_a_half_is_given_back_beside_a_busy_one),
+        cmocka_unit_test(test_a_wrap_inside_an_owned_buffer_comes_home),
         cmocka_unit_test(test_lost_bytes_are_not_read),
         cmocka_unit_test(test_readers_that_waited_do_not_read_lost_bytes),
         cmocka_unit_test(test_overwriting_lost_bytes_makes_them_valid),
