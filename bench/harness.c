@@ -146,7 +146,7 @@ int pel_results_close(pel_results *results) {
 pel_bench_options pel_results_options(const pel_results *results, double target_ns) {
     return (pel_bench_options){.target_ns = results->quick ? 1.5e6 : target_ns,
                                .rounds = results->quick ? 5 : 11,
-                               .warm_ups = results->quick ? 6 : 16,
+                               .warm_ups = results->quick ? 6 : 24,
                                .tries = results->quick ? 2 : 6,
                                .patience_ns = results->quick ? 10e9 : 240e9,
                                .seed = 1,

@@ -98,7 +98,7 @@ static bool pick_kernels(bench_request *request, const char *list) {
 static void make_quick(pel_bench_options *bench) {
     bench->target_ns = 5e6;
     bench->rounds = 5;
-    bench->warm_ups = 6;
+    bench->warm_ups = 12;
     bench->tries = 2;
     bench->patience_ns = 10e9;
     bench->verify_work = 1e7;
@@ -253,7 +253,7 @@ static int run_all(bench_request *request) {
 int pel_cmd_bench(int argc, char **argv) {
     bench_request request = {.bench = {.target_ns = 30e6,
                                        .rounds = 9,
-                                       .warm_ups = 12,
+                                       .warm_ups = 24,
                                        .tries = 4,
                                        .patience_ns = 60e9,
                                        .seed = 1,

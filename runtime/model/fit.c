@@ -23,8 +23,17 @@
 #define FIRST_WEIGHT 2.0       /* how many residuals that is worth */
 #define ABSURD 2.0             /* two observations that differ so much beyond any start cost: one is an accident */
 #define RIDGE 0.01             /* weight of the anchor, in observations */
+/*
+ * What is believed of a start cost before any data: within 0.5 ms of the anchor (one deviation; launches cost 20-400 us), in the weights' unit, squared
+ * noise of 10 % over squared ns. Late chunks of 20 ms must not look like a start cost of 10 ms: that would end co-execution for a long time.
+ */
+#define START_PRIOR (0.01 / (5e5 * 5e5))
 #define DETERMINED 0.02        /* share of the sums' determinant from which a and b count as told apart */
 #define REWEIGHTINGS 8
+#define LOCAL_SIZES 1.4        /* "about the same size": within this factor */
+#define LOCAL_ERRORS 4.0       /* how sure: with 10 % noise less than 1 launch in 100 is corrected for nothing */
+#define LOCAL_LEAST 4u
+#define LOCAL_MOST 8u
 #define CUSUM_SLACK 0.5
 #define CUSUM_CLIP 2.5
 #define CUSUM_ALARM 7.0
@@ -33,6 +42,38 @@
 static double time_at(const pel_fit *fit, double n) { return fit->start + fit->slope * n; }
 
 double pel_fit_time(const pel_fit *fit, double units) { return time_at(fit, units / fit->scale); }
+
+static double middle(const double *values, uint32_t count) {
+    double sorted[PEL_FIT_RECENT] = {0.0};
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = i;
+        for (; at > 0 && sorted[at - 1] > values[i]; at--) {
+            sorted[at] = sorted[at - 1];
+        }
+        sorted[at] = values[i];
+    }
+    return sorted[count / 2];
+}
+
+double pel_fit_correction(const pel_fit *fit) {
+    double ratio[PEL_FIT_RECENT] = {0.0}, off[PEL_FIT_RECENT] = {0.0};
+    uint32_t count = 0;
+    for (uint32_t i = fit->recent_count; i-- > 0 && count < LOCAL_MOST;) {
+        double size = fit->recent_n[i] / fit->recent_n[fit->recent_count - 1];
+        if (size * LOCAL_SIZES > 1.0 && size < LOCAL_SIZES) {
+            ratio[count++] = fit->recent_t[i] / time_at(fit, fit->recent_n[i]);
+        }
+    }
+    if (count < LOCAL_LEAST) {
+        return 1.0;
+    }
+    double agreed = middle(ratio, count);
+    for (uint32_t i = 0; i < count; i++) {
+        off[i] = fabs(ratio[i] - agreed);
+    }
+    double doubt = LOCAL_ERRORS * 1.25 * 1.48 * middle(off, count) / sqrt((double)count); /* standard errors of a median */
+    return fabs(agreed - 1.0) > doubt ? agreed : 1.0;
+}
 
 static void decay(pel_fit *fit, double factor) {
     fit->w *= factor;
@@ -54,7 +95,7 @@ static void add(pel_fit *fit, double n, double t, double weight) {
 static void solve(pel_fit *fit) {
     double mean_time = fit->wt / fit->w, mean_size = fit->wn / fit->w;
     double anchor = fit->anchor < 0.5 * mean_time ? fit->anchor : 0.5 * mean_time;
-    double ridge = RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1);
+    double ridge = fmax(RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1), START_PRIOR);
     double w = fit->w + ridge, wt = fit->wt + ridge * anchor;
     double determinant = w * fit->wnn - fit->wn * fit->wn;
     double start = (wt * fit->wnn - fit->wn * fit->wnt) / determinant;
@@ -73,18 +114,6 @@ static void solve(pel_fit *fit) {
 
 static bool determined(const pel_fit *fit) {
     return fit->samples > 2 && fit->w * fit->wnn - fit->wn * fit->wn > DETERMINED * fit->w * fit->wnn;
-}
-
-static double middle(const double *values, uint32_t count) {
-    double sorted[PEL_FIT_RECENT] = {0.0};
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t at = i;
-        for (; at > 0 && sorted[at - 1] > values[i]; at--) {
-            sorted[at] = sorted[at - 1];
-        }
-        sorted[at] = values[i];
-    }
-    return sorted[count / 2];
 }
 
 /*

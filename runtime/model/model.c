@@ -126,8 +126,9 @@ pel_cost pel_models_predict(const pel_models *models, pel_model_key key) {
         return (pel_cost){0};
     }
     const pel_fit *fit = &place->fit;
-    return (pel_cost){.start_ns = fit->start,
-                      .unit_ns = fit->slope / fit->scale,
+    double correction = pel_fit_correction(fit);
+    return (pel_cost){.start_ns = fit->start * correction,
+                      .unit_ns = fit->slope * correction / fit->scale,
                       .deviation = sqrt(fit->variance),
                       .samples = fit->samples,
                       .largest_units = fit->largest};

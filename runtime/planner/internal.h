@@ -40,6 +40,7 @@ typedef struct pel_contest {
     uint32_t best_single;            /* among known devices; PEL_PLAN_DEVICE_LIMIT: none */
     double single_ns;
     pel_filling best;                /* best combination that passes its margin */
+    double best_expected;            /* its makespan with the expected wait for the latest */
     bool has_best;
     uint64_t seen[PEL_PLAN_COMBINATION_LIMIT];
     double margin[PEL_PLAN_COMBINATION_LIMIT];

@@ -17,6 +17,8 @@
 #define MARGIN_DEFAULT 0.03
 #define MEMORY 50u        /* observations that a model with lambda 0.98 remembers */
 #define MARGIN_MOST 0.5   /* whatever the scatter, a predicted gain of a factor of two is worth a try */
+#define WAIT_MATTERS 0.2  /* an expected wait for the latest device beyond this counts when combinations are compared */
+#define DOUBT_MOST 0.1    /* trying a promised gain of 10 % teaches more than it risks: 300 seeds, regret of 20 launches 5.4 instead of 6.0 (p95) */
 
 static bool overlap(const pel_core_set *a, const pel_core_set *b) {
     uint64_t common = 0;
@@ -185,7 +187,7 @@ uint64_t pel_plan_chosen(const pel_plan_result *result) {
 }
 
 /* The gain that a combination must promise: two standard errors of the most uncertain prediction, and the wait for the latest. */
-static double margin_for(const pel_contest *state, uint64_t mask, uint32_t *noisiest) {
+static double margin_for(const pel_contest *state, uint64_t mask, uint32_t *noisiest, double *wait) {
     const pel_plan_request *request = state->planning->request;
     double scatter = -1.0, error = state->best_single < PEL_PLAN_DEVICE_LIMIT ? uncertainty_of(request, state->best_single) : 0.0;
     uint32_t count = (uint32_t)__builtin_popcountll(mask);
@@ -197,7 +199,8 @@ static double margin_for(const pel_contest *state, uint64_t mask, uint32_t *nois
             *noisiest = device;
         }
     }
-    return fmin(fmax(2.0 * error, state->planning->margin) + scatter * latest_of(count), MARGIN_MOST);
+    *wait = scatter * latest_of(count);
+    return fmin(fmax(fmin(2.0 * error, DOUBT_MOST), state->planning->margin) + *wait, MARGIN_MOST);
 }
 
 static bool is_new(const pel_contest *state, uint64_t mask) {
@@ -222,16 +225,18 @@ static void compete(void *user, uint64_t set) {
             !is_new(state, filling.mask)) {
             return;
         }
-        double margin = margin_for(state, filling.mask, &noisiest);
+        double wait, margin = margin_for(state, filling.mask, &noisiest, &wait);
         bool passes = state->best_single == PEL_PLAN_DEVICE_LIMIT || filling.makespan < state->single_ns * (1.0 - margin);
         state->seen[state->combinations] = filling.mask;
         state->margin[state->combinations] = margin;
         state->makespan[state->combinations++] = filling.makespan;
-        if (passes && (!state->has_best || filling.makespan < state->best.makespan)) {
+        double expected = filling.makespan * (1.0 + (wait > WAIT_MATTERS ? wait : 0.0)); /* a late device makes all wait */
+        if (passes && (!state->has_best || expected < state->best_expected)) {
             state->best = filling;
+            state->best_expected = expected;
             state->has_best = true;
         }
-        if (passes || filling.makespan >= state->single_ns) {
+        if ((passes && wait <= WAIT_MATTERS) || filling.makespan >= state->single_ns) {
             return;
         }
         set = filling.mask & ~pel_bit(noisiest);
