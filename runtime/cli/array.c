@@ -236,31 +236,33 @@ bool pel_cell_parse(const pel_cell *cell, const char *text, void *out, char mess
     return true;
 }
 
-bool pel_raw_read(const char *path, const pel_cell *cell, pel_array *array, char message[PEL_MESSAGE_BYTES]) {
-    *array = (pel_array){0};
+FILE *pel_file_open(const char *path, char message[PEL_MESSAGE_BYTES]) {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat facts;
-    if (descriptor < 0 || fstat(descriptor, &facts) != 0) {
-        int code = errno;
-        if (descriptor >= 0)
-            close(descriptor);
-        return pel_message(message, "%s", strerror(code));
-    }
-    uint64_t bytes = (uint64_t)facts.st_size, shape[1] = {bytes / cell->bytes};
-    bool good = S_ISREG(facts.st_mode) || pel_message(message, "not a regular file");
+    bool there = descriptor >= 0 && fstat(descriptor, &facts) == 0, regular = there && S_ISREG(facts.st_mode);
+    FILE *file = regular ? fdopen(descriptor, "rb") : NULL;
+    if (file)
+        return file;
+    pel_message(message, "%s", there && !regular ? "not a regular file" : strerror(errno));
+    if (descriptor >= 0)
+        close(descriptor);
+    return NULL;
+}
+
+bool pel_raw_read(const char *path, const pel_cell *cell, pel_array *array, char message[PEL_MESSAGE_BYTES]) {
+    *array = (pel_array){0};
+    FILE *file = pel_file_open(path, message);
+    struct stat facts;
+    if (!file)
+        return false;
+    bool good = fstat(fileno(file), &facts) == 0 || pel_message(message, "%s", strerror(errno));
+    uint64_t bytes = good ? (uint64_t)facts.st_size : 0, shape[1] = {bytes / cell->bytes};
     good = good && (bytes % cell->bytes == 0 || pel_message(message, "%llu bytes are not a whole number of %s (%u bytes each)",
                                                             (unsigned long long)bytes, cell->name, cell->bytes));
     good = good && pel_array_create(array, cell, 1, shape, message);
-    for (uint64_t done = 0; good && done < bytes;) {
-        ssize_t got = read(descriptor, (char *)array->data + done, bytes - done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            good = pel_message(message, "%s", got < 0 ? strerror(errno) : "shrank while it was read");
-        else
-            done += (uint64_t)got;
-    }
-    close(descriptor);
+    if (good && fread(array->data, 1, array->bytes, file) != array->bytes)
+        good = pel_message(message, "%s", ferror(file) ? strerror(errno) : "shrank while it was read");
+    fclose(file);
     if (!good)
         pel_array_free(array);
     return good;

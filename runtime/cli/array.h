@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* X(OpenCL name, bytes, class, numpy name, pel_scalar or 0). */
 #define PEL_CELLS(X)                                                                                                             \
@@ -76,6 +77,9 @@ bool pel_array_narrow(pel_array *array, char message[PEL_MESSAGE_BYTES]);
 bool pel_cell_parse(const pel_cell *cell, const char *text, void *out, char message[PEL_MESSAGE_BYTES]);
 uint16_t pel_half_from_float(float value); /* round to nearest even */
 float pel_half_to_float(uint16_t bits);
+
+/* Opens a regular file for reading; NULL with a message. Opening a FIFO plainly would wait for a writer, perhaps for ever. */
+FILE *pel_file_open(const char *path, char message[PEL_MESSAGE_BYTES]);
 
 /* A whole file of unknown or given cell: shape (bytes / cell). The file must be regular and its size a multiple of the cell. */
 bool pel_raw_read(const char *path, const pel_cell *cell, pel_array *array, char message[PEL_MESSAGE_BYTES]);

@@ -7,7 +7,6 @@
 #include "cli/image.h"
 #include "base/checked.h"
 
-#include <errno.h>
 #include <math.h>
 #include <png.h>
 #include <setjmp.h>
@@ -77,9 +76,9 @@ static bool decode(reader *r) {
 bool pel_image_read(const char *path, pel_image *image, char message[PEL_MESSAGE_BYTES]) {
     *image = (pel_image){0};
     unsigned char start[8];
-    reader r = {.file = fopen(path, "rbe"), .image = image, .message = message};
+    reader r = {.file = pel_file_open(path, message), .image = image, .message = message};
     if (!r.file)
-        return pel_message(message, "%s", strerror(errno));
+        return false;
     bool good = (fread(start, 1, 8, r.file) == 8 && png_sig_cmp(start, 0, 8) == 0) || pel_message(message, "is not a PNG file");
     if (good) {
         r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, on_error, on_warning);

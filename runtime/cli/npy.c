@@ -194,8 +194,6 @@ static bool read_data(FILE *file, const header *h, pel_array *array, char messag
     off_t at = ftello(file);
     if (fstat(fileno(file), &facts) != 0 || at < 0)
         return pel_message(message, "%s", strerror(errno));
-    if (!S_ISREG(facts.st_mode))
-        return pel_message(message, "is not a regular file");
     uint64_t wanted = h->cell->bytes, present = facts.st_size > at ? (uint64_t)(facts.st_size - at) : 0;
     for (uint32_t i = 0; i < h->dims; i++)
         if (!pel_mul_u64(wanted, h->shape[i], &wanted))
@@ -216,9 +214,9 @@ static bool read_data(FILE *file, const header *h, pel_array *array, char messag
 
 bool pel_npy_read(const char *path, pel_array *array, char message[PEL_MESSAGE_BYTES]) {
     *array = (pel_array){0};
-    FILE *file = fopen(path, "rbe");
+    FILE *file = pel_file_open(path, message);
     if (!file)
-        return pel_message(message, "%s", strerror(errno));
+        return false;
     header h = {0};
     char *text = load_header(file, message);
     bool good = text && parse_header(text, &h, message) && read_data(file, &h, array, message);

@@ -138,7 +138,15 @@ void pel_output_abandon(pel_output *output) {
 }
 
 bool pel_output_probe(const char *command, const char *path) {
-    pel_output output;
+    pel_output output = {.command = command};
+    struct stat old;
+    if (stat(path, &old) == 0 && S_ISFIFO(old.st_mode)) { /* its reader would take the closing for the end of the output */
+        output.path = strdup(path);
+        if (access(path, W_OK) != 0)
+            return refuse(&output, "write", errno);
+        pel_output_abandon(&output);
+        return true;
+    }
     if (!pel_output_open(&output, command, path, 0))
         return false;
     pel_output_abandon(&output);

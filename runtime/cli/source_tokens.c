@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKEN_LIMIT = 4000000, MACRO_LIMIT = 20000, NESTING_LIMIT = 64, EXPANSION_DEPTH = 16 };
+enum { TOKEN_LIMIT = 4000000, STEP_LIMIT = 200000000, MACRO_LIMIT = 20000, NESTING_LIMIT = 64, EXPANSION_DEPTH = 16 };
 
 typedef struct macro {
     pel_cli_token name, value;
@@ -29,6 +29,7 @@ typedef struct scanner {
     branch branches[NESTING_LIMIT];
     uint32_t depth;
     bool reading;
+    uint64_t steps; /* names compared, also for macros that come to nothing */
     const char *failure;
 } scanner;
 
@@ -150,6 +151,11 @@ static void scan_words(scanner *s, const char *c, const char *end, uint32_t dept
         pel_cli_token token = next_token(c, end);
         if (token.length == 0)
             return;
+        s->steps += 1 + s->macro_count;
+        if (s->steps > STEP_LIMIT) {
+            s->failure = "it is too long once macros are expanded";
+            return;
+        }
         c = token.start + token.length;
         const macro *found = depth < EXPANSION_DEPTH && is_word(*token.start) ? find_macro(s, &token) : NULL;
         if (found && !found->function_like && !same(&found->value, &token))

@@ -92,6 +92,17 @@ HOME=/nonexistent PEL_CACHE_DIR=/nonexistent/cache timeout 100 "$pel" run fill.c
     complain "without a writable HOME"
 [ -s home.npy ] || complain "no result without a writable HOME"
 
+# Pipes: what must be read whole is refused at once instead of waiting for a writer; a reader gets the output in one piece.
+mkfifo p.npy p.png p.raw p.out
+for kind in npy png raw; do
+    refuses 1 "p.$kind: not a regular file" "$pel" run fill.cl --range 8 --arg out=p.$kind:rw:save=o.npy --arg scale=1
+done
+timeout 100 cat p.out > piped.json &
+run 0 "$pel" run fill.cl --range 8 --arg out=o.raw:write:elementwise --arg scale=1 --json p.out
+wait
+grep -q '"range"' piped.json || complain "the reader of a pipe got: $(cat piped.json)"
+rm -f p.out o.raw
+
 # A full disk: an old result stays as it was, nothing half-written is left.
 echo old > old.raw
 (

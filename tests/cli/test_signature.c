@@ -175,6 +175,13 @@ static void survives_anything(void **state) {
     pel_signatures s;
     assert_false(pel_signatures_read(bomb, used, NULL, 0, &s, message));
     assert_non_null(strstr(message, "too long"));
+    used = (size_t)sprintf(bomb, "#define m0\n"); /* the same, of nothing */
+    for (int i = 1; i < 14; i++)
+        used += (size_t)sprintf(bomb + used, "#define m%d m%d m%d m%d m%d m%d m%d m%d m%d\n", i, i - 1, i - 1, i - 1, i - 1,
+                                i - 1, i - 1, i - 1, i - 1);
+    used += (size_t)sprintf(bomb + used, "m13\n");
+    assert_false(pel_signatures_read(bomb, used, NULL, 0, &s, message));
+    assert_non_null(strstr(message, "too long"));
     free(bomb);
     unsigned seed = 2026;
     printf("seed %u\n", seed);

@@ -218,6 +218,23 @@ static uint64_t variant_key(const pel_cl_device *device, const pel_cl_kernel *ke
     return key;
 }
 
+/* PoCL numbers work-groups in 32 bits: with more it divides by zero, aborts, or runs some twice and others never. */
+static pel_status check_groups(const pel_cl_device *device, const pel_cl_kernel *kernel, const size_t global[3], const size_t local[3],
+                               pel_error **error) {
+    uint64_t groups = 1;
+    for (unsigned d = 0; d < 3; d++) {
+        if (!pel_mul_u64(groups, local[d] > 0 ? global[d] / local[d] : 0, &groups)) {
+            groups = UINT64_MAX;
+        }
+    }
+    if (groups > UINT32_MAX) {
+        return pel_cl_refuse(device, error, PEL_TOO_LARGE, "use larger work-groups or several launches",
+                             "kernel %s cannot run %zu x %zu x %zu items in groups of %zu x %zu x %zu: that is more than 2^32 - 1 work-groups",
+                             kernel->image->name, global[0], global[1], global[2], local[0], local[1], local[2]);
+    }
+    return PEL_OK;
+}
+
 static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece, bool *cold,
                                 pel_error **error) {
     pel_cl_device *device = flight->device;
@@ -232,6 +249,10 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
         offset[d] = (size_t)(form != PEL_CL_PLAIN ? spare.offset[d] : d < span->dims ? span->offset[d] + piece->lo[d] : 0);
         global[d] = (size_t)(piece->hi[d] - piece->lo[d]);
         local[d] = (size_t)piece->local[d];
+    }
+    pel_status status = check_groups(device, kernel, global, local, error);
+    if (status != PEL_OK) {
+        return status;
     }
     if (pel_cl_variant_is_new(device, kernel->program, form, variant_key(device, kernel, offset, global, local))) {
         *cold = true;
