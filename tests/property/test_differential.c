@@ -34,7 +34,7 @@ static uint64_t below(uint64_t limit) {
     return next_random() % limit;
 }
 
-/* The kernels in OpenCL C; the host variants compute the same. `i` numbers the items of the flattened launch, without the offset. */
+/* The kernels in OpenCL C; the host variants compute the same. `i` is the number of an item, without the offset. */
 static const char source[] =
     "typedef size_t S;\n"
     "#define IDS const S x = get_global_id(0) - get_global_offset(0), y = get_global_id(1) - get_global_offset(1), \\\n"
