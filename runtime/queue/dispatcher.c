@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The state machine of command.h: ready commands become jobs, jobs become works, completions advance commands. */
 #include "queue/command.h"
+#include "backend/host/host.h"
 #include "backend/simulated/machine.h"
 
 static _Thread_local const pel_runtime *running_task_of; /* the runtime whose task this thread is executing */
 
-bool pel_inside_task(const pel_runtime *runtime) { return running_task_of == runtime; }
+/* Host variants of kernels count as tasks: on a worker, waiting for anything may be waiting for oneself. */
+bool pel_inside_task(const pel_runtime *runtime) {
+    return running_task_of == runtime || pel_host_is_worker(runtime->task_device->driver);
+}
 
 static pel_status run_task(void *context) {
     pel_command *command = context;

@@ -260,6 +260,31 @@ static void test_waiting_inside_a_task_is_refused(void **state) {
     pel_queue_destroy(in.queue);
 }
 
+static pel_status finish_in_kernel(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    (void)span, (void)arguments, (void)scratch;
+    return pel_queue_finish(*(pel_queue **)user) == PEL_WOULD_DEADLOCK ? PEL_OK : PEL_INTERNAL;
+}
+
+static void test_waiting_inside_a_host_kernel_is_refused(void **state) {
+    (void)state;
+    pel_queue *queue = new_queue();
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
+    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
+    pel_program *program = NULL;
+    pel_kernel *kernel = NULL;
+    desc.host = finish_in_kernel;
+    desc.user = &queue;
+    launch.global[0] = 64;
+    assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
+    assert_int_equal(pel_kernel_create(program, &desc, &kernel, NULL), PEL_OK);
+    assert_int_equal(pel_launch(queue, kernel, &launch, NULL, 0, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    pel_kernel_destroy(kernel);
+    pel_program_destroy(program);
+    pel_queue_destroy(queue);
+}
+
 /* A task that submits to its own queue: its children belong to what finish and destroy wait for. */
 typedef struct parent {
     pel_queue *queue;
@@ -476,6 +501,7 @@ int main(void) {
         cmocka_unit_test(test_reset_forgives),
         cmocka_unit_test(test_explicit_waits_and_markers),
         cmocka_unit_test(test_waiting_inside_a_task_is_refused),
+        cmocka_unit_test(test_waiting_inside_a_host_kernel_is_refused),
         cmocka_unit_test(test_children_are_waited_for),
         cmocka_unit_test(test_copy_fill_read_write),
         cmocka_unit_test(test_loops_cover_once),

@@ -105,6 +105,8 @@ struct pel_host_device {
 pel_status pel_host_workers_start(pel_host_device *device, pel_error **error);
 void pel_host_workers_stop(pel_host_device *device, uint32_t started);
 void pel_host_submit(pel_host_device *device, pel_work *work);
+/* Whether the calling thread is a worker of this device. Any device, also another backend's. */
+bool pel_host_is_worker(const pel_backend_device *device);
 /* Tells up to `wanted` sleepers to wake. Not under the lock. */
 void pel_host_wake_for_job(pel_host_device *device, uint32_t wanted);
 

@@ -259,8 +259,13 @@ static void confine(const pel_host_worker *worker) {
     }
 }
 
+static _Thread_local const pel_host_device *worker_of;
+
+bool pel_host_is_worker(const pel_backend_device *device) { return worker_of != NULL && &worker_of->base == device; }
+
 static void *worker_main(void *argument) {
     pel_host_worker *worker = argument;
+    worker_of = worker->device;
     confine(worker);
     for (;;) {
         while (work_once(worker)) {
