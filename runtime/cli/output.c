@@ -29,6 +29,36 @@ static mode_t usual_mode(void) {
     return 0666 & ~mask;
 }
 
+/* A file without a name, in the directory of `path`: a killed process leaves nothing. -1 where the file system has none. */
+static int open_unnamed(const char *path) {
+    char *directory = strdup(path);
+    char *slash = directory ? strrchr(directory, '/') : NULL;
+    if (slash)
+        slash[slash == directory] = '\0';
+    bool nameable = access("/proc/self/fd", X_OK) == 0; /* through which name_temporary works */
+    int descriptor = directory && nameable ? open(slash ? directory : ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) : -1;
+    free(directory);
+    return descriptor;
+}
+
+/* Gives the complete file a name beside its destination, from which it is renamed. */
+static bool name_temporary(pel_output *output) {
+    char source[64];
+    char *name = output->temporary + strlen(output->temporary) - 6;
+    unsigned number = (unsigned)getpid();
+    snprintf(source, sizeof source, "/proc/self/fd/%d", fileno(output->file));
+    for (int attempt = 0; attempt < 1000; attempt++, number++) {
+        snprintf(name, 7, "%06x", number & 0xFFFFFFu);
+        if (linkat(AT_FDCWD, source, AT_FDCWD, output->temporary, AT_SYMLINK_FOLLOW) == 0) {
+            output->unnamed = false;
+            return true;
+        }
+        if (errno != EEXIST)
+            return false;
+    }
+    return false;
+}
+
 static bool open_temporary(pel_output *output, const struct stat *old, uint64_t expected_bytes) {
     size_t length = strlen(output->path);
     output->temporary = malloc(length + sizeof ".pel-XXXXXX");
@@ -36,7 +66,10 @@ static bool open_temporary(pel_output *output, const struct stat *old, uint64_t 
         return refuse(output, "write", ENOMEM);
     memcpy(output->temporary, output->path, length);
     memcpy(output->temporary + length, ".pel-XXXXXX", sizeof ".pel-XXXXXX");
-    int descriptor = mkostemp(output->temporary, O_CLOEXEC);
+    int descriptor = open_unnamed(output->path);
+    output->unnamed = descriptor >= 0;
+    if (!output->unnamed)
+        descriptor = mkostemp(output->temporary, O_CLOEXEC);
     if (descriptor < 0) {
         int code = errno;
         free(output->temporary);
@@ -104,6 +137,10 @@ bool pel_output_finish(pel_output *output) {
         failed = true;
         code = errno;
     }
+    if (!failed && output->unnamed && !name_temporary(output)) {
+        failed = true;
+        code = errno;
+    }
     if (output->file != stdout) {
         if (fclose(output->file) != 0 && !failed) {
             failed = true;
@@ -130,7 +167,7 @@ bool pel_output_commit(pel_output *output) {
 void pel_output_abandon(pel_output *output) {
     if (output->file && output->file != stdout)
         fclose(output->file);
-    if (output->temporary)
+    if (output->temporary && !output->unnamed)
         unlink(output->temporary);
     free(output->temporary);
     free(output->path);

@@ -18,6 +18,7 @@ typedef struct pel_output {
     FILE *file;      /* write here */
     char *path;      /* where it will be; "-" is stdout */
     char *temporary; /* NULL: written directly */
+    bool unnamed;    /* the temporary file has no name yet */
     const char *command;
 } pel_output;
 

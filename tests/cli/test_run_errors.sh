@@ -103,6 +103,15 @@ wait
 grep -q '"range"' piped.json || complain "the reader of a pipe got: $(cat piped.json)"
 rm -f p.out o.raw
 
+# Killed while it writes: the old result stays or the new one is whole.
+echo old > killed.raw
+for delay in 0.1 0.3 0.6; do
+    timeout -s KILL "$delay" "$pel" run fill.cl -q --range 5000000 --arg out=killed.raw:write:elementwise --arg scale=1 > out 2> err
+    size=$(wc -c < killed.raw)
+    [ "$size" -eq 4 ] || [ "$size" -eq 20000000 ] || complain "killed after $delay s: $size bytes"
+done
+rm -f killed.raw killed.raw.pel-??????
+
 # A full disk: an old result stays as it was, nothing half-written is left.
 echo old > old.raw
 (
