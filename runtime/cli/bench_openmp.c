@@ -20,7 +20,7 @@ void pel_bench_openmp_begin(unsigned threads) {
 }
 
 void pel_bench_openmp_end(void) {
-#if _OPENMP >= 201811
+#if _OPENMP >= 201811 || __GNUC__ >= 9 /* libgomp has it since GCC 9, which says 201511 until GCC 13 */
     omp_pause_resource_all(omp_pause_soft);
 #endif
 }
