@@ -5,6 +5,8 @@ set -u
 failures=0
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+# The driver that crashes must die by its signal, not in a sanitizer's report.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}handle_segv=0" TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}handle_segv=0"
 unset PEL_DEVICES OCL_ICD_VENDORS OPENCL_VENDOR_PATH RUSTICL_ENABLE
 
 check() {
