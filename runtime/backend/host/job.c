@@ -16,12 +16,13 @@
 #include <string.h>
 
 /*
- * What a piece should take. A piece of nothing takes 0.11 us (clock, swap, call; 2 workers, 2026-11), so that at 50 us it costs
- * 0.2 %; on the other side, the last piece is what the others wait for.
+ * What a piece should take. A piece of nothing takes 0.11 us (clock, swap, call; 2 workers, 2026-11), so overhead allows short ones; but a
+ * host function keeps in its caches what a whole piece shares (matmul: a panel of B), so regular ones are long. The last pieces are what the
+ * others wait for: towards the end of a range they shrink to 1/32.
  */
-static const int64_t piece_ns = 50000, irregular_piece_ns = 20000;
+static const int64_t piece_ns = 1000000, irregular_piece_ns = 20000;
 /* The first piece of a range is this part of it, to learn the speed. */
-enum { FIRST_PIECE = 256, GROWTH = 8, RESCANS = 3 };
+enum { FIRST_PIECE = 256, GROWTH = 8, SHRINK = 32, RESCANS = 3 };
 /* Waking a sleeper costs its waker 10-19 us, and it comes 20-40 us later (see workers.c): shorter jobs are done by whoever is
  * awake. */
 static const double worth_waking_ns = 20000.0;
@@ -58,7 +59,7 @@ static uint32_t claim(pel_host_worker *worker, const pace *speed, uint32_t *lo) 
     uint64_t range = atomic_load_explicit(&worker->range, memory_order_relaxed);
     for (;;) {
         uint32_t left = range_count(range), count = speed->piece < left / 2 ? speed->piece : left / 2;
-        count = count > speed->piece / 8 ? count : speed->piece / 8;
+        count = count > speed->piece / SHRINK ? count : speed->piece / SHRINK;
         count = worker->device->worker_count == 1 || count > left ? left : count < 1 ? 1 : count;
         if (left == 0) {
             return 0;
