@@ -130,7 +130,9 @@ static void run_next(pel_cl_device *device) {
 /* Sleeps until woken, or until it is time to save; returns whether it is. */
 static bool wait_for_work(pel_cl_device *device) {
     if (!atomic_load(&device->unsaved) || device->running || device->head) {
+        device->sleeps_long = true;
         pthread_cond_wait(&device->wake, &device->lock);
+        device->sleeps_long = false;
         return false;
     }
     int64_t idle_at = device->last_ended + SAVE_AFTER_IDLE_NS;
@@ -191,10 +193,9 @@ static bool help(pel_backend_device *base) {
         return false;
     }
     device->running = true;
-    bool unsaved = atomic_load(&device->unsaved);
     run_next(device);
     device->running = false;
-    wake = device->head || device->closing || (!unsaved && atomic_load(&device->unsaved));
+    wake = device->head || device->closing || (device->sleeps_long && atomic_load(&device->unsaved));
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);

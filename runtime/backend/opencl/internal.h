@@ -30,6 +30,7 @@ typedef struct pel_cl_form_state {
     uint64_t *variants;      /* what its binary or this process has compiled already; grows (baton) */
     uint32_t variant_count, variant_capacity;
     uint32_t saved_count;    /* so many of them are in the cached file */
+    bool unsaved;            /* built from source, and no file holds it yet; so even forms that are never launched are kept (program->lock) */
 } pel_cl_form_state;
 
 typedef struct pel_cl_program {
@@ -84,6 +85,7 @@ typedef struct pel_cl_device {
     pel_work *head, *tail;
     bool running;            /* the baton */
     bool closing;
+    bool sleeps_long;        /* the driver thread sleeps without an alarm for saving binaries */
     int64_t last_ended;      /* when the last work ended, CLOCK_MONOTONIC: idle since then */
     pthread_t driver;
 } pel_cl_device;

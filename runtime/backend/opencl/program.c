@@ -167,6 +167,12 @@ static bool try_cache(pel_cl_device *device, const pel_program_image *image, pel
     return state->program != NULL;
 }
 
+static void note_unsaved(pel_cl_device *device, const pel_program_image *image) {
+    if (device->env->cache_directory && image->cacheable) {
+        atomic_store(&device->unsaved, true);
+    }
+}
+
 static pel_status build(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, pel_cl_form_state *state, bool *built,
                         pel_error **error) {
     pel_status status = pel_cl_ready(device, error);
@@ -182,6 +188,8 @@ static pel_status build(pel_cl_device *device, const pel_program_image *image, p
         int64_t began = pel_clock_now(device->env->clock);
         status = from_source(device, image, form, options, &state->program, error);
         if (status == PEL_OK) {
+            state->unsaved = true;
+            note_unsaved(device, image);
             pel_log(device->env->logger, PEL_LOG_DEBUG, "%s: built program %s, form %d, in %lld us", device->label, image->name, (int)form,
                     (long long)((pel_clock_now(device->env->clock) - began) / 1000));
         }
@@ -235,9 +243,7 @@ bool pel_cl_variant_is_new(pel_cl_device *device, pel_cl_program *program, pel_c
         state->variant_capacity = capacity;
     }
     state->variants[state->variant_count++] = key;
-    if (device->env->cache_directory && program->image->cacheable) {
-        atomic_store(&device->unsaved, true);
-    }
+    note_unsaved(device, program->image);
     return true;
 }
 
@@ -272,22 +278,34 @@ static bool get_binary(const pel_cl_device *device, cl_program program, pel_cl_b
     return binary->data && clGetProgramInfo(program, CL_PROGRAM_BINARIES, count * sizeof *pointers, pointers, NULL) == CL_SUCCESS;
 }
 
-static void save(const pel_cl_device *device, pel_cl_program *program) {
-    for (unsigned form = 0; form < PEL_CL_FORMS; form++) {
-        pel_cl_form_state *state = &program->forms[form];
-        if (!state->program || state->variant_count <= state->saved_count || !program->image->cacheable) {
-            continue;
-        }
-        pel_cl_binary binary = {.variants = state->variants, .variant_count = state->variant_count};
-        state->saved_count = state->variant_count; /* tried once: a full disk is not asked again for the same variants */
-        if (get_binary(device, state->program, &binary)) {
-            pel_cl_cache_store(device, program->image, (pel_cl_form)form, &binary);
-        }
-        pel_free(device->env->allocator, binary.data);
+static void save_form(pel_cl_device *device, pel_cl_program *program, pel_cl_form form) {
+    pel_cl_form_state *state = &program->forms[form];
+    if (!state->program || !program->image->cacheable || (!state->unsaved && state->variant_count <= state->saved_count)) {
+        return;
     }
+    pel_cl_binary binary = {.variants = state->variants, .variant_count = state->variant_count};
+    state->saved_count = state->variant_count; /* tried once: a full disk is not asked again for the same variants */
+    state->unsaved = false;
+    if (get_binary(device, state->program, &binary)) {
+        pel_cl_cache_store(device, program->image, form, &binary);
+    }
+    pel_free(device->env->allocator, binary.data);
+}
+
+/* False: another thread builds a form just now, and the device's work must not wait for that. */
+static bool save(pel_cl_device *device, pel_cl_program *program) {
+    if (pthread_mutex_trylock(&program->lock) != 0) {
+        return false;
+    }
+    for (unsigned form = 0; form < PEL_CL_FORMS; form++) {
+        save_form(device, program, (pel_cl_form)form);
+    }
+    pthread_mutex_unlock(&program->lock);
+    return true;
 }
 
 void pel_cl_save_binaries(pel_cl_device *device) {
+    bool all = true;
     atomic_store(&device->unsaved, false);
     if (!device->env->cache_directory) {
         return;
@@ -299,17 +317,21 @@ void pel_cl_save_binaries(pel_cl_device *device) {
         pthread_mutex_unlock(&device->table_lock);
         /* New programs are put in front, and none goes while save_lock is held: the rest of the list stands still. */
         for (; program; program = program->next) {
-            save(device, program);
+            all &= save(device, program);
         }
     }
     pthread_mutex_unlock(&device->save_lock);
+    if (!all) { /* again after another while of idleness */
+        device->last_ended = pel_clock_now(&pel_clock_monotonic);
+        atomic_store(&device->unsaved, true);
+    }
 }
 
 /* ---- forgetting ---- */
 
 static void destroy(pel_cl_device *device, pel_cl_program *program) {
     if (device->env->cache_directory) {
-        save(device, program);
+        (void)save(device, program);
     }
     for (unsigned form = 0; form < PEL_CL_FORMS; form++) {
         pel_cl_form_state *state = &program->forms[form];

@@ -123,6 +123,16 @@ static void kept_and_used(void **state) {
     assert_false(live(128, true, source));
 }
 
+/* A size that does not divide runs in the chunked form alone; the plain form, which every program builds first, is kept all the same. */
+static void never_launched(void **state) {
+    (void)state;
+    assert_true(live(100, false, source));
+    assert_int_equal(files(), 2);
+    f.log[0] = '\0';
+    assert_false(live(100, false, source));
+    assert_null(strstr(f.log, "built program"));
+}
+
 static void names_differ(void **state) {
     (void)state;
     (void)live(64, false, source);
@@ -290,6 +300,7 @@ static void saved_when_idle(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(kept_and_used, fresh, clear),
+        cmocka_unit_test_setup_teardown(never_launched, fresh, clear),
         cmocka_unit_test_setup_teardown(names_differ, fresh, clear),
         cmocka_unit_test_setup_teardown(uncacheable, fresh, clear),
         cmocka_unit_test_setup_teardown(damage, fresh, clear),
