@@ -259,7 +259,7 @@ static void prune(int directory) {
                      (status.st_mtim.tv_sec == oldest_time.tv_sec && status.st_mtim.tv_nsec < oldest_time.tv_nsec);
         if (files++ == 0 || older) {
             oldest_time = status.st_mtim;
-            strncpy(oldest, entry->d_name, sizeof oldest - 1);
+            snprintf(oldest, sizeof oldest, "%s", entry->d_name);
         }
     }
     closedir(list);
