@@ -139,7 +139,9 @@ static void work_off(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     pel_host_job *job = &device->job;
     bool irregular = job->work->kind == PEL_WORK_LAUNCH && (job->work->kernel->flags & PEL_KERNEL_IRREGULAR) != 0;
-    pace speed = {irregular ? irregular_piece_ns : piece_ns, 0, job->units.count / device->worker_count / FIRST_PIECE};
+    uint32_t share = job->units.count / device->worker_count;
+    bool known = !irregular && job->work->predicted_ns > 0.0; /* then a range is claimed by halves, and caches are used best */
+    pace speed = {irregular ? irregular_piece_ns : piece_ns, 0, known ? share : share / FIRST_PIECE};
     for (int empty = 0; empty < RESCANS && !atomic_load_explicit(&job->failed, memory_order_relaxed);) {
         uint32_t lo, count = claim(worker, &speed, &lo);
         if (count == 0) {
