@@ -25,11 +25,19 @@ typedef struct question {
     char *excluded[PEL_PLAN_DEVICE_LIMIT]; /* composed reasons, freed after the plan is built */
 } question;
 
+/* Quarter octaves: what every item reads decides what an item costs (all pairs, products), and 19 % is within a model's reach. */
+static uint64_t size_bucket(uint64_t bytes) { return (uint64_t)(4.0 * log2((double)bytes + 1.0)); }
+
 static uint64_t kernel_key(const pel_bound *bound) {
     uint64_t key = bound->kernel->model_id;
     for (uint32_t d = 0; d < bound->span.dims; d++) {
         key = pel_mix_u64(key, bound->span.local[d]);
         key = pel_mix_u64(key, d == bound->span.split ? 0 : bound->span.global[d]);
+    }
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        if (bound->args[i].param == PEL_PARAM_KIND_WHOLE || bound->args[i].param == PEL_PARAM_KIND_POINTER) {
+            key = pel_mix_u64(key, size_bucket(bound->args[i].bytes));
+        }
     }
     return key;
 }
