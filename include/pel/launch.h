@@ -13,10 +13,10 @@
 PEL_BEGIN_DECLS
 
 typedef enum pel_protection {
-    PEL_PROTECT_DEFAULT = 0, /* chosen by predicted cost; the plan says which */
+    PEL_PROTECT_DEFAULT = 0, /* the library chooses, and the plan says which; in this version always none */
     PEL_PROTECT_NONE = 1,
-    PEL_PROTECT_RETRY = 2,   /* a chunk whose device reports a failure runs again elsewhere */
-    PEL_PROTECT_ISOLATE = 3  /* private outputs, committed at the end: covers hangs too */
+    PEL_PROTECT_RETRY = 2,   /* a chunk whose device reports a failure runs again elsewhere; not yet: UNSUPPORTED */
+    PEL_PROTECT_ISOLATE = 3  /* private outputs, committed at the end: covers hangs too; not yet: UNSUPPORTED */
 } pel_protection;
 
 /* A fixed share of a launch for one device, instead of the planner's choice. */

@@ -41,8 +41,6 @@
 
 static double time_at(const pel_fit *fit, double n) { return fit->start + fit->slope * n; }
 
-double pel_fit_time(const pel_fit *fit, double units) { return time_at(fit, units / fit->scale); }
-
 static double middle(const double *values, uint32_t count) {
     double sorted[PEL_FIT_RECENT] = {0.0};
     for (uint32_t i = 0; i < count; i++) {

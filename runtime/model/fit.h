@@ -29,8 +29,6 @@ typedef struct pel_fit {
  */
 void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start);
 
-double pel_fit_time(const pel_fit *fit, double units);
-
 /*
  * By how much the last chunks, of about the size of the latest, agree that the line is wrong there: 1 where it is not or they do not agree. Real costs
  * bend (caches, wake-ups, vectors), so a line through all sizes can miss the one in use, for ever.

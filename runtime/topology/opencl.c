@@ -216,7 +216,6 @@ static void classify(pel_rows *table, uint32_t row, cl_device_type type) {
     }
     device->host_coherent =
         candidate->type == PEL_TYPE_CPU && !candidate->software && has_word(device->info.platform, "Portable Computing Language");
-    device->has_khr_il_or_binary = !candidate->software;
 }
 
 static void describe(pel_rows *table, uint32_t row, const pel_topology_device *platform, cl_device_id id) {

@@ -26,7 +26,6 @@ typedef struct pel_topology_device {
     void *cl_context;            /* adopted, else NULL */
     bool cl_sub_device;          /* cl_device was made by clCreateSubDevices: released with the topology */
     bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
-    bool has_khr_il_or_binary;   /* program binaries work */
     char cl_version[64];
 } pel_topology_device;
 
