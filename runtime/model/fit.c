@@ -238,3 +238,56 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
         fit->anchored = true;
     }
 }
+
+#define SCALARS 15u
+#define WORDS (SCALARS + 2u * PEL_FIT_RECENT)
+
+uint32_t pel_fit_write(const pel_fit *fit, double *values, uint32_t limit) {
+    const double scalars[SCALARS] = {(double)fit->samples, fit->scale, fit->w, fit->wn, fit->wnn, fit->wt, fit->wnt, fit->anchor,
+                                     fit->anchored ? 1.0 : 0.0, fit->start, fit->slope, fit->variance, fit->up, fit->down, fit->largest};
+    if (limit < WORDS) {
+        return 0;
+    }
+    memcpy(values, scalars, sizeof scalars);
+    for (uint32_t i = 0; i < PEL_FIT_RECENT; i++) {
+        bool used = i < fit->recent_count;
+        values[SCALARS + 2 * i] = used ? fit->recent_n[i] : 0.0;
+        values[SCALARS + 2 * i + 1] = used ? fit->recent_t[i] : 0.0;
+    }
+    return WORDS;
+}
+
+static bool plausible(const pel_fit *fit) {
+    const double positive[] = {fit->scale, fit->w, fit->wn, fit->wnn, fit->wt, fit->wnt, fit->slope, fit->largest};
+    const double least_zero[] = {fit->anchor, fit->start, fit->variance, fit->up, fit->down};
+    bool good = fit->samples > 0 && fit->recent_count > 0 && fit->w * fit->wnn >= fit->wn * fit->wn * (1.0 - 1e-9);
+    for (size_t i = 0; i < sizeof positive / sizeof positive[0]; i++) {
+        good = good && positive[i] > 1e-200 && positive[i] < 1e200;
+    }
+    for (size_t i = 0; i < sizeof least_zero / sizeof least_zero[0]; i++) {
+        good = good && least_zero[i] >= 0.0 && least_zero[i] < 1e200;
+    }
+    return good;
+}
+
+bool pel_fit_read(const double *values, uint32_t count, pel_fit *fit) {
+    if (count != WORDS || !(values[0] >= 1.0 && values[0] < 9e15) || !(values[8] == 0.0 || values[8] == 1.0)) {
+        return false;
+    }
+    *fit = (pel_fit){.samples = (uint64_t)values[0], .scale = values[1], .w = values[2], .wn = values[3], .wnn = values[4],
+                     .wt = values[5], .wnt = values[6], .anchor = values[7], .anchored = values[8] == 1.0, .start = values[9],
+                     .slope = values[10], .variance = values[11], .up = values[12], .down = values[13], .largest = values[14]};
+    for (uint32_t i = 0; i < PEL_FIT_RECENT; i++) {
+        double n = values[SCALARS + 2 * i], t = values[SCALARS + 2 * i + 1];
+        if (n == 0.0 && t == 0.0) {
+            continue;
+        }
+        if (!(n > 1e-100 && n < 1e100) || !(t > 1e-100 && t < 1e100) || fit->recent_count != i) {
+            return false;
+        }
+        fit->recent_n[i] = n;
+        fit->recent_t[i] = t;
+        fit->recent_count++;
+    }
+    return plausible(fit);
+}

@@ -35,4 +35,8 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
  */
 double pel_fit_correction(const pel_fit *fit);
 
+/* The state as numbers and back, for the history store. Writing yields how many there are, at most `limit`; reading refuses what no fit could hold. */
+uint32_t pel_fit_write(const pel_fit *fit, double *values, uint32_t limit);
+bool pel_fit_read(const double *values, uint32_t count, pel_fit *fit);
+
 #endif

@@ -120,16 +120,56 @@ pel_status pel_models_observe(pel_models *models, pel_model_key key, double unit
     return PEL_OK;
 }
 
-pel_cost pel_models_predict(const pel_models *models, pel_model_key key) {
-    const entry *place = find(models, key);
-    if (place == NULL || place->fit.samples == 0) {
-        return (pel_cost){0};
-    }
-    const pel_fit *fit = &place->fit;
+static pel_cost cost_of(const pel_fit *fit) {
     double correction = pel_fit_correction(fit);
     return (pel_cost){.start_ns = fit->start * correction,
                       .unit_ns = fit->slope * correction / fit->scale,
                       .deviation = sqrt(fit->variance),
                       .samples = fit->samples,
                       .largest_units = fit->largest};
+}
+
+pel_cost pel_models_predict(const pel_models *models, pel_model_key key) {
+    const entry *place = find(models, key);
+    return place == NULL || place->fit.samples == 0 ? (pel_cost){0} : cost_of(&place->fit);
+}
+
+bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *state) {
+    while (*cursor < models->capacity) {
+        const entry *at = &models->entries[(*cursor)++];
+        if (at->fit.samples != 0) {
+            state->key = at->key;
+            state->samples = at->fit.samples;
+            state->count = pel_fit_write(&at->fit, state->values, PEL_MODEL_STATE_LIMIT);
+            return true;
+        }
+    }
+    return false;
+}
+
+pel_status pel_models_restore(pel_models *models, const pel_model_state *state) {
+    pel_fit fit;
+    if (!pel_fit_read(state->values, state->count, &fit)) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    entry *place = find(models, state->key);
+    if (place == NULL || place->fit.samples == 0) {
+        if (4 * (models->count + 1) > 3 * models->capacity && !grow(models)) {
+            return PEL_OUT_OF_MEMORY;
+        }
+        place = find(models, state->key);
+        place->key = state->key;
+        models->count++;
+    } else if (place->fit.samples >= fit.samples) {
+        return PEL_OK;
+    }
+    place->fit = fit;
+    return PEL_OK;
+}
+
+bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost) {
+    pel_fit fit;
+    bool good = pel_fit_read(state->values, state->count, &fit);
+    *cost = good ? cost_of(&fit) : (pel_cost){0};
+    return good;
 }

@@ -38,4 +38,30 @@ pel_status pel_models_observe(pel_models *models, pel_model_key key, double unit
 /* What is known. One sample: start from the device's typical start cost (median over other kernels), rest to the slope. */
 pel_cost pel_models_predict(const pel_models *models, pel_model_key key);
 
+/*
+ * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a change of
+ * meaning raises the version, and what an older version wrote is forgotten.
+ */
+#define PEL_MODEL_STATE_VERSION 1u
+#define PEL_MODEL_STATE_LIMIT 128u
+
+typedef struct pel_model_state {
+    pel_model_key key;
+    uint64_t samples;  /* observations behind it: of two states of one key the larger wins */
+    uint32_t count;
+    double values[PEL_MODEL_STATE_LIMIT];
+} pel_model_state;
+
+/* Calls with *cursor = 0 at first yield one model after the other; false: no more. The table must not change meanwhile. */
+bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *state);
+
+/*
+ * Takes a state into the table, unless the table knows its key from more samples. INVALID_ARGUMENT: the numbers are no model's (they come from a
+ * file and may be anything), nothing has changed. OUT_OF_MEMORY likewise.
+ */
+pel_status pel_models_restore(pel_models *models, const pel_model_state *state);
+
+/* The prediction of a state without a table; false: the numbers are no model's. */
+bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost);
+
 #endif
