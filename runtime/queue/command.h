@@ -66,6 +66,7 @@ struct pel_command {
     pel_runtime *runtime;
     pel_queue *queue;
     pel_event *event;           /* retained */
+    pel_hazard_node *node;      /* from its submission to its end; NULL when it uses no memory */
     char *name;                 /* may be NULL */
     uint64_t sequence;          /* order of submission in the runtime */
     int32_t priority;
@@ -164,6 +165,7 @@ void pel_privates_free(pel_job *job);
 /* submit.c */
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error); /* without the lock */
 void pel_command_free(pel_command *command);
+void pel_command_leave_hazards(pel_command *command); /* it is over: its failure is noted, and nobody waits for it any more */
 void pel_command_discard(pel_command *command); /* the same for one that was never submitted; takes the lock */
 pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode); /* retains */
 pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event); /* takes the lock; frees on failure */

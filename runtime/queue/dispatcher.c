@@ -93,6 +93,7 @@ void pel_command_end(pel_command *command) {
     note_queue_failure(command->queue, command);
     wake_successors(command);
     leave_queue(command);
+    pel_command_leave_hazards(command);
     if (command->event) {
         pel_event_finish(command->event, command->status, command->error, command->plan, pel_clock_now(runtime->clock));
         command->error = NULL;

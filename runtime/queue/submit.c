@@ -108,41 +108,92 @@ static void fail_for(pel_command *command, const pel_event *before) {
     pel_command_fail(command, PEL_DEPENDENCY_FAILED, error);
 }
 
-/* Called for each event that comes before: an edge if it still runs, a failure if it failed and its result is read. */
-static bool depend_on(void *user, pel_event *before, bool data) {
+/* Called for each command that comes before: an edge if it still runs, a failure if it failed and its result is read. */
+static bool depend_on(void *user, const pel_hazard *before) {
     pel_command *command = user;
-    if (!pel_event_is_complete(before)) {
-        return add_edge(before->command, command, data && !command->tolerant);
+    if (before->failed) {
+        if (before->data && !command->tolerant) {
+            fail_for(command, before->failed);
+        }
+        return true;
     }
-    if (data && before->status != PEL_OK && !command->tolerant) {
-        fail_for(command, before);
+    return add_edge(before->node->command, command, before->data && !command->tolerant);
+}
+
+static void take_edge_back(pel_command *from, const pel_command *to) {
+    if (from->edge_count > 0 && from->edges[from->edge_count - 1].to == to) {
+        from->edge_count--;
     }
-    return true;
 }
 
 /* Its edges are the last of each predecessor, because the lock was held since they were made. */
-static bool undo_edge(void *user, pel_event *before, bool data) {
-    pel_command *command = user;
-    (void)data;
-    pel_command *from = pel_event_is_complete(before) ? NULL : before->command;
-    if (from && from->edge_count > 0 && from->edges[from->edge_count - 1].to == command) {
-        from->edge_count--;
+static bool undo_edge(void *user, const pel_hazard *before) {
+    if (!before->failed) {
+        take_edge_back(before->node->command, user);
     }
     return true;
 }
 
-static pel_status look(pel_command *command, pel_hazard_fn found, const pel_event *const *waits, uint32_t wait_count) {
+static pel_hazard_range range_of(const pel_use *use) {
+    uint64_t base = (uintptr_t)use->allocation->base;
+    return (pel_hazard_range){.lo = base + use->lo, .hi = base + use->hi, .mode = use->mode};
+}
+
+static pel_status look(pel_command *command, pel_hazard_fn found) {
     pel_hazards *hazards = command->runtime->dispatcher->hazards;
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
-        const pel_use *use = &command->uses.data[i];
-        uint64_t base = (uintptr_t)use->allocation->base;
-        status = pel_hazards_look(hazards, base + use->lo, base + use->hi, use->mode, command->event, found, command);
-    }
-    for (uint32_t i = 0; i < wait_count && status == PEL_OK; i++) {
-        status = found(command, (pel_event *)(uintptr_t)waits[i], true) ? PEL_OK : PEL_OUT_OF_MEMORY;
+        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        status = pel_hazards_look(hazards, &range, 1, command->node, found, command);
     }
     return status;
+}
+
+/* Explicit waits: like a hazard whose result is read. */
+static pel_status wait_for_events(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
+    for (uint32_t i = 0; i < wait_count; i++) {
+        if (!pel_event_is_complete(waits[i])) {
+            if (!add_edge(waits[i]->command, command, !command->tolerant)) {
+                return PEL_OUT_OF_MEMORY;
+            }
+        } else if (waits[i]->status != PEL_OK && !command->tolerant) {
+            fail_for(command, waits[i]);
+        }
+    }
+    return PEL_OK;
+}
+
+/* What must come first. Half-way out of memory: nothing has happened. */
+static pel_status find_predecessors(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
+    if (command->uses.count > 0) {
+        command->node = pel_hazards_take_node(command->runtime->dispatcher->hazards, command);
+        if (!command->node) {
+            return PEL_OUT_OF_MEMORY;
+        }
+    }
+    pel_status status = look(command, depend_on);
+    if (status == PEL_OK) {
+        status = wait_for_events(command, waits, wait_count);
+    }
+    if (status != PEL_OK) {
+        (void)look(command, undo_edge);
+        for (uint32_t i = 0; i < wait_count; i++) {
+            if (!pel_event_is_complete(waits[i])) {
+                take_edge_back(waits[i]->command, command);
+            }
+        }
+    }
+    return status;
+}
+
+void pel_command_leave_hazards(pel_command *command) {
+    pel_hazards *hazards = command->runtime->dispatcher ? command->runtime->dispatcher->hazards : NULL;
+    for (uint32_t i = 0; i < command->uses.count && command->node && command->status != PEL_OK; i++) {
+        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        pel_hazards_fail(hazards, &range, 1, command->node, command->event);
+    }
+    pel_hazards_give_node(hazards, command->node);
+    command->node = NULL;
 }
 
 /* A marker without waits follows everything that its queue has not finished. */
@@ -162,10 +213,9 @@ static pel_status follow_queue(pel_command *command) {
 static void note_all(pel_command *command) {
     pel_hazards *hazards = command->runtime->dispatcher->hazards;
     for (uint32_t i = 0; i < command->uses.count; i++) {
-        const pel_use *use = &command->uses.data[i];
-        uint64_t base = (uintptr_t)use->allocation->base;
-        use->allocation->commands++;
-        if (pel_hazards_note(hazards, base + use->lo, base + use->hi, use->mode, command->event) != PEL_OK) {
+        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        command->uses.data[i].allocation->commands++;
+        if (pel_hazards_note(hazards, &range, 1, command->node) != PEL_OK) {
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL); /* not run: the order of later commands could not be kept */
         }
     }
@@ -216,16 +266,15 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
         pel_wait_for(runtime, has_room, own_works, queue);
     }
     if (status == PEL_OK) {
-        status = look(command, depend_on, waits, wait_count);
-        if (status != PEL_OK) {
-            (void)look(command, undo_edge, waits, wait_count);
-        } else if (command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0) {
+        status = find_predecessors(command, waits, wait_count);
+        if (status == PEL_OK && command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0) {
             status = follow_queue(command);
         }
     }
     if (status != PEL_OK) {
         pel_error_destroy(queue->refused);
         queue->refused = error;
+        pel_hazards_give_node(runtime->dispatcher->hazards, command->node);
         pel_command_free(command);
         pthread_mutex_unlock(&runtime->lock);
         return status;
