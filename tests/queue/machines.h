@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Simulated machines for the tests of queue/: a transfer that is forgotten shows as a wrong result, because each device with memory of its own computes
+ * on a private copy. Everything that fails here fails the test.
+ */
+#ifndef PEL_TESTS_MACHINES_H
+#define PEL_TESTS_MACHINES_H
+
+#include <pel/pel.h>
+
+void machine_seed(uint64_t seed);
+uint64_t machine_random(void);
+
+/* rate: items per microsecond; link: bytes per nanosecond, 0 shares the host's memory. */
+pel_simulated_device machine_device(const char *name, double rate, double link);
+pel_runtime *machine_create(pel_simulated_device *devices, uint32_t count, const char *list);
+pel_runtime *machine_of_three(void); /* two devices with memory of their own, one that shares the host's */
+
+pel_queue *machine_queue(pel_runtime *runtime);
+void machine_finish(pel_queue *queue);
+pel_kernel *machine_kernel(pel_runtime *runtime, const char *name, const pel_param *params, uint32_t count, pel_host_fn host, uint32_t flags);
+pel_status machine_double(const pel_span *span, void *const *arguments, void *scratch, void *user); /* out[i] = 2 * in[i], of int */
+
+/* Shares over all devices of the runtime, in random order, some zero. */
+uint32_t machine_random_shares(pel_runtime *runtime, pel_share *shares);
+
+/* Waits for a launch that must go well; releases the event. */
+pel_plan *machine_plan_of(pel_event *event);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What lived on a lost device alone: it is not read, until it is wholly written again or given back by a reset. */
+#include "machines.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdbool.h>
+#include <string.h>
+
+static void test_lost_bytes_are_not_read(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    pel_simulated_device devices[] = {machine_device("gpu", 1, 10), machine_device("cpu", 1, 0)};
+    devices[0].lost_at = 2;
+    pel_runtime *runtime = machine_create(devices, 2, NULL);
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "doubled", params, 2, machine_double, 0);
+    pel_buffer *x = NULL, *y = NULL, *z = NULL;
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share on_gpu = {pel_runtime_find_device(runtime, "sim:gpu"), 1};
+    pel_event *third = NULL;
+    int out[N];
+    assert_non_null(on_gpu.device);
+    desc.global[0] = N;
+    assert_int_equal(pel_buffer_create(runtime, sizeof out, &x, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_create(runtime, sizeof out, &y, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_create(runtime, sizeof out, &z, NULL), PEL_OK);
+    pel_arg xy[] = {pel_buf(x), pel_buf(y)}, yz[] = {pel_buf(y), pel_buf(z)}, xz[] = {pel_buf(x), pel_buf(z)};
+    desc.shares = &on_gpu;
+    desc.share_count = 1;
+    assert_int_equal(pel_launch(queue, kernel, &desc, xy, 2, NULL), PEL_OK);    /* y now lives on the gpu alone */
+    assert_int_equal(pel_launch(queue, kernel, &desc, xz, 2, NULL), PEL_OK);    /* here it is lost */
+    desc.share_count = 0;
+    assert_int_equal(pel_queue_finish(queue), PEL_DEVICE_LOST);
+    assert_int_equal(pel_launch(queue, kernel, &desc, yz, 2, &third), PEL_OK);  /* must not compute with stale bytes of y */
+    assert_int_equal(pel_event_wait(third), PEL_DEPENDENCY_FAILED);
+    pel_event_release(third);
+    assert_int_equal(pel_queue_reset(queue), PEL_OK);
+    assert_int_equal(pel_launch(queue, kernel, &desc, xz, 2, NULL), PEL_OK);    /* x is fine, and so are the other devices */
+    assert_int_equal(pel_read(queue, z, 0, sizeof out, out, NULL, NULL), PEL_OK);
+    machine_finish(queue);
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(x);
+    pel_buffer_destroy(y);
+    pel_buffer_destroy(z);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/* What the tests of lost devices share: y lives on the gpu alone when the second launch, which writes z, loses the gpu. */
+typedef struct loss {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_kernel *kernel;
+    pel_buffer *x, *y, *z;
+    int memory[3][1000];
+    pel_event *lost;
+} loss;
+
+static void set_up_loss(loss *l, bool wrapped) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    pel_simulated_device devices[] = {machine_device("gpu", 1, 10), machine_device("cpu", 1, 0)};
+    pel_buffer **buffers[] = {&l->x, &l->y, &l->z};
+    memset(l, 0, sizeof *l);
+    devices[0].lost_at = 2;
+    l->runtime = machine_create(devices, 2, NULL);
+    l->queue = machine_queue(l->runtime);
+    l->kernel = machine_kernel(l->runtime, "doubled", params, 2, machine_double, 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(wrapped ? pel_buffer_wrap(l->runtime, l->memory[i], sizeof l->memory[i], buffers[i])
+                                 : pel_buffer_create(l->runtime, sizeof l->memory[i], buffers[i], NULL),
+                         PEL_OK);
+    }
+    pel_share on_gpu = {pel_runtime_find_device(l->runtime, "sim:gpu"), 1};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_arg xy[] = {pel_buf(l->x), pel_buf(l->y)}, xz[] = {pel_buf(l->x), pel_buf(l->z)};
+    desc.global[0] = 1000;
+    desc.shares = &on_gpu;
+    desc.share_count = 1;
+    assert_int_equal(pel_launch(l->queue, l->kernel, &desc, xy, 2, NULL), PEL_OK);
+    assert_int_equal(pel_launch(l->queue, l->kernel, &desc, xz, 2, &l->lost), PEL_OK);
+}
+
+static void tear_down_loss(loss *l) {
+    pel_event_release(l->lost);
+    pel_kernel_destroy(l->kernel);
+    pel_queue_destroy(l->queue);
+    pel_buffer_destroy(l->x);
+    pel_buffer_destroy(l->y);
+    pel_buffer_destroy(l->z);
+    assert_int_equal(pel_runtime_destroy(l->runtime), PEL_OK);
+}
+
+typedef struct peek {
+    int *bytes;
+    int seen;
+} peek;
+
+static pel_status do_peek(void *context) {
+    peek *p = context;
+    p->seen = p->bytes[5];
+    return PEL_OK;
+}
+
+static pel_status fill_with_sevens(void *context) {
+    for (int i = 0; i < 1000; i++) {
+        ((int *)context)[i] = 7;
+    }
+    return PEL_OK;
+}
+
+static void test_readers_that_waited_do_not_read_lost_bytes(void **state) {
+    (void)state;
+    loss l;
+    set_up_loss(&l, false);
+    peek p = {pel_buffer_data(l.y), -1};
+    pel_access accesses[] = {{l.y, 0, 0, PEL_READ}, {l.z, 0, 0, PEL_WRITE}}; /* waits for the launch that fails, without needing its result */
+    pel_event *event = NULL;
+    assert_int_equal(pel_task(l.queue, do_peek, &p, accesses, 2, NULL, &event), PEL_OK);
+    assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST);
+    assert_int_equal(pel_event_status(event), PEL_DEPENDENCY_FAILED);
+    assert_int_equal(p.seen, -1);
+    pel_event_release(event);
+    tear_down_loss(&l);
+}
+
+static void test_overwriting_lost_bytes_makes_them_valid(void **state) {
+    (void)state;
+    loss l;
+    set_up_loss(&l, false);
+    peek p = {pel_buffer_data(l.y), -1};
+    pel_access writes[] = {{l.y, 0, 0, PEL_WRITE}, {l.z, 0, 0, PEL_WRITE}}, reads = {l.y, 0, 0, PEL_READ};
+    pel_event *event = NULL;
+    assert_int_equal(pel_task(l.queue, fill_with_sevens, p.bytes, writes, 2, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_event_wait(l.lost), PEL_DEVICE_LOST);
+    assert_int_equal(pel_task(l.queue, do_peek, &p, &reads, 1, NULL, &event), PEL_OK); /* after the loss, behind a writer from before it */
+    assert_int_equal(pel_event_wait(event), PEL_OK);
+    assert_int_equal(p.seen, 7);
+    pel_event_release(event);
+    tear_down_loss(&l);
+}
+
+static void test_reset_gives_lost_wraps_back(void **state) {
+    (void)state;
+    static loss l;
+    set_up_loss(&l, true);
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_arg yz[] = {pel_buf(l.y), pel_buf(l.z)};
+    desc.global[0] = 1000;
+    assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST);
+    assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST); /* and still comes to an end */
+    assert_int_equal(pel_queue_reset(l.queue), PEL_OK);
+    l.memory[1][5] = 3;
+    assert_int_equal(pel_launch(l.queue, l.kernel, &desc, yz, 2, NULL), PEL_OK);
+    machine_finish(l.queue);
+    assert_int_equal(l.memory[2][5], 6);
+    tear_down_loss(&l);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lost_bytes_are_not_read),
+        cmocka_unit_test(test_readers_that_waited_do_not_read_lost_bytes),
+        cmocka_unit_test(test_overwriting_lost_bytes_makes_them_valid),
+        cmocka_unit_test(test_reset_gives_lost_wraps_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
