@@ -152,8 +152,9 @@ struct pel_backend {
 
     /*
      * Memory that mirrors host[0, bytes). On devices with facts->host_coherent it *is* that memory. The backend never frees `host`.
-     * mem_view: the part [offset, offset + bytes) as an object of its own whose byte 0 is `offset`, for kernel arguments; UNSUPPORTED when the
-     * device cannot (alignment). Views are destroyed before their parent. All callable from any thread.
+     * mem_view: the part [offset, offset + bytes) as an object of its own whose byte 0 is `offset`, for kernel arguments; UNSUPPORTED when a
+     * device with own memory gets an offset that is no multiple of facts->view_alignment: the planner asks the facts first. Views are destroyed
+     * before their parent. All callable from any thread.
      */
     pel_status (*mem_create)(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
     pel_status (*mem_view)(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view, pel_error **error);

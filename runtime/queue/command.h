@@ -153,6 +153,8 @@ void pel_job_clear(pel_job *job);           /* frees what hangs on it */
 /* launch.c, chunk.c; failures are noted in the command, too */
 pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
                              pel_plan_result *result, pel_plan **plan, pel_error **error);
+/* Why this device cannot run any part of the launch, or NULL. Static text, or composed and stored in *text for the caller to free. */
+const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */
 pel_status pel_launch_run(pel_command *command);                   /* chunks into command->jobs */
 bool pel_launch_needs_fold(const pel_command *command);

@@ -46,51 +46,6 @@ static double guess_rate(const pel_device_info *info) {
     return (info->device_class == PEL_CLASS_DISCRETE ? 8.0 : 1.0) * (info->compute_units > 0 ? info->compute_units : 1);
 }
 
-static bool memory_fits(const question *q, const pel_device *device, uint64_t *needed) {
-    const pel_device_info *info = &device->facts->info;
-    *needed = 0;
-    for (uint32_t i = 0; i < q->bound->arg_count; i++) {
-        const pel_allocation *a = q->bound->args[i].allocation;
-        bool counted = false;
-        for (uint32_t j = 0; j < i; j++) {
-            counted = counted || q->bound->args[j].allocation == a;
-        }
-        if (!a || counted || (a->mems && a->mems[device->index])) {
-            continue;
-        }
-        if (a->bytes > info->max_allocation_bytes && info->max_allocation_bytes > 0) {
-            *needed = a->bytes;
-            return false;
-        }
-        *needed += a->bytes;
-    }
-    /* What computes in host memory takes none of its own; only its largest allocation counts. */
-    return device->place == 0 || info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes ||
-           *needed + device->memory_used - pel_allocation_idle_bytes(device) <= info->memory_bytes;
-}
-
-static const char *why_excluded(question *q, uint32_t index) {
-    const pel_device *device = &q->runtime->devices[index];
-    const pel_kernel *kernel = q->bound->kernel;
-    uint64_t needed;
-    if (device->lost) {
-        return "lost: it reported that it is gone";
-    }
-    if (kernel->not_on && kernel->not_on[index]) {
-        return kernel->not_on[index];
-    }
-    if (device->facts->info.kind != PEL_DEVICE_HOST && !memory_fits(q, device, &needed)) {
-        pel_text text;
-        pel_text_init(&text, &q->runtime->allocator);
-        pel_text_format(&text, "needs %llu bytes more; it has %llu, of which %llu are in use, and allocates %llu at once at most",
-                        (unsigned long long)needed, (unsigned long long)device->facts->info.memory_bytes,
-                        (unsigned long long)device->memory_used, (unsigned long long)device->facts->info.max_allocation_bytes);
-        q->excluded[index] = pel_text_take(&text);
-        return q->excluded[index] ? q->excluded[index] : "too little memory";
-    }
-    return NULL;
-}
-
 /* Bytes that would move if this device did the whole launch: inputs that it lacks, and outputs that the caller's memory wants back. */
 static void predict_moves(const question *q, const pel_device *device, pel_plan_device *entry, pel_footprint *footprint) {
     double fixed = 0, scaling = 0;
@@ -126,7 +81,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         pel_plan_device *entry = &q->devices[i];
         entry->id = device->facts->info.id;
         entry->cores = device->facts->info.cores_count > 0 ? &device->facts->info.cores : NULL;
-        entry->excluded = why_excluded(q, i);
+        entry->excluded = pel_launch_exclusion(bound, device, &q->excluded[i]);
         entry->cost = pel_models_predict(runtime->models, (pel_model_key){kernel_key(bound), device->model_id});
         entry->prior_rate = guess_rate(&device->facts->info);
         entry->unit_limit = UINT64_MAX;

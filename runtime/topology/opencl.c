@@ -29,6 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define STRICTEST_ALIGNMENT 128u /* bytes, for devices that do not tell: the size of long16, the largest minimum of the specification */
+
 /* Values of the Khronos registry and of the vendors' headers, which older header packages lack. */
 enum {
     DEVICE_PCI_BUS_INFO_KHR = 0x410F,
@@ -238,6 +240,8 @@ static void describe(pel_rows *table, uint32_t row, const pel_topology_device *p
     info->max_work_group = device_number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     info->local_memory_bytes = device_number(id, CL_DEVICE_LOCAL_MEM_SIZE);
     info->address_bits = (uint32_t)device_number(id, CL_DEVICE_ADDRESS_BITS);
+    uint64_t alignment_bits = device_number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN);
+    device->view_alignment = alignment_bits >= 8 ? (uint32_t)(alignment_bits / 8) : STRICTEST_ALIGNMENT;
     info->supports_double = device_number(id, CL_DEVICE_DOUBLE_FP_CONFIG) != 0;
     pel_pci_address pci = {0};
     if (info->device_class == PEL_CLASS_HOST_CPU || info->device_class == PEL_CLASS_SOFTWARE) {

@@ -70,15 +70,10 @@ static pel_status make_context(pel_cl_device *device, pel_error **error) {
 }
 
 static void learn_facts(pel_cl_device *device) {
-    cl_uint bits = 0;
     if (clGetPlatformInfo(device->base.facts->cl_platform, CL_PLATFORM_VERSION, sizeof device->platform_version, device->platform_version,
                           NULL) != CL_SUCCESS) {
         device->platform_version[0] = '\0';
     }
-    if (clGetDeviceInfo(device->id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof bits, &bits, NULL) != CL_SUCCESS || bits < 8) {
-        bits = 128 * 8; /* the largest minimum of the specification: the size of long16 */
-    }
-    device->base_alignment = bits / 8;
 }
 
 pel_status pel_cl_ready(pel_cl_device *device, pel_error **error) {

@@ -70,7 +70,6 @@ typedef struct pel_cl_device {
     pthread_mutex_t ready_lock;
     cl_context context;      /* (ready_lock) made on first use */
     cl_command_queue queue;
-    uint64_t base_alignment; /* bytes, of sub-buffer origins */
     char platform_version[256];
 
     pthread_mutex_t save_lock;  /* held while binaries are written: no program goes meanwhile */

@@ -70,10 +70,11 @@ pel_status pel_cl_mem_view(pel_backend_device *base, pel_mem *parent, uint64_t o
     if (device->base.facts->host_coherent) {
         return create(device, host, bytes, view, error);
     }
-    if (offset % device->base_alignment != 0) {
+    uint32_t alignment = device->base.facts->view_alignment;
+    if (alignment > 1 && offset % alignment != 0) {
         return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "begin the range at a multiple of the alignment, or copy it",
-                             "a range that begins at byte %llu: this device wants multiples of %llu bytes", (unsigned long long)offset,
-                             (unsigned long long)device->base_alignment);
+                             "a range that begins at byte %llu: this device wants multiples of %u bytes", (unsigned long long)offset,
+                             alignment);
     }
     cl_buffer_region region = {.origin = (size_t)offset, .size = (size_t)bytes};
     cl_mem cl = clCreateSubBuffer(((pel_cl_mem *)parent)->cl, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);

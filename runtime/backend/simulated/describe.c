@@ -25,7 +25,7 @@
 
 #define FILE_LIMIT (1u << 20)
 
-typedef enum value_kind { REAL, COUNT, BYTES, GROUP } value_kind;
+typedef enum value_kind { REAL, COUNT, COUNT_32, BYTES, GROUP } value_kind;
 
 typedef struct key {
     const char *name;
@@ -48,6 +48,7 @@ static const key keys[] = {
     {"slow_factor", REAL, offsetof(pel_simulated_device, slow_factor), 1.0, 1e-6, 1e6},
     {"fail_at_chunk", COUNT, offsetof(pel_simulated_device, fail_at), 1.0, 0.0, 1e18},
     {"lost_at_chunk", COUNT, offsetof(pel_simulated_device, lost_at), 1.0, 0.0, 1e18},
+    {"view_alignment_bytes", COUNT_32, offsetof(pel_simulated_device, view_alignment), 1.0, 0.0, 1048576.0},
     {"core_group", GROUP, offsetof(pel_simulated_device, core_group), 1.0, 0.0, 4096.0},
 };
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
@@ -160,7 +161,7 @@ static pel_status set_value(parser *p, const key *k, slice text, pel_simulated_d
     if (k->kind == GROUP && same(text, "host")) {
         count = PEL_SIMULATED_HOST_GROUP;
         good = true;
-    } else if (k->kind == COUNT || k->kind == GROUP) {
+    } else if (k->kind == COUNT || k->kind == COUNT_32 || k->kind == GROUP) {
         good = parse_count(text, &count);
         number = (double)count;
     } else {
@@ -169,7 +170,7 @@ static pel_status set_value(parser *p, const key *k, slice text, pel_simulated_d
     if (!good) {
         char what[96];
         (void)snprintf(what, sizeof what, "%s needs %s, not", k->name,
-                       k->kind == GROUP ? "a whole number or \"host\"" : k->kind == COUNT ? "a whole number" : "a number");
+                       k->kind == GROUP ? "a whole number or \"host\"" : k->kind == COUNT || k->kind == COUNT_32 ? "a whole number" : "a number");
         return wrong(p, p->line, what, text, "numbers are decimal, with '.'; the unit is part of the key");
     }
     if (number < k->least || number > k->most) {
@@ -179,7 +180,7 @@ static pel_status set_value(parser *p, const key *k, slice text, pel_simulated_d
     }
     if (k->kind == REAL) {
         *(double *)field = number * k->scale;
-    } else if (k->kind == GROUP) {
+    } else if (k->kind == GROUP || k->kind == COUNT_32) {
         *(uint32_t *)field = (uint32_t)count;
     } else {
         *(uint64_t *)field = k->kind == BYTES ? (uint64_t)(number * k->scale + 0.5) : count;

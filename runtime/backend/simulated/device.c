@@ -126,6 +126,11 @@ static pel_status mem_view(pel_backend_device *device, pel_mem *parent, uint64_t
                         "a view of %llu bytes at %llu leaves memory of %llu bytes", (unsigned long long)bytes,
                         (unsigned long long)offset, (unsigned long long)parent->bytes);
     }
+    if (!device->facts->host_coherent && driver->spec->view_alignment > 1 && offset % driver->spec->view_alignment != 0) {
+        return pel_fail(error, driver->allocator, PEL_UNSUPPORTED, &story,
+                        "a view that begins at byte %llu: this device wants multiples of %u bytes", (unsigned long long)offset,
+                        driver->spec->view_alignment);
+    }
     pel_simulated_mem *made = pel_alloc_zero(driver->allocator, 1, sizeof *made);
     if (made == NULL) {
         return pel_fail(error, driver->allocator, PEL_OUT_OF_MEMORY, &story, "no memory for a view in memory of %s",

@@ -104,6 +104,7 @@ static void fill_row(const pel_simulated_device *spec, bool is_host, pel_keep *k
     info->shares_host_memory = shared;
     info->supports_double = 1;
     row->host_coherent = shared;
+    row->view_alignment = spec->view_alignment;
     row->why_not = "";
     *candidate = (pel_candidate){.type = is_host ? PEL_TYPE_HOST : on_cores ? PEL_TYPE_CPU : PEL_TYPE_GPU,
                                  .driver_units = 1,

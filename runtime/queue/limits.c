@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What one device cannot do, asked before the plan is made: a limit that is met at the chunk fails a launch that would have run elsewhere.
+ *
+ * Whatever the facts of a device tell without calling its driver is decided here: memory, where a part of a buffer may begin, work-groups, local
+ * memory. What only a built kernel tells (its own largest work-group, the local memory of its body) is still refused by the driver when it runs.
+ */
+#include "backend/addressing.h"
+#include "base/checked.h"
+#include "base/text.h"
+#include "queue/command.h"
+#include <inttypes.h>
+
+/* OpenCL drivers number work-groups in 32 bits; a launch with more is cut by the backend, where the addressing contract lets it. */
+#define MOST_GROUPS UINT32_MAX
+
+typedef struct limits {
+    const pel_bound *bound;
+    const pel_device *device;
+    const pel_device_info *info;
+    pel_text why;
+} limits;
+
+static bool memory_fits(const limits *l, uint64_t *needed) {
+    const pel_device *device = l->device;
+    const pel_device_info *info = l->info;
+    *needed = 0;
+    for (uint32_t i = 0; i < l->bound->arg_count; i++) {
+        const pel_allocation *a = l->bound->args[i].allocation;
+        bool counted = false;
+        for (uint32_t j = 0; j < i; j++) {
+            counted = counted || l->bound->args[j].allocation == a;
+        }
+        if (!a || counted || (a->mems && a->mems[device->index])) {
+            continue;
+        }
+        if (a->bytes > info->max_allocation_bytes && info->max_allocation_bytes > 0) {
+            *needed = a->bytes;
+            return false;
+        }
+        *needed += a->bytes;
+    }
+    /* What computes in host memory takes none of its own; only its largest allocation counts. */
+    return device->place == 0 || info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes ||
+           *needed + device->memory_used - pel_allocation_idle_bytes(device) <= info->memory_bytes;
+}
+
+static bool check_memory(limits *l) {
+    uint64_t needed;
+    if (memory_fits(l, &needed)) {
+        return true;
+    }
+    pel_text_format(&l->why, "needs %" PRIu64 " bytes more; it has %" PRIu64 ", of which %" PRIu64 " are in use, and allocates %" PRIu64 " at once at most",
+                    needed, l->info->memory_bytes, l->device->memory_used, l->info->max_allocation_bytes);
+    return false;
+}
+
+/* In memory of its own an argument that begins within an allocation is a part of the device's buffer, and those must be aligned. */
+static bool check_views(limits *l) {
+    uint32_t alignment = l->device->facts->view_alignment;
+    for (uint32_t i = 0; i < l->bound->arg_count && l->device->place != 0 && alignment > 1; i++) {
+        const pel_bound_arg *arg = &l->bound->args[i];
+        if (arg->allocation && arg->param != PEL_PARAM_KIND_REDUCE_PRIVATE && arg->offset % alignment != 0) { /* those get copies of their own */
+            pel_text_format(&l->why, "argument %" PRIu32 " begins at byte %" PRIu64 " of its memory; this device wants multiples of %" PRIu32 " bytes",
+                            i, arg->offset, alignment);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_local_memory(limits *l) {
+    uint64_t bytes = 0; /* the sum was checked when the launch was bound */
+    for (uint32_t i = 0; i < l->bound->arg_count; i++) {
+        bytes += l->bound->args[i].kind == PEL_ARG_LOCAL ? l->bound->args[i].bytes : 0;
+    }
+    if (l->info->local_memory_bytes == 0 || bytes <= l->info->local_memory_bytes) {
+        return true;
+    }
+    pel_text_format(&l->why, "needs %" PRIu64 " bytes of local memory; it has %" PRIu64, bytes, l->info->local_memory_bytes);
+    return false;
+}
+
+/* Whether a launch with too many work-groups for one enqueue can be cut into several that keep its ids; else why not. */
+static const char *why_uncuttable(const limits *l) {
+    const pel_span *span = &l->bound->span;
+    if (l->bound->kernel->image.program->plain_only) {
+        return "its source changes the functions that tell ids and sizes";
+    }
+    if (l->info->address_bits < 64) {
+        return "the device has 32-bit addresses";
+    }
+    return pel_addressing_refusal(span);
+}
+
+static bool check_groups(limits *l) {
+    const pel_span *span = &l->bound->span;
+    uint64_t items = 1, groups = 1;
+    for (uint32_t d = 0; d < span->dims && span->local[0] != 0; d++) {
+        items *= span->local[d]; /* divides the range, which fits */
+        if (!pel_mul_u64(groups, span->global[d] / span->local[d], &groups)) {
+            groups = UINT64_MAX;
+        }
+    }
+    if (l->info->max_work_group != 0 && items > l->info->max_work_group) {
+        pel_text_format(&l->why, "work-groups of %" PRIu64 " items; it takes at most %" PRIu64, items, l->info->max_work_group);
+        return false;
+    }
+    const char *why = l->info->kind == PEL_DEVICE_OPENCL && groups > MOST_GROUPS ? why_uncuttable(l) : NULL;
+    if (why) {
+        pel_text_format(&l->why, "more work-groups than the 2^32 - 1 that it takes at once, and it cannot be cut: %s", why);
+    }
+    return !why;
+}
+
+const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text) {
+    const pel_kernel *kernel = bound->kernel;
+    limits l = {.bound = bound, .device = device, .info = &device->facts->info};
+    if (device->lost) {
+        return "lost: it reported that it is gone";
+    }
+    if (kernel->not_on && kernel->not_on[device->index]) {
+        return kernel->not_on[device->index];
+    }
+    if (device->facts->info.kind == PEL_DEVICE_HOST) {
+        return NULL;
+    }
+    pel_text_init(&l.why, &device->runtime->allocator);
+    bool able = check_memory(&l) && check_views(&l) && check_local_memory(&l) && check_groups(&l);
+    *text = able ? NULL : pel_text_take(&l.why);
+    return able ? NULL : *text ? *text : "beyond what it takes; no memory to say which limit";
+}
