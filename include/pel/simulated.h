@@ -6,6 +6,7 @@
 #ifndef PEL_SIMULATED_H
 #define PEL_SIMULATED_H
 
+#include <pel/access.h>
 #include <pel/export.h>
 #include <pel/status.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@ PEL_BEGIN_DECLS
 /*
  * One device. A device named "host" describes the simulated host itself, which exists always (without a description: start_ns
  * 2000, rate 1000); the others are "sim:NAME" in device lists. Time of a chunk = start_ns + work / rate, times noise; work is
- * kernel cost per item x items.
+ * kernel cost per item x items. The fields after core_group bend this line; zero leaves it straight.
  */
 typedef struct pel_simulated_device {
     char name[32];
@@ -34,7 +35,23 @@ typedef struct pel_simulated_device {
     uint64_t lost_at;          /* from this chunk on the device is lost; 0: never */
     uint32_t core_group;       /* devices of one non-zero group share the same cores and never run at once */
     uint32_t view_alignment;   /* bytes at whose multiples a buffer range in memory of its own must begin (GPUs: 128 to 512); 0: anywhere */
+    double knee_items;         /* a wide device: fewer items than this take as long as so many */
+    double cliff_items;        /* a cache: beyond so many items in a chunk it slows, at twice as many to */
+    double cliff_factor;       /* this fraction of the rate */
+    double spike_factor_most;  /* spikes are between spike_factor and this, uniformly; 0: all alike */
+    double noise_memory;       /* correlation of a chunk's noise with that of the chunk before, below 1 */
+    uint64_t slow_until;       /* the slowness of slow_after ends before this chunk; 0: never */
+    double drift;              /* the rate swings by this fraction, below 1, */
+    double drift_period_ns;    /* as a sine of the virtual time */
+    double contention;         /* slower by this fraction for each other device that is busy at the same time */
+    double busy_watts, idle_watts;
 } pel_simulated_device;
+
+/*
+ * The work of a span on a device ("sim:gpu0") in units of cost 1, for kernels whose items differ or that one device likes better. Pure. What is
+ * not above 0 and finite counts as items x cost.
+ */
+typedef double (*pel_simulated_work_fn)(void *user, const char *device, const char *kernel, const pel_span *span);
 
 enum { PEL_SIMULATED_HOST_GROUP = 1 }; /* core_group of the host's cores */
 
@@ -44,9 +61,11 @@ typedef struct pel_simulation {
     const char *path;          /* a machine description file (docs/guide: "Simulated machines"), or NULL */
     const pel_simulated_device *devices; /* copied; used when path is NULL */
     uint32_t device_count;
+    pel_simulated_work_fn work; /* NULL: items x cost */
+    void *work_user;
 } pel_simulation;
 
-#define PEL_SIMULATION_INIT {sizeof(pel_simulation), 0, NULL, NULL, 0}
+#define PEL_SIMULATION_INIT {sizeof(pel_simulation), 0, NULL, NULL, 0, NULL, NULL}
 
 PEL_END_DECLS
 #endif

@@ -50,6 +50,17 @@ static const key keys[] = {
     {"lost_at_chunk", COUNT, offsetof(pel_simulated_device, lost_at), 1.0, 0.0, 1e18},
     {"view_alignment_bytes", COUNT_32, offsetof(pel_simulated_device, view_alignment), 1.0, 0.0, 1048576.0},
     {"core_group", GROUP, offsetof(pel_simulated_device, core_group), 1.0, 0.0, 4096.0},
+    {"knee_items", REAL, offsetof(pel_simulated_device, knee_items), 1.0, 0.0, 1e15},
+    {"cliff_items", REAL, offsetof(pel_simulated_device, cliff_items), 1.0, 0.0, 1e15},
+    {"cliff_factor", REAL, offsetof(pel_simulated_device, cliff_factor), 1.0, 1e-6, 1.0},
+    {"spike_factor_most", REAL, offsetof(pel_simulated_device, spike_factor_most), 1.0, 1e-6, 1e6},
+    {"noise_memory", REAL, offsetof(pel_simulated_device, noise_memory), 1.0, 0.0, 0.999},
+    {"slow_until_chunk", COUNT, offsetof(pel_simulated_device, slow_until), 1.0, 0.0, 1e18},
+    {"drift_percent", REAL, offsetof(pel_simulated_device, drift), 0.01, 0.0, 99.0},
+    {"drift_period_ms", REAL, offsetof(pel_simulated_device, drift_period_ns), 1e6, 1e-6, 1e9},
+    {"contention_percent", REAL, offsetof(pel_simulated_device, contention), 0.01, 0.0, 1e4},
+    {"busy_watts", REAL, offsetof(pel_simulated_device, busy_watts), 1.0, 0.0, 1e6},
+    {"idle_watts", REAL, offsetof(pel_simulated_device, idle_watts), 1.0, 0.0, 1e6},
 };
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
 
@@ -227,8 +238,9 @@ static pel_status assignment(parser *p, slice name, slice value) {
 
 /* What the fields of one device must satisfy together; NULL: all well. */
 static const char *fault_of(const pel_simulated_device *d) {
-    const double fields[] = {d->start_ns,        d->rate,       d->noise, d->spike_chance, d->spike_factor, d->link_bytes_per_ns,
-                             d->link_latency_ns, d->slow_factor};
+    const double fields[] = {d->start_ns,        d->rate,       d->noise,       d->spike_chance,      d->spike_factor, d->link_bytes_per_ns,
+                             d->link_latency_ns, d->slow_factor, d->knee_items,  d->cliff_items,       d->cliff_factor, d->spike_factor_most,
+                             d->noise_memory,    d->drift,       d->drift_period_ns, d->contention,    d->busy_watts,   d->idle_watts};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (!(fields[i] >= 0.0) || !(fields[i] <= 1e15)) {
             return "a value is negative, not a number, or beyond 1e15";
@@ -245,6 +257,21 @@ static const char *fault_of(const pel_simulated_device *d) {
     }
     if (d->slow_after > 0 && d->slow_factor < 1e-6) {
         return "slow_after (slow_after_chunk) needs a slow_factor";
+    }
+    if (d->cliff_items > 0.0 && !(d->cliff_factor >= 1e-6 && d->cliff_factor <= 1.0)) {
+        return "cliff_items needs a cliff_factor of at most 1";
+    }
+    if (d->noise_memory > 0.999 || d->drift > 0.99 || (d->drift > 0.0 && d->drift_period_ns < 1.0)) {
+        return "noise_memory is below 1, drift too, and drift needs a period";
+    }
+    if (d->slow_until > 0 && d->slow_until <= d->slow_after) {
+        return "slow_until (slow_until_chunk) must come after slow_after";
+    }
+    if (d->spike_factor_most > 0.0 && d->spike_factor_most < d->spike_factor) {
+        return "spike_factor_most is below spike_factor";
+    }
+    if (d->contention > 100.0) {
+        return "contention is at most 100 (10000 %)";
     }
     if (d->core_group > PEL_CORE_LIMIT) {
         return "core_group is at most 4096";

@@ -34,7 +34,7 @@ static pel_status device_open(const pel_backend_env *env, const pel_topology_dev
     driver->machine = machine;
     driver->allocator = env->allocator;
     driver->spec = &machine->specs[index];
-    pel_simulated_seed(driver, machine->seed, index);
+    pel_simulated_seed(&driver->stream, machine->seed, index);
     pthread_mutex_lock(&machine->lock);
     /* At the end: the order of opening decides ties, and must not depend on anything else. */
     pel_simulated_driver **end = &machine->drivers;
@@ -174,7 +174,7 @@ static void program_forget(pel_backend_device *device, const pel_program_image *
     (void)program;
 }
 
-/* Tasks of one moment go by priority, then by submission; a job's time is never before that of the job in front of it. */
+/* Tasks of one moment go by priority, then by submission; jobs by submission. */
 static void enqueue(pel_simulated_lane *lane, pel_work *work) {
     work->next = NULL;
     if (lane->first == NULL) {
@@ -198,9 +198,14 @@ static void enqueue(pel_simulated_lane *lane, pel_work *work) {
 static void submit(pel_backend_device *device, pel_work *work) {
     pel_simulated_driver *driver = driver_of(device);
     pthread_mutex_lock(&driver->machine->lock);
-    pel_simulated_schedule(driver, work);
+    work->status = PEL_OK;
+    work->error = NULL;
+    work->cold = false;
+    work->sequence = driver->machine->submissions++;
+    work->began = work->launch_began = work->launch_ended = work->ended = driver->machine->now;
     enqueue(work->kind == PEL_WORK_TASK ? &driver->tasks : &driver->jobs, work);
     driver->pending++;
+    pel_simulated_settle(driver->machine);
     pthread_mutex_unlock(&driver->machine->lock);
 }
 

@@ -4,11 +4,12 @@
 #define PEL_BACKEND_SIMULATED_INTERNAL_H
 
 #include "backend/backends.h"
+#include "backend/simulated/cost.h"
 #include "backend/simulated/machine.h"
 
 #include <pthread.h>
 
-/* Works that wait for their time, soonest first; `ended`, decided at submission, is the time. */
+/* Works in the order of submission; the first of a lane of tasks is over at its `ended`, the first of a lane of jobs when it has started. */
 typedef struct pel_simulated_lane {
     pel_work *first, *last;
 } pel_simulated_lane;
@@ -20,9 +21,13 @@ typedef struct pel_simulated_driver {
     const pel_simulated_device *spec;
     struct pel_simulated_driver *next;   /* open drivers of the machine */
     pel_simulated_lane jobs, tasks;      /* machine->lock guards the rest */
-    int64_t free_at;                     /* when the last job submitted so far ends */
-    uint64_t random;                     /* state of the device's own stream */
-    uint64_t chunks;                     /* launches submitted so far */
+    bool running;                        /* the first job has started */
+    double remaining;                    /* ns that it needs from `since` on when nobody disturbs it */
+    int64_t since;
+    double stretch;                      /* how many times longer it takes beside those that run now */
+    int64_t returning;                   /* ns of its transfers out */
+    pel_simulated_stream stream;         /* the device's own luck */
+    uint64_t chunks;                     /* launches started so far */
     uint64_t memory_used;
     size_t pending;                      /* submitted, complete() not yet returned */
     bool lost;
@@ -34,10 +39,13 @@ struct pel_machine {
     pel_simulated_device *specs;         /* the host first */
     uint32_t spec_count;
     uint64_t seed;
+    pel_simulated_work_fn work;
+    void *work_user;
     pthread_mutex_t lock;
     pthread_cond_t delivered;
     pel_simulated_driver *drivers;       /* guarded by lock, as are the following */
     int64_t now;
+    uint64_t submissions;
     bool delivering;
     pthread_t deliverer;
 };
@@ -45,9 +53,8 @@ struct pel_machine {
 /* Index of the description of the device with that id; spec_count when there is none. */
 uint32_t pel_machine_find(const pel_machine *machine, const char *id);
 
-/* timing.c: decides when a work begins and ends and whether it fails; sets its times and status. Needs machine->lock. */
-void pel_simulated_schedule(pel_simulated_driver *driver, pel_work *work);
-void pel_simulated_seed(pel_simulated_driver *driver, uint64_t seed, uint32_t index);
+/* timing.c, needs machine->lock: starts every job that can start and decides when those that run end, now that a work was added or is over. */
+void pel_simulated_settle(pel_machine *machine);
 
 /* execute.c: the effects of a work whose time has come. */
 void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work);

@@ -2,8 +2,8 @@
 /*
  * The virtual machine: a clock, and the works that wait for it.
  *
- * Time stands still while programs compute and jumps to the next completion when somebody waits. Each device's works are sorted
- * by themselves (timing.c), so the next event is the soonest of a few queue heads: a scan instead of a heap, because a heap of
+ * Time stands still while programs compute and jumps to the next completion when somebody waits. Each device runs its works in
+ * order (timing.c), so the next event is the soonest of a few queue heads: a scan instead of a heap, because a heap of
  * works would allocate in submit, which must not fail. Ties go to the device opened first, its tasks before its jobs. Invariant:
  * same description, seed and calls, same trace. Made for one thread; a lock keeps several from breaking it (they lose the
  * determinism, not the program): one delivers, the others wait for that.
@@ -67,6 +67,8 @@ static pel_status describe(pel_machine *machine, const pel_simulation *simulatio
             : pel_description_copy(&machine->allocator, simulation->devices, simulation->device_count, &description, error);
     if (status == PEL_OK) {
         machine->seed = simulation->seed != 0 ? simulation->seed : description.seed;
+        machine->work = simulation->work;
+        machine->work_user = simulation->work_user;
         status = take_specs(machine, &description, error);
     }
     pel_free(&machine->allocator, description.devices);
@@ -226,13 +228,14 @@ void pel_machine_destroy(pel_machine *machine) {
 
 const pel_clock *pel_machine_clock(pel_machine *machine) { return &machine->clock; }
 
-/* Takes the soonest work out of its lane. NULL: nothing waits. */
+/* Advances the clock to the end of the soonest work and takes that out of its lane. NULL: nothing waits. */
 static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver) {
     pel_simulated_lane *best = NULL;
     for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
         pel_simulated_lane *lanes[] = {&at->tasks, &at->jobs};
         for (int i = 0; i < 2; i++) {
-            if (lanes[i]->first != NULL && (best == NULL || lanes[i]->first->ended < best->first->ended)) {
+            bool over_some_day = lanes[i]->first != NULL && (i == 0 || at->running);
+            if (over_some_day && (best == NULL || lanes[i]->first->ended < best->first->ended)) {
                 best = lanes[i];
                 *driver = at;
             }
@@ -242,11 +245,14 @@ static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver) 
         return NULL;
     }
     pel_work *work = best->first;
+    machine->now = work->ended > machine->now ? work->ended : machine->now;
+    (*driver)->running = (*driver)->running && best != &(*driver)->jobs;
     best->first = work->next;
     if (best->first == NULL) {
         best->last = NULL;
     }
     work->next = NULL;
+    pel_simulated_settle(machine);
     return work;
 }
 
@@ -270,7 +276,6 @@ bool pel_machine_advance(pel_machine *machine) {
         pthread_mutex_unlock(&machine->lock);
         return waited; /* another thread made progress meanwhile: look again */
     }
-    machine->now = work->ended > machine->now ? work->ended : machine->now;
     machine->delivering = true;
     machine->deliverer = pthread_self();
     pthread_mutex_unlock(&machine->lock);
