@@ -13,7 +13,7 @@ find_sources() { find "$@" -type f \( -name '*.c' -o -name '*.h' -o -name '*.cl'
 # shellcheck disable=SC2016 # the $ are for awk
 find_sources runtime | xargs awk '
     BEGIN {
-        split("base 0 topology 1 backend 2 memory 3 model 3 kernel 3 core 3 planner 4 queue 5 resilience 5 observe 5 cli 6 bindings 6", list, " ")
+        split("base 0 topology 1 backend 2 memory 3 model 3 kernel 3 core 3 planner 4 queue 5 resilience 5 observe 5 faults 0 cli 6 bindings 6", list, " ")
         for (i = 1; i in list; i += 2) floor[list[i]] = list[i + 1]
     }
     /^[ \t]*#[ \t]*include[ \t]*"/ {
@@ -26,8 +26,9 @@ find_sources runtime | xargs awk '
     }' >> "$work/findings"
 
 # 2. OpenCL is seen by its backend, by discovery and by the interop header. cli/bench_raw*: the hand-written OpenCL programs that `pel bench` measures against.
+# faults/ is a library of its own.
 find_sources runtime include kernels |
-    grep -vE '^runtime/(backend/opencl|topology)/|^include/pel/opencl\.h$|^runtime/cli/bench_raw[a-z_]*\.[ch]$' |
+    grep -vE '^runtime/(backend/opencl|topology|faults)/|^include/pel/opencl\.h$|^runtime/cli/bench_raw[a-z_]*\.[ch]$' |
     xargs grep -nE '#[[:space:]]*include[[:space:]]*<(CL/|pel/opencl\.h)' | sed 's/$/   <- OpenCL outside of backend\/opencl and topology/' >> "$work/findings" || :
 
 # 3. The planner and the models are pure: no clock, no thread, no input or output.
