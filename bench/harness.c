@@ -20,6 +20,8 @@ static bool read_arguments(pel_results *results, int argc, char **argv, const ch
         const char *next = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--quick") == 0) {
             results->quick = true;
+        } else if (strcmp(argv[i], "--full") == 0) {
+            results->full = true;
         } else if (next && strcmp(argv[i], "--out") == 0) {
             *out = argv[++i];
         } else if (next && strcmp(argv[i], "--bars") == 0) {
@@ -27,7 +29,7 @@ static bool read_arguments(pel_results *results, int argc, char **argv, const ch
         } else if (next && strcmp(argv[i], "--only") == 0) {
             results->only = argv[++i];
         } else {
-            fprintf(stderr, "bench %s: '%s' is not understood; there are --out FILE, --bars FILE, --only TEXT, --quick\n",
+            fprintf(stderr, "bench %s: '%s' is not understood; there are --out FILE, --bars FILE, --only TEXT, --quick, --full\n",
                     results->bench, argv[i]);
             return false;
         }

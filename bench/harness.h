@@ -21,12 +21,13 @@ typedef struct pel_results {
     FILE *file;        /* JSON lines, or NULL */
     json_t *bars;
     bool quick;       /* --quick: short and rough, for a look and for tests */
+    bool full;        /* --full: sizes that take minutes, where a section has them */
     const char *only; /* --only TEXT: rows whose name holds the text; NULL: all */
     uint32_t missed;  /* bars that do not hold */
 } pel_results;
 
 /*
- * Reads --out FILE (appended to), --bars FILE, --quick and --only. False after a message: the program ends with 2. Other
+ * Reads --out FILE (appended to), --bars FILE, --quick, --full and --only. False after a message: the program ends with 2. Other
  * arguments are refused.
  */
 bool pel_results_open(pel_results *results, const char *bench, int argc, char **argv);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Next to empty OpenCL launches beside the same launches made by hand, in one process and in turns: what pel adds to a launch. */
+#include "peer_pel.h"
+#include "raw_opencl.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#ifdef PEL_HAVE_OPENCL
+#include <pel/opencl.h>
+
+enum { BATCH = 1000 };
+
+typedef struct launcher {
+    peer_pel p;
+    pel_program *program;
+    pel_kernel *kernel;
+    pel_buffer *buffer;
+} launcher;
+
+static bool open_launcher(launcher *l) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_runtime_desc runtime = PEL_RUNTIME_DESC_INIT;
+    pel_program_desc program = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc kernel = PEL_KERNEL_DESC_INIT;
+    runtime.devices = "opencl:0";
+    program.source = raw_opencl_source;
+    kernel.entry = "count";
+    kernel.params = params;
+    kernel.param_count = 1;
+    kernel.flags = PEL_KERNEL_SINGLE_DEVICE;
+    if (pel_runtime_create(&runtime, &l->p.runtime, NULL) != PEL_OK) {
+        return false;
+    }
+    peer_pel_must(&l->p, pel_queue_create(l->p.runtime, NULL, &l->p.queue, NULL), "queue");
+    peer_pel_must(&l->p, pel_program_create(l->p.runtime, &program, &l->program, NULL), "program");
+    peer_pel_must(&l->p, pel_kernel_create(l->program, &kernel, &l->kernel, NULL), "kernel");
+    peer_pel_must(&l->p, pel_buffer_create(l->p.runtime, RAW_ITEMS * sizeof(uint32_t), &l->buffer, NULL), "buffer");
+    return true;
+}
+
+static double launch(launcher *l, unsigned count) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    const pel_arg args[] = {pel_buf(l->buffer)};
+    desc.global[0] = RAW_ITEMS;
+    desc.local[0] = RAW_ITEMS;
+    const double began = workload_now();
+    for (unsigned i = 0; i < count; i++) {
+        peer_pel_must(&l->p, pel_launch(l->p.queue, l->kernel, &desc, args, 1, NULL), "launch");
+    }
+    peer_pel_finish(&l->p);
+    return workload_now() - began;
+}
+
+static bool close_launcher(launcher *l, uint32_t launches) {
+    uint32_t counts[RAW_ITEMS] = {0};
+    peer_pel_must(&l->p, pel_read(l->p.queue, l->buffer, 0, sizeof counts, counts, NULL, NULL), "read");
+    peer_pel_finish(&l->p);
+    bool right = true;
+    for (unsigned i = 0; i < RAW_ITEMS; i++) {
+        right = right && counts[i] == launches;
+    }
+    (void)pel_buffer_destroy(l->buffer);
+    (void)pel_kernel_destroy(l->kernel);
+    (void)pel_program_destroy(l->program);
+    peer_pel_close(&l->p);
+    return right;
+}
+
+static uint32_t measure(const contestant_run *run, launcher *l) {
+    enum { MOST = 400 };
+    const unsigned singles = run->quick ? 30 : MOST, batches = run->quick ? 2 : 9, batch = run->quick ? 200 : BATCH;
+    double raw[MOST], mine[MOST];
+    uint32_t launches = 0;
+    for (unsigned i = 0; i < 20; i++) { /* first launches compile */
+        (void)raw_opencl_single();
+        (void)launch(l, 1);
+        launches++;
+    }
+    for (unsigned i = 0; i < singles; i++) {
+        raw[i] = raw_opencl_single();
+        mine[i] = launch(l, 1);
+        launches++;
+    }
+    contestant_latencies("launch single", "raw", "us", raw, singles);
+    contestant_latencies("launch single", contestant_name, "us", mine, singles);
+    for (unsigned i = 0; i < batches + 1; i++) {
+        const double by_hand = raw_opencl_batch(batch), by_pel = launch(l, batch);
+        launches += batch;
+        if (i > 0) {
+            contestant_floor("launch batched", "raw", "us", by_hand / batch * 1e-3);
+            contestant_sample("launch batched", "us", by_pel / batch * 1e-3);
+        }
+    }
+    return launches;
+}
+
+void peer_pel_launch(const contestant_run *run) {
+    launcher l = {.p = {NULL, NULL}};
+    if (!open_launcher(&l)) {
+        contestant_absent("launch single", "no OpenCL device");
+        return;
+    }
+    const pel_device *device = pel_runtime_device(l.p.runtime, 0);
+    if (!raw_opencl_open(pel_opencl_device_id(device), pel_opencl_context(device))) {
+        contestant_absent("launch single", "raw OpenCL calls fail");
+        return;
+    }
+    const uint32_t launches = measure(run, &l);
+    const bool raw_right = raw_opencl_close(launches);
+    if (!close_launcher(&l, launches) || !raw_right) {
+        contestant_wrong("launch single", "launches were lost");
+    }
+}
+
+#else
+
+void peer_pel_launch(const contestant_run *run) {
+    (void)run;
+    contestant_absent("launch single", "built without OpenCL");
+}
+#endif
