@@ -98,7 +98,7 @@ void pel_world_draw(pel_world *world, pel_family family, uint64_t seed, double t
         world->units = 64u * (uint64_t)(1.0 + fmax(work, 0.1 * target_ns * fastest->rate * 1e-3) / 64.0);
         bool shared = pel_simulated_uniform(&world->luck) < 0.5; /* one memory feeds all, or not */
         for (uint32_t i = 0; i < world->count; i++) {
-            world->devices[i].contention = shared ? between(world, 0.0, 1.2) : 0.0;
+            world->devices[i].contention = shared ? between(world, 0.0, 1.0) : 0.0;
         }
     } else {
         draw_devices(world, 4, 0.1, 0.02);
