@@ -107,6 +107,21 @@ static void obeys_conditions(void **state) {
     pel_signatures_free(&s);
 }
 
+/* As compilers do: blanks behind a splice, digraphs, a quote that its line leaves open, bytes beyond ASCII, a NUL in a comment. */
+static void reads_words_like_a_compiler(void **state) {
+    (void)state;
+    static const char source[] = "%:define REAL fl\\ \t\noat\n#if 0\n#error don't\n#endif\n// a\0b\nkernel void f(global REAL *gr\xc3\xb6\xc3\x9f" "e) {}\n";
+    pel_signatures s;
+    char message[PEL_MESSAGE_BYTES];
+    assert_true(pel_signatures_read(source, sizeof source - 1, NULL, 0, &s, message));
+    const pel_signature *f = pel_signatures_find(&s, "f");
+    assert_non_null(f);
+    assert_int_equal(f->count, 1);
+    assert_string_equal(f->parameters[0].element.cell->name, "float");
+    assert_string_equal(f->parameters[0].name, "gr\xc3\xb6\xc3\x9f" "e");
+    pel_signatures_free(&s);
+}
+
 static void marks_what_it_cannot_supply(void **state) {
     (void)state;
     pel_signatures s =
@@ -202,9 +217,8 @@ static void survives_anything(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_common_forms), cmocka_unit_test(follows_macros_and_typedefs),
-        cmocka_unit_test(obeys_conditions),   cmocka_unit_test(marks_what_it_cannot_supply),
-        cmocka_unit_test(survives_anything),
+        cmocka_unit_test(reads_common_forms), cmocka_unit_test(follows_macros_and_typedefs), cmocka_unit_test(obeys_conditions),
+        cmocka_unit_test(reads_words_like_a_compiler), cmocka_unit_test(marks_what_it_cannot_supply), cmocka_unit_test(survives_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
