@@ -13,6 +13,7 @@
 #include "cli/machine.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/printable.h"
 #include "core/cache_directory.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,11 +40,8 @@ void pel_doctor_say(pel_doctor *doctor, pel_severity severity, const char *advic
     if (vasprintf(&what, format, arguments) < 0)
         what = NULL;
     va_end(arguments);
-    for (char *c = what; c && *c; c++) { /* driver files may hold anything; a terminal must not obey it, nor JSON refuse it */
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e) {
-            *c = '?';
-        }
-    }
+    if (what)
+        pel_make_printable(what); /* driver files may hold anything; a terminal must not obey it, nor JSON refuse it */
     char *copy = strdup(advice ? advice : "");
     pel_doctor_finding *grown = what && copy ? realloc(doctor->findings, (doctor->count + 1) * sizeof *grown) : NULL;
     if (!grown) {

@@ -2,6 +2,7 @@
 /* See output.h. Temporary files lie in the destination's own directory, because rename works within one file system only. */
 #include "cli/output.h"
 #include "cli/options.h"
+#include "cli/printable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -200,12 +201,10 @@ json_t *pel_json_text(const char *text) {
     json_t *json = json_string(text);
     if (json)
         return json;
-    size_t length = strlen(text);
-    char *plain = malloc(length + 1);
+    char *plain = strdup(text);
     if (!plain)
         return NULL;
-    for (size_t i = 0; i <= length; i++)
-        plain[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+    pel_make_printable(plain);
     json = json_string(plain);
     free(plain);
     return json;

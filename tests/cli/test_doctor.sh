@@ -49,6 +49,8 @@ echo libgone-1234.so.1 > "$work/vendors/gone.icd"
 check "a library that is gone" 0 'gone.icd will not load: libgone-1234.so.1' env OCL_ICD_VENDORS="$work/vendors" "$PEL_BIN" doctor
 : > "$work/vendors/gone.icd"
 check "an empty file" 0 'gone.icd names no library' env OCL_ICD_VENDORS="$work/vendors" "$PEL_BIN" doctor
+printf 'libgr\303\266\303\237e.so\033[31m\377\n' > "$work/vendors/gone.icd"
+check "a name that is no plain ASCII" 0 "$(printf 'will not load: libgr\303\266\303\237e.so?[[]31m?')" env OCL_ICD_VENDORS="$work/vendors" "$PEL_BIN" doctor
 echo libm.so.6 > "$work/vendors/gone.icd"
 check "no driver at all" 0 'is not an OpenCL driver' env OCL_ICD_VENDORS="$work/vendors" "$PEL_BIN" doctor
 echo junk > "$work/junk.so"
