@@ -32,7 +32,7 @@ typedef struct pel_launch_desc {
     uint64_t offset[3];                  /* global offset */
     const pel_event *const *waits;       /* explicit dependencies, besides the data hazards */
     uint32_t wait_count;
-    int32_t priority;                    /* higher runs first among ready commands */
+    int32_t priority;                    /* higher starts first of those ready together; chunks that wait for busy cores keep their order */
     pel_protection protection;
     uint32_t share_count;                /* > 0: split exactly so (adjacent, in this order); one share: that device only */
     const pel_share *shares;

@@ -61,7 +61,7 @@ typedef struct pel_task_desc {
     const char *name;
     const pel_event *const *waits;
     uint32_t wait_count;
-    int32_t priority;
+    int32_t priority;          /* higher runs first among the tasks that wait for a host worker */
 } pel_task_desc;
 #define PEL_TASK_DESC_INIT {sizeof(pel_task_desc), NULL, NULL, 0, 0}
 

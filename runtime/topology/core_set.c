@@ -30,11 +30,6 @@ void pel_core_set_unite(pel_core_set *set, const pel_core_set *with) {
         set->bits[i] |= with->bits[i];
 }
 
-void pel_core_set_subtract(pel_core_set *set, const pel_core_set *without) {
-    for (int i = 0; i < WORDS; i++)
-        set->bits[i] &= ~without->bits[i];
-}
-
 bool pel_core_set_overlaps(const pel_core_set *a, const pel_core_set *b) {
     for (int i = 0; i < WORDS; i++) {
         if ((a->bits[i] & b->bits[i]) != 0)

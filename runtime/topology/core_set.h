@@ -12,7 +12,6 @@ void pel_core_set_add(pel_core_set *set, uint32_t core); /* beyond PEL_CORE_LIMI
 uint32_t pel_core_set_count(const pel_core_set *set);
 void pel_core_set_intersect(pel_core_set *set, const pel_core_set *with);
 void pel_core_set_unite(pel_core_set *set, const pel_core_set *with);
-void pel_core_set_subtract(pel_core_set *set, const pel_core_set *without);
 bool pel_core_set_overlaps(const pel_core_set *a, const pel_core_set *b);
 bool pel_core_set_within(const pel_core_set *part, const pel_core_set *whole);
 
