@@ -17,29 +17,31 @@
 #include <string.h>
 
 #define LAMBDA 0.98
-#define CLIP 2.0               /* residuals beyond so many deviations are pulled in */
-#define DEVIATION_FLOOR 0.01   /* timers and caches alone scatter so much */
-#define DEVIATION_FIRST 0.05   /* before there are residuals to tell */
-#define FIRST_WEIGHT 2.0       /* how many residuals that is worth */
-#define ABSURD 2.0             /* two observations that differ so much beyond any start cost: one is an accident */
-#define RIDGE 0.01             /* weight of the anchor, in observations */
+#define CLIP 2.0             /* residuals beyond so many deviations are pulled in */
+#define DEVIATION_FLOOR 0.01 /* timers and caches alone scatter so much */
+#define DEVIATION_FIRST 0.05 /* before there are residuals to tell */
+#define FIRST_WEIGHT 2.0     /* how many residuals that is worth */
+#define ABSURD 2.0           /* two observations that differ so much beyond any start cost: one is an accident */
+#define RIDGE 0.01           /* weight of the anchor, in observations */
 /*
  * What is believed of a start cost before any data: within 0.5 ms of the anchor (one deviation; launches cost 20-400 us), in the weights' unit, squared
  * noise of 10 % over squared ns. Late chunks of 20 ms must not look like a start cost of 10 ms: that would end co-execution for a long time.
  */
 #define START_PRIOR (0.01 / (5e5 * 5e5))
-#define DETERMINED 0.02        /* share of the sums' determinant from which a and b count as told apart */
+#define DETERMINED 0.02 /* share of the sums' determinant from which a and b count as told apart */
 #define REWEIGHTINGS 8
-#define LOCAL_SIZES 1.4        /* "about the same size": within this factor */
-#define LOCAL_ERRORS 4.0       /* how sure: with 10 % noise less than 1 launch in 100 is corrected for nothing */
+#define LOCAL_SIZES 1.4  /* "about the same size": within this factor */
+#define LOCAL_ERRORS 4.0 /* how sure: with 10 % noise less than 1 launch in 100 is corrected for nothing */
 #define LOCAL_LEAST 4u
 #define LOCAL_MOST 8u
 #define CUSUM_SLACK 0.5
 #define CUSUM_CLIP 2.5
 #define CUSUM_ALARM 7.0
-#define CUSUM_LENGTH 4u        /* observations that raise the alarm, at the least: 4 x (2.5 - 0.5) > 7 */
+#define CUSUM_LENGTH 4u /* observations that raise the alarm, at the least: 4 x (2.5 - 0.5) > 7 */
 
-static double time_at(const pel_fit *fit, double n) { return fit->start + fit->slope * n; }
+static double time_at(const pel_fit *fit, double n) {
+    return fit->start + fit->slope * n;
+}
 
 static double middle(const double *values, uint32_t count) {
     double sorted[PEL_FIT_RECENT] = {0.0};
@@ -148,8 +150,8 @@ static void fit_recent(pel_fit *fit) {
         double bound = fmax(CLIP * 1.48 * middle(residual, fit->recent_count), CLIP * DEVIATION_FLOOR);
         square = FIRST_WEIGHT * DEVIATION_FIRST * DEVIATION_FIRST;
         for (uint32_t i = 0; i < fit->recent_count; i++) {
-            double time = pass + 1 < REWEIGHTINGS ? fmax(fit->recent_t[i], time_at(fit, fit->recent_n[i]))
-                                                  : time_at(fit, fit->recent_n[i]);
+            double time =
+                pass + 1 < REWEIGHTINGS ? fmax(fit->recent_t[i], time_at(fit, fit->recent_n[i])) : time_at(fit, fit->recent_n[i]);
             double far = residual[i] > bound ? bound / residual[i] : 1.0;
             weight[i] = far * far / (time * time);
             square += far * far * residual[i] * residual[i];
@@ -243,8 +245,9 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
 #define WORDS (SCALARS + 2u * PEL_FIT_RECENT)
 
 uint32_t pel_fit_write(const pel_fit *fit, double *values, uint32_t limit) {
-    const double scalars[SCALARS] = {(double)fit->samples, fit->scale, fit->w, fit->wn, fit->wnn, fit->wt, fit->wnt, fit->anchor,
-                                     fit->anchored ? 1.0 : 0.0, fit->start, fit->slope, fit->variance, fit->up, fit->down, fit->largest};
+    const double scalars[SCALARS] = {
+        (double)fit->samples,      fit->scale, fit->w,     fit->wn,       fit->wnn, fit->wt,   fit->wnt,    fit->anchor,
+        fit->anchored ? 1.0 : 0.0, fit->start, fit->slope, fit->variance, fit->up,  fit->down, fit->largest};
     if (limit < WORDS) {
         return 0;
     }
@@ -274,9 +277,21 @@ bool pel_fit_read(const double *values, uint32_t count, pel_fit *fit) {
     if (count != WORDS || !(values[0] >= 1.0 && values[0] < 9e15) || !(values[8] == 0.0 || values[8] == 1.0)) {
         return false;
     }
-    *fit = (pel_fit){.samples = (uint64_t)values[0], .scale = values[1], .w = values[2], .wn = values[3], .wnn = values[4],
-                     .wt = values[5], .wnt = values[6], .anchor = values[7], .anchored = values[8] == 1.0, .start = values[9],
-                     .slope = values[10], .variance = values[11], .up = values[12], .down = values[13], .largest = values[14]};
+    *fit = (pel_fit){.samples = (uint64_t)values[0],
+                     .scale = values[1],
+                     .w = values[2],
+                     .wn = values[3],
+                     .wnn = values[4],
+                     .wt = values[5],
+                     .wnt = values[6],
+                     .anchor = values[7],
+                     .anchored = values[8] == 1.0,
+                     .start = values[9],
+                     .slope = values[10],
+                     .variance = values[11],
+                     .up = values[12],
+                     .down = values[13],
+                     .largest = values[14]};
     for (uint32_t i = 0; i < PEL_FIT_RECENT; i++) {
         double n = values[SCALARS + 2 * i], t = values[SCALARS + 2 * i + 1];
         if (n == 0.0 && t == 0.0) {

@@ -9,16 +9,16 @@
 #define PEL_FIT_RECENT 8
 
 typedef struct pel_fit {
-    uint64_t samples;                  /* since the start or the last reset */
-    double scale;                      /* units of the first observation: keeps the sums near 1 */
-    double w, wn, wnn, wt, wnt;        /* decayed sums of weight x powers of (n / scale) and of the time */
-    double anchor;                     /* start cost to fall back on where the sizes do not tell it */
-    bool anchored;                     /* anchor comes from this model's own data */
-    double start, slope;               /* ns, and ns per scale */
-    double variance;                   /* of relative residuals */
-    double up, down;                   /* CUSUM of clipped standardised residuals */
-    double largest;                    /* units */
-    double recent_n[PEL_FIT_RECENT];   /* the last observations, oldest first; in units of scale, and ns */
+    uint64_t samples;                /* since the start or the last reset */
+    double scale;                    /* units of the first observation: keeps the sums near 1 */
+    double w, wn, wnn, wt, wnt;      /* decayed sums of weight x powers of (n / scale) and of the time */
+    double anchor;                   /* start cost to fall back on where the sizes do not tell it */
+    bool anchored;                   /* anchor comes from this model's own data */
+    double start, slope;             /* ns, and ns per scale */
+    double variance;                 /* of relative residuals */
+    double up, down;                 /* CUSUM of clipped standardised residuals */
+    double largest;                  /* units */
+    double recent_n[PEL_FIT_RECENT]; /* the last observations, oldest first; in units of scale, and ns */
     double recent_t[PEL_FIT_RECENT];
     uint32_t recent_count;
 } pel_fit;

@@ -9,28 +9,17 @@
  */
 #include "model/model.h"
 #include "base/hash.h"
-#include "model/fit.h"
+#include "model/table.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_CAPACITY 16u
-#define MEDIAN_OVER 33u        /* start costs looked at for the median: more do not make it better */
-#define YOUNG 8u               /* observations */
-#define LARGEST 2e19 /* beyond 64-bit counts nothing is a measurement, and squares of what is learned must stay finite */
+#define MEDIAN_OVER 33u /* start costs looked at for the median: more do not make it better */
+#define YOUNG 8u        /* observations */
+#define LARGEST 2e19    /* beyond 64-bit counts nothing is a measurement, and squares of what is learned must stay finite */
 #define SMALLEST 1e-9
-
-typedef struct entry {
-    pel_model_key key;
-    pel_fit fit;               /* samples == 0: a free place */
-} entry;
-
-struct pel_models {
-    pel_allocator allocator;
-    entry *entries;
-    size_t capacity, count;    /* capacity: a power of two */
-};
 
 pel_models *pel_models_create(const pel_allocator *allocator) {
     pel_models *models = pel_alloc_zero(allocator, 1, sizeof *models);
@@ -44,12 +33,13 @@ void pel_models_destroy(pel_models *models) {
     if (models != NULL) {
         pel_allocator allocator = models->allocator;
         pel_free(&allocator, models->entries);
+        pel_free(&allocator, models->records);
         pel_free(&allocator, models);
     }
 }
 
 /* The key's place, or the free one where it would go. NULL only in an empty table. */
-static entry *find(const pel_models *models, pel_model_key key) {
+static pel_model_entry *find(const pel_models *models, pel_model_key key) {
     if (models->capacity == 0) {
         return NULL;
     }
@@ -88,7 +78,7 @@ static double typical_start(const pel_models *models, pel_model_key key) {
     double starts[MEDIAN_OVER];
     size_t count = 0;
     for (size_t i = 0; i < models->capacity && count < MEDIAN_OVER; i++) {
-        const entry *other = &models->entries[i];
+        const pel_model_entry *other = &models->entries[i];
         if (other->fit.samples != 0 && other->fit.anchored && other->key.device == key.device &&
             other->key.kernel != key.kernel) {
             starts[count++] = other->fit.anchor;
@@ -101,26 +91,44 @@ static double typical_start(const pel_models *models, pel_model_key key) {
     return starts[(count - 1) / 2];
 }
 
-pel_status pel_models_observe(pel_models *models, pel_model_key key, double units, double ns) {
-    if (!(units > SMALLEST && units < LARGEST) || !(ns > SMALLEST && ns < LARGEST)) {
-        return PEL_OK;
-    }
-    entry *place = find(models, key);
+pel_model_entry *pel_models_find(const pel_models *models, pel_model_key key) {
+    pel_model_entry *place = find(models, key);
+    return place == NULL || place->fit.samples == 0 ? NULL : place;
+}
+
+pel_model_entry *pel_models_place(pel_models *models, pel_model_key key) {
+    pel_model_entry *place = find(models, key);
     if (place == NULL || place->fit.samples == 0) {
         if (4 * (models->count + 1) > 3 * models->capacity && !grow(models)) {
-            return PEL_OUT_OF_MEMORY;
+            return NULL;
         }
         place = find(models, key);
         place->key = key;
-        models->count++;
+        place->last_launch = 0;
+    }
+    return place;
+}
+
+bool pel_models_enter(pel_models *models, pel_model_entry *place, double units, double ns) {
+    if (!(units > SMALLEST && units < LARGEST) || !(ns > SMALLEST && ns < LARGEST)) {
+        return false;
     }
     /* What the other kernels say matters while the model is young; later the table need not be searched. */
     bool young = !place->fit.anchored && place->fit.samples < YOUNG;
-    pel_fit_observe(&place->fit, units, ns, young ? typical_start(models, key) : place->fit.anchor);
-    return PEL_OK;
+    models->count += place->fit.samples == 0;
+    pel_fit_observe(&place->fit, units, ns, young ? typical_start(models, place->key) : place->fit.anchor);
+    return true;
 }
 
-static pel_cost cost_of(const pel_fit *fit) {
+pel_status pel_models_observe(pel_models *models, pel_model_key key, double units, double ns) {
+    pel_model_entry *place = pel_models_place(models, key);
+    if (place != NULL) {
+        (void)pel_models_enter(models, place, units, ns);
+    }
+    return place != NULL ? PEL_OK : PEL_OUT_OF_MEMORY;
+}
+
+pel_cost pel_fit_cost(const pel_fit *fit) {
     double correction = pel_fit_correction(fit);
     return (pel_cost){.start_ns = fit->start * correction,
                       .unit_ns = fit->slope * correction / fit->scale,
@@ -130,13 +138,13 @@ static pel_cost cost_of(const pel_fit *fit) {
 }
 
 pel_cost pel_models_predict(const pel_models *models, pel_model_key key) {
-    const entry *place = find(models, key);
-    return place == NULL || place->fit.samples == 0 ? (pel_cost){0} : cost_of(&place->fit);
+    const pel_model_entry *place = pel_models_find(models, key);
+    return place == NULL ? (pel_cost){0} : pel_fit_cost(&place->fit);
 }
 
 bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *state) {
     while (*cursor < models->capacity) {
-        const entry *at = &models->entries[(*cursor)++];
+        const pel_model_entry *at = &models->entries[(*cursor)++];
         if (at->fit.samples != 0) {
             state->key = at->key;
             state->samples = at->fit.samples;
@@ -152,24 +160,20 @@ pel_status pel_models_restore(pel_models *models, const pel_model_state *state) 
     if (!pel_fit_read(state->values, state->count, &fit)) {
         return PEL_INVALID_ARGUMENT;
     }
-    entry *place = find(models, state->key);
-    if (place == NULL || place->fit.samples == 0) {
-        if (4 * (models->count + 1) > 3 * models->capacity && !grow(models)) {
-            return PEL_OUT_OF_MEMORY;
-        }
-        place = find(models, state->key);
-        place->key = state->key;
-        models->count++;
-    } else if (place->fit.samples >= fit.samples) {
-        return PEL_OK;
+    pel_model_entry *place = pel_models_place(models, state->key);
+    if (place == NULL) {
+        return PEL_OUT_OF_MEMORY;
     }
-    place->fit = fit;
+    if (place->fit.samples < fit.samples) {
+        models->count += place->fit.samples == 0;
+        place->fit = fit;
+    }
     return PEL_OK;
 }
 
 bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost) {
     pel_fit fit;
     bool good = pel_fit_read(state->values, state->count, &fit);
-    *cost = good ? cost_of(&fit) : (pel_cost){0};
+    *cost = good ? pel_fit_cost(&fit) : (pel_cost){0};
     return good;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Cost models: time of a chunk of n units of one kernel on one device, t(n) = a + b n, learned by recursive least squares with
- * relative-error weights and Huber clipping. Not thread-safe: guarded by the dispatcher's lock.
+ * relative-error weights and Huber clipping. What a device does *alone* and what it does *while others run* are two lines,
+ * because memory, caches and power are shared; and what a kernel does in other shapes (*kin*) stands in while a shape is new.
+ * Beside the lines, a record per kernel and shape: how often, how long, what exploring has cost. Not thread-safe: guarded by the
+ * dispatcher's lock.
  */
 #ifndef PEL_MODEL_MODEL_H
 #define PEL_MODEL_MODEL_H
@@ -14,17 +17,45 @@
 typedef struct pel_models pel_models;
 
 typedef struct pel_model_key {
-    uint64_t kernel;   /* identity of kernel, source, options, and of the unit's size (lower dimensions, local size) */
-    uint64_t device;   /* identity of device and driver */
+    uint64_t kernel; /* identity of kernel, source, options, and of the unit's size (lower dimensions, local size) */
+    uint64_t device; /* identity of device and driver */
 } pel_model_key;
 
+/* Launches that have a line in common. */
+typedef struct pel_model_family {
+    uint64_t kernel;       /* what is computed: source, options, declaration */
+    uint64_t shape;        /* how: work-group, lower dimensions, octave of what every item reads */
+    double items_per_unit; /* makes shapes comparable; 0: 1 */
+} pel_model_family;
+
+typedef struct pel_line {
+    double start_ns;  /* a >= 0 */
+    double unit_ns;   /* b > 0 */
+    double deviation; /* relative standard deviation of an observation about the line */
+    uint64_t samples; /* 0: nothing known, the other fields are 0 */
+} pel_line;
+
+/* The first fields are the line while others run, or of observations whose company is not known. */
 typedef struct pel_cost {
-    double start_ns;   /* a >= 0 */
-    double unit_ns;    /* b > 0 */
-    double deviation;  /* relative standard deviation of an observation about the model */
-    uint64_t samples;  /* 0: nothing known, the other fields are 0 */
+    double start_ns;      /* a >= 0 */
+    double unit_ns;       /* b > 0 */
+    double deviation;     /* relative standard deviation of an observation about the model */
+    uint64_t samples;     /* 0: nothing known, the other fields are 0 */
     double largest_units; /* largest chunk seen: predictions far beyond it are extrapolations */
+    pel_line alone;       /* while nothing else ran; samples 0: never seen alone */
+    pel_line kin;         /* from other shapes of the kernel; samples 0: nothing. A guess: what every item reads differs */
+    uint64_t last_launch; /* of the family, when it was last seen; 0: never, or before this process */
 } pel_cost;
+
+/* The account of a family: what its launches have cost, and what of it went into exploring. */
+typedef struct pel_record {
+    uint64_t launches;        /* learned from */
+    double total_ns;          /* their makespans */
+    double explored_ns;       /* by how much exploring ones were slower than the best known plan */
+    uint64_t together_probes; /* trials of a combination that looks slower than one device */
+    uint64_t together_last;   /* launch of the latest */
+    uint32_t cold_in_a_row;   /* launches in which something was compiled */
+} pel_record;
 
 pel_models *pel_models_create(const pel_allocator *allocator); /* NULL: no memory */
 void pel_models_destroy(pel_models *models);
@@ -38,16 +69,43 @@ pel_status pel_models_observe(pel_models *models, pel_model_key key, double unit
 /* What is known. One sample: start from the device's typical start cost (median over other kernels), rest to the slope. */
 pel_cost pel_models_predict(const pel_models *models, pel_model_key key);
 
+typedef struct pel_lesson_chunk {
+    uint64_t device;
+    uint64_t lo, hi; /* units */
+    double ns;       /* of the kernel itself */
+    bool cold;       /* a compilation took place in it: not learned from, nor is what ran beside it */
+    bool unfinished; /* given up after `ns`: it takes longer than that (censored) */
+} pel_lesson_chunk;
+
+/* What one launch taught. Chunks began together, each on another device. */
+typedef struct pel_lesson {
+    pel_model_family family;
+    const pel_lesson_chunk *chunks;
+    uint32_t chunk_count;
+    double makespan_ns;  /* > 0 */
+    double expected_ns;  /* of the best known plan, when this one was exploring; 0: it was not, or nothing was known */
+    bool together_probe; /* it tried a combination that looked slower */
+} pel_lesson;
+
+/* Learns from one successful launch (under 100 ns a chunk once a model is past its first eight). OUT_OF_MEMORY: something was not learned. */
+pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson);
+
+/* All that is known of a family on a device. */
+pel_cost pel_models_cost(const pel_models *models, const pel_model_family *family, uint64_t device);
+
+/* NULL: no launch of the family was learned from. Valid until the next learning. */
+const pel_record *pel_models_record(const pel_models *models, const pel_model_family *family);
+
 /*
- * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a change of
- * meaning raises the version, and what an older version wrote is forgotten.
+ * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a
+ * change of meaning raises the version, and what an older version wrote is forgotten.
  */
 #define PEL_MODEL_STATE_VERSION 1u
 #define PEL_MODEL_STATE_LIMIT 128u
 
 typedef struct pel_model_state {
     pel_model_key key;
-    uint64_t samples;  /* observations behind it: of two states of one key the larger wins */
+    uint64_t samples; /* observations behind it: of two states of one key the larger wins */
     uint32_t count;
     double values[PEL_MODEL_STATE_LIMIT];
 } pel_model_state;
@@ -56,8 +114,8 @@ typedef struct pel_model_state {
 bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *state);
 
 /*
- * Takes a state into the table, unless the table knows its key from more samples. INVALID_ARGUMENT: the numbers are no model's (they come from a
- * file and may be anything), nothing has changed. OUT_OF_MEMORY likewise.
+ * Takes a state into the table, unless the table knows its key from more samples. INVALID_ARGUMENT: the numbers are no model's
+ * (they come from a file and may be anything), nothing has changed. OUT_OF_MEMORY likewise.
  */
 pel_status pel_models_restore(pel_models *models, const pel_model_state *state);
 

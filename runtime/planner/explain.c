@@ -147,11 +147,11 @@ void pel_plan_explain(const pel_contest *contest) {
     } else {
         pel_words_put(&words, " alone: ");
         pel_words_time(&words, contest->single_ns);
-        pel_words_put(&words, planning->request->single_only      ? ", the fastest; it may not be split"
-                              : planning->quanta == 1             ? ", the fastest; too small to split"
+        pel_words_put(&words, planning->request->single_only                     ? ", the fastest; it may not be split"
+                              : planning->quanta == 1                            ? ", the fastest; too small to split"
                               : (planning->usable & (planning->usable - 1)) == 0 ? ", the only usable device"
-                              : contest->combinations == 0          ? ", the fastest; nothing can usefully run beside it"
-                                                                  : ", the fastest; together gains too little");
+                              : contest->combinations == 0 ? ", the fastest; nothing can usefully run beside it"
+                                                           : ", the fastest; together gains too little");
     }
     append_overlaps(&words, planning, chosen);
 }

@@ -17,9 +17,10 @@
  */
 #define PATIENCE_PER_DEVICE 8u
 #define SETTLED 12u
+#define IDLE_PAUSE 64u /* launches; then twice as long each time */
 
 static uint64_t samples_of(const pel_planning *planning, uint32_t device) {
-    return planning->request->devices[device].cost.samples;
+    return pel_plan_samples(&planning->request->devices[device]);
 }
 
 /*
@@ -43,12 +44,17 @@ static bool hopeless(const pel_planning *planning, uint32_t device) {
 
 /*
  * A known device that the plan leaves out, known from few and perhaps unlucky measurements: it would never be measured again.
- * Until it has been seen SETTLED times it gets a slice now and then, more rarely each time: ten probes in all, then its place is
- * what it is.
+ * Until it has been seen SETTLED times it gets a slice now and then, more rarely each time: ten probes in all; then, where an account is
+ * kept, from its budget and with pauses that double.
  */
 static bool due_again(const pel_planning *planning, uint32_t device) {
+    const pel_record *record = planning->request->record;
     uint64_t samples = samples_of(planning, device);
-    return samples < SETTLED && planning->request->launches_seen % (2 * samples) == 0;
+    if (samples < SETTLED) {
+        return planning->request->launches_seen % (2 * (samples > 0 ? samples : 1)) == 0;
+    }
+    return record != NULL && record->launches >= 2 * planning->request->devices[device].cost.last_launch + IDLE_PAUSE &&
+           pel_plan_affords(planning->request, 0.0);
 }
 
 /* The devices to probe now: fewest measurements first, in turn among equals; they run at once, so their cores are disjoint. */
@@ -193,6 +199,9 @@ static void finish(pel_planning *planning, uint64_t probes, const pel_filling *f
 
 bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen) {
     uint64_t candidates = 0;
+    if (planning->request->single_only || planning->quanta < 2) {
+        return false;
+    }
     for (uint64_t rest = planning->known & ~chosen; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
         /* Beside what was chosen only: alternatives on the same cores would have to be tried alone, at the full price. */
@@ -203,6 +212,9 @@ bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen) {
     planning->known &= ~probes;
     bool probing = probes != 0 && probe_beside_known(planning, probes, &filling);
     planning->known |= probes;
+    /* Company may cost more than the slice itself: who has an account pays for it. */
+    double price = probing ? filling.makespan - planning->result->predicted_ns : 0.0;
+    probing = probing && (planning->request->record == NULL || price <= 0.0 || pel_plan_affords(planning->request, price));
     if (probing) {
         finish(planning, probes, &filling);
     }

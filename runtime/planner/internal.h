@@ -9,19 +9,25 @@
 typedef struct pel_planning {
     const pel_plan_request *request;
     pel_plan_result *result;
-    uint64_t quanta;                              /* units in quanta, rounded up */
-    double margin;                                /* smallest relative gain worth a split */
-    uint64_t usable, known, unknown;              /* known: measured twice or more; unknown: usable, but not known */
-    uint64_t beside[PEL_PLAN_DEVICE_LIMIT];       /* devices whose cores are disjoint from this one's */
-    double start[PEL_PLAN_DEVICE_LIMIT];          /* ns, transfers included; 0 when never measured */
-    double unit[PEL_PLAN_DEVICE_LIMIT];           /* ns per quantum; when never measured, from the prior */
-    uint64_t limit[PEL_PLAN_DEVICE_LIMIT];        /* quanta that fit; `quanta` when everything does */
+    uint64_t quanta;                           /* units in quanta, rounded up */
+    double margin;                             /* smallest relative gain worth a split */
+    uint64_t usable, known, unknown;           /* known: measured twice or more; unknown: usable, but not known */
+    uint64_t beside[PEL_PLAN_DEVICE_LIMIT];    /* devices whose cores are disjoint from this one's */
+    uint64_t sharing;                          /* devices that share the memory of the host's cores with another one */
+    uint64_t seen_alone;                       /* devices that have been measured while nothing else ran */
+    double start[PEL_PLAN_DEVICE_LIMIT];       /* beside others: ns, transfers included; 0 when never measured */
+    double unit[PEL_PLAN_DEVICE_LIMIT];        /* ns per quantum; when never measured, from the prior */
+    double error[PEL_PLAN_DEVICE_LIMIT];       /* relative standard error of what these two predict */
+    double alone_start[PEL_PLAN_DEVICE_LIMIT]; /* the same while nothing else runs */
+    double alone_unit[PEL_PLAN_DEVICE_LIMIT];
+    double alone_error[PEL_PLAN_DEVICE_LIMIT];
+    uint64_t limit[PEL_PLAN_DEVICE_LIMIT]; /* quanta that fit; `quanta` when everything does */
 } pel_planning;
 
 typedef struct pel_filling {
-    uint64_t share[PEL_PLAN_DEVICE_LIMIT];        /* quanta */
-    uint64_t mask;                                /* devices with a share */
-    double makespan;                              /* ns */
+    uint64_t share[PEL_PLAN_DEVICE_LIMIT]; /* quanta */
+    uint64_t mask;                         /* devices with a share */
+    double makespan;                       /* ns */
 } pel_filling;
 
 /*
@@ -37,10 +43,10 @@ typedef struct pel_words {
 /* The alternatives while they are compared. */
 typedef struct pel_contest {
     pel_planning *planning;
-    uint32_t best_single;            /* among known devices; PEL_PLAN_DEVICE_LIMIT: none */
+    uint32_t best_single; /* among known devices; PEL_PLAN_DEVICE_LIMIT: none */
     double single_ns;
-    pel_filling best;                /* best combination that passes its margin */
-    double best_expected;            /* its makespan with the expected wait for the latest */
+    pel_filling best;     /* best combination that passes its margin */
+    double best_expected; /* its makespan with the expected wait for the latest */
     bool has_best;
     uint64_t seen[PEL_PLAN_COMBINATION_LIMIT];
     double margin[PEL_PLAN_COMBINATION_LIMIT];
@@ -48,7 +54,9 @@ typedef struct pel_contest {
     uint32_t combinations;
 } pel_contest;
 
-static inline uint64_t pel_bit(uint32_t index) { return 1ull << index; }
+static inline uint64_t pel_bit(uint32_t index) {
+    return 1ull << index;
+}
 
 /*
  * Spreads `quanta` over the devices of `mask` so that the last to finish does so as early as possible. False: they cannot hold
@@ -69,6 +77,12 @@ bool pel_plan_best_set(const pel_planning *planning, uint64_t mask, uint64_t qua
 /* Chooses probes for devices whose cost is not known. False: nothing to explore now. */
 bool pel_plan_explore(pel_planning *planning);
 
+/* Tries, within the budget, what the decision rests on without having been seen. False: nothing to try now. */
+bool pel_plan_second_opinion(const pel_contest *contest);
+
+/* Whether `cost_ns` more may go into exploring: 1 % of the time so far. */
+bool pel_plan_affords(const pel_plan_request *request, double cost_ns);
+
 /* Adds slices for known devices outside of `chosen` that deserve another look. False: none now. */
 bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen);
 
@@ -78,12 +92,16 @@ void pel_plan_emit(pel_planning *planning, const pel_filling *filling);
 /* Devices that have a slice. */
 uint64_t pel_plan_chosen(const pel_plan_result *result);
 
-/* Time of `units` units, or of the whole launch, on one device, ns. */
+/* Time of `units` units beside others, or of the whole launch while nothing else runs, on one device, ns. */
 double pel_plan_time(const pel_planning *planning, uint32_t device, uint64_t units);
 double pel_plan_alone(const pel_planning *planning, uint32_t device);
 
-/* Whether a cost says anything. */
+/* Whether a cost says anything about this kernel, and from how many measurements. */
 bool pel_plan_measured(const pel_plan_device *device);
+uint64_t pel_plan_samples(const pel_plan_device *device);
+
+/* Fills in what is known of the devices; digest.c. */
+void pel_plan_digest(pel_planning *planning);
 
 /* Starts a result and checks and digests its request. */
 pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *result, pel_planning *planning);

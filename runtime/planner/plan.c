@@ -16,6 +16,8 @@ struct pel_plan {
     char *kernel, *reason, *restriction, *protection, *text;
     uint32_t split_dimension;
     double predicted_ns, actual_ns;
+    double expected_ns; /* of the best known plan while this one explores */
+    bool together_probe;
 };
 
 static char *names_of(const pel_allocator *allocator, const pel_plan_request *request, uint64_t mask) {
@@ -47,7 +49,9 @@ static pel_plan *plan_new(const pel_allocator *allocator, uint32_t chunks, uint3
     return plan;
 }
 
-static char *copy_of(const pel_plan *plan, const char *text) { return pel_strdup(&plan->allocator, text ? text : ""); }
+static char *copy_of(const pel_plan *plan, const char *text) {
+    return pel_strdup(&plan->allocator, text ? text : "");
+}
 
 static bool complete(const pel_plan *plan) {
     bool whole = plan->kernel && plan->reason && plan->restriction && plan->protection;
@@ -86,6 +90,8 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
     plan->protection = copy_of(plan, context->protection);
     plan->split_dimension = context->split_dimension;
     plan->predicted_ns = result->predicted_ns;
+    plan->expected_ns = result->expected_ns;
+    plan->together_probe = result->together_probe;
     if (!complete(plan)) {
         pel_plan_destroy(plan);
         return NULL;
@@ -103,6 +109,11 @@ void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *m
     chunk->bytes_in = measured->bytes_in;
     chunk->bytes_out = measured->bytes_out;
     chunk->cold = measured->cold;
+}
+
+void pel_plan_into_lesson(const pel_plan *plan, pel_lesson *lesson) {
+    lesson->expected_ns = plan ? plan->expected_ns : 0.0;
+    lesson->together_probe = plan && plan->together_probe;
 }
 
 void pel_plan_set_makespan(pel_plan *plan, double actual_ns) {
@@ -208,7 +219,9 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     return copy;
 }
 
-uint32_t pel_plan_chunk_count(const pel_plan *plan) { return plan ? plan->chunk_count : 0; }
+uint32_t pel_plan_chunk_count(const pel_plan *plan) {
+    return plan ? plan->chunk_count : 0;
+}
 
 pel_status pel_plan_get_chunk(const pel_plan *plan, uint32_t index, pel_plan_chunk *chunk) {
     if (!plan || !chunk || index >= plan->chunk_count) {
@@ -218,7 +231,9 @@ pel_status pel_plan_get_chunk(const pel_plan *plan, uint32_t index, pel_plan_chu
     return PEL_OK;
 }
 
-uint32_t pel_plan_candidate_count(const pel_plan *plan) { return plan ? plan->candidate_count : 0; }
+uint32_t pel_plan_candidate_count(const pel_plan *plan) {
+    return plan ? plan->candidate_count : 0;
+}
 
 pel_status pel_plan_get_candidate(const pel_plan *plan, uint32_t index, pel_plan_candidate *candidate) {
     if (!plan || !candidate || index >= plan->candidate_count) {
@@ -228,13 +243,27 @@ pel_status pel_plan_get_candidate(const pel_plan *plan, uint32_t index, pel_plan
     return PEL_OK;
 }
 
-const char *pel_plan_reason(const pel_plan *plan) { return plan ? plan->reason : ""; }
-const char *pel_plan_restriction(const pel_plan *plan) { return plan ? plan->restriction : ""; }
-const char *pel_plan_protection(const pel_plan *plan) { return plan ? plan->protection : ""; }
-double pel_plan_predicted_ns(const pel_plan *plan) { return plan ? plan->predicted_ns : 0; }
-double pel_plan_actual_ns(const pel_plan *plan) { return plan ? plan->actual_ns : 0; }
-uint32_t pel_plan_split_dimension(const pel_plan *plan) { return plan ? plan->split_dimension : 0; }
-const char *pel_plan_text(const pel_plan *plan) { return plan && plan->text ? plan->text : ""; }
+const char *pel_plan_reason(const pel_plan *plan) {
+    return plan ? plan->reason : "";
+}
+const char *pel_plan_restriction(const pel_plan *plan) {
+    return plan ? plan->restriction : "";
+}
+const char *pel_plan_protection(const pel_plan *plan) {
+    return plan ? plan->protection : "";
+}
+double pel_plan_predicted_ns(const pel_plan *plan) {
+    return plan ? plan->predicted_ns : 0;
+}
+double pel_plan_actual_ns(const pel_plan *plan) {
+    return plan ? plan->actual_ns : 0;
+}
+uint32_t pel_plan_split_dimension(const pel_plan *plan) {
+    return plan ? plan->split_dimension : 0;
+}
+const char *pel_plan_text(const pel_plan *plan) {
+    return plan && plan->text ? plan->text : "";
+}
 
 void pel_plan_destroy(pel_plan *plan) {
     if (!plan) {

@@ -22,6 +22,9 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
 void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured);
 void pel_plan_set_makespan(pel_plan *plan, double actual_ns);
 
+/* What the models must know of the plan besides its times: fills expected_ns and together_probe. */
+void pel_plan_into_lesson(const pel_plan *plan, pel_lesson *lesson);
+
 /* A deep copy with its text composed. NULL: no memory. */
 pel_plan *pel_plan_snapshot(const pel_plan *plan);
 

@@ -15,33 +15,14 @@
 #include <string.h>
 
 #define MARGIN_DEFAULT 0.03
-#define MEMORY 50u        /* observations that a model with lambda 0.98 remembers */
-#define MARGIN_MOST 0.5   /* whatever the scatter, a predicted gain of a factor of two is worth a try */
-#define WAIT_MATTERS 0.2  /* an expected wait for the latest device beyond this counts when combinations are compared */
-#define DOUBT_MOST 0.1    /* trying a promised gain of 10 % teaches more than it risks: 300 seeds, regret of 20 launches 5.4 instead of 6.0 (p95) */
+#define MARGIN_MOST 0.5  /* whatever the scatter, a predicted gain of a factor of two is worth a try */
+#define WAIT_MATTERS 0.2 /* an expected wait for the latest device beyond this counts when combinations are compared */
+#define DOUBT_MOST                                                                                                               \
+    0.1 /* trying a promised gain of 10 % teaches more than it risks: 300 seeds, regret of 20 launches 5.4 instead of 6.0 (p95) */
 
-static bool overlap(const pel_core_set *a, const pel_core_set *b) {
-    uint64_t common = 0;
-    if (a == NULL || b == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof a->bits / sizeof a->bits[0]; i++) {
-        common |= a->bits[i] & b->bits[i];
-    }
-    return common != 0;
+static double not_negative(double value) {
+    return isfinite(value) && value > 0.0 ? value : 0.0;
 }
-
-bool pel_plan_measured(const pel_plan_device *device) {
-    const pel_cost *cost = &device->cost;
-    return cost->samples > 0 && isfinite(cost->start_ns) && cost->start_ns >= 0.0 && isfinite(cost->unit_ns) &&
-           cost->unit_ns > 0.0;
-}
-
-static double prior_of(const pel_plan_device *device) {
-    return isfinite(device->prior_rate) && device->prior_rate > 0.0 ? device->prior_rate : 1.0;
-}
-
-static double not_negative(double value) { return isfinite(value) && value > 0.0 ? value : 0.0; }
 
 pel_status pel_plan_malformed(pel_plan_result *result, const char *why) {
     pel_words words;
@@ -55,7 +36,8 @@ static void clear(pel_plan_result *result) {
     result->slice_count = 0;
     result->choice_count = 0;
     result->predicted_ns = 0.0;
-    result->exploring = false;
+    result->exploring = result->together_probe = false;
+    result->expected_ns = 0.0;
     result->reason[0] = '\0';
 }
 
@@ -77,43 +59,6 @@ static pel_status check(const pel_plan_request *request, pel_plan_result *result
     return PEL_OK;
 }
 
-/* Speed of measured devices relative to their priors, so that priors of the others can be put beside them. */
-static double prior_scale(const pel_plan_request *request) {
-    double sum = 0.0;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < request->device_count; i++) {
-        if (pel_plan_measured(&request->devices[i])) {
-            /* Geometric mean: one device that its prior misjudges by a factor of 100 must not decide. */
-            sum += log(request->devices[i].cost.unit_ns * prior_of(&request->devices[i]));
-            count++;
-        }
-    }
-    return count > 0 ? exp(sum / count) : 1.0;
-}
-
-static void digest_devices(pel_planning *planning) {
-    const pel_plan_request *request = planning->request;
-    double grain = (double)request->granularity, scale = prior_scale(request);
-    for (uint32_t i = 0; i < request->device_count; i++) {
-        const pel_plan_device *device = &request->devices[i];
-        bool measured = pel_plan_measured(device);
-        planning->limit[i] = device->unit_limit >= request->units ? planning->quanta : device->unit_limit / request->granularity;
-        planning->start[i] = (measured ? device->cost.start_ns : 0.0) + not_negative(device->move_start_ns);
-        planning->unit[i] =
-            ((measured ? device->cost.unit_ns : scale / prior_of(device)) + not_negative(device->move_unit_ns)) * grain;
-        if (device->excluded == NULL && planning->limit[i] > 0) {
-            planning->usable |= pel_bit(i);
-            *(measured && device->cost.samples > 1 ? &planning->known : &planning->unknown) |= pel_bit(i);
-        }
-        for (uint32_t j = 0; j < i; j++) {
-            if (!overlap(device->cores, request->devices[j].cores)) {
-                planning->beside[i] |= pel_bit(j);
-                planning->beside[j] |= pel_bit(i);
-            }
-        }
-    }
-}
-
 pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *result, pel_planning *planning) {
     clear(result);
     pel_status status = check(request, result);
@@ -125,7 +70,7 @@ pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *resu
     planning->result = result;
     planning->quanta = request->units / request->granularity + (request->units % request->granularity != 0);
     planning->margin = request->margin > 0.0 ? request->margin : MARGIN_DEFAULT;
-    digest_devices(planning);
+    pel_plan_digest(planning);
     return PEL_OK;
 }
 
@@ -134,7 +79,8 @@ double pel_plan_time(const pel_planning *planning, uint32_t device, uint64_t uni
 }
 
 double pel_plan_alone(const pel_planning *planning, uint32_t device) {
-    return pel_plan_time(planning, device, planning->request->units);
+    return planning->alone_start[device] +
+           planning->alone_unit[device] / (double)planning->request->granularity * (double)planning->request->units;
 }
 
 void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
@@ -150,7 +96,8 @@ void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
         /* The last slice ends at the range's end, which need not be a whole quantum. */
         uint64_t hi = (rest & (rest - 1)) == 0 ? request->units : lo + filling->share[device] * request->granularity;
         bool measured = pel_plan_measured(&request->devices[device]);
-        double time = pel_plan_time(planning, device, hi - lo);
+        double time =
+            filling->mask == pel_bit(device) ? pel_plan_alone(planning, device) : pel_plan_time(planning, device, hi - lo);
         *slice = (pel_plan_slice){.device = device, .lo = lo, .hi = hi, .predicted_ns = measured ? time : 0.0};
         complete = complete && measured;
         result->predicted_ns = time > result->predicted_ns ? time : result->predicted_ns;
@@ -161,14 +108,10 @@ void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
     }
 }
 
+/* Scatter of one observation. */
 static double deviation_of(const pel_plan_request *request, uint32_t device) {
-    return not_negative(request->devices[device].cost.deviation);
-}
-
-/* How far a prediction may be off, one standard error: scatter averages out over what the model remembers. */
-static double uncertainty_of(const pel_plan_request *request, uint32_t device) {
-    uint64_t samples = request->devices[device].cost.samples;
-    return deviation_of(request, device) / sqrt((double)(samples < 1 ? 1 : samples < MEMORY ? samples : MEMORY));
+    const pel_cost *cost = &request->devices[device].cost;
+    return not_negative(cost->samples > 0 ? cost->deviation : cost->alone.deviation);
 }
 
 /* Expected latest of `count` standard normal draws: scatter makes a division wait for whoever is late. */
@@ -189,11 +132,12 @@ uint64_t pel_plan_chosen(const pel_plan_result *result) {
 /* The gain that a combination must promise: two standard errors of the most uncertain prediction, and the wait for the latest. */
 static double margin_for(const pel_contest *state, uint64_t mask, uint32_t *noisiest, double *wait) {
     const pel_plan_request *request = state->planning->request;
-    double scatter = -1.0, error = state->best_single < PEL_PLAN_DEVICE_LIMIT ? uncertainty_of(request, state->best_single) : 0.0;
+    double scatter = -1.0,
+           error = state->best_single < PEL_PLAN_DEVICE_LIMIT ? state->planning->alone_error[state->best_single] : 0.0;
     uint32_t count = (uint32_t)__builtin_popcountll(mask);
     for (; mask != 0; mask &= mask - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(mask);
-        error = fmax(error, uncertainty_of(request, device));
+        error = fmax(error, state->planning->error[device]);
         if (deviation_of(request, device) > scatter) {
             scatter = deviation_of(request, device);
             *noisiest = device;
@@ -291,7 +235,13 @@ pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *re
     if (!request->single_only && planning.quanta > 1) {
         pel_plan_disjoint_sets(&planning, planning.known, PEL_PLAN_COMBINATION_LIMIT, compete, &state);
     }
-    if (!pel_plan_explore(&planning)) {
+    bool exploring = !request->frozen && pel_plan_explore(&planning);
+    if (exploring) {
+        result->expected_ns = state.has_best ? state.best.makespan
+                              : state.best_single < PEL_PLAN_DEVICE_LIMIT && (planning.known & pel_bit(state.best_single)) != 0
+                                  ? state.single_ns
+                                  : 0.0;
+    } else {
         if (!decide(&state)) {
             /* Only all of them together, the unknown ones too, may have room enough. */
             pel_filling filling;
@@ -302,8 +252,9 @@ pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *re
             state.has_best = true;
         }
         pel_plan_explain(&state);
-        if (!request->single_only && planning.quanta > 1) {
-            (void)pel_plan_remeasure(&planning, pel_plan_chosen(result));
+        double expected = result->predicted_ns;
+        if (!request->frozen && (pel_plan_second_opinion(&state) || pel_plan_remeasure(&planning, pel_plan_chosen(result)))) {
+            result->expected_ns = expected;
         }
     }
     pel_plan_list_choices(&state);

@@ -21,14 +21,14 @@
 #define PEL_PLAN_DEVICE_LIMIT 64
 
 typedef struct pel_plan_device {
-    const char *id;              /* for the texts */
-    const pel_core_set *cores;   /* host cores it occupies; NULL: none */
-    const char *excluded;        /* not NULL: may not be used, and why */
-    pel_cost cost;               /* samples == 0: unknown */
-    double prior_rate;           /* guess of relative speed for unknown devices, > 0 */
-    double move_start_ns;        /* predicted transfers, added to the model: fixed part */
-    double move_unit_ns;         /* and per unit */
-    uint64_t unit_limit;         /* most units that fit into its memory; UINT64_MAX: no limit */
+    const char *id;            /* for the texts */
+    const pel_core_set *cores; /* host cores it occupies; NULL: none */
+    const char *excluded;      /* not NULL: may not be used, and why */
+    pel_cost cost;             /* samples == 0: unknown */
+    double prior_rate;         /* guess of relative speed for unknown devices, > 0 */
+    double move_start_ns;      /* predicted transfers, added to the model: fixed part */
+    double move_unit_ns;       /* and per unit */
+    uint64_t unit_limit;       /* most units that fit into its memory; UINT64_MAX: no limit */
 } pel_plan_device;
 
 typedef struct pel_plan_request {
@@ -36,20 +36,22 @@ typedef struct pel_plan_request {
     bool single_only;            /* splitting is not allowed */
     const pel_plan_device *devices;
     uint32_t device_count;
-    double margin;               /* 0: 0.03 */
-    uint32_t launches_seen;      /* of this kernel, for exploration in turn among core-sharing alternatives */
+    double margin;            /* 0: 0.03 */
+    const pel_record *record; /* the family's account; NULL: none is kept, and nothing is tried that has to be paid for */
+    bool frozen;              /* nothing is tried for the sake of learning: same models, same plan */
+    uint32_t launches_seen;   /* of this kernel, for exploration in turn among core-sharing alternatives */
 } pel_plan_request;
 
 typedef struct pel_plan_slice {
-    uint32_t device;             /* index into request.devices */
+    uint32_t device; /* index into request.devices */
     uint64_t lo, hi;
-    double predicted_ns;         /* 0: unknown */
+    double predicted_ns; /* 0: unknown */
 } pel_plan_slice;
 
 typedef struct pel_plan_choice {
-    uint64_t device_mask;        /* devices of this alternative */
-    double predicted_ns;         /* 0: unknown */
-    char reason[160];            /* why chosen, or why it lost */
+    uint64_t device_mask; /* devices of this alternative */
+    double predicted_ns;  /* 0: unknown */
+    char reason[160];     /* why chosen, or why it lost */
     bool chosen;
 } pel_plan_choice;
 
@@ -60,6 +62,8 @@ typedef struct pel_plan_result {
     uint32_t slice_count;
     double predicted_ns;
     bool exploring;
+    bool together_probe; /* exploring a combination that looks slower: pel_lesson.together_probe */
+    double expected_ns;  /* what the best known plan would take, while exploring; 0: not known. pel_lesson.expected_ns */
     char reason[240];
     pel_plan_choice choices[PEL_PLAN_CHOICE_LIMIT];
     uint32_t choice_count;

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/reduce.h"
 #include "base/text.h"
+#include "planner/plan.h"
 #include "planner/planner.h"
 #include "queue/command.h"
 #include <math.h>
@@ -20,6 +21,7 @@
 typedef struct question {
     pel_runtime *runtime;
     const pel_bound *bound;
+    pel_model_family family;
     pel_plan_request request;
     pel_plan_device devices[PEL_PLAN_DEVICE_LIMIT];
     char *excluded[PEL_PLAN_DEVICE_LIMIT]; /* composed reasons, freed after the plan is built */
@@ -28,18 +30,20 @@ typedef struct question {
 /* Quarter octaves: what every item reads decides what an item costs (all pairs, products), and 19 % is within a model's reach. */
 static uint64_t size_bucket(uint64_t bytes) { return (uint64_t)(4.0 * log2((double)bytes + 1.0)); }
 
-static uint64_t kernel_key(const pel_bound *bound) {
-    uint64_t key = bound->kernel->model_id;
+static pel_model_family family_of(const pel_bound *bound) {
+    pel_model_family family = {.kernel = bound->kernel->model_id, .shape = 1, .items_per_unit = 1.0};
     for (uint32_t d = 0; d < bound->span.dims; d++) {
-        key = pel_mix_u64(key, bound->span.local[d]);
-        key = pel_mix_u64(key, d == bound->span.split ? 0 : bound->span.global[d]);
+        bool whole = d != bound->span.split;
+        family.shape = pel_mix_u64(family.shape, bound->span.local[d]);
+        family.shape = pel_mix_u64(family.shape, whole ? bound->span.global[d] : 0);
+        family.items_per_unit *= whole ? (double)bound->span.global[d] : 1.0;
     }
     for (uint32_t i = 0; i < bound->arg_count; i++) {
         if (bound->args[i].param == PEL_PARAM_KIND_WHOLE || bound->args[i].param == PEL_PARAM_KIND_POINTER) {
-            key = pel_mix_u64(key, size_bucket(bound->args[i].bytes));
+            family.shape = pel_mix_u64(family.shape, size_bucket(bound->args[i].bytes));
         }
     }
-    return key;
+    return family;
 }
 
 static double guess_rate(const pel_device_info *info) {
@@ -75,14 +79,14 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
 
 static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
     pel_footprint footprint = {0};
-    *q = (question){.runtime = runtime, .bound = bound};
+    *q = (question){.runtime = runtime, .bound = bound, .family = family_of(bound)};
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         const pel_device *device = &runtime->devices[i];
         pel_plan_device *entry = &q->devices[i];
         entry->id = device->facts->info.id;
         entry->cores = device->facts->info.cores_count > 0 ? &device->facts->info.cores : NULL;
         entry->excluded = pel_launch_exclusion(bound, device, &q->excluded[i]);
-        entry->cost = pel_models_predict(runtime->models, (pel_model_key){kernel_key(bound), device->model_id});
+        entry->cost = pel_models_cost(runtime->models, &q->family, device->model_id);
         entry->prior_rate = guess_rate(&device->facts->info);
         entry->unit_limit = UINT64_MAX;
         predict_moves(q, device, entry, &footprint);
@@ -93,6 +97,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
                                     .single_only = bound->single != NULL,
                                     .devices = q->devices,
                                     .device_count = runtime->device_count,
+                                    .record = pel_models_record(runtime->models, &q->family),
                                     .launches_seen = atomic_load(&bound->kernel->launches)};
 }
 
@@ -289,8 +294,26 @@ static uint64_t transfer_bytes(const pel_transfer *list, uint32_t count) {
     return bytes;
 }
 
+/* Hands what the chunks took to the models: the kernel's own times, without transfers. */
+static void learn(pel_command *command, double makespan_ns) {
+    pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
+    pel_lesson lesson = {.family = family_of(&command->bound), .chunks = chunks, .makespan_ns = makespan_ns};
+    pel_plan_into_lesson(command->plan, &lesson);
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        const pel_job *job = &command->jobs[i];
+        if (job->work.status != PEL_OK) {
+            return;
+        }
+        chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = job->device->model_id,
+                                                          .lo = job->lo,
+                                                          .hi = job->hi,
+                                                          .ns = (double)(job->work.launch_ended - job->work.launch_began),
+                                                          .cold = job->work.cold};
+    }
+    (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */
+}
+
 void pel_launch_done(pel_command *command) {
-    pel_runtime *runtime = command->runtime;
     int64_t first = INT64_MAX, last = 0;
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job *job = &command->jobs[i];
@@ -303,11 +326,11 @@ void pel_launch_done(pel_command *command) {
         pel_plan_set_actual(command->plan, i, &chunk);
         first = work->began < first ? work->began : first;
         last = work->ended > last ? work->ended : last;
-        if (work->status == PEL_OK && !work->cold) { /* out of memory here: not learned, nothing broken */
-            (void)pel_models_observe(runtime->models, (pel_model_key){kernel_key(&command->bound), job->device->model_id},
-                                     (double)(job->hi - job->lo), chunk.compute_ns);
+        if (work->status == PEL_OK && !work->cold) {
             learn_link(job->device, chunk.bytes_in, work->launch_began - work->began);
         }
     }
-    pel_plan_set_makespan(command->plan, last > first ? (double)(last - first) : 1.0);
+    double makespan = last > first ? (double)(last - first) : 1.0;
+    pel_plan_set_makespan(command->plan, makespan);
+    learn(command, makespan);
 }

@@ -31,9 +31,13 @@ static double uniform(void) {
     return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
 }
 
-static double between_log(double low, double high) { return low * exp(uniform() * log(high / low)); }
+static double between_log(double low, double high) {
+    return low * exp(uniform() * log(high / low));
+}
 
-static double normal(void) { return sqrt(-2.0 * log(uniform())) * cos(6.283185307179586 * uniform()); }
+static double normal(void) {
+    return sqrt(-2.0 * log(uniform())) * cos(6.283185307179586 * uniform());
+}
 
 typedef struct world {
     double start[4], unit[4];
@@ -57,17 +61,22 @@ static double oracle(const world *w) {
     pel_plan_request request = w->request;
     request.devices = devices;
     request.margin = 1e-9;
+    request.record = NULL;
     assert_int_equal(pel_planner_plan(&request, &result), PEL_OK);
     return result.predicted_ns;
 }
 
+static const pel_model_family family = {1, 2, 1.0};
+
 /* One launch: plan, run with noise, learn. Returns the makespan without noise, relative to the oracle's, minus 1. */
 static double step(world *w) {
     pel_plan_result result;
-    double makespan = 0.0;
+    pel_lesson_chunk chunks[4];
+    double makespan = 0.0, seen_makespan = 0.0;
     for (uint32_t i = 0; i < 4; i++) {
-        w->devices[i].cost = pel_models_predict(w->models, (pel_model_key){1, i});
+        w->devices[i].cost = pel_models_cost(w->models, &family, i);
     }
+    w->request.record = pel_models_record(w->models, &family);
     assert_int_equal(pel_planner_plan(&w->request, &result), PEL_OK);
     w->request.launches_seen++;
     for (uint32_t i = 0; i < result.slice_count; i++) {
@@ -75,9 +84,16 @@ static double step(world *w) {
         double time = truth(w, slice->device, slice->hi - slice->lo);
         makespan = fmax(makespan, time);
         double seen = time * exp(0.1 * normal()) * (uniform() < 0.02 ? 3.0 + 7.0 * uniform() : 1.0);
-        assert_int_equal(pel_models_observe(w->models, (pel_model_key){1, slice->device}, (double)(slice->hi - slice->lo), seen),
-                         PEL_OK);
+        chunks[i] = (pel_lesson_chunk){.device = slice->device, .lo = slice->lo, .hi = slice->hi, .ns = seen};
+        seen_makespan = fmax(seen_makespan, seen);
     }
+    pel_lesson lesson = {.family = family,
+                         .chunks = chunks,
+                         .chunk_count = result.slice_count,
+                         .makespan_ns = seen_makespan,
+                         .expected_ns = result.expected_ns,
+                         .together_probe = result.together_probe};
+    assert_int_equal(pel_models_learn(w->models, &lesson), PEL_OK);
     return makespan / oracle(w) - 1.0;
 }
 

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From launches to lines, and the account of a kernel.
+ *
+ * A chunk that ran alone and one that ran beside others are different experiments: memory bandwidth, caches, clock rates and the
+ * threads that feed a device are shared. One line through both would explain the slowness of company as a start cost, promise
+ * that smaller chunks do not help, and never learn what a device does alone, which is the yardstick of "never slower". So there
+ * are two lines a family and device, and a third, coarser one over all shapes of a kernel, counted in items. All live in one
+ * table, under keys that are mixed from the family's. Rejected: a factor for company fitted together with the line: size and
+ * company always change together.
+ */
+#include "base/hash.h"
+#include "model/table.h"
+
+#include <string.h>
+
+#define FIRST_RECORDS 16u
+#define KIN_WHILE 16u /* launches of a family that teach its kin; later ones only now and then */
+#define KIN_EVERY 16u
+#define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
+
+enum { BESIDE = 0, ALONE = 1, KIN = 2 };
+
+static uint64_t family_of(const pel_model_family *family) {
+    return family->shape != 0 ? pel_mix_u64(family->kernel, family->shape) : family->kernel;
+}
+
+static pel_model_key key_of(const pel_model_family *family, uint64_t device, int company) {
+    uint64_t kernel = company == KIN ? family->kernel : family_of(family);
+    return (pel_model_key){company == BESIDE ? kernel : pel_mix_u64(kernel, 0x70656c00u + (uint64_t)company), device};
+}
+
+static double items_of(const pel_model_family *family) {
+    return family->items_per_unit > 0.0 ? family->items_per_unit : 1.0;
+}
+
+static pel_record_entry *find_record(const pel_models *models, uint64_t family) {
+    if (models->record_capacity == 0) {
+        return NULL;
+    }
+    size_t at = (size_t)pel_mix_u64(family, 1) & (models->record_capacity - 1);
+    while (models->records[at].used && models->records[at].family != family) {
+        at = (at + 1) & (models->record_capacity - 1);
+    }
+    return &models->records[at];
+}
+
+static bool grow_records(pel_models *models) {
+    pel_models larger = *models;
+    larger.record_capacity = models->record_capacity == 0 ? FIRST_RECORDS : 2 * models->record_capacity;
+    larger.records = pel_alloc_zero(&models->allocator, larger.record_capacity, sizeof *larger.records);
+    if (larger.records == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < models->record_capacity; i++) {
+        if (models->records[i].used) {
+            *find_record(&larger, models->records[i].family) = models->records[i];
+        }
+    }
+    pel_free(&models->allocator, models->records);
+    *models = larger;
+    return true;
+}
+
+static pel_record *record_for(pel_models *models, const pel_model_family *family) {
+    uint64_t key = family_of(family);
+    pel_record_entry *place = find_record(models, key);
+    if (place == NULL || !place->used) {
+        if (4 * (models->record_count + 1) > 3 * models->record_capacity && !grow_records(models)) {
+            return NULL;
+        }
+        place = find_record(models, key);
+        *place = (pel_record_entry){.family = key, .used = true};
+        models->record_count++;
+    }
+    return &place->record;
+}
+
+const pel_record *pel_models_record(const pel_models *models, const pel_model_family *family) {
+    const pel_record_entry *place = find_record(models, family_of(family));
+    return place != NULL && place->used ? &place->record : NULL;
+}
+
+static bool observe(pel_models *models, pel_model_key key, double units, const pel_lesson_chunk *chunk, uint64_t launch) {
+    pel_model_entry *place = pel_models_place(models, key);
+    if (place == NULL) {
+        return false;
+    }
+    if (chunk->unfinished && place->fit.samples > 0) {
+        pel_cost known = pel_fit_cost(&place->fit);
+        if (known.start_ns + known.unit_ns * units >= chunk->ns) {
+            return true; /* that it takes longer than this was known */
+        }
+    }
+    if (pel_models_enter(models, place, units, chunk->ns)) {
+        place->last_launch = launch;
+    }
+    return true;
+}
+
+static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t index, uint64_t launch) {
+    const pel_lesson_chunk *chunk = &lesson->chunks[index];
+    double units = chunk->hi > chunk->lo ? (double)(chunk->hi - chunk->lo) : 0.0;
+    int company = lesson->chunk_count > 1 ? BESIDE : ALONE;
+    bool learned = observe(models, key_of(&lesson->family, chunk->device, company), units, chunk, launch);
+    if (lesson->family.shape != 0 && (launch <= KIN_WHILE || launch % KIN_EVERY == 0)) {
+        learned =
+            observe(models, key_of(&lesson->family, chunk->device, KIN), units * items_of(&lesson->family), chunk, launch) &&
+            learned;
+    }
+    return learned;
+}
+
+pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
+    pel_record *record = record_for(models, &lesson->family);
+    bool cold = false, learned = record != NULL;
+    for (uint32_t i = 0; i < lesson->chunk_count; i++) {
+        cold = cold || lesson->chunks[i].cold;
+    }
+    if (record != NULL) {
+        record->launches++;
+        record->cold_in_a_row = cold ? record->cold_in_a_row + 1 : 0;
+        if (!cold && lesson->makespan_ns > 0.0 && lesson->makespan_ns < 1e18) {
+            record->total_ns += lesson->makespan_ns;
+            if (lesson->expected_ns > 0.0 && lesson->makespan_ns > lesson->expected_ns) {
+                record->explored_ns += lesson->makespan_ns - lesson->expected_ns;
+            }
+        }
+        if (lesson->together_probe) {
+            record->together_probes++;
+            record->together_last = record->launches;
+        }
+    }
+    bool spoilt = cold && (record == NULL || record->cold_in_a_row <= COLD_PATIENCE);
+    for (uint32_t i = 0; i < lesson->chunk_count && !spoilt; i++) {
+        if (!lesson->chunks[i].cold) {
+            learned = learn_chunk(models, lesson, i, record != NULL ? record->launches : 0) && learned;
+        }
+    }
+    return learned ? PEL_OK : PEL_OUT_OF_MEMORY;
+}
+
+static pel_line line_of(const pel_cost *cost) {
+    return (pel_line){
+        .start_ns = cost->start_ns, .unit_ns = cost->unit_ns, .deviation = cost->deviation, .samples = cost->samples};
+}
+
+pel_cost pel_models_cost(const pel_models *models, const pel_model_family *family, uint64_t device) {
+    const pel_model_entry *beside = pel_models_find(models, key_of(family, device, BESIDE));
+    const pel_model_entry *alone = pel_models_find(models, key_of(family, device, ALONE));
+    pel_cost cost = beside != NULL ? pel_fit_cost(&beside->fit) : (pel_cost){0};
+    cost.last_launch = beside != NULL ? beside->last_launch : 0;
+    if (alone != NULL) {
+        pel_cost other = pel_fit_cost(&alone->fit);
+        cost.alone = line_of(&other);
+        cost.largest_units = other.largest_units > cost.largest_units ? other.largest_units : cost.largest_units;
+        cost.last_launch = alone->last_launch > cost.last_launch ? alone->last_launch : cost.last_launch;
+    }
+    if (cost.samples + cost.alone.samples < 2 && family->shape != 0) {
+        const pel_model_entry *kin = pel_models_find(models, key_of(family, device, KIN));
+        if (kin != NULL) {
+            pel_cost other = pel_fit_cost(&kin->fit);
+            cost.kin = line_of(&other);
+            cost.kin.unit_ns *= items_of(family);
+        }
+    }
+    return cost;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Second opinions: trying what a decision rests on without having been seen.
+ *
+ * "Never knowingly slower" compares a division with the best device *alone*, and a device that has only ever worked beside
+ * others may be much faster alone: one memory feeds both. So where devices share memory, the best of them works alone once
+ * before a division of them is believed. The other way round, a division that company made slow gets another chance now and
+ * then, and so does a device that nobody uses: machines change. All of this is paid from a budget of 1 % of the family's time
+ * (pel_record), with longer and longer pauses. Invariant: without a record nothing is tried. Rejected: sampling from the models
+ * (Thompson): it explores where uncertainty is wide, and pays for it at random times.
+ */
+#include "planner/internal.h"
+
+#include <math.h>
+
+#define BUDGET 0.01       /* of the family's time */
+#define SETTLING 3u       /* launches before which everything is new anyway */
+#define ERRORS 2.0        /* how much better than predicted a device may be */
+#define FIRST_PAUSE 16u   /* launches; doubled after each trial */
+#define LONGEST_PAUSE 10u /* doublings */
+
+bool pel_plan_affords(const pel_plan_request *request, double cost_ns) {
+    const pel_record *record = request->record;
+    return record != NULL && record->explored_ns + fmax(cost_ns, 0.0) <= BUDGET * record->total_ns;
+}
+
+static void emit_alone(pel_planning *planning, uint32_t device) {
+    pel_filling alone = {.mask = pel_bit(device), .makespan = pel_plan_alone(planning, device)};
+    alone.share[device] = planning->quanta;
+    pel_plan_emit(planning, &alone);
+    planning->result->exploring = true;
+}
+
+static void say(const pel_planning *planning, const char *before, uint64_t devices, const char *after) {
+    pel_words words;
+    pel_words_begin(&words, planning->result->reason, sizeof planning->result->reason);
+    pel_words_put(&words, "learning: ");
+    pel_words_put(&words, before);
+    pel_words_devices(&words, planning->request, devices);
+    pel_words_put(&words, after);
+}
+
+/* A division was chosen: is there a device that might do as well alone and has never been seen so? */
+static bool try_alone(const pel_contest *contest, uint64_t chosen) {
+    pel_planning *planning = contest->planning;
+    double together = planning->result->predicted_ns, least = together;
+    uint32_t best = PEL_PLAN_DEVICE_LIMIT;
+    for (uint64_t rest = planning->known & ~planning->seen_alone; rest != 0; rest &= rest - 1) {
+        uint32_t device = (uint32_t)__builtin_ctzll(rest);
+        double hoped = pel_plan_alone(planning, device) * fmax(0.0, 1.0 - ERRORS * planning->alone_error[device]);
+        if (planning->limit[device] >= planning->quanta && hoped < least) {
+            best = device;
+            least = hoped;
+        }
+    }
+    if (best == PEL_PLAN_DEVICE_LIMIT) {
+        return false;
+    }
+    /* The first of those that share memory is owed: without it every division of them is a guess. */
+    bool owed = (planning->sharing & chosen & pel_bit(best)) != 0 && (planning->seen_alone & planning->sharing) == 0;
+    if (!owed && !pel_plan_affords(planning->request, pel_plan_alone(planning, best) - together)) {
+        return false;
+    }
+    emit_alone(planning, best);
+    say(planning, "", pel_bit(best), " has never been seen alone: company may have slowed it down");
+    return true;
+}
+
+/* One device was chosen: would a division win if company did as little harm as it might by now? */
+static bool try_together(const pel_contest *contest) {
+    pel_planning *planning = contest->planning;
+    const pel_record *record = planning->request->record;
+    uint64_t pauses = record->together_probes < LONGEST_PAUSE ? record->together_probes : LONGEST_PAUSE;
+    pel_planning undisturbed = *planning;
+    pel_filling hoped, filling;
+    if (record->launches < record->together_last + (FIRST_PAUSE << pauses)) {
+        return false;
+    }
+    for (uint64_t rest = planning->known; rest != 0; rest &= rest - 1) {
+        uint32_t device = (uint32_t)__builtin_ctzll(rest);
+        undisturbed.start[device] = fmin(planning->start[device], planning->alone_start[device]);
+        undisturbed.unit[device] = fmin(planning->unit[device], planning->alone_unit[device]);
+    }
+    if (!pel_plan_best_set(&undisturbed, planning->known, planning->quanta, &hoped) || (hoped.mask & (hoped.mask - 1)) == 0 ||
+        hoped.makespan > contest->single_ns * (1.0 - 2.0 * planning->margin) ||
+        !pel_plan_fill(planning, hoped.mask, planning->quanta, &filling) || (filling.mask & (filling.mask - 1)) == 0 ||
+        !pel_plan_affords(planning->request, filling.makespan - contest->single_ns)) {
+        return false;
+    }
+    pel_plan_emit(planning, &filling);
+    planning->result->exploring = planning->result->together_probe = true;
+    say(planning, "", filling.mask, " together looked slower; tried again, in case the machine has changed");
+    return true;
+}
+
+/* A device that nobody has used for a long time, on the chosen one's cores or for a launch that may not be split: it would have to work alone. */
+static bool try_idle(const pel_contest *contest, uint64_t chosen) {
+    pel_planning *planning = contest->planning;
+    const pel_plan_request *request = planning->request;
+    bool whole = request->single_only || planning->quanta == 1;
+    uint32_t best = PEL_PLAN_DEVICE_LIMIT;
+    for (uint64_t rest = planning->known & ~chosen; rest != 0; rest &= rest - 1) {
+        uint32_t device = (uint32_t)__builtin_ctzll(rest);
+        bool beside = (chosen & ~planning->beside[device]) == 0;
+        uint64_t last = request->devices[device].cost.last_launch;
+        if ((!beside || whole) && planning->limit[device] >= planning->quanta &&
+            request->record->launches >= 2 * last + FIRST_PAUSE &&
+            (best == PEL_PLAN_DEVICE_LIMIT || pel_plan_alone(planning, device) < pel_plan_alone(planning, best))) {
+            best = device;
+        }
+    }
+    if (best == PEL_PLAN_DEVICE_LIMIT ||
+        !pel_plan_affords(request, pel_plan_alone(planning, best) - planning->result->predicted_ns)) {
+        return false;
+    }
+    emit_alone(planning, best);
+    say(planning, "", pel_bit(best), " has not been used for long; tried again, in case the machine has changed");
+    return true;
+}
+
+bool pel_plan_second_opinion(const pel_contest *contest) {
+    const pel_plan_request *request = contest->planning->request;
+    uint64_t chosen = pel_plan_chosen(contest->planning->result);
+    if (request->record == NULL || request->record->launches < SETTLING || contest->best_single >= PEL_PLAN_DEVICE_LIMIT) {
+        return false;
+    }
+    if ((chosen & (chosen - 1)) != 0) {
+        return try_alone(contest, chosen) || try_idle(contest, chosen);
+    }
+    bool split = !request->single_only && contest->planning->quanta > 1;
+    return (split && try_together(contest)) || try_idle(contest, chosen);
+}

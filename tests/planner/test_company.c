@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices that slow each other down: two sets of cores on one memory. A planner that believes what each does beside the other would divide for
+ * ever, or never; it has to find out what one does alone, and come back when the machine changes.
+ */
+#include "model/model.h"
+#include "planner/planner.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define SEEDS 100u
+#define LAUNCHES 200u
+#define WARM 10u
+
+static uint64_t random_state;
+
+static double uniform(void) {
+    random_state += 0x9e3779b97f4a7c15u;
+    uint64_t z = random_state;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
+}
+
+static double normal(void) {
+    return sqrt(-2.0 * log(uniform())) * cos(6.283185307179586 * uniform());
+}
+
+static const pel_model_family family = {7, 8, 1.0};
+
+typedef struct world {
+    double start[2], unit[2]; /* alone */
+    double slowdown;          /* of each while the other runs */
+    double noise;
+    pel_core_set cores[2];
+    pel_plan_device devices[2];
+    pel_plan_request request;
+    pel_models *models;
+    double explored, total; /* time beyond the best, and all time */
+} world;
+
+static void make(world *w, uint64_t seed, double slowdown, double noise) {
+    random_state = seed;
+    *w = (world){.slowdown = slowdown, .noise = noise, .models = pel_models_create(&pel_allocator_default)};
+    assert_non_null(w->models);
+    for (uint32_t i = 0; i < 2; i++) {
+        w->start[i] = 20e3 * exp(uniform());
+        w->unit[i] = 10.0 * exp(0.8 * uniform());
+        w->cores[i].bits[0] = 1u << i;
+        w->devices[i] = (pel_plan_device){
+            .id = i == 0 ? "host" : "opencl:0", .cores = &w->cores[i], .prior_rate = 1.0, .unit_limit = UINT64_MAX};
+    }
+    w->request = (pel_plan_request){.units = 1000000, .granularity = 64, .devices = w->devices, .device_count = 2};
+}
+
+static double alone(const world *w, uint32_t device) {
+    return w->start[device] + w->unit[device] * (double)w->request.units;
+}
+
+/* The best there is: the better single device or the division that suits the slowdown. */
+static double best_of(const world *w) {
+    double single = fmin(alone(w, 0), alone(w, 1));
+    double rate = 1.0 / (w->unit[0] * w->slowdown) + 1.0 / (w->unit[1] * w->slowdown);
+    double together = ((double)w->request.units + w->start[0] / w->unit[0] + w->start[1] / w->unit[1]) / rate;
+    return fmin(single, together);
+}
+
+/* One launch; its time over the best one's, without noise. */
+static double step(world *w) {
+    pel_plan_result result;
+    pel_lesson_chunk chunks[2];
+    double makespan = 0.0, seen = 0.0;
+    for (uint32_t i = 0; i < 2; i++) {
+        w->devices[i].cost = pel_models_cost(w->models, &family, i);
+    }
+    w->request.record = pel_models_record(w->models, &family);
+    assert_int_equal(pel_planner_plan(&w->request, &result), PEL_OK);
+    w->request.launches_seen++;
+    for (uint32_t i = 0; i < result.slice_count; i++) {
+        const pel_plan_slice *slice = &result.slices[i];
+        double time = w->start[slice->device] + w->unit[slice->device] * (double)(slice->hi - slice->lo);
+        time *= result.slice_count > 1 ? w->slowdown : 1.0;
+        makespan = fmax(makespan, time);
+        chunks[i] =
+            (pel_lesson_chunk){.device = slice->device, .lo = slice->lo, .hi = slice->hi, .ns = time * exp(w->noise * normal())};
+        seen = fmax(seen, chunks[i].ns);
+    }
+    pel_lesson lesson = {.family = family,
+                         .chunks = chunks,
+                         .chunk_count = result.slice_count,
+                         .makespan_ns = seen,
+                         .expected_ns = result.expected_ns,
+                         .together_probe = result.together_probe};
+    assert_int_equal(pel_models_learn(w->models, &lesson), PEL_OK);
+    w->total += makespan;
+    w->explored += makespan - best_of(w);
+    return makespan / best_of(w);
+}
+
+static int ascending(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static void finds_what_company_costs(void **state) {
+    (void)state;
+    const double slowdowns[] = {1.0, 1.2, 1.5, 1.9, 2.3, 3.0};
+    for (size_t k = 0; k < sizeof slowdowns / sizeof slowdowns[0]; k++) {
+        double warm[SEEDS], all[SEEDS];
+        for (uint32_t seed = 0; seed < SEEDS; seed++) {
+            world w;
+            make(&w, 31000 + seed, slowdowns[k], 0.02);
+            for (uint32_t launch = 0; launch < WARM; launch++) {
+                (void)step(&w);
+            }
+            w.explored = w.total = 0.0;
+            for (uint32_t launch = WARM; launch < LAUNCHES; launch++) {
+                (void)step(&w);
+            }
+            warm[seed] = w.explored / (w.total - w.explored);
+            all[seed] = step(&w);
+            pel_models_destroy(w.models);
+        }
+        qsort(warm, SEEDS, sizeof warm[0], ascending);
+        qsort(all, SEEDS, sizeof all[0], ascending);
+        printf("# each slowed down by %.1f: after %u launches behind the best p50 %.1f %%, p95 %.1f %%; at the end p95 %.1f %%\n",
+               slowdowns[k], WARM, 100.0 * warm[SEEDS / 2], 100.0 * warm[SEEDS * 95 / 100],
+               100.0 * (all[SEEDS * 95 / 100] - 1.0));
+        /* Gains below the margin are not taken: that is what the margin is. */
+        assert_true(warm[SEEDS / 2] < 0.02 && warm[SEEDS * 95 / 100] < 0.06);
+    }
+}
+
+/* Company stops to matter (the other half of the machine was busy): a division is taken up again, without having cost much. */
+static void comes_back(void **state) {
+    (void)state;
+    world w;
+    uint32_t launch = 0;
+    make(&w, 77, 2.5, 0.02);
+    for (; launch < 1000; launch++) {
+        (void)step(&w);
+    }
+    w.slowdown = 1.0;
+    while (launch < 100000 && step(&w) > 1.05) {
+        launch++;
+    }
+    printf("# taken up again at launch %u\n", launch);
+    assert_true(launch < 4000);
+    pel_models_destroy(w.models);
+}
+
+/* The same launches with the same models give the same plans, and a frozen planner tries nothing. */
+static void frozen_tries_nothing(void **state) {
+    (void)state;
+    world w;
+    pel_plan_result first, second;
+    make(&w, 5, 1.0, 0.02);
+    w.request.frozen = true;
+    assert_int_equal(pel_planner_plan(&w.request, &first), PEL_OK); /* nothing is known: by what the devices promise */
+    assert_false(first.exploring);
+    w.request.frozen = false;
+    for (uint32_t launch = 0; launch < 40; launch++) {
+        (void)step(&w);
+    }
+    w.request.frozen = true;
+    for (uint32_t launch = 0; launch < 400; launch++) {
+        w.request.launches_seen = launch;
+        assert_int_equal(pel_planner_plan(&w.request, launch == 0 ? &first : &second), PEL_OK);
+        assert_false(first.exploring);
+        if (launch > 0) {
+            assert_string_equal(first.reason, second.reason);
+            assert_int_equal(first.slices[0].hi, second.slices[0].hi);
+        }
+    }
+    pel_models_destroy(w.models);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_what_company_costs), cmocka_unit_test(comes_back),
+                                       cmocka_unit_test(frozen_tries_nothing)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
