@@ -10,6 +10,7 @@
 #include "backend/simulated/machine.h"
 #include "base/hash.h"
 #include "core/cache_directory.h"
+#include "kernel/kernel.h"
 #include "topology/adoption.h"
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,9 @@ static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
 static void dismantle(pel_runtime *runtime) {
     if (runtime->dispatcher_destroy) {
         runtime->dispatcher_destroy(runtime);
+    }
+    if (runtime->released_kernels) {
+        pel_kernels_reap(runtime);
     }
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         close_device(&runtime->devices[i]);

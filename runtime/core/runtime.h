@@ -22,6 +22,7 @@
 
 struct pel_allocation;
 struct pel_dispatcher;
+struct pel_kernel;
 
 #define PEL_RUNTIME_DEVICE_LIMIT 63 /* devices of one runtime: residency keeps them in a 64-bit mask beside the host's memory */
 
@@ -57,6 +58,7 @@ struct pel_runtime {
     pthread_mutex_t lock;
     pel_models *models;
     struct pel_allocation *allocations; /* list of all, for overlap look-up */
+    struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */
     struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */
     void (*dispatcher_destroy)(pel_runtime *runtime);
     atomic_uint objects;       /* live queues, buffers, programs, kernels */

@@ -529,7 +529,7 @@ void pel_unbind(pel_bound *bound) {
     }
     pel_free(allocator, bound->storage);
     pel_free(allocator, bound->single_text);
-    pel_kernel_release(bound->kernel);
+    pel_kernel_release_locked(bound->kernel);
     memset(bound, 0, sizeof *bound);
 }
 

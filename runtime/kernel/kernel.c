@@ -345,6 +345,25 @@ void pel_kernel_release(pel_kernel *kernel) {
     }
 }
 
+void pel_kernel_release_locked(pel_kernel *kernel) {
+    if (atomic_fetch_sub(&kernel->references, 1) == 1) {
+        kernel->next_released = kernel->runtime->released_kernels;
+        kernel->runtime->released_kernels = kernel;
+    }
+}
+
+void pel_kernels_reap(pel_runtime *runtime) {
+    pthread_mutex_lock(&runtime->lock);
+    pel_kernel *kernel = runtime->released_kernels;
+    runtime->released_kernels = NULL;
+    pthread_mutex_unlock(&runtime->lock);
+    while (kernel) {
+        pel_kernel *next = kernel->next_released;
+        free_kernel(kernel);
+        kernel = next;
+    }
+}
+
 static pel_status copy_desc(const maker *m) {
     const pel_kernel_desc *desc = m->desc;
     pel_kernel *kernel = m->kernel;
@@ -437,6 +456,7 @@ pel_status pel_kernel_destroy(pel_kernel *kernel) {
         return status;
     }
     pel_kernel_release(kernel);
+    pel_kernels_reap(runtime);
     atomic_fetch_sub(&runtime->objects, 1);
     return PEL_OK;
 }

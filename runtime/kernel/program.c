@@ -447,6 +447,7 @@ pel_status pel_program_destroy(pel_program *program) {
         return status;
     }
     pel_program_release(program);
+    pel_kernels_reap(runtime);
     atomic_fetch_sub(&runtime->objects, 1);
     return PEL_OK;
 }

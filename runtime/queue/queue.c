@@ -284,6 +284,7 @@ pel_status pel_queue_finish(pel_queue *queue) {
     if (status != PEL_OK) {
         return status;
     }
+    pel_kernels_reap(queue->runtime);
     pel_status home = bring_wraps_home(queue->runtime);
     if (home == PEL_OK) {
         home = give_wraps_back(queue->runtime);

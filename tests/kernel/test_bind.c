@@ -579,6 +579,29 @@ static void test_every_failing_allocation(void **state) {
     }
 }
 
+/* A command that outlives the handle of its kernel releases it under the runtime's lock: the drivers hear of it later, without. */
+static void test_last_release_in_a_command(void **state) {
+    (void)state;
+    pel_bound bounds[2];
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    launches_begin(&l, "hd");
+    desc.global[0] = 8;
+    for (int i = 0; i < 2; i++) {
+        pel_kernel *kernel = launches_kernel(&l, NULL, 0, 0);
+        assert_int_equal(pel_bind(kernel, &desc, NULL, 0, &bounds[i], NULL), PEL_OK);
+        assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
+    }
+    launches_unbind(&l, &bounds[0]);
+    launches_unbind(&l, &bounds[1]);
+    assert_int_equal(l.fake.drivers[0].kernels_forgotten, 0);
+    pel_kernels_reap(&l.fake.runtime);
+    assert_int_equal(l.fake.drivers[0].kernels_forgotten, 2);
+    assert_int_equal(l.fake.drivers[1].kernels_forgotten, 2);
+    pel_kernels_reap(&l.fake.runtime);
+    assert_int_equal(l.fake.drivers[0].kernels_forgotten, 2);
+    launches_end(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranges),
@@ -591,6 +614,7 @@ int main(void) {
         cmocka_unit_test(test_addressing),
         cmocka_unit_test(test_hostile_input),
         cmocka_unit_test(test_granularity_keeps_elements_whole),
+        cmocka_unit_test(test_last_release_in_a_command),
         cmocka_unit_test(test_every_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -291,6 +291,8 @@ static void test_lifetime(void **state) {
     assert_int_equal(l.fake.drivers[1].kernels_forgotten, 0);
     assert_string_equal(bound.kernel->image.program->source, "__kernel void k() { }");
     launches_unbind(&l, &bound);
+    assert_int_equal(l.fake.drivers[1].kernels_forgotten, 0); /* not under the lock */
+    pel_kernels_reap(&l.fake.runtime);
     assert_int_equal(l.fake.drivers[1].kernels_forgotten, 1);
     assert_int_equal(l.fake.drivers[1].programs_forgotten, 1);
     assert_int_equal(pel_kernel_destroy(NULL), PEL_OK);

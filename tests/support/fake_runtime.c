@@ -77,13 +77,22 @@ static pel_status prepare(pel_backend_device *device, const pel_program_image *p
                     kernel ? kernel->name : program->name, fake->base.facts->info.id);
 }
 
+/* A driver that forgets may write files: nobody else must wait for that. */
+static void check_unlocked(pel_backend_device *device) {
+    pthread_mutex_t *lock = &of(device)->owner->runtime.lock;
+    assert_int_equal(pthread_mutex_trylock(lock), 0);
+    pthread_mutex_unlock(lock);
+}
+
 static void kernel_forget(pel_backend_device *device, const pel_kernel_image *kernel) {
     (void)kernel;
+    check_unlocked(device);
     of(device)->kernels_forgotten++;
 }
 
 static void program_forget(pel_backend_device *device, const pel_program_image *program) {
     (void)program;
+    check_unlocked(device);
     of(device)->programs_forgotten++;
 }
 
