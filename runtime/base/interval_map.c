@@ -1,340 +1,410 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A step function over uint64_t, kept as a treap of its steps: a node says "from `key` on the value is `value`", up to the next
- * node; before the first node it is 0. Gaps are steps to 0, so every operation on [lo, hi) adds at most two nodes (at lo and at
- * hi), however many intervals and gaps it covers. That makes the promise of pel_interval_map_reserve simple: nodes are set aside,
- * two per operation. All operations are split, change, merge: O(log n), plus the parts they touch. Invariant: neighbouring steps
- * differ in value; where values are references, equal neighbours other than 0 may stand side by side. Rejected: a sorted array.
- * Residency would be content, but hazards of many small tasks insert at random places among 10^5 intervals, and moving megabytes
- * for each is slower than everything else a task costs.
+ * A step function over uint64_t, kept as a B+tree of its steps (interval_tree.h): "from this key on the value is this", up to the next
+ * step. Gaps are steps to {0, 0}, so an operation on [lo, hi) adds at most two steps, however many intervals and gaps it covers.
+ *
+ * Two ways through: what lies within one leaf is one splice of its arrays; everything else cuts at lo and at hi, which changes nothing that
+ * can be seen and is all that may want memory, and then walks the leaves in between, which cannot fail. Neighbouring steps of one leaf
+ * differ; a leaf may begin by repeating the one before, which readers join on the way.
+ *
+ * Rejected: a treap (twenty dependent cache misses for a random look into 1e6 intervals where this has two), a sorted array (an insertion moves
+ * megabytes), a radix tree over pages (ranges are not aligned to anything).
  */
 #include "base/interval_map.h"
 
 #include "base/alloc.h"
+#include "base/interval_tree.h"
+#include <string.h>
 
-typedef struct node {
-    uint64_t key, value;
-    struct node *left, *right;
-    uint32_t priority; /* a parent's is not below its children's */
-} node;
-
-typedef struct slab {
-    struct slab *next;
-    node nodes[];
-} slab;
+enum { MERGE_BELOW = PEL_LEAF_STEPS / 4, MERGED_MOST = PEL_LEAF_STEPS / 2 };
 
 struct pel_interval_map {
-    const pel_allocator *allocator;
+    pel_interval_tree tree;
     pel_interval_hooks hooks;
-    bool references;
-    node *root;
-    node *free; /* linked through `left` */
-    slab *slabs;
-    size_t free_count, slab_nodes; /* slab_nodes: size of the next slab */
-    size_t mapped;                 /* nodes with a value other than 0 */
-    uint32_t random;
+    pel_interval_hint last; /* for those who bring no hint; looking changes it, too */
+    size_t pieces;          /* steps to other values than 0 */
 };
 
-enum { NODES_PER_OPERATION = 2, FIRST_SLAB = 6, LARGEST_SLAB = 1024 };
+static inline bool is_gap(pel_interval_value value) { return (value.a | value.b) == 0; }
+static inline bool same(pel_interval_value x, pel_interval_value y) { return ((x.a ^ y.a) | (x.b ^ y.b)) == 0; }
+
+static inline void retain(const pel_interval_map *map, pel_interval_value value) {
+    if ((value.a & map->hooks.references) != 0) {
+        map->hooks.retain(map->hooks.user, value);
+    }
+}
+
+static inline void release(const pel_interval_map *map, pel_interval_value value) {
+    if ((value.a & map->hooks.references) != 0) {
+        map->hooks.release(map->hooks.user, value);
+    }
+}
 
 pel_interval_map *pel_interval_map_create(const pel_allocator *allocator, const pel_interval_hooks *hooks) {
     pel_interval_map *map = pel_alloc_zero(allocator, 1, sizeof *map);
-    if (map == NULL) {
-        return NULL;
-    }
-    map->allocator = allocator;
-    map->slab_nodes = FIRST_SLAB;
-    map->random = 2463534242u;
-    if (hooks != NULL && hooks->retain != NULL && hooks->release != NULL) {
-        map->hooks = *hooks;
-        map->references = true;
+    if (map) {
+        map->tree.allocator = allocator;
+        if (hooks) {
+            map->hooks = *hooks;
+        }
     }
     return map;
 }
 
-size_t pel_interval_map_count(const pel_interval_map *map) {
-    return map->mapped;
-}
-
-/* Gives back all nodes of a subtree, releasing what they refer to. Rotates left children up instead of recursing. */
-static void drop_tree(pel_interval_map *map, node *tree) {
-    while (tree != NULL) {
-        node *next = tree->left;
-        if (next != NULL) {
-            tree->left = next->right;
-            next->right = tree;
-            tree = next;
-            continue;
-        }
-        next = tree->right;
-        uint64_t value = tree->value;
-        tree->left = map->free;
-        map->free = tree;
-        map->free_count++;
-        map->mapped -= value != 0;
-        if (map->references && value != 0) {
-            map->hooks.release(map->hooks.user, value);
-        }
-        tree = next;
-    }
-}
-
 void pel_interval_map_destroy(pel_interval_map *map) {
-    if (map == NULL) {
+    if (!map) {
         return;
     }
-    drop_tree(map, map->root);
-    while (map->slabs != NULL) {
-        slab *next = map->slabs->next;
-        pel_free(map->allocator, map->slabs);
-        map->slabs = next;
-    }
-    pel_free(map->allocator, map);
-}
-
-pel_status pel_interval_map_reserve(pel_interval_map *map, size_t operations) {
-    size_t needed, bytes;
-    if (__builtin_mul_overflow(operations, (size_t)NODES_PER_OPERATION, &needed)) {
-        return PEL_OUT_OF_MEMORY;
-    }
-    if (needed <= map->free_count) {
-        return PEL_OK;
-    }
-    size_t count = needed - map->free_count;
-    count = count > map->slab_nodes ? count : map->slab_nodes;
-    if (__builtin_mul_overflow(count, sizeof(node), &bytes) || __builtin_add_overflow(bytes, sizeof(slab), &bytes)) {
-        return PEL_OUT_OF_MEMORY;
-    }
-    slab *fresh = pel_alloc(map->allocator, bytes);
-    if (fresh == NULL) {
-        return PEL_OUT_OF_MEMORY;
-    }
-    fresh->next = map->slabs;
-    map->slabs = fresh;
-    for (size_t i = count; i > 0; i--) {
-        fresh->nodes[i - 1].left = map->free;
-        map->free = &fresh->nodes[i - 1];
-    }
-    map->free_count += count;
-    map->slab_nodes = map->slab_nodes * 2 < LARGEST_SLAB ? map->slab_nodes * 2 : LARGEST_SLAB;
-    return PEL_OK;
-}
-
-/* The caller has reserved. */
-static node *take_node(pel_interval_map *map, uint64_t key, uint64_t value) {
-    node *fresh = map->free;
-    map->free = fresh->left;
-    map->free_count--;
-    map->mapped += value != 0;
-    map->random ^= map->random << 13; /* xorshift32 */
-    map->random ^= map->random >> 17;
-    map->random ^= map->random << 5;
-    *fresh = (node){.key = key, .value = value, .priority = map->random};
-    return fresh;
-}
-
-/* Keys below `key` to *below, the others to *rest. */
-static void split(node *tree, uint64_t key, node **below, node **rest) {
-    while (tree != NULL) {
-        if (tree->key < key) {
-            *below = tree;
-            below = &tree->right;
-            tree = tree->right;
-        } else {
-            *rest = tree;
-            rest = &tree->left;
-            tree = tree->left;
+    for (pel_interval_leaf *leaf = map->tree.root ? pel_interval_tree_leaf(&map->tree, 0) : NULL; leaf; leaf = leaf->next) {
+        for (uint32_t i = 0; i < leaf->count; i++) {
+            release(map, leaf->values[i]);
         }
     }
-    *below = NULL;
-    *rest = NULL;
+    pel_interval_tree_destroy(&map->tree);
+    pel_free(map->tree.allocator, map);
 }
 
-/* All keys of `low` are below those of `high`. */
-static node *merge(node *low, node *high) {
-    node *root = NULL, **at = &root;
-    while (low != NULL && high != NULL) {
-        if (low->priority >= high->priority) {
-            *at = low;
-            at = &low->right;
-            low = low->right;
-        } else {
-            *at = high;
-            at = &high->left;
-            high = high->left;
-        }
+bool pel_interval_map_is_empty(const pel_interval_map *map) { return map->pieces == 0; }
+
+size_t pel_interval_map_pieces(const pel_interval_map *map) { return map->pieces; }
+
+size_t pel_interval_map_count(const pel_interval_map *map) {
+    size_t repeated = 0;
+    for (const pel_interval_leaf *leaf = map->tree.root ? pel_interval_tree_leaf(&map->tree, 0) : NULL; leaf && leaf->next; leaf = leaf->next) {
+        repeated += !is_gap(leaf->next->values[0]) && same(leaf->values[leaf->count - 1], leaf->next->values[0]);
     }
-    *at = low != NULL ? low : high;
-    return root;
+    return map->pieces - repeated;
 }
 
-static node *first_of(node *tree) {
-    while (tree != NULL && tree->left != NULL) {
-        tree = tree->left;
+/* The leaf of x and, in *at, its step that is in force there. Needs a root. */
+static inline pel_interval_leaf *locate(const pel_interval_map *map, pel_interval_hint *hint, uint64_t x, uint32_t *at) {
+    pel_interval_leaf *leaf = hint->leaf;
+    uint32_t i = hint->at;
+    if (leaf && leaf->count > 0 && x >= leaf->high && leaf->next) { /* a step ahead, when the series ascends */
+        leaf = leaf->next;
+        i = 0;
     }
-    return tree;
-}
-
-static uint64_t last_value(const node *tree, uint64_t otherwise) {
-    while (tree != NULL && tree->right != NULL) {
-        tree = tree->right;
+    if (!leaf || !pel_interval_leaf_has(leaf, x)) {
+        leaf = pel_interval_tree_leaf(&map->tree, x);
+        i = leaf->count;
     }
-    return tree != NULL ? tree->value : otherwise;
+    if (i < leaf->count && leaf->keys[i] <= x && (i + 2 >= leaf->count || x < leaf->keys[i + 2])) {
+        i += i + 1 < leaf->count && leaf->keys[i + 1] <= x;
+    } else {
+        i = pel_interval_find(leaf->keys, leaf->count, x);
+    }
+    hint->leaf = leaf;
+    hint->at = *at = i;
+    return leaf;
 }
 
-/* Whether a step from value `before` to `after` is none. */
-static bool joins(const pel_interval_map *map, uint64_t before, uint64_t after) {
-    return before == after && (after == 0 || !map->references);
+/* Makes room in a full leaf around step `at`. False: no memory, nothing changed. */
+static bool split_around(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at) {
+    bool ascends = at + 2 >= leaf->count && !leaf->next; /* such series leave full leaves behind */
+    return pel_interval_tree_split(&map->tree, leaf, ascends ? leaf->count - 2 : leaf->count / 2);
 }
 
-/*
- * Takes the tree apart into steps below lo, within [lo, hi), and from hi on; the last begins with a step at hi unless that step
- * would be none. *before and *after are the values just below lo and from hi on.
- */
-static void cut(pel_interval_map *map, uint64_t lo, uint64_t hi, node *parts[3], uint64_t *before, uint64_t *after) {
-    node *rest;
-    split(map->root, lo, &parts[0], &rest);
-    split(rest, hi, &parts[1], &parts[2]);
-    *before = last_value(parts[0], 0);
-    node *next = first_of(parts[2]);
-    if (next != NULL && next->key == hi) {
-        *after = next->value;
+/* The steps of the leaf after `leaf` move into it. */
+static void absorb_next(pel_interval_map *map, pel_interval_leaf *leaf) {
+    pel_interval_leaf *next = leaf->next;
+    uint32_t from = same(leaf->values[leaf->count - 1], next->values[0]) ? 1 : 0, count = next->count - from;
+    if (from > 0) {
+        map->pieces -= !is_gap(next->values[0]);
+        release(map, next->values[0]);
+    }
+    memcpy(&leaf->keys[leaf->count], &next->keys[from], count * sizeof leaf->keys[0]);
+    memcpy(&leaf->values[leaf->count], &next->values[from], count * sizeof leaf->values[0]);
+    leaf->count += count;
+    pel_interval_tree_join(&map->tree, next);
+}
+
+static bool fit_together(const pel_interval_leaf *left, const pel_interval_leaf *right) {
+    return left && right &&
+           (left->count + right->count <= MERGED_MOST || (right->count == 1 && same(left->values[left->count - 1], right->values[0])));
+}
+
+/* After steps went. Half-full leaves stay apart, so that a series that comes and goes does not split and merge all the time. */
+static void tidy(pel_interval_map *map, pel_interval_leaf *leaf) {
+    if (leaf->count > MERGE_BELOW) {
         return;
     }
-    *after = last_value(parts[1], *before);
-    if (map->references && *after != 0) {
-        map->hooks.retain(map->hooks.user, *after);
+    if (fit_together(leaf, leaf->next)) {
+        absorb_next(map, leaf);
     }
-    parts[2] = merge(take_node(map, hi, *after), parts[2]);
+    if (fit_together(leaf->previous, leaf)) {
+        absorb_next(map, leaf->previous);
+    }
 }
 
-/* Puts the parts together again; drops the step at hi when it joins what ends there, whose value is `last`, or has nothing behind
- * it. */
-static void join(pel_interval_map *map, node *parts[3], uint64_t hi, uint64_t last, uint64_t after) {
-    if (hi == UINT64_MAX) {
-        drop_tree(map, parts[2]);
-        parts[2] = NULL;
-    } else if (joins(map, last, after)) {
-        node *step;
-        split(parts[2], hi + 1, &step, &parts[2]);
-        drop_tree(map, step);
+/* Steps [from, to) of a leaf give way to `count` new ones. There is room. */
+static void splice(pel_interval_leaf *leaf, uint32_t from, uint32_t to, const uint64_t *keys, const pel_interval_value *values, uint32_t count) {
+    if (to - from != count) {
+        uint32_t rest = leaf->count - to;
+        memmove(&leaf->keys[from + count], &leaf->keys[to], rest * sizeof leaf->keys[0]);
+        memmove(&leaf->values[from + count], &leaf->values[to], rest * sizeof leaf->values[0]);
+        leaf->count = from + count + rest;
     }
-    map->root = merge(merge(parts[0], parts[1]), parts[2]);
+    for (uint32_t i = 0; i < count; i++) {
+        leaf->keys[from + i] = keys[i];
+        leaf->values[from + i] = values[i];
+    }
 }
 
-pel_status pel_interval_map_set(pel_interval_map *map, uint64_t lo, uint64_t hi, uint64_t value) {
-    if (lo >= hi) {
-        if (map->references && value != 0) {
-            map->hooks.release(map->hooks.user, value);
-        }
-        return PEL_OK;
+/* Sets [lo, hi), which lies within the leaf; lo is in its step `at`. False: no room, nothing done. */
+static bool set_in_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    uint32_t from = leaf->keys[at] == lo ? at : at + 1, to = at + 1, count = 0;
+    while (to < leaf->count && leaf->keys[to] < hi) {
+        to++;
     }
-    pel_status status = pel_interval_map_reserve(map, 1);
-    if (status != PEL_OK) {
-        return status;
+    pel_interval_value last = leaf->values[to - 1], values[2];
+    uint64_t keys[2];
+    bool ends = (to < leaf->count ? leaf->keys[to] : leaf->high) == hi;
+    bool joins_before = from > 0 && same(leaf->values[from - 1], value);
+    bool tail = !ends && !same(last, value);
+    if (leaf->count - (to - from) + !joins_before + tail > PEL_LEAF_STEPS) {
+        return false;
     }
-    node *parts[3];
-    uint64_t before, after;
-    cut(map, lo, hi, parts, &before, &after);
-    node *old = parts[1];
-    parts[1] = joins(map, before, value) ? NULL : take_node(map, lo, value);
-    join(map, parts, hi, value, after);
-    drop_tree(map, old);
-    return PEL_OK;
-}
-
-/* Applies the mask to all steps of a tree in order and keeps those that still are steps. */
-static node *mask_tree(pel_interval_map *map, node *tree, uint64_t clear, uint64_t set, uint64_t *last) {
-    node *kept = NULL;
-    while (tree != NULL) {
-        node *left = tree->left;
-        if (left != NULL) { /* rotate until the first step is on top */
-            tree->left = left->right;
-            left->right = tree;
-            tree = left;
-            continue;
-        }
-        node *rest = tree->right;
-        tree->right = NULL;
-        uint64_t value = (tree->value & ~clear) | set;
-        map->mapped = map->mapped - (tree->value != 0) + (value != 0);
-        tree->value = value;
-        if (joins(map, *last, value)) {
-            drop_tree(map, tree);
-        } else {
-            kept = merge(kept, tree);
-            *last = value;
-        }
-        tree = rest;
+    if (ends && to < leaf->count && same(leaf->values[to], value)) {
+        to++; /* joins what comes after */
     }
-    return kept;
-}
-
-pel_status pel_interval_map_mask(pel_interval_map *map, uint64_t lo, uint64_t hi, uint64_t clear, uint64_t set) {
-    if (lo >= hi) {
-        return PEL_OK;
+    if (joins_before) {
+        release(map, value);
+    } else {
+        keys[count] = lo;
+        values[count++] = value;
+        map->pieces += !is_gap(value);
     }
-    pel_status status = pel_interval_map_reserve(map, 1);
-    if (status != PEL_OK) {
-        return status;
+    if (tail) {
+        retain(map, last);
+        keys[count] = hi;
+        values[count++] = last;
+        map->pieces += !is_gap(last);
     }
-    node *parts[3];
-    uint64_t before, after, last;
-    cut(map, lo, hi, parts, &before, &after);
-    node *first = first_of(parts[1]);
-    if (first == NULL || first->key != lo) {
-        parts[1] = merge(take_node(map, lo, before), parts[1]);
+    for (uint32_t i = from; i < to; i++) {
+        map->pieces -= !is_gap(leaf->values[i]);
+        release(map, leaf->values[i]);
     }
-    last = before;
-    parts[1] = mask_tree(map, parts[1], clear, set, &last);
-    join(map, parts, hi, last, after);
-    return PEL_OK;
-}
-
-typedef struct walk {
-    uint64_t lo, hi; /* what is left to visit; the step in force at lo has `value` */
-    uint64_t value;
-    bool (*visit)(void *user, uint64_t lo, uint64_t hi, uint64_t value);
-    void *user;
-} walk;
-
-/* In order over the steps within (lo, hi). Recursion is as deep as the treap, some 3 log2 n. */
-static bool walk_tree(walk *state, const node *tree) {
-    while (tree != NULL) {
-        if (tree->key >= state->hi) {
-            tree = tree->left;
-            continue;
-        }
-        if (tree->key > state->lo) {
-            if (!walk_tree(state, tree->left)) {
-                return false;
-            }
-            if (!state->visit(state->user, state->lo, tree->key, state->value)) {
-                return false;
-            }
-            state->lo = tree->key;
-            state->value = tree->value;
-        }
-        tree = tree->right;
+    bool shrinks = to - from > count;
+    splice(leaf, from, to, keys, values, count);
+    if (shrinks) {
+        tidy(map, leaf);
     }
     return true;
 }
 
-void pel_interval_map_visit(const pel_interval_map *map, uint64_t lo, uint64_t hi,
-                            bool (*visit)(void *user, uint64_t lo, uint64_t hi, uint64_t value), void *user) {
+typedef struct constant {
+    const pel_interval_map *map;
+    pel_interval_value value;
+} constant;
+
+static bool change_to_constant(void *user, pel_interval_value *value) {
+    const constant *c = user;
+    retain(c->map, c->value);
+    release(c->map, *value);
+    *value = c->value;
+    return true;
+}
+
+pel_status pel_interval_map_set(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value value, pel_interval_hint *hint) {
+    if (lo >= hi || (!map->tree.root && is_gap(value))) {
+        release(map, value);
+        return PEL_OK;
+    }
+    if (!map->tree.root && !pel_interval_tree_plant(&map->tree)) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    hint = hint ? hint : &map->last;
+    for (;;) {
+        uint32_t at;
+        pel_interval_leaf *leaf = locate(map, hint, lo, &at);
+        if (hi > leaf->high) {
+            break;
+        }
+        if (set_in_leaf(map, leaf, at, lo, hi, value)) {
+            return PEL_OK;
+        }
+        if (!split_around(map, leaf, at)) {
+            return PEL_OUT_OF_MEMORY;
+        }
+    }
+    constant c = {map, value};
+    pel_status status = pel_interval_map_update(map, lo, hi, change_to_constant, &c, hint);
+    if (status == PEL_OK) {
+        release(map, value);
+    }
+    return status;
+}
+
+/* Makes a step at x, if there is none, to the value that is in force there. False: no memory, nothing changed. */
+static bool cut(pel_interval_map *map, uint64_t x, pel_interval_hint *hint) {
+    uint32_t at;
+    pel_interval_leaf *leaf = locate(map, hint, x, &at);
+    if (leaf->keys[at] == x) {
+        return true;
+    }
+    if (leaf->count == PEL_LEAF_STEPS) {
+        if (!split_around(map, leaf, at)) {
+            return false;
+        }
+        leaf = locate(map, hint, x, &at);
+    }
+    pel_interval_value value = leaf->values[at];
+    retain(map, value);
+    map->pieces += !is_gap(value);
+    splice(leaf, at + 1, at + 1, &x, &value, 1);
+    return true;
+}
+
+/* Takes a step back that is none. */
+static void heal(pel_interval_map *map, uint64_t x, pel_interval_hint *hint) {
+    uint32_t at;
+    pel_interval_leaf *leaf = locate(map, hint, x, &at);
+    if (leaf->keys[at] == x && at > 0 && same(leaf->values[at - 1], leaf->values[at])) {
+        map->pieces -= !is_gap(leaf->values[at]);
+        release(map, leaf->values[at]);
+        splice(leaf, at, at + 1, NULL, NULL, 0);
+    }
+}
+
+/* Changes the steps of one leaf from `at` on that begin below hi. False: `change` refused. */
+static bool change_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t hi, pel_interval_change_fn change, void *user) {
+    uint32_t kept = at, i = at;
+    bool more = true;
+    for (; more && i < leaf->count && leaf->keys[i] < hi; i++) {
+        pel_interval_value value = leaf->values[i];
+        map->pieces -= !is_gap(value);
+        more = change(user, &value);
+        if (kept > 0 && same(leaf->values[kept - 1], value)) {
+            release(map, value);
+            continue;
+        }
+        map->pieces += !is_gap(value);
+        leaf->keys[kept] = leaf->keys[i];
+        leaf->values[kept++] = value;
+    }
+    if (i < leaf->count && kept > 0 && same(leaf->values[kept - 1], leaf->values[i])) {
+        map->pieces -= !is_gap(leaf->values[i]);
+        release(map, leaf->values[i]);
+        i++;
+    }
+    splice(leaf, kept, i, NULL, NULL, 0);
+    return more;
+}
+
+/* From the step in force at lo to the last that begins below hi, leaf by leaf. */
+static bool change_all(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user, pel_interval_hint *hint) {
+    uint32_t at;
+    pel_interval_leaf *leaf = locate(map, hint, lo, &at);
+    for (;;) {
+        uint32_t before = leaf->count;
+        bool more = change_leaf(map, leaf, at, hi, change, user);
+        pel_interval_leaf *next = leaf->high < hi ? leaf->next : NULL;
+        if (fit_together(leaf->previous, leaf) && (leaf->count < before || at == 0)) {
+            leaf = leaf->previous;
+            absorb_next(map, leaf);
+        }
+        if (!more || !next) {
+            if (leaf->count < before || at == 0) {
+                tidy(map, leaf);
+            }
+            return more;
+        }
+        leaf = next;
+        at = 0;
+    }
+}
+
+pel_status pel_interval_map_update(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user,
+                                   pel_interval_hint *hint) {
+    if (lo >= hi) {
+        return PEL_OK;
+    }
+    if (!map->tree.root && !pel_interval_tree_plant(&map->tree)) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    hint = hint ? hint : &map->last;
+    if (!cut(map, lo, hint)) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    if (hi != UINT64_MAX && !cut(map, hi, hint)) {
+        heal(map, lo, hint);
+        return PEL_OUT_OF_MEMORY;
+    }
+    if (!change_all(map, lo, hi, change, user, hint)) {
+        heal(map, hi, hint);
+        return PEL_OUT_OF_MEMORY;
+    }
+    return PEL_OK;
+}
+
+void pel_interval_map_alter(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user) {
+    if (lo < hi && map->tree.root) {
+        (void)change_all(map, lo, hi, change, user, &map->last);
+    }
+}
+
+typedef struct masks {
+    uint64_t clear, set;
+} masks;
+
+static bool change_by_masks(void *user, pel_interval_value *value) {
+    const masks *m = user;
+    value->a = (value->a & ~m->clear) | m->set;
+    return true;
+}
+
+pel_status pel_interval_map_mask(pel_interval_map *map, uint64_t lo, uint64_t hi, uint64_t clear, uint64_t set, pel_interval_hint *hint) {
+    masks m = {clear, set};
+    return !map->tree.root && set == 0 ? PEL_OK : pel_interval_map_update(map, lo, hi, change_by_masks, &m, hint);
+}
+
+void pel_interval_map_visit(const pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_visit_fn visit, void *user,
+                            pel_interval_hint *hint) {
     if (lo >= hi) {
         return;
     }
-    walk state = {lo, hi, 0, visit, user};
-    for (const node *tree = map->root; tree != NULL;) { /* the last step not above lo */
-        if (tree->key <= lo) {
-            state.value = tree->value;
-            tree = tree->right;
-        } else {
-            tree = tree->left;
-        }
+    if (!map->tree.root) {
+        visit(user, lo, hi, (pel_interval_value){0, 0});
+        return;
     }
-    if (walk_tree(&state, map->root)) {
-        visit(user, state.lo, hi, state.value);
+    uint32_t at;
+    const pel_interval_leaf *leaf = locate(map, hint ? hint : &((pel_interval_map *)(uintptr_t)map)->last, lo, &at);
+    pel_interval_value value = leaf->values[at];
+    for (;;) {
+        while (++at < leaf->count && leaf->keys[at] < hi) {
+            if (!same(leaf->values[at], value)) { /* else the head of a leaf that repeats the one before */
+                if (!visit(user, lo, leaf->keys[at], value)) {
+                    return;
+                }
+                lo = leaf->keys[at];
+                value = leaf->values[at];
+            }
+        }
+        if (leaf->high >= hi) {
+            visit(user, lo, hi, value);
+            return;
+        }
+        leaf = leaf->next;
+        at = UINT32_MAX; /* 0 next */
+    }
+}
+
+void pel_interval_map_seek(const pel_interval_map *map, const uint64_t *keys, pel_interval_hint *hints, uint32_t count) {
+    uint64_t wanted[PEL_TREE_TOGETHER];
+    uint32_t missing[PEL_TREE_TOGETHER], missed = 0;
+    for (uint32_t i = 0; map->tree.root && i < count; i++) {
+        const pel_interval_leaf *leaf = hints[i].leaf;
+        if (!leaf || leaf->count == 0 || keys[i] < leaf->keys[0] || (keys[i] >= leaf->high && !(leaf->next && keys[i] < leaf->next->high))) {
+            wanted[missed] = keys[i];
+            missing[missed++] = i;
+        }
+        if (missed == PEL_TREE_TOGETHER || (i + 1 == count && missed > 1)) {
+            pel_interval_leaf *leaves[PEL_TREE_TOGETHER];
+            pel_interval_tree_leaves(&map->tree, wanted, leaves, missed);
+            for (uint32_t k = 0; k < missed; k++) {
+                hints[missing[k]] = (pel_interval_hint){leaves[k], 0};
+            }
+            missed = 0;
+        }
     }
 }

@@ -29,14 +29,15 @@ struct pel_hazards {
     pel_hazard_node *free; /* linked through `command` */
 };
 
-static record *record_of(uint64_t value) { return (record *)(uintptr_t)value; }
+static record *record_of(pel_interval_value value) { return (record *)(uintptr_t)value.a; }
+static pel_interval_value value_of(const record *r) { return (pel_interval_value){(uintptr_t)r, 0}; }
 
-static void record_retain(void *user, uint64_t value) {
+static void record_retain(void *user, pel_interval_value value) {
     (void)user;
     record_of(value)->references++;
 }
 
-static void record_release(void *user, uint64_t value) {
+static void record_release(void *user, pel_interval_value value) {
     pel_hazards *hazards = user;
     record *r = record_of(value);
     if (r && --r->references == 0) {
@@ -51,7 +52,7 @@ pel_hazards *pel_hazards_create(const pel_allocator *allocator) {
         return NULL;
     }
     hazards->allocator = *allocator;
-    hazards->map = pel_interval_map_create(allocator, &(pel_interval_hooks){record_retain, record_release, hazards});
+    hazards->map = pel_interval_map_create(allocator, &(pel_interval_hooks){record_retain, record_release, hazards, UINT64_MAX});
     if (!hazards->map) {
         pel_free(allocator, hazards);
         return NULL;
@@ -122,7 +123,7 @@ static void tell(look *l, const reference *r, bool data) {
     }
 }
 
-static bool look_at(void *user, uint64_t lo, uint64_t hi, uint64_t value) {
+static bool look_at(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
     look *l = user;
     const record *r = record_of(value);
     (void)lo, (void)hi;
@@ -145,7 +146,7 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
     look l = {PEL_READ, self, found, user, false};
     for (uint32_t i = 0; i < count && !l.failed; i++) {
         l.mode = ranges[i].mode;
-        pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, look_at, &l);
+        pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, look_at, &l, NULL);
     }
     return l.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
 }
@@ -188,7 +189,7 @@ static record *with_reader(pel_hazards *hazards, const record *old, pel_hazard_n
     return r;
 }
 
-static bool note_part(void *user, uint64_t lo, uint64_t hi, uint64_t value) {
+static bool note_part(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
     note *n = user;
     if (n->count == n->capacity) {
         uint32_t capacity = n->capacity ? 2 * n->capacity : 8;
@@ -211,12 +212,12 @@ static bool note_part(void *user, uint64_t lo, uint64_t hi, uint64_t value) {
 
 static pel_status note_read(pel_hazards *hazards, uint64_t lo, uint64_t hi, pel_hazard_node *self) {
     note n = {.hazards = hazards, .self = self};
-    pel_interval_map_visit(hazards->map, lo, hi, note_part, &n);
-    pel_status status = n.failed ? PEL_OUT_OF_MEMORY : pel_interval_map_reserve(hazards->map, n.count);
+    pel_interval_map_visit(hazards->map, lo, hi, note_part, &n, NULL);
+    pel_status status = n.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
     for (uint32_t i = 0; i < n.count; i++) {
-        if (status != PEL_OK || pel_interval_map_set(hazards->map, n.parts[i].lo, n.parts[i].hi, (uintptr_t)n.parts[i].after) != PEL_OK) {
+        if (status != PEL_OK || pel_interval_map_set(hazards->map, n.parts[i].lo, n.parts[i].hi, value_of(n.parts[i].after), NULL) != PEL_OK) {
             status = status != PEL_OK ? status : PEL_OUT_OF_MEMORY;
-            record_release(hazards, (uintptr_t)n.parts[i].after);
+            record_release(hazards, value_of(n.parts[i].after));
         }
     }
     pel_free(&hazards->allocator, n.parts);
@@ -230,9 +231,9 @@ static pel_status note_write(pel_hazards *hazards, uint64_t lo, uint64_t hi, pel
     }
     r->references = 1;
     r->writer = reference_to(self);
-    pel_status status = pel_interval_map_set(hazards->map, lo, hi, (uintptr_t)r);
+    pel_status status = pel_interval_map_set(hazards->map, lo, hi, value_of(r), NULL);
     if (status != PEL_OK) {
-        record_release(hazards, (uintptr_t)r);
+        record_release(hazards, value_of(r));
     }
     return status;
 }
@@ -252,7 +253,7 @@ typedef struct failure {
     pel_event *failed;
 } failure;
 
-static bool fail_part(void *user, uint64_t lo, uint64_t hi, uint64_t value) {
+static bool fail_part(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
     const failure *f = user;
     record *r = record_of(value);
     (void)lo, (void)hi;
@@ -267,17 +268,17 @@ void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint
     failure f = {reference_to(self), failed};
     for (uint32_t i = 0; i < count; i++) {
         if ((ranges[i].mode & PEL_WRITE) != 0) {
-            pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, fail_part, &f);
+            pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, fail_part, &f, NULL);
         }
     }
 }
 
 void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi) {
     /* When the map cannot even be cut for want of memory, completed records stay, which order nothing unless they failed. */
-    (void)pel_interval_map_set(hazards->map, lo, hi, 0);
+    (void)pel_interval_map_set(hazards->map, lo, hi, (pel_interval_value){0, 0}, NULL);
 }
 
-static bool forgive_part(void *user, uint64_t lo, uint64_t hi, uint64_t value) {
+static bool forgive_part(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
     const uint64_t *queue = user;
     record *r = record_of(value);
     (void)lo, (void)hi;
@@ -288,5 +289,5 @@ static bool forgive_part(void *user, uint64_t lo, uint64_t hi, uint64_t value) {
 }
 
 void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue) {
-    pel_interval_map_visit(hazards->map, 0, UINT64_MAX, forgive_part, &queue);
+    pel_interval_map_visit(hazards->map, 0, UINT64_MAX, forgive_part, &queue, NULL);
 }

@@ -256,7 +256,7 @@ static pel_status give_wraps_back(pel_runtime *runtime) {
     pel_status status = PEL_OK;
     pthread_mutex_lock(&runtime->lock);
     for (pel_allocation *a = runtime->allocations; a && status == PEL_OK; a = a->next) {
-        if (!callers_memory(a) || pel_interval_map_count(a->residency) == 0) {
+        if (!callers_memory(a) || pel_interval_map_is_empty(a->residency)) {
             continue;
         }
         h.allocation = a;
