@@ -16,6 +16,7 @@
 #include "memory/memory.h"
 #include "queue/event.h"
 #include "queue/hazard.h"
+#include <stdatomic.h>
 #include <pel/queue.h>
 
 typedef struct pel_command pel_command;
@@ -117,6 +118,7 @@ struct pel_queue {
 typedef struct pel_dispatcher {
     pthread_cond_t changed;     /* something completed */
     uint32_t waiters;
+    atomic_uint completions;    /* for a waiter that looks without the lock */
     uint64_t sequence;
     pel_hazards *hazards;
     pel_command *ready;         /* by priority, then submission */

@@ -4,6 +4,8 @@
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
 
+enum { LOOK_NS = 50000 };
+
 static _Thread_local const pel_runtime *running_task_of; /* the runtime whose task this thread is executing */
 
 /* Host variants of kernels count as tasks: on a worker, waiting for anything may be waiting for oneself. */
@@ -359,6 +361,9 @@ void pel_dispatch(pel_runtime *runtime) {
 
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
+    if (something_completed) {
+        atomic_fetch_add_explicit(&dispatcher->completions, 1, memory_order_relaxed);
+    }
     if (something_completed && dispatcher->waiters > 0) {
         pthread_cond_broadcast(&dispatcher->changed);
     }
@@ -382,8 +387,24 @@ static bool help_devices(pel_runtime *runtime, const uint32_t *(*help)(void *use
     return false;
 }
 
+/*
+ * After a part of its own, a waiter looks for a moment whether the others end, too: they have about as much left, and sleeping costs a wake-up
+ * (28-55 us from sleep on a virtual machine, 2026-11). Lock held on entry and exit, given up meanwhile.
+ */
+static void look_for_completions(pel_runtime *runtime) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    const unsigned before = atomic_load_explicit(&dispatcher->completions, memory_order_relaxed);
+    pthread_mutex_unlock(&runtime->lock);
+    const int64_t until = pel_clock_now(&pel_clock_monotonic) + LOOK_NS;
+    while (atomic_load_explicit(&dispatcher->completions, memory_order_relaxed) == before &&
+           pel_clock_now(&pel_clock_monotonic) < until) {
+    }
+    pthread_mutex_lock(&runtime->lock);
+}
+
 void pel_wait_for(pel_runtime *runtime, bool (*over)(void *user), const uint32_t *(*help)(void *user), void *user) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
+    bool helped = false;
     while (!over(user)) {
         if (runtime->machine) {
             pthread_mutex_unlock(&runtime->lock);
@@ -392,7 +413,14 @@ void pel_wait_for(pel_runtime *runtime, bool (*over)(void *user), const uint32_t
             if (!advanced) {
                 return; /* nothing will ever happen: the caller finds its condition unmet and says so */
             }
-        } else if (!help || !help_devices(runtime, help, user)) {
+        } else if (help && help_devices(runtime, help, user)) {
+            helped = true;
+        } else if (helped) {
+            helped = false;
+            if (!over(user)) {
+                look_for_completions(runtime);
+            }
+        } else {
             if (!over(user)) {
                 dispatcher->waiters++;
                 pthread_cond_wait(&dispatcher->changed, &runtime->lock);

@@ -15,6 +15,7 @@ static void destroy(pel_host_device *device) {
         pel_free(allocator, device->workers[i].arena);
     }
     pthread_cond_destroy(&device->drained);
+    pthread_cond_destroy(&device->wake_reserve);
     pthread_cond_destroy(&device->wake);
     pthread_mutex_destroy(&device->lock);
     pel_free(allocator, device->block);
@@ -50,8 +51,10 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
         host->workers[i].device = host;
         host->workers[i].index = i;
     }
+    atomic_init(&host->guests, workers > 1);
     pthread_mutex_init(&host->lock, NULL); /* default attributes: these three cannot fail on Linux */
     pthread_cond_init(&host->wake, NULL);
+    pthread_cond_init(&host->wake_reserve, NULL);
     pthread_cond_init(&host->drained, NULL);
     pel_status status = pel_host_workers_start(host, error);
     if (status != PEL_OK) {
@@ -119,6 +122,10 @@ static void host_submit(pel_backend_device *device, pel_work *work) {
     pel_host_submit((pel_host_device *)device, work);
 }
 
+static bool host_help(pel_backend_device *device) {
+    return pel_host_help((pel_host_device *)device);
+}
+
 const pel_backend pel_backend_host = {
     .name = "host",
     .open = host_open,
@@ -130,5 +137,5 @@ const pel_backend pel_backend_host = {
     .kernel_forget = host_kernel_forget,
     .program_forget = host_program_forget,
     .submit = host_submit,
-    .help = NULL, /* a waiting thread has no core of its own: the workers are as many as the cores */
+    .help = host_help,
 };

@@ -7,6 +7,10 @@
  * one contiguous range per worker, an owner takes pieces from the front of its range, a worker without a range steals the back
  * half of the fullest one. Tasks run beside them, one worker each, by priority, then by submission.
  *
+ * A thread that waits for a job may take part as a *guest* in place of the last worker, the *reserve*: a caller that launches and waits then
+ * costs no wake-up and no worker has to share a core with it. The last worker's range and arena are the last *lane*; the reserve and guests
+ * compete for it by one flag. As long as guests come, the reserve joins a job only when none has come for a while.
+ *
  *   queue.c    what waits: the jobs' queue and the order of tasks. Guarded by the device's lock.
  *   workers.c  the threads: taking, spinning, sleeping, waking.
  *   job.c      one job: units, joining and leaving, pieces, stealing, the end.
@@ -73,9 +77,13 @@ typedef struct pel_host_job {
     pel_work *work;
     pel_host_units units;
     size_t arena_bytes;                       /* per worker */
+    int64_t opened;
+    atomic_int cpu;                           /* where it was opened */
     _Alignas(PEL_HOST_LINE) atomic_uint gate; /* PEL_HOST_OPEN | number of workers inside */
     _Atomic uint64_t generation;              /* counts jobs */
     atomic_bool failed;                       /* whoever sets it sets work->status and work->error */
+    atomic_bool last_lane_free;               /* whoever takes it works with the last worker's range and arena */
+    atomic_bool reserve_called;
 } pel_host_job;
 #define PEL_HOST_OPEN 0x80000000u
 
@@ -88,18 +96,27 @@ struct pel_host_device {
     pel_host_job job;
 
     _Alignas(PEL_HOST_LINE) pthread_mutex_t lock; /* guards down to `stop` */
-    pthread_cond_t wake, drained;
+    pthread_cond_t wake, wake_reserve, drained;
     pel_host_queue queue;
     uint32_t sleeping, tokens; /* workers asleep, and how many of them were told to wake */
+    int submitter_cpu;         /* where the last work came from */
     bool busy;                 /* a job was taken and has not completed */
+    uint32_t in_tasks;         /* workers that run one */
+    bool reserve_asleep, reserve_token;
     bool stop;
 
     /* Copies for workers that look without the lock. */
     _Alignas(PEL_HOST_LINE) atomic_size_t tasks_waiting, jobs_waiting;
     atomic_bool job_busy;
     atomic_uint spinning;
+    atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
 };
+
+/* Whether each worker has a core of its own. */
+static inline bool pel_host_is_bound(const pel_host_device *device) {
+    return device->base.facts->core_set_declared || (device->env->runtime_flags & PEL_RUNTIME_BIND_WORKERS) != 0;
+}
 
 /* workers.c */
 pel_status pel_host_workers_start(pel_host_device *device, pel_error **error);
@@ -107,13 +124,20 @@ void pel_host_workers_stop(pel_host_device *device, uint32_t started);
 void pel_host_submit(pel_host_device *device, pel_work *work);
 /* Whether the calling thread is a worker of this device. Any device, also another backend's. */
 bool pel_host_is_worker(const pel_backend_device *device);
-/* Tells up to `wanted` sleepers to wake. Not under the lock. */
-void pel_host_wake_for_job(pel_host_device *device, uint32_t wanted);
+/* A thread that waits works on the queued or the running job. False: there was nothing for it to do. */
+bool pel_host_help(pel_host_device *device);
+/* Tells the reserve to wake. Not under the lock. */
+void pel_host_wake_reserve(pel_host_device *device);
+/* Tells as many sleepers to wake as the job that `lane` opened has use for. Not under the lock. */
+void pel_host_wake_for_job(pel_host_device *device, const pel_host_worker *lane);
 
-/* job.c: runs a job that the worker has taken, as far as this worker can. True when it ended here: complete it. */
-bool pel_host_job_run(pel_host_worker *worker, pel_work *work);
-/* Takes part in the running job if it is open. *ended as above. False: there was nothing to join. */
-bool pel_host_job_join(pel_host_worker *worker, bool *ended);
+/* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */
+bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work);
+/* Takes part in the running job if it is open and has a lane left. *ended as above. False: there was nothing to join. */
+bool pel_host_job_join(pel_host_worker *lane, uint64_t *seen, bool *ended);
+static inline bool pel_host_is_last(const pel_host_worker *worker) {
+    return worker->index + 1 == worker->device->worker_count;
+}
 
 /* launch.c */
 pel_status pel_host_units_of_launch(const pel_span *span, uint32_t workers, bool groupwise, pel_host_units *units);

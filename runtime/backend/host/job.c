@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 
+#include <sched.h>
 #include <string.h>
 
 /*
@@ -23,6 +24,15 @@
 static const int64_t piece_ns = 1000000, irregular_piece_ns = 20000;
 /* The first piece of a range is this part of it, to learn the speed. */
 enum { FIRST_PIECE = 256, GROWTH = 8, SHRINK = 32, RESCANS = 3 };
+/*
+ * A piece reads what is declared `whole` anew, from beyond the core's own cache when that is large: a piece takes at least this many times what
+ * that costs at 10 bytes per nanosecond (matmul, n = 640: B has 1.6 MB and a second-level cache 1.25 MB; six pieces instead of one took 1.15
+ * times as long).
+ */
+enum { WHOLE_READS = 50, WHOLE_RATE = 10 };
+/* In place of the reserve a guest usually comes at once (it launches, then waits). Whoever begins the job waits a moment for it, then works
+ * in short pieces until the reserve is called. */
+static const int64_t guest_arrival_ns = 5000, guest_grace_ns = 50000;
 /* Waking a sleeper costs its waker 10-19 us, and it comes 20-40 us later (see workers.c): shorter jobs are done by whoever is
  * awake. */
 static const double worth_waking_ns = 20000.0;
@@ -44,6 +54,7 @@ static uint32_t range_count(uint64_t range) {
 typedef struct pace {
     int64_t target, last;
     uint32_t piece; /* units to claim next */
+    uint32_t least; /* not worth cutting further */
 } pace;
 
 static void pace_learn(pace *speed, uint32_t done, int64_t now) {
@@ -55,17 +66,19 @@ static void pace_learn(pace *speed, uint32_t done, int64_t now) {
 }
 
 /* Claims from the front of the worker's own range. Towards its end pieces shrink, to leave something to steal. */
-static uint32_t claim(pel_host_worker *worker, const pace *speed, uint32_t *lo) {
-    uint64_t range = atomic_load_explicit(&worker->range, memory_order_relaxed);
+static uint32_t claim(pel_host_worker *lane, const pace *speed, uint32_t most, uint32_t *lo) {
+    uint64_t range = atomic_load_explicit(&lane->range, memory_order_relaxed);
     for (;;) {
         uint32_t left = range_count(range), count = speed->piece < left / 2 ? speed->piece : left / 2;
         count = count > speed->piece / SHRINK ? count : speed->piece / SHRINK;
-        count = worker->device->worker_count == 1 || count > left ? left : count < 1 ? 1 : count;
+        count = count > speed->least ? count : speed->least;
+        count = count < most ? count : most;
+        count = lane->device->worker_count == 1 || count > left ? left : count < 1 ? 1 : count;
         if (left == 0) {
             return 0;
         }
         *lo = range_lo(range);
-        if (atomic_compare_exchange_weak_explicit(&worker->range, &range, pack(*lo + count, range_hi(range)),
+        if (atomic_compare_exchange_weak_explicit(&lane->range, &range, pack(*lo + count, range_hi(range)),
                                                   memory_order_acq_rel, memory_order_relaxed)) {
             return count;
         }
@@ -73,13 +86,13 @@ static uint32_t claim(pel_host_worker *worker, const pace *speed, uint32_t *lo) 
 }
 
 /* Moves the back half of the fullest range to the worker's own, empty one. False: all ranges are empty. */
-static bool steal(pel_host_worker *worker) {
-    pel_host_device *device = worker->device;
+static bool steal(pel_host_worker *lane) {
+    pel_host_device *device = lane->device;
     for (;;) {
         pel_host_worker *victim = NULL;
         uint64_t best = 0;
         for (uint32_t i = 1; i < device->worker_count; i++) {
-            pel_host_worker *other = &device->workers[(worker->index + i) % device->worker_count];
+            pel_host_worker *other = &device->workers[(lane->index + i) % device->worker_count];
             uint64_t range = atomic_load_explicit(&other->range, memory_order_relaxed);
             if (range_count(range) > range_count(best)) {
                 victim = other;
@@ -92,7 +105,7 @@ static bool steal(pel_host_worker *worker) {
         uint32_t lo = range_lo(best), hi = range_hi(best), middle = lo + (hi - lo) / 2;
         if (atomic_compare_exchange_strong_explicit(&victim->range, &best, pack(lo, middle), memory_order_acq_rel,
                                                     memory_order_relaxed)) {
-            atomic_store_explicit(&worker->range, pack(middle, hi), memory_order_release);
+            atomic_store_explicit(&lane->range, pack(middle, hi), memory_order_release);
             return true;
         }
     }
@@ -103,8 +116,8 @@ static const char *work_name(const pel_work *work) {
 }
 
 /* The first failure wins; it is visible to whoever ends the job through the gate. */
-static void fail(pel_host_worker *worker, pel_status returned, pel_status status) {
-    pel_host_device *device = worker->device;
+static void fail(pel_host_worker *lane, pel_status returned, pel_status status) {
+    pel_host_device *device = lane->device;
     pel_work *work = device->job.work;
     if (atomic_exchange(&device->job.failed, true)) {
         return;
@@ -124,43 +137,88 @@ static void fail(pel_host_worker *worker, pel_status returned, pel_status status
     }
 }
 
-static pel_status run_units(pel_host_worker *worker, pel_host_job *job, uint32_t lo, uint32_t count) {
+static pel_status run_units(pel_host_worker *lane, pel_host_job *job, uint32_t lo, uint32_t count) {
     pel_work *work = job->work;
     if (work->kind == PEL_WORK_LAUNCH) {
-        return pel_host_launch_units(worker, work, &job->units, lo, lo + count);
+        return pel_host_launch_units(lane, work, &job->units, lo, lo + count);
     }
     uint64_t begin = lo * job->units.step;
     uint64_t end = lo + count == job->units.count ? work->loop_count : begin + count * job->units.step;
     return work->loop(begin, end, work->context);
 }
 
-/* Runs pieces until nothing is left to claim or steal. */
-static void work_off(pel_host_worker *worker) {
-    pel_host_device *device = worker->device;
-    pel_host_job *job = &device->job;
-    bool irregular = job->work->kind == PEL_WORK_LAUNCH && (job->work->kernel->flags & PEL_KERNEL_IRREGULAR) != 0;
+static uint64_t whole_bytes(const pel_work *work) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; work->kind == PEL_WORK_LAUNCH && i < work->kernel->param_count; i++) {
+        const pel_param_kind kind = work->kernel->params[i].kind;
+        const bool whole = kind == PEL_PARAM_KIND_WHOLE || kind == PEL_PARAM_KIND_POINTER;
+        bytes += whole && work->args[i].kind == PEL_WORK_ARG_MEM && work->args[i].bytes < UINT64_MAX / 2 - bytes ? work->args[i].bytes : 0;
+    }
+    return bytes;
+}
+
+/* How to begin: with a small part, to learn the speed, or, when the models predict it, with half the lane's range. */
+static pace pace_begin(const pel_host_device *device) {
+    const pel_host_job *job = &device->job;
+    const pel_work *work = job->work;
+    bool irregular = work->kind == PEL_WORK_LAUNCH && (work->kernel->flags & PEL_KERNEL_IRREGULAR) != 0;
     uint32_t share = job->units.count / device->worker_count;
-    bool known = !irregular && job->work->predicted_ns > 0.0; /* then a range is claimed by halves, and caches are used best */
-    pace speed = {irregular ? irregular_piece_ns : piece_ns, 0, known ? share : share / FIRST_PIECE};
+    pace speed = {irregular ? irregular_piece_ns : piece_ns, 0, share / FIRST_PIECE, 1};
+    if (!irregular && work->predicted_ns > 0.0) {
+        double per_unit = work->predicted_ns * device->worker_count / job->units.count;
+        double least = WHOLE_READS / (double)WHOLE_RATE * (double)whole_bytes(work) / per_unit;
+        speed.piece = share;
+        speed.least = least < share ? (uint32_t)least : share + 1;
+    }
+    return speed;
+}
+
+/* How many units may be claimed now. While nobody has the last lane, few at a time, and after a while the reserve is called. */
+static uint32_t most_now(pel_host_worker *lane, const pace *speed) {
+    pel_host_job *job = &lane->device->job;
+    if (pel_host_is_last(lane) || !atomic_load_explicit(&job->last_lane_free, memory_order_relaxed) ||
+        atomic_load_explicit(&job->reserve_called, memory_order_relaxed)) {
+        return UINT32_MAX;
+    }
+    if (pel_clock_now(&pel_clock_monotonic) - job->opened > guest_grace_ns) {
+        if (!atomic_exchange(&job->reserve_called, true)) {
+            pel_host_wake_reserve(lane->device);
+        }
+        return UINT32_MAX;
+    }
+    const pel_work *work = job->work;
+    if (work->predicted_ns <= 0.0) {
+        return UINT32_MAX; /* pieces are small at first anyway */
+    }
+    double units = (double)guest_grace_ns * job->units.count / (work->predicted_ns * lane->device->worker_count);
+    return units < 1.0 ? 1 : units < speed->piece ? (uint32_t)units : UINT32_MAX;
+}
+
+/* Runs pieces until nothing is left to claim or steal. */
+static void work_off(pel_host_worker *lane) {
+    pel_host_device *device = lane->device;
+    pel_host_job *job = &device->job;
+    const uint64_t generation = atomic_load_explicit(&job->generation, memory_order_relaxed);
+    pace speed = pace_begin(device);
     for (int empty = 0; empty < RESCANS && !atomic_load_explicit(&job->failed, memory_order_relaxed);) {
-        uint32_t lo, count = claim(worker, &speed, &lo);
+        uint32_t lo, count = claim(lane, &speed, most_now(lane, &speed), &lo);
         if (count == 0) {
-            empty = steal(worker) ? 0 : empty + 1;
+            empty = steal(lane) ? 0 : empty + 1;
             continue;
         }
-        if (job->work->kind == PEL_WORK_LAUNCH && worker->prepared != worker->seen) {
-            if (!pel_host_arena_prepare(worker, job->work, job->arena_bytes)) {
-                fail(worker, PEL_OUT_OF_MEMORY, PEL_OUT_OF_MEMORY);
+        if (job->work->kind == PEL_WORK_LAUNCH && lane->prepared != generation) {
+            if (!pel_host_arena_prepare(lane, job->work, job->arena_bytes)) {
+                fail(lane, PEL_OUT_OF_MEMORY, PEL_OUT_OF_MEMORY);
                 break;
             }
-            worker->prepared = worker->seen;
+            lane->prepared = generation;
         }
         if (speed.last == 0) {
             speed.last = pel_clock_now(&pel_clock_monotonic);
         }
-        pel_status status = run_units(worker, job, lo, count);
+        pel_status status = run_units(lane, job, lo, count);
         if (status != PEL_OK) {
-            fail(worker, status, PEL_TASK_FAILED);
+            fail(lane, status, PEL_TASK_FAILED);
             break;
         }
         pace_learn(&speed, count, pel_clock_now(&pel_clock_monotonic));
@@ -168,8 +226,8 @@ static void work_off(pel_host_worker *worker) {
 }
 
 /* Leaves the gate; the last one out closes it and ends the job. */
-static bool leave(pel_host_worker *worker) {
-    pel_host_device *device = worker->device;
+static bool leave(pel_host_worker *lane) {
+    pel_host_device *device = lane->device;
     pel_host_job *job = &device->job;
     if (atomic_fetch_sub_explicit(&job->gate, 1, memory_order_acq_rel) != (PEL_HOST_OPEN | 1u)) {
         return false;
@@ -186,11 +244,11 @@ static bool leave(pel_host_worker *worker) {
     return true;
 }
 
-bool pel_host_job_join(pel_host_worker *worker, bool *ended) {
-    pel_host_job *job = &worker->device->job;
+bool pel_host_job_join(pel_host_worker *lane, uint64_t *seen, bool *ended) {
+    pel_host_job *job = &lane->device->job;
     *ended = false;
     unsigned gate = atomic_load_explicit(&job->gate, memory_order_relaxed);
-    if (atomic_load_explicit(&job->generation, memory_order_relaxed) == worker->seen) {
+    if (atomic_load_explicit(&job->generation, memory_order_relaxed) == *seen) {
         return false;
     }
     do {
@@ -198,10 +256,13 @@ bool pel_host_job_join(pel_host_worker *worker, bool *ended) {
             return false;
         }
     } while (!atomic_compare_exchange_weak_explicit(&job->gate, &gate, gate + 1, memory_order_acq_rel, memory_order_relaxed));
-    worker->seen = atomic_load_explicit(&job->generation, memory_order_relaxed);
-    work_off(worker);
-    *ended = leave(worker);
-    return true;
+    *seen = atomic_load_explicit(&job->generation, memory_order_relaxed);
+    const bool mine = !pel_host_is_last(lane) || atomic_exchange_explicit(&job->last_lane_free, false, memory_order_acq_rel);
+    if (mine) {
+        work_off(lane);
+    }
+    *ended = leave(lane);
+    return mine || *ended;
 }
 
 /* Whether there is anything to share out; sets the units. */
@@ -236,15 +297,10 @@ static bool prepare(pel_host_device *device, pel_work *work) {
     return job->units.count > 0;
 }
 
-bool pel_host_job_run(pel_host_worker *worker, pel_work *work) {
-    pel_host_device *device = worker->device;
+/* Deals the units out and lets others in. */
+static void open_job(pel_host_worker *lane) {
+    pel_host_device *device = lane->device;
     pel_host_job *job = &device->job;
-    work->began = work->launch_began = pel_clock_now(device->env->clock);
-    job->work = work;
-    if (!prepare(device, work)) {
-        work->launch_ended = work->launch_began;
-        return true;
-    }
     uint32_t workers = device->worker_count;
     for (uint32_t i = 0; i < workers; i++) {
         uint32_t lo = (uint32_t)((uint64_t)job->units.count * i / workers),
@@ -252,11 +308,42 @@ bool pel_host_job_run(pel_host_worker *worker, pel_work *work) {
         atomic_store_explicit(&device->workers[i].range, pack(lo, hi), memory_order_relaxed);
     }
     atomic_store_explicit(&job->failed, false, memory_order_relaxed);
-    worker->seen = atomic_fetch_add_explicit(&job->generation, 1, memory_order_relaxed) + 1;
+    atomic_store_explicit(&job->last_lane_free, !pel_host_is_last(lane), memory_order_relaxed);
+    atomic_store_explicit(&job->reserve_called, !atomic_load_explicit(&device->guests, memory_order_relaxed),
+                          memory_order_relaxed);
+    job->opened = job->work->launch_began;
+    atomic_store_explicit(&job->cpu, sched_getcpu(), memory_order_relaxed);
+    atomic_fetch_add_explicit(&job->generation, 1, memory_order_relaxed);
     atomic_store_explicit(&job->gate, PEL_HOST_OPEN | 1u, memory_order_release);
-    if (workers > 1 && job->units.count > 1 && !(work->predicted_ns > 0 && work->predicted_ns < worth_waking_ns)) {
-        pel_host_wake_for_job(device, job->units.count - 1 < workers - 1 ? job->units.count - 1 : workers - 1);
+}
+
+/* Others are told, and a guest is given the moment that it needs to arrive. */
+static void call_others(pel_host_worker *lane) {
+    pel_host_device *device = lane->device;
+    pel_host_job *job = &device->job;
+    const bool short_job = job->work->predicted_ns > 0.0 && job->work->predicted_ns < worth_waking_ns;
+    if (device->worker_count == 1 || job->units.count == 1 || short_job) {
+        return;
     }
-    work_off(worker);
-    return leave(worker);
+    pel_host_wake_for_job(device, lane);
+    while (!atomic_load_explicit(&job->reserve_called, memory_order_relaxed) &&
+           atomic_load_explicit(&job->last_lane_free, memory_order_relaxed) &&
+           pel_clock_now(&pel_clock_monotonic) - job->opened < guest_arrival_ns) {
+    }
+}
+
+bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work) {
+    pel_host_device *device = lane->device;
+    pel_host_job *job = &device->job;
+    work->began = work->launch_began = pel_clock_now(device->env->clock);
+    job->work = work;
+    if (!prepare(device, work)) {
+        work->launch_ended = work->launch_began;
+        return true;
+    }
+    open_job(lane);
+    *seen = atomic_load_explicit(&job->generation, memory_order_relaxed);
+    call_others(lane);
+    work_off(lane);
+    return leave(lane);
 }

@@ -47,6 +47,22 @@ static void publish_counts(pel_host_device *device) {
     atomic_store_explicit(&device->job_busy, device->busy, memory_order_relaxed);
 }
 
+/* Under the lock. */
+static bool issue_reserve_token(pel_host_device *device) {
+    bool issued = device->reserve_asleep && !device->reserve_token;
+    device->reserve_token = device->reserve_token || issued;
+    return issued;
+}
+
+void pel_host_wake_reserve(pel_host_device *device) {
+    pthread_mutex_lock(&device->lock);
+    bool issued = issue_reserve_token(device);
+    pthread_mutex_unlock(&device->lock);
+    if (issued) {
+        pthread_cond_signal(&device->wake_reserve);
+    }
+}
+
 /* Under the lock: hands out up to `wanted` tokens, to be followed by send_tokens without the lock. */
 static uint32_t issue_tokens(pel_host_device *device, size_t wanted) {
     uint32_t asleep = device->sleeping - device->tokens, count = wanted < asleep ? (uint32_t)wanted : asleep;
@@ -61,17 +77,35 @@ static void send_tokens(pel_host_device *device, uint32_t count) {
     }
 }
 
-/* Under the lock: tokens for the work that waits, beyond those who are looking for some already. */
+/*
+ * Under the lock: tokens for the work that waits, beyond those who are looking for some already. The reserve is told last, and of a job only when
+ * all others are in tasks: a worker that neither sleeps nor looks is about to.
+ */
 static uint32_t issue_for_waiting(pel_host_device *device) {
-    size_t wanted = device->queue.tasks + (device->queue.jobs > 0 && !device->busy);
-    size_t looking = device->tokens + (size_t)atomic_load_explicit(&device->spinning, memory_order_relaxed);
-    return wanted > looking ? issue_tokens(device, wanted - looking) : 0;
+    const bool job = device->queue.jobs > 0 && !device->busy;
+    size_t wanted = device->queue.tasks + job;
+    size_t looking = device->tokens + (size_t)atomic_load_explicit(&device->spinning, memory_order_relaxed) + device->reserve_token;
+    if (wanted <= looking) {
+        return 0;
+    }
+    uint32_t issued = issue_tokens(device, wanted - looking);
+    const bool all_in_tasks = device->in_tasks + 1 >= device->worker_count;
+    if (issued < wanted - looking && (device->queue.tasks > 0 || all_in_tasks) && issue_reserve_token(device)) {
+        pthread_cond_signal(&device->wake_reserve);
+    }
+    return issued;
 }
 
-void pel_host_wake_for_job(pel_host_device *device, uint32_t wanted) {
+void pel_host_wake_for_job(pel_host_device *device, const pel_host_worker *lane) {
+    uint32_t wanted = device->job.units.count - 1 < device->worker_count - 1 ? device->job.units.count - 1 : device->worker_count - 1;
     pthread_mutex_lock(&device->lock);
+    const bool reserve = !pel_host_is_last(lane) && atomic_load_explicit(&device->job.reserve_called, memory_order_relaxed) &&
+                         issue_reserve_token(device);
     uint32_t tokens = issue_tokens(device, wanted);
     pthread_mutex_unlock(&device->lock);
+    if (reserve) {
+        pthread_cond_signal(&device->wake_reserve);
+    }
     send_tokens(device, tokens);
 }
 
@@ -89,6 +123,7 @@ void pel_host_submit(pel_host_device *device, pel_work *work) {
     atomic_fetch_add_explicit(&device->pending, 1, memory_order_relaxed);
     pthread_mutex_lock(&device->lock);
     pel_host_queue_push(&device->queue, work);
+    device->submitter_cpu = sched_getcpu();
     publish_counts(device);
     uint32_t tokens = issue_for_waiting(device);
     pthread_mutex_unlock(&device->lock);
@@ -99,12 +134,14 @@ void pel_host_submit(pel_host_device *device, pel_work *work) {
 static void complete(pel_host_device *device, pel_work *work, bool job) {
     work->ended = pel_clock_now(device->env->clock);
     work->complete(work);
+    pthread_mutex_lock(&device->lock);
     if (job) {
-        pthread_mutex_lock(&device->lock);
         device->busy = false;
         publish_counts(device);
-        pthread_mutex_unlock(&device->lock);
+    } else {
+        device->in_tasks--;
     }
+    pthread_mutex_unlock(&device->lock);
     if (atomic_fetch_sub_explicit(&device->pending, 1, memory_order_acq_rel) == 1) {
         pthread_mutex_lock(&device->lock); /* so that it cannot fall between the look and the wait of whoever closes */
         pthread_cond_broadcast(&device->drained);
@@ -123,22 +160,82 @@ static void run_task(pel_host_device *device, pel_work *work) {
     work->launch_ended = pel_clock_now(device->env->clock);
 }
 
+/* Where the worker may run: its own core when binding was asked for, else the cores of the device. False: not known. */
+static bool allowed_cores(const pel_host_worker *worker, pel_core_set *set) {
+    const pel_host_device *device = worker->device;
+    const pel_topology_device *facts = device->base.facts;
+    if (facts->info.cores_count == 0) {
+        return false;
+    }
+    *set = facts->info.cores;
+    if (pel_host_is_bound(device)) {
+        memset(set, 0, sizeof *set);
+        uint32_t skip = worker->index % facts->info.cores_count;
+        for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
+            if (pel_core_set_has(&facts->info.cores, core) && skip-- == 0) {
+                set->bits[core / 64] |= 1ull << (core % 64);
+                break;
+            }
+        }
+    }
+    return true;
+}
+
+static bool run_on(const pel_core_set *set) {
+    cpu_set_t masks[(sizeof *set + sizeof(cpu_set_t) - 1) / sizeof(cpu_set_t)];
+    memset(masks, 0, sizeof masks);
+    for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
+        if (pel_core_set_has(set, core)) {
+            CPU_SET_S(core, sizeof masks, masks);
+        }
+    }
+    return sched_setaffinity(0, sizeof masks, masks) == 0;
+}
+
+static void confine(const pel_host_worker *worker) {
+    pel_core_set set;
+    if (allowed_cores(worker, &set) && !run_on(&set)) {
+        pel_log(worker->device->env->logger, PEL_LOG_WARNING,
+                "%s: worker %u cannot be bound to its cores (errno %d); it runs where the system likes",
+                worker->device->base.facts->info.id, worker->index, errno);
+    }
+}
+
+/*
+ * Leaves the core to the thread that is known to be there. The system likes to put a woken thread beside its waker, and takes milliseconds to
+ * part them: two of one job shared a core in a fifth of all launches (2 cores, Linux 6, 2026-11).
+ */
+static void make_room(const pel_host_worker *worker, int cpu) {
+    pel_core_set set;
+    if (cpu < 0 || cpu >= PEL_CORE_LIMIT || sched_getcpu() != cpu || pel_host_is_bound(worker->device) ||
+        worker->device->base.facts->info.cores_count < 2 || !allowed_cores(worker, &set)) {
+        return;
+    }
+    set.bits[cpu / 64] &= ~(1ull << (cpu % 64));
+    (void)run_on(&set);
+    confine(worker);
+}
+
 /* Takes what is this worker's turn: a task or the next job. NULL: others were faster. */
 static pel_work *take(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     pthread_mutex_lock(&device->lock);
     bool job_ready = device->queue.jobs > 0 && !device->busy;
     pel_work *work = NULL;
+    int crowd = -1;
     if (job_ready && !(worker->task_turn && device->queue.tasks > 0)) {
         work = pel_host_queue_pop_job(&device->queue);
         device->busy = true;
+        crowd = device->submitter_cpu;
     } else {
         work = pel_host_queue_pop_task(&device->queue);
+        device->in_tasks += work != NULL;
     }
     publish_counts(device);
     uint32_t tokens = issue_for_waiting(device);
     pthread_mutex_unlock(&device->lock);
     send_tokens(device, tokens);
+    make_room(worker, crowd);
     return work;
 }
 
@@ -151,10 +248,17 @@ static bool anything_waits(const pel_host_device *device) {
                                   !atomic_load_explicit(&device->job_busy, memory_order_relaxed));
 }
 
+static bool job_open(const pel_host_device *device, uint64_t seen) {
+    const pel_host_job *job = &device->job;
+    return (atomic_load_explicit(&job->gate, memory_order_relaxed) & PEL_HOST_OPEN) != 0 &&
+           atomic_load_explicit(&job->generation, memory_order_relaxed) != seen;
+}
+
 static bool job_to_join(const pel_host_worker *worker) {
     const pel_host_job *job = &worker->device->job;
-    return (atomic_load_explicit(&job->gate, memory_order_relaxed) & PEL_HOST_OPEN) != 0 &&
-           atomic_load_explicit(&job->generation, memory_order_relaxed) != worker->seen;
+    return job_open(worker->device, worker->seen) &&
+           (!pel_host_is_last(worker) || (atomic_load_explicit(&job->last_lane_free, memory_order_relaxed) &&
+                                          atomic_load_explicit(&job->reserve_called, memory_order_relaxed)));
 }
 
 /* Does one thing, if there is one to do. */
@@ -165,8 +269,12 @@ static bool work_once(pel_host_worker *worker) {
         if (tasks_wait(device)) {
             wake_for_waiting(device); /* whoever submitted may have counted on this worker, which spun */
         }
-        if (pel_host_job_join(worker, &ended)) {
+        make_room(worker, atomic_load_explicit(&device->job.cpu, memory_order_relaxed));
+        if (pel_host_job_join(worker, &worker->seen, &ended)) {
             worker->task_turn = true;
+            if (pel_host_is_last(worker)) {
+                atomic_store_explicit(&device->guests, false, memory_order_relaxed);
+            }
             if (ended) {
                 complete(device, device->job.work, true);
             }
@@ -184,10 +292,16 @@ static bool work_once(pel_host_worker *worker) {
     if (work->kind == PEL_WORK_TASK) {
         run_task(device, work);
         complete(device, work, false);
-    } else if (pel_host_job_run(worker, work)) {
+    } else if (pel_host_job_run(worker, &worker->seen, work)) {
         complete(device, work, true);
     }
     return true;
+}
+
+/* The reserve does not spin where guests come: they need the core. */
+static bool gives_way(const pel_host_worker *worker) {
+    return pel_host_is_last(worker) && worker->device->worker_count > 1 &&
+           atomic_load_explicit(&worker->device->guests, memory_order_relaxed);
 }
 
 /* Looks for work for a while. True: there is some. */
@@ -199,7 +313,7 @@ static bool spin(pel_host_worker *worker) {
     for (unsigned look = 1; !found; look++) {
         pause_briefly();
         found = job_to_join(worker) || anything_waits(device);
-        if (look % LOOKS_PER_CLOCK == 0 && pel_clock_now(&pel_clock_monotonic) > until) {
+        if (look % LOOKS_PER_CLOCK == 0 && (pel_clock_now(&pel_clock_monotonic) > until || gives_way(worker))) {
             break;
         }
     }
@@ -212,7 +326,14 @@ static bool sleep_until_woken(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     pthread_mutex_lock(&device->lock);
     bool work = device->queue.tasks > 0 || (device->queue.jobs > 0 && !device->busy) || job_to_join(worker);
-    if (!work && !device->stop) {
+    if (pel_host_is_last(worker)) {
+        while (!work && !device->reserve_token && !device->stop) {
+            device->reserve_asleep = true;
+            pthread_cond_wait(&device->wake_reserve, &device->lock);
+            device->reserve_asleep = false;
+        }
+        device->reserve_token = false;
+    } else if (!work && !device->stop) {
         device->sleeping++;
         while (device->tokens == 0 && !device->stop) {
             pthread_cond_wait(&device->wake, &device->lock);
@@ -227,41 +348,66 @@ static bool sleep_until_woken(pel_host_worker *worker) {
     return go_on;
 }
 
-/* Confines the calling worker: to its own core when binding was asked for, else to the cores of the device. */
-static void confine(const pel_host_worker *worker) {
-    pel_host_device *device = worker->device;
-    const pel_topology_device *facts = device->base.facts;
-    if (facts->info.cores_count == 0) {
-        return;
-    }
-    pel_core_set set = facts->info.cores;
-    if (facts->core_set_declared || (device->env->runtime_flags & PEL_RUNTIME_BIND_WORKERS) != 0) {
-        memset(&set, 0, sizeof set);
-        uint32_t skip = worker->index % facts->info.cores_count;
-        for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
-            if (pel_core_set_has(&facts->info.cores, core) && skip-- == 0) {
-                set.bits[core / 64] |= 1ull << (core % 64);
-                break;
-            }
-        }
-    }
-    cpu_set_t masks[(sizeof set + sizeof(cpu_set_t) - 1) / sizeof(cpu_set_t)];
-    memset(masks, 0, sizeof masks);
-    for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
-        if (pel_core_set_has(&set, core)) {
-            CPU_SET_S(core, sizeof masks, masks);
-        }
-    }
-    if (sched_setaffinity(0, sizeof masks, masks) != 0) {
-        pel_log(device->env->logger, PEL_LOG_WARNING,
-                "%s: worker %u cannot be bound to its cores (errno %d); it runs where the system likes", facts->info.id,
-                worker->index, errno);
-    }
-}
-
 static _Thread_local const pel_host_device *worker_of;
 
 bool pel_host_is_worker(const pel_backend_device *device) { return worker_of != NULL && &worker_of->base == device; }
+
+/* A worker that has just taken the job opens it in a moment, and one that ends it is done with it in a moment. */
+static bool settle(pel_host_device *device) {
+    const int64_t until = pel_clock_now(&pel_clock_monotonic) + spin_ns;
+    while (atomic_load_explicit(&device->job_busy, memory_order_relaxed) && !job_open(device, 0)) {
+        pause_briefly();
+        if (pel_clock_now(&pel_clock_monotonic) > until) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The queued job, if it is there to take, or the running one. */
+static bool help_once(pel_host_device *device, pel_host_worker *lane) {
+    uint64_t seen = 0;
+    bool ended = false;
+    pel_work *work = NULL;
+    if (!settle(device)) {
+        return false;
+    }
+    if (job_open(device, 0)) {
+        atomic_store_explicit(&device->guests, true, memory_order_relaxed);
+        if (!atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) || !pel_host_job_join(lane, &seen, &ended)) {
+            return false;
+        }
+        work = device->job.work;
+    } else {
+        pthread_mutex_lock(&device->lock);
+        if (device->queue.jobs > 0 && !device->busy) {
+            work = pel_host_queue_pop_job(&device->queue);
+            device->busy = true;
+            publish_counts(device);
+        }
+        pthread_mutex_unlock(&device->lock);
+        if (work == NULL) {
+            return false;
+        }
+        atomic_store_explicit(&device->guests, true, memory_order_relaxed);
+        ended = pel_host_job_run(lane, &seen, work);
+    }
+    if (ended) {
+        complete(device, work, true);
+    }
+    return true;
+}
+
+bool pel_host_help(pel_host_device *device) {
+    const pel_host_device *outer = worker_of;
+    if (pel_host_is_bound(device)) {
+        return false; /* the calling thread may run elsewhere than the device may */
+    }
+    worker_of = device;
+    const bool helped = help_once(device, &device->workers[device->worker_count - 1]);
+    worker_of = outer;
+    return helped;
+}
 
 static void *worker_main(void *argument) {
     pel_host_worker *worker = argument;
@@ -270,7 +416,7 @@ static void *worker_main(void *argument) {
     for (;;) {
         while (work_once(worker)) {
         }
-        if (!spin(worker) && !sleep_until_woken(worker)) {
+        if ((gives_way(worker) || !spin(worker)) && !sleep_until_woken(worker)) {
             return NULL;
         }
     }
@@ -311,6 +457,7 @@ void pel_host_workers_stop(pel_host_device *device, uint32_t started) {
     }
     device->stop = true;
     pthread_cond_broadcast(&device->wake);
+    pthread_cond_broadcast(&device->wake_reserve);
     pthread_mutex_unlock(&device->lock);
     for (uint32_t i = 0; i < started; i++) {
         pthread_join(device->workers[i].thread, NULL);
