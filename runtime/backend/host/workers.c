@@ -364,38 +364,43 @@ static bool settle(pel_host_device *device) {
     return true;
 }
 
-/* The queued job, if it is there to take, or the running one. */
+/* The queued job, if it is there to take. */
+static pel_work *take_job(pel_host_device *device) {
+    pel_work *work = NULL;
+    pthread_mutex_lock(&device->lock);
+    if (device->queue.jobs > 0 && !device->busy) {
+        work = pel_host_queue_pop_job(&device->queue);
+        device->busy = true;
+        publish_counts(device);
+    }
+    pthread_mutex_unlock(&device->lock);
+    return work;
+}
+
+/* Works on the running job, or else on the queued one. */
 static bool help_once(pel_host_device *device, pel_host_worker *lane) {
     uint64_t seen = 0;
-    bool ended = false;
-    pel_work *work = NULL;
-    if (!settle(device)) {
-        return false;
-    }
-    if (job_open(device, 0)) {
-        atomic_store_explicit(&device->guests, true, memory_order_relaxed);
-        if (!atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) || !pel_host_job_join(lane, &seen, &ended)) {
+    bool ended = false, helped = false;
+    while (!helped && settle(device)) {
+        pel_work *work = NULL;
+        if (job_open(device, 0)) {
+            helped = atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) && pel_host_job_join(lane, &seen, &ended);
+            atomic_store_explicit(&device->guests, true, memory_order_relaxed);
+            if (!helped) {
+                return false;
+            }
+        } else if ((work = take_job(device)) != NULL) {
+            atomic_store_explicit(&device->guests, true, memory_order_relaxed);
+            ended = pel_host_job_run(lane, &seen, work);
+            helped = true;
+        } else if (!atomic_load_explicit(&device->job_busy, memory_order_relaxed)) {
             return false;
         }
-        work = device->job.work;
-    } else {
-        pthread_mutex_lock(&device->lock);
-        if (device->queue.jobs > 0 && !device->busy) {
-            work = pel_host_queue_pop_job(&device->queue);
-            device->busy = true;
-            publish_counts(device);
-        }
-        pthread_mutex_unlock(&device->lock);
-        if (work == NULL) {
-            return false;
-        }
-        atomic_store_explicit(&device->guests, true, memory_order_relaxed);
-        ended = pel_host_job_run(lane, &seen, work);
     }
     if (ended) {
-        complete(device, work, true);
+        complete(device, device->job.work, true);
     }
-    return true;
+    return helped;
 }
 
 bool pel_host_help(pel_host_device *device) {
