@@ -261,6 +261,7 @@ static pel_status open_device(const pel_backend_env *env, const pel_topology_dev
     device->base = (pel_backend_device){.backend = &pel_backend_opencl, .facts = facts};
     device->env = env;
     device->id = facts->cl_device;
+    device->max_groups = UINT32_MAX; /* PoCL numbers them in 32 bits: with more it divides by zero, aborts, or runs some twice and others never */
     device->is_pocl = strcmp(facts->info.platform, "Portable Computing Language") == 0;
     pthread_mutex_init(&device->ready_lock, NULL);
     pthread_mutex_init(&device->save_lock, NULL);

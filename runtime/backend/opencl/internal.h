@@ -66,6 +66,7 @@ typedef struct pel_cl_device {
     cl_device_id id;
     char *label;             /* "opencl:0 (name)", for errors */
     bool is_pocl;
+    uint64_t max_groups;     /* work-groups in one enqueue */
 
     pthread_mutex_t ready_lock;
     cl_context context;      /* (ready_lock) made on first use */

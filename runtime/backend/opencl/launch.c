@@ -29,6 +29,7 @@ typedef struct pel_cl_flight {
     const pel_work *work;
     cl_event events[EVENTS];
     uint32_t count;
+    uint32_t in_end; /* events before this one are transfers to the device */
 } pel_cl_flight;
 
 static int64_t now(const pel_cl_device *device) { return pel_clock_now(device->env->clock); }
@@ -65,7 +66,7 @@ static void drop_events(pel_cl_flight *flight) {
             clReleaseEvent(flight->events[i]);
         }
     }
-    flight->count = 0;
+    flight->count = flight->in_end = 0;
 }
 
 /* After a failure: nothing of this work may touch memory any more when it is reported. */
@@ -218,21 +219,17 @@ static uint64_t variant_key(const pel_cl_device *device, const pel_cl_kernel *ke
     return key;
 }
 
-/* PoCL numbers work-groups in 32 bits: with more it divides by zero, aborts, or runs some twice and others never. */
-static pel_status check_groups(const pel_cl_device *device, const pel_cl_kernel *kernel, const size_t global[3], const size_t local[3],
-                               pel_error **error) {
-    uint64_t groups = 1;
-    for (unsigned d = 0; d < 3; d++) {
-        if (!pel_mul_u64(groups, local[d] > 0 ? global[d] / local[d] : 0, &groups)) {
-            groups = UINT64_MAX;
-        }
+/* Room for so many more commands: else what is in flight is waited for. */
+static pel_status make_room(pel_cl_flight *flight, uint32_t commands, pel_error **error) {
+    if (flight->count + commands <= EVENTS) {
+        return PEL_OK;
     }
-    if (groups > UINT32_MAX) {
-        return pel_cl_refuse(device, error, PEL_TOO_LARGE, "use larger work-groups or several launches",
-                             "kernel %s cannot run %zu x %zu x %zu items in groups of %zu x %zu x %zu: that is more than 2^32 - 1 work-groups",
-                             kernel->image->name, global[0], global[1], global[2], local[0], local[1], local[2]);
+    clFlush(flight->device->queue);
+    pel_status status = settle(flight, 0, flight->count, 0, "a transfer or a part of the launch failed", error);
+    if (status == PEL_OK) {
+        drop_events(flight);
     }
-    return PEL_OK;
+    return status;
 }
 
 static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece, bool *cold,
@@ -250,7 +247,7 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
         global[d] = (size_t)(piece->hi[d] - piece->lo[d]);
         local[d] = (size_t)piece->local[d];
     }
-    pel_status status = check_groups(device, kernel, global, local, error);
+    pel_status status = make_room(flight, 1, error);
     if (status != PEL_OK) {
         return status;
     }
@@ -268,6 +265,23 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
     }
     flight->count++;
     return PEL_OK;
+}
+
+/* A piece, in as many enqueues as its work-groups need; the halves that wait are at most one per bit of their number. */
+static pel_status enqueue_parts(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, pel_cl_piece piece, bool *cold,
+                                pel_error **error) {
+    pel_cl_piece waiting[PEL_CL_HALVINGS];
+    uint32_t count = 0, dims = flight->work->span.dims;
+    for (;;) {
+        while (count < PEL_CL_HALVINGS && pel_cl_piece_halve(&piece, dims, flight->device->max_groups, &waiting[count])) {
+            count++;
+        }
+        pel_status status = enqueue_piece(flight, kernel, form, &piece, cold, error);
+        if (status != PEL_OK || count == 0) {
+            return status;
+        }
+        piece = waiting[--count];
+    }
 }
 
 /* Chooses form and pieces; needs the plain kernel's limits, so the plain form comes first. */
@@ -291,7 +305,9 @@ static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_
     if (status != PEL_OK) {
         return status;
     }
-    const char *why = pel_cl_shape_make(&work->span, work->chunked, plain_only, &(*kernel)->limits[form], shape, &why_status);
+    pel_cl_limits limits = (*kernel)->limits[form];
+    limits.max_groups = device->max_groups;
+    const char *why = pel_cl_shape_make(&work->span, work->chunked, plain_only, &limits, shape, &why_status);
     if (why) {
         return pel_cl_refuse(device, error, why_status, "", "kernel %s cannot run so: %s", work->kernel->name, why);
     }
@@ -314,33 +330,20 @@ static pel_status enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **
     pel_cl_form form = shape.chunked ? (pel_cl_form)flight->work->span.dims : PEL_CL_PLAIN;
     status = set_arguments(flight->device, kernel, form, flight->work->args, error);
     for (uint32_t i = 0; i < shape.count && status == PEL_OK; i++) {
-        status = enqueue_piece(flight, kernel, form, &shape.pieces[i], cold, error);
+        status = enqueue_parts(flight, kernel, form, shape.pieces[i], cold, error);
     }
     return status;
 }
 
 /* ---- a work ---- */
 
-/* Room for the pieces of a launch and a first transfer out. */
-static pel_status make_room(pel_cl_flight *flight, pel_error **error) {
-    if (flight->count + PEL_CL_PIECES <= EVENTS) {
-        return PEL_OK;
-    }
-    clFlush(flight->device->queue);
-    pel_status status = settle(flight, 0, flight->count, 0, "a transfer failed", error);
-    if (status == PEL_OK) {
-        drop_events(flight);
-    }
-    return status;
-}
-
 static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
     pel_cl_device *device = flight->device;
     pel_status status = enqueue_transfers(flight, work->in, work->in_count, true, &work->error);
     if (status == PEL_OK) {
-        status = make_room(flight, &work->error);
+        status = make_room(flight, PEL_CL_PIECES, &work->error);
     }
-    uint32_t in_end = flight->count;
+    flight->in_end = flight->count;
     work->launch_began = work->launch_ended = now(device);
     if (status == PEL_OK) {
         status = enqueue_launch(flight, &work->cold, &work->error);
@@ -355,6 +358,7 @@ static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
     if (status == PEL_OK && !device->is_pocl) {
         clFlush(device->queue);
     }
+    uint32_t in_end = flight->in_end;
     if (status == PEL_OK && in_end > 0) {
         status = settle(flight, 0, in_end, 0, "a transfer to the device failed", &work->error);
         work->launch_began = now(device);
@@ -388,7 +392,7 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
     pel_cl_flight flight;
     flight.device = device;
     flight.work = work;
-    flight.count = 0;
+    flight.count = flight.in_end = 0;
     work->error = NULL;
     work->cold = false;
     work->began = work->launch_began = work->launch_ended = now(device);

@@ -8,9 +8,12 @@
  *
  * What does not divide by 64 is cut: a short head and tail run with local size 1 through the chunked form, which keeps whole-launch ids. Rejected:
  * the best divisor of each size (a new variant for each size, and 1 for primes); it is what remains when the chunked form cannot be used.
+ * Drivers number the work-groups of an enqueue in 32 bits; a piece with more is halved until each part fits.
  * In rows of 2- and 3-D launches a divisor is tried first: a tail of single columns costs 13 ns an item (PoCL 3.1, 2 cores), a variant is paid once.
  */
 #include "backend/opencl/shape.h"
+
+#include "base/checked.h"
 
 /* 64: within 10 % of the best of 32..1024 on PoCL for triad, a 3x3 stencil and a 32-step recurrence (2 cores, 2026-11); 32 costs up to 1.8x. */
 #define PREFERRED_GROUP 64u
@@ -136,8 +139,54 @@ static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64
     whole(span, (const uint64_t[3]){x, y, 1}, shape);
 }
 
-const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits, pel_cl_shape *shape,
+static uint64_t groups_along(const pel_cl_piece *piece, uint32_t d) { return (piece->hi[d] - piece->lo[d]) / piece->local[d]; }
+
+static bool has_more_groups(const pel_cl_piece *piece, uint64_t limit) {
+    uint64_t groups = 1;
+    for (uint32_t d = 0; d < 3; d++) {
+        if (!pel_mul_u64(groups, groups_along(piece, d), &groups)) {
+            return true;
+        }
+    }
+    return limit != 0 && groups > limit;
+}
+
+/* A 3-D launch can be cut along dimension 2 only (backend/addressing.h), others along any. */
+static uint32_t longest_dimension(const pel_cl_piece *piece, uint32_t dims) {
+    return dims == 3 ? 2 : groups_along(piece, 1) > groups_along(piece, 0) ? 1 : 0;
+}
+
+bool pel_cl_piece_halve(pel_cl_piece *piece, uint32_t dims, uint64_t max_groups, pel_cl_piece *rest) {
+    uint32_t d = longest_dimension(piece, dims);
+    uint64_t groups = groups_along(piece, d);
+    if (groups < 2 || !has_more_groups(piece, max_groups)) {
+        return false;
+    }
+    *rest = *piece;
+    rest->lo[d] = piece->hi[d] = piece->lo[d] + groups / 2 * piece->local[d];
+    return true;
+}
+
+/* More work-groups than one enqueue takes: several enqueues, which need the whole launch's ids. */
+static const char *fit_groups(const pel_span *span, bool cuttable, const char *uncuttable, uint64_t max_groups, pel_cl_shape *shape,
                               pel_status *status) {
+    for (uint32_t i = 0; i < shape->count; i++) {
+        pel_cl_piece least = shape->pieces[i];
+        if (!has_more_groups(&least, max_groups)) {
+            continue;
+        }
+        least.hi[2] = span->dims == 3 ? least.lo[2] + least.local[2] : least.hi[2];
+        if (!cuttable || (span->dims == 3 && has_more_groups(&least, max_groups))) {
+            *status = PEL_TOO_LARGE;
+            return cuttable ? "a slab of it has more work-groups than the device takes at once" : uncuttable;
+        }
+        shape->chunked = true;
+    }
+    return NULL;
+}
+
+static const char *make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits, pel_cl_shape *shape,
+                        pel_status *status) {
     bool cuttable = !plain_only && pel_addressing_refusal(span) == NULL;
     const uint64_t *local = span->local;
     bool given = false;
@@ -175,4 +224,12 @@ const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_onl
         choose_rows(span, cuttable, row, limits->max_group, shape);
     }
     return NULL;
+}
+
+const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits, pel_cl_shape *shape,
+                              pel_status *status) {
+    const char *why = make(span, chunked, plain_only, limits, shape, status);
+    const char *refusal = pel_addressing_refusal(span);
+    const char *uncuttable = plain_only ? "it has more work-groups than the device takes at once, and its source or the device allows no chunks" : refusal;
+    return why ? why : fit_groups(span, !plain_only && !refusal, uncuttable, limits->max_groups, shape, status);
 }

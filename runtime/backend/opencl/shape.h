@@ -7,14 +7,16 @@
 #include <pel/status.h>
 
 #define PEL_CL_PIECES 3 /* unaligned head, bulk, tail */
+#define PEL_CL_HALVINGS 192 /* at most, of one piece: a bit of three 64-bit sizes each */
 
 /* What one kernel allows. */
 typedef struct pel_cl_limits {
     uint64_t max_group;      /* items in a work-group */
     uint64_t required[3];    /* reqd_work_group_size, or all zero */
+    uint64_t max_groups;     /* work-groups in one enqueue, of the device; 0: any number */
 } pel_cl_limits;
 
-/* One enqueue: items [lo, hi) of the launch. */
+/* Items [lo, hi) of the launch: one enqueue, or as many as their work-groups need (pel_cl_piece_halve). */
 typedef struct pel_cl_piece {
     uint64_t lo[3], hi[3], local[3];
 } pel_cl_piece;
@@ -31,5 +33,11 @@ typedef struct pel_cl_shape {
  */
 const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits, pel_cl_shape *shape,
                               pel_status *status);
+
+/*
+ * Whether a piece of a chunked shape has more than `max_groups` work-groups (0: any number). It then becomes two that meet at a work-group: *piece the
+ * first, *rest what follows it.
+ */
+bool pel_cl_piece_halve(pel_cl_piece *piece, uint32_t dims, uint64_t max_groups, pel_cl_piece *rest);
 
 #endif

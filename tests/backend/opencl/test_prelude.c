@@ -4,6 +4,7 @@
  * part of a launch what the whole launch would tell.
  */
 #include "backend/addressing.h"
+#include "backend/opencl/internal.h"
 #include "fixture.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -220,6 +221,46 @@ static void beyond_32_bits(void **state) {
     w->f.device->backend->program_forget(w->f.device, &program);
 }
 
+/* A device that takes few work-groups at once gets several enqueues, more than are kept in flight among them; ids stay those of the whole launch. */
+static void few_groups_at_once(void **state) {
+    world *w = *state;
+    pel_cl_device *device = (pel_cl_device *)w->f.device;
+    const uint64_t before = device->max_groups, limits[] = {1, 2, 5, 100};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        device->max_groups = limits[i];
+        pel_span span = fixture_span(1, 402, 0, 0);
+        span.local[0] = 2; /* 201 groups */
+        check_split(w, &span, (const uint64_t[]){0, 402}, 1, false);
+        check_split(w, &span, (const uint64_t[]){0, 130, 402}, 2, true);
+        span.offset[0] = 5;
+        check_split(w, &span, (const uint64_t[]){0, 402}, 1, false);
+        span = fixture_span(1, 1000, 0, 0); /* a bulk and a tail */
+        check_split(w, &span, (const uint64_t[]){0, 1000}, 1, false);
+        span = fixture_span(2, 24, 12, 0);
+        span.local[0] = 8;
+        span.local[1] = 3;
+        check_split(w, &span, (const uint64_t[]){0, 12}, 1, false);
+        check_split(w, &span, (const uint64_t[]){0, 6, 12}, 2, true);
+        span = fixture_span(3, 4, 3, 40);
+        span.local[0] = 4;
+        span.local[1] = 3;
+        span.local[2] = 2;
+        check_split(w, &span, (const uint64_t[]){0, 40}, 1, false);
+    }
+    device->max_groups = 1;
+    uint64_t out[64 * FIELDS];
+    pel_mem *mem = NULL;
+    assert_int_equal(w->f.device->backend->mem_create(w->f.device, out, sizeof out, &mem, NULL), PEL_OK);
+    pel_span slab = fixture_span(3, 4, 4, 4), moved = fixture_span(2, 8, 8, 0); /* cannot be cut so finely; cannot be cut at all */
+    slab.local[0] = slab.local[1] = slab.local[2] = 2;
+    moved.local[0] = moved.local[1] = 4;
+    moved.offset[1] = 1;
+    assert_int_equal(run_part(w, mem, &slab, 0, 4, false), PEL_TOO_LARGE);
+    assert_int_equal(run_part(w, mem, &moved, 0, 8, false), PEL_TOO_LARGE);
+    w->f.device->backend->mem_destroy(w->f.device, mem);
+    device->max_groups = before;
+}
+
 static void refused(world *w, const pel_span *span) {
     uint64_t word = 0;
     pel_mem *mem = NULL;
@@ -282,7 +323,8 @@ static void build_log_lines(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_launches), cmocka_unit_test(parts_1d), cmocka_unit_test(parts_2d), cmocka_unit_test(parts_3d),
-        cmocka_unit_test(beyond_32_bits), cmocka_unit_test(refusals), cmocka_unit_test(build_log_lines),
+        cmocka_unit_test(beyond_32_bits), cmocka_unit_test(few_groups_at_once),
+        cmocka_unit_test(refusals), cmocka_unit_test(build_log_lines),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
