@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where accesses are looked up and noted: one map over addresses, and grids over memory that is used in rectangles.
+ *
+ * Memory is governed by exactly one of them: by a grid from the first rectangle on that is used there, before that by the map. Whatever lies across
+ * is taken apart at the borders. A rectangle that its grid cannot express (another pitch, or no grid for want of memory) counts as its enclosing
+ * interval, read and, if it writes, written in part.
+ *
+ * Cost follows what is under way, not history: what is over is dropped when met, and a sweep drops the rest whenever the pieces have grown fourfold
+ * since the last one, so every access pays for a fraction of a visit.
+ */
 #include "queue/hazard.h"
 
-enum { NODES_PER_SLAB = 128 };
+#include "base/alloc.h"
+#include "queue/hazard_grid.h"
+#include "queue/hazard_state.h"
+#include <string.h>
 
-typedef struct reference {
-    pel_hazard_node *node;
-    uint64_t generation;
-} reference;
-
-/* What happened last to an interval. Shared by the parts of a cut interval, so in the map only pel_hazards_fail changes it. */
-typedef struct record {
-    uint32_t references;
-    uint32_t reader_count;
-    reference writer;  /* node may be NULL */
-    pel_event *failed; /* instead of writer */
-    reference readers[];
-} record;
+enum { NODES_PER_SLAB = 128, HINTS = 8, SWEEP_FROM = 2048, MOVE_TOGETHER = 32 };
 
 typedef struct node_slab {
     struct node_slab *next;
@@ -23,36 +24,25 @@ typedef struct node_slab {
 } node_slab;
 
 struct pel_hazards {
-    pel_allocator allocator;
+    pel_hazard_states states; /* and the allocator */
     pel_interval_map *map;
+    size_t sweep_at;          /* pieces of the map */
+    pel_interval_hint hints[HINTS]; /* by the number of a range: programs walk over memory with each access of their tasks */
+    pel_hazard_grid **grids;  /* by address; disjoint */
+    uint32_t grid_count, grid_capacity;
     node_slab *slabs;
     pel_hazard_node *free; /* linked through `command` */
 };
-
-static record *record_of(pel_interval_value value) { return (record *)(uintptr_t)value.a; }
-static pel_interval_value value_of(const record *r) { return (pel_interval_value){(uintptr_t)r, 0}; }
-
-static void record_retain(void *user, pel_interval_value value) {
-    (void)user;
-    record_of(value)->references++;
-}
-
-static void record_release(void *user, pel_interval_value value) {
-    pel_hazards *hazards = user;
-    record *r = record_of(value);
-    if (r && --r->references == 0) {
-        pel_event_release(r->failed);
-        pel_free(&hazards->allocator, r);
-    }
-}
 
 pel_hazards *pel_hazards_create(const pel_allocator *allocator) {
     pel_hazards *hazards = pel_alloc_zero(allocator, 1, sizeof *hazards);
     if (!hazards) {
         return NULL;
     }
-    hazards->allocator = *allocator;
-    hazards->map = pel_interval_map_create(allocator, &(pel_interval_hooks){record_retain, record_release, hazards, UINT64_MAX});
+    hazards->states.allocator = *allocator;
+    hazards->sweep_at = SWEEP_FROM;
+    const pel_interval_hooks hooks = pel_hazard_state_hooks(&hazards->states);
+    hazards->map = pel_interval_map_create(&hazards->states.allocator, &hooks);
     if (!hazards->map) {
         pel_free(allocator, hazards);
         return NULL;
@@ -62,8 +52,13 @@ pel_hazards *pel_hazards_create(const pel_allocator *allocator) {
 
 void pel_hazards_destroy(pel_hazards *hazards) {
     if (hazards) {
-        pel_allocator allocator = hazards->allocator;
+        pel_allocator allocator = hazards->states.allocator;
+        for (uint32_t i = 0; i < hazards->grid_count; i++) {
+            pel_hazard_grid_destroy(hazards->grids[i]);
+        }
+        pel_free(&allocator, hazards->grids);
         pel_interval_map_destroy(hazards->map);
+        pel_hazard_states_destroy(&hazards->states);
         while (hazards->slabs) {
             node_slab *next = hazards->slabs->next;
             pel_free(&allocator, hazards->slabs);
@@ -75,7 +70,7 @@ void pel_hazards_destroy(pel_hazards *hazards) {
 
 pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, struct pel_command *command) {
     if (!hazards->free) {
-        node_slab *slab = pel_alloc_zero(&hazards->allocator, 1, sizeof *slab);
+        node_slab *slab = pel_alloc_zero(&hazards->states.allocator, 1, sizeof *slab);
         if (!slab) {
             return NULL;
         }
@@ -100,194 +95,296 @@ void pel_hazards_give_node(pel_hazards *hazards, pel_hazard_node *node) {
     }
 }
 
-static reference reference_to(pel_hazard_node *node) {
-    return (reference){node, atomic_load_explicit(&node->generation, memory_order_relaxed)};
+/* The first grid that ends behind an address, or grid_count. */
+static uint32_t grid_behind(const pel_hazards *hazards, uint64_t address) {
+    uint32_t lo = 0, hi = hazards->grid_count;
+    while (lo < hi) {
+        uint32_t middle = lo + (hi - lo) / 2;
+        if (hazards->grids[middle]->hi > address) {
+            hi = middle;
+        } else {
+            lo = middle + 1;
+        }
+    }
+    return lo;
 }
 
-/* Whether it still orders anything, seen from `self`. */
-static bool under_way(const reference *r, const pel_hazard_node *self) {
-    return r->node && r->node != self && !pel_hazard_node_over(r->node, r->generation);
+static pel_hazard_grid *grid_touching(const pel_hazards *hazards, uint64_t lo, uint64_t hi) {
+    uint32_t at = grid_behind(hazards, lo);
+    return at < hazards->grid_count && hazards->grids[at]->lo < hi ? hazards->grids[at] : NULL;
 }
 
-typedef struct look {
+static bool is_rectangle(const pel_hazard_range *range) { return range->pitch > range->row_bytes && range->hi - range->lo > range->row_bytes; }
+
+/* A part of an access that lies in one structure: bytes of the map, or a block of a grid. */
+typedef struct target {
+    pel_hazard_grid *grid; /* NULL: the map */
+    uint64_t lo, hi;
+    pel_hazard_block block;
     pel_access_mode mode;
-    const pel_hazard_node *self;
-    pel_hazard_fn found;
-    void *user;
-    bool failed;
-} look;
+    pel_interval_hint *hint;
+} target;
 
-static void tell(look *l, const reference *r, bool data) {
-    if (!l->failed && under_way(r, l->self)) {
-        l->failed = !l->found(l->user, &(pel_hazard){r->node, r->generation, NULL, data});
+typedef pel_status (*target_fn)(pel_hazards *hazards, const target *t, void *user);
+
+typedef struct route {
+    pel_hazards *hazards;
+    bool prepare; /* cut the strips of grids where blocks begin and end */
+    target_fn act;
+    void *user;
+    pel_status status;
+} route;
+
+static pel_access_mode in_part(pel_access_mode mode) { return (mode & PEL_WRITE) != 0 ? PEL_READ_WRITE : mode; }
+
+static void keep_first(route *r, pel_status status) { r->status = r->status != PEL_OK ? r->status : status; }
+
+static void act_on_blocks(route *r, target t, const pel_hazard_block *blocks, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        target one = t;
+        bool exact = true;
+        one.block = blocks[i];
+        if (r->prepare) {
+            keep_first(r, pel_hazard_grid_prepare(t.grid, &one.block, &exact));
+        }
+        one.mode = exact ? t.mode : in_part(t.mode);
+        keep_first(r, r->act(r->hazards, &one, r->user));
     }
 }
 
-static bool look_at(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
-    look *l = user;
-    const record *r = record_of(value);
-    (void)lo, (void)hi;
-    if (!r) {
-        return true;
+static void act_on_bytes(route *r, target t, uint64_t lo, uint64_t hi) {
+    pel_hazard_block blocks[PEL_HAZARD_BLOCKS];
+    while (lo < hi) {
+        t.grid = grid_touching(r->hazards, lo, hi);
+        uint64_t border = !t.grid ? hi : t.grid->lo > lo ? t.grid->lo : t.grid->hi < hi ? t.grid->hi : hi;
+        if (t.grid && t.grid->lo <= lo) {
+            act_on_blocks(r, t, blocks, pel_hazard_grid_bytes(t.grid, lo, border, blocks));
+        } else {
+            t.grid = NULL;
+            t.lo = lo;
+            t.hi = border;
+            keep_first(r, r->act(r->hazards, &t, r->user));
+        }
+        lo = border;
     }
-    bool data = (l->mode & PEL_READ) != 0;
-    tell(l, &r->writer, data);
-    if (data && r->failed && !r->failed->forgiven && !l->failed) {
-        l->failed = !l->found(l->user, &(pel_hazard){NULL, 0, r->failed, true});
+}
+
+/* Takes an access apart. Goes on after a failure: each part keeps some order right. */
+static void act_on_range(route *r, const pel_hazard_range *range, uint32_t index) {
+    target t = {.mode = range->mode, .hint = &r->hazards->hints[index % HINTS]};
+    if (is_rectangle(range)) {
+        pel_hazard_block blocks[PEL_HAZARD_BLOCKS];
+        t.grid = grid_touching(r->hazards, range->lo, range->hi);
+        if (t.grid && t.grid->pitch == range->pitch && t.grid->lo <= range->lo && range->hi <= t.grid->hi) {
+            uint64_t rows = (range->hi - range->lo - range->row_bytes) / range->pitch + 1;
+            act_on_blocks(r, t, blocks, pel_hazard_grid_rectangle(t.grid, range->lo, range->row_bytes, rows, blocks));
+            return;
+        }
+        t.mode = in_part(t.mode);
     }
-    for (uint32_t i = 0; (l->mode & PEL_WRITE) != 0 && i < r->reader_count; i++) {
-        tell(l, &r->readers[i], false);
+    act_on_bytes(r, t, range->lo, range->hi);
+}
+
+static pel_status look_into(pel_hazards *hazards, const target *t, void *user) {
+    pel_hazard_looking *l = user;
+    l->mode = t->mode;
+    if (t->grid) {
+        pel_hazard_grid_visit(t->grid, &t->block, pel_hazard_look_at, l);
+    } else if (!l->failed) {
+        pel_interval_map_visit(hazards->map, t->lo, t->hi, pel_hazard_look_at, l, t->hint);
     }
-    return !l->failed;
+    return l->failed ? PEL_OUT_OF_MEMORY : PEL_OK;
+}
+
+static pel_status note_in(pel_hazards *hazards, const target *t, void *self) {
+    if ((t->mode & PEL_WRITE) != 0) {
+        const pel_interval_value written = pel_hazard_written(self);
+        return t->grid ? pel_hazard_grid_set(t->grid, &t->block, written) : pel_interval_map_set(hazards->map, t->lo, t->hi, written, t->hint);
+    }
+    pel_hazard_reading reading = {&hazards->states, self};
+    return t->grid ? pel_hazard_grid_update(t->grid, &t->block, pel_hazard_add_reader, &reading)
+                   : pel_interval_map_update(hazards->map, t->lo, t->hi, pel_hazard_add_reader, &reading, t->hint);
+}
+
+static pel_status fail_in(pel_hazards *hazards, const target *t, void *failing) {
+    if (t->grid) {
+        pel_hazard_grid_alter(t->grid, &t->block, pel_hazard_fail_writer, failing);
+    } else {
+        pel_interval_map_alter(hazards->map, t->lo, t->hi, pel_hazard_fail_writer, failing);
+    }
+    return PEL_OK;
+}
+
+static pel_status forget_in(pel_hazards *hazards, const target *t, void *user) {
+    const pel_interval_value nothing = {0, 0};
+    (void)user;
+    return t->grid ? pel_hazard_grid_set(t->grid, &t->block, nothing) : pel_interval_map_set(hazards->map, t->lo, t->hi, nothing, NULL);
+}
+
+typedef struct moving {
+    pel_hazard_grid *grid;
+    struct {
+        uint64_t lo, hi;
+        pel_interval_value value;
+    } parts[MOVE_TOGETHER];
+    uint32_t count;
+} moving;
+
+static bool collect(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    moving *m = user;
+    m->parts[m->count].lo = lo;
+    m->parts[m->count].hi = hi;
+    m->parts[m->count++].value = value;
+    return m->count < MOVE_TOGETHER;
+}
+
+static bool move_part(pel_hazard_grid *grid, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    pel_hazard_block blocks[PEL_HAZARD_BLOCKS];
+    uint32_t count = pel_hazard_grid_bytes(grid, lo, hi, blocks);
+    bool exact = true, fits = true;
+    for (uint32_t i = 0; i < count && fits; i++) {
+        fits = pel_hazard_grid_prepare(grid, &blocks[i], &exact) == PEL_OK && exact && pel_hazard_grid_set(grid, &blocks[i], value) == PEL_OK;
+    }
+    return fits;
+}
+
+/* What the map knows of the grid's memory goes to the grid. False: no memory, or too many strips; the map is as it was. */
+static bool move_into(pel_hazards *hazards, pel_hazard_grid *grid) {
+    for (uint64_t at = grid->lo; at < grid->hi;) {
+        moving m = {.grid = grid};
+        pel_interval_map_visit(hazards->map, at, grid->hi, collect, &m, NULL);
+        for (uint32_t i = 0; i < m.count; i++) {
+            if ((m.parts[i].value.a | m.parts[i].value.b) != 0 && !move_part(grid, m.parts[i].lo, m.parts[i].hi, m.parts[i].value)) {
+                return false;
+            }
+            at = m.parts[i].hi;
+        }
+    }
+    return pel_interval_map_set(hazards->map, grid->lo, grid->hi, (pel_interval_value){0, 0}, NULL) == PEL_OK;
+}
+
+static void remove_grid(pel_hazards *hazards, uint32_t at) {
+    pel_hazard_grid_destroy(hazards->grids[at]);
+    hazards->grid_count--;
+    memmove(&hazards->grids[at], &hazards->grids[at + 1], (hazards->grid_count - at) * sizeof(pel_hazard_grid *));
+}
+
+/* Without memory for it, rectangles count as their enclosing intervals. */
+static void add_grid(pel_hazards *hazards, const pel_hazard_range *range) {
+    const pel_allocator *allocator = &hazards->states.allocator;
+    if (hazards->grid_count == hazards->grid_capacity) {
+        uint32_t capacity = hazards->grid_capacity ? 2 * hazards->grid_capacity : 4;
+        pel_hazard_grid **grown = pel_resize(allocator, hazards->grids, capacity * sizeof(pel_hazard_grid *));
+        if (!grown) {
+            return;
+        }
+        hazards->grids = grown;
+        hazards->grid_capacity = capacity;
+    }
+    pel_hazard_grid *grid = pel_hazard_grid_create(&hazards->states, range->domain_lo, range->domain_hi, range->pitch);
+    if (!grid || !move_into(hazards, grid)) {
+        pel_hazard_grid_destroy(grid);
+        return;
+    }
+    uint32_t at = grid_behind(hazards, grid->lo);
+    memmove(&hazards->grids[at + 1], &hazards->grids[at], (hazards->grid_count - at) * sizeof(pel_hazard_grid *));
+    hazards->grids[at] = grid;
+    hazards->grid_count++;
+}
+
+/* A grid for the rectangle, in place of one of another pitch in which nothing is under way any more: asked as seldom as that has pieces. */
+static void suit(pel_hazards *hazards, const pel_hazard_range *range) {
+    if (range->domain_lo > range->lo || range->domain_hi < range->hi) {
+        return;
+    }
+    pel_hazard_grid *grid = grid_touching(hazards, range->domain_lo, range->domain_hi);
+    if (grid && grid->pitch != range->pitch && grid->lo == range->domain_lo && grid->misfits++ >= pel_interval_map_pieces(grid->map)) {
+        pel_hazard_grid_sweep(grid);
+        if (pel_interval_map_is_empty(grid->map)) {
+            remove_grid(hazards, grid_behind(hazards, grid->lo));
+            grid = NULL;
+        }
+    }
+    if (!grid) {
+        add_grid(hazards, range);
+    }
+}
+
+static void sweep_when_due(pel_hazards *hazards) {
+    if (pel_interval_map_pieces(hazards->map) >= hazards->sweep_at) {
+        pel_interval_map_alter(hazards->map, 0, UINT64_MAX, pel_hazard_drop_stale, &hazards->states);
+        hazards->sweep_at = 4 * pel_interval_map_pieces(hazards->map);
+        hazards->sweep_at = hazards->sweep_at > SWEEP_FROM ? hazards->sweep_at : SWEEP_FROM;
+    }
+}
+
+/* Finds the places of all accesses at once, so that their cache misses overlap. */
+static void seek(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count) {
+    uint64_t keys[HINTS];
+    count = count < HINTS ? count : HINTS;
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = ranges[i].lo;
+    }
+    pel_interval_map_seek(hazards->map, keys, hazards->hints, count);
 }
 
 pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_hazard_node *self, pel_hazard_fn found,
                             void *user) {
-    look l = {PEL_READ, self, found, user, false};
-    for (uint32_t i = 0; i < count && !l.failed; i++) {
-        l.mode = ranges[i].mode;
-        pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, look_at, &l, NULL);
-    }
-    return l.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
-}
-
-/* Parts to be replaced are collected first: the map must not change while it is visited. */
-typedef struct part {
-    uint64_t lo, hi;
-    record *after;
-} part;
-
-typedef struct note {
-    pel_hazards *hazards;
-    pel_hazard_node *self;
-    part *parts;
-    uint32_t count, capacity;
-    bool failed;
-} note;
-
-/* The record after `self` has read an interval whose record was `old`: completed readers and harmless writers drop out. */
-static record *with_reader(pel_hazards *hazards, const record *old, pel_hazard_node *self) {
-    uint32_t count = 1;
-    for (uint32_t i = 0; old && i < old->reader_count; i++) {
-        count += under_way(&old->readers[i], self) ? 1u : 0u;
-    }
-    record *r = pel_alloc_zero(&hazards->allocator, 1, sizeof *r + count * sizeof r->readers[0]);
-    if (!r) {
-        return NULL;
-    }
-    r->references = 1;
-    if (old && under_way(&old->writer, NULL)) {
-        r->writer = old->writer;
-    }
-    r->failed = old && old->failed && !old->failed->forgiven ? pel_event_retain(old->failed) : NULL;
-    for (uint32_t i = 0; old && i < old->reader_count && r->reader_count + 1 < count; i++) {
-        if (under_way(&old->readers[i], self)) {
-            r->readers[r->reader_count++] = old->readers[i];
+    pel_hazard_looking looking = {PEL_READ, self, found, user, false};
+    route r = {hazards, true, look_into, &looking, PEL_OK};
+    sweep_when_due(hazards);
+    for (uint32_t i = 0; i < count; i++) {
+        pel_hazard_grid *grid = grid_touching(hazards, ranges[i].lo, ranges[i].hi);
+        if (grid && pel_interval_map_pieces(grid->map) >= grid->sweep_at) {
+            pel_hazard_grid_sweep(grid);
+        }
+        if (is_rectangle(&ranges[i])) {
+            suit(hazards, &ranges[i]);
         }
     }
-    r->readers[r->reader_count++] = reference_to(self);
-    return r;
-}
-
-static bool note_part(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
-    note *n = user;
-    if (n->count == n->capacity) {
-        uint32_t capacity = n->capacity ? 2 * n->capacity : 8;
-        part *grown = pel_resize(&n->hazards->allocator, n->parts, capacity * sizeof *grown);
-        if (!grown) {
-            n->failed = true;
-            return false;
-        }
-        n->parts = grown;
-        n->capacity = capacity;
+    if (hazards->grid_count == 0) {
+        seek(hazards, ranges, count);
     }
-    record *after = with_reader(n->hazards, record_of(value), n->self);
-    if (!after) {
-        n->failed = true;
-        return false;
+    for (uint32_t i = 0; i < count && r.status == PEL_OK; i++) {
+        act_on_range(&r, &ranges[i], i);
     }
-    n->parts[n->count++] = (part){lo, hi, after};
-    return true;
-}
-
-static pel_status note_read(pel_hazards *hazards, uint64_t lo, uint64_t hi, pel_hazard_node *self) {
-    note n = {.hazards = hazards, .self = self};
-    pel_interval_map_visit(hazards->map, lo, hi, note_part, &n, NULL);
-    pel_status status = n.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
-    for (uint32_t i = 0; i < n.count; i++) {
-        if (status != PEL_OK || pel_interval_map_set(hazards->map, n.parts[i].lo, n.parts[i].hi, value_of(n.parts[i].after), NULL) != PEL_OK) {
-            status = status != PEL_OK ? status : PEL_OUT_OF_MEMORY;
-            record_release(hazards, value_of(n.parts[i].after));
-        }
-    }
-    pel_free(&hazards->allocator, n.parts);
-    return status;
-}
-
-static pel_status note_write(pel_hazards *hazards, uint64_t lo, uint64_t hi, pel_hazard_node *self) {
-    record *r = pel_alloc_zero(&hazards->allocator, 1, sizeof *r);
-    if (!r) {
-        return PEL_OUT_OF_MEMORY;
-    }
-    r->references = 1;
-    r->writer = reference_to(self);
-    pel_status status = pel_interval_map_set(hazards->map, lo, hi, value_of(r), NULL);
-    if (status != PEL_OK) {
-        record_release(hazards, value_of(r));
-    }
-    return status;
+    return r.status;
 }
 
 pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self) {
-    pel_status status = PEL_OK;
-    for (uint32_t i = 0; i < count; i++) { /* all of them, even after a failure: each keeps some order right */
-        pel_status one = (ranges[i].mode & PEL_WRITE) != 0 ? note_write(hazards, ranges[i].lo, ranges[i].hi, self)
-                                                           : note_read(hazards, ranges[i].lo, ranges[i].hi, self);
-        status = status != PEL_OK ? status : one;
+    route r = {hazards, true, note_in, self, PEL_OK};
+    for (uint32_t i = 0; i < count; i++) {
+        act_on_range(&r, &ranges[i], i);
     }
-    return status;
-}
-
-typedef struct failure {
-    reference self;
-    pel_event *failed;
-} failure;
-
-static bool fail_part(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
-    const failure *f = user;
-    record *r = record_of(value);
-    (void)lo, (void)hi;
-    if (r && r->writer.node == f->self.node && r->writer.generation == f->self.generation) {
-        r->writer = (reference){NULL, 0};
-        r->failed = pel_event_retain(f->failed);
-    }
-    return true;
+    return r.status;
 }
 
 void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self, pel_event *failed) {
-    failure f = {reference_to(self), failed};
+    pel_hazard_failing failing = {self, failed};
+    route r = {hazards, false, fail_in, &failing, PEL_OK};
     for (uint32_t i = 0; i < count; i++) {
         if ((ranges[i].mode & PEL_WRITE) != 0) {
-            pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, fail_part, &f, NULL);
+            act_on_range(&r, &ranges[i], i);
         }
     }
 }
 
 void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi) {
-    /* When the map cannot even be cut for want of memory, completed records stay, which order nothing unless they failed. */
-    (void)pel_interval_map_set(hazards->map, lo, hi, (pel_interval_value){0, 0}, NULL);
-}
-
-static bool forgive_part(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
-    const uint64_t *queue = user;
-    record *r = record_of(value);
-    (void)lo, (void)hi;
-    if (r && r->failed && r->failed->queue == *queue) {
-        r->failed->forgiven = true;
+    for (uint32_t at = grid_behind(hazards, lo); at < hazards->grid_count && hazards->grids[at]->lo < hi;) {
+        if (hazards->grids[at]->lo >= lo && hazards->grids[at]->hi <= hi) {
+            remove_grid(hazards, at);
+        } else {
+            at++;
+        }
     }
-    return true;
+    /* When a map cannot even be cut for want of memory, what is over stays, which orders nothing unless it failed. */
+    route r = {hazards, true, forget_in, NULL, PEL_OK};
+    act_on_range(&r, &(pel_hazard_range){.lo = lo, .hi = hi, .mode = PEL_WRITE}, 0);
 }
 
 void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue) {
-    pel_interval_map_visit(hazards->map, 0, UINT64_MAX, forgive_part, &queue, NULL);
+    pel_interval_map_visit(hazards->map, 0, UINT64_MAX, pel_hazard_forgive_at, &queue, NULL);
+    for (uint32_t i = 0; i < hazards->grid_count; i++) {
+        pel_interval_map_visit(hazards->grids[i]->map, 0, UINT64_MAX, pel_hazard_forgive_at, &queue, NULL);
+    }
 }

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "queue/hazard_state.h"
+
+#include "base/alloc.h"
+
+/*
+ * The kind of a value is in the low bits of its first word, above which are addresses of at least 8 bytes' alignment. 0 in all: nothing is
+ * known. Kinds with KIND_COUNTED are references.
+ */
+enum { KIND_WRITER = 0, KIND_READER = 1, KIND_RECORD = 2, KIND_FAILED = 3, KIND_COUNTED = 2, KIND_MASK = 3 };
+enum { CHUNK_READERS = 5, RECORDS_PER_SLAB = 64, COMPACT_FROM = 16 };
+
+typedef struct reference {
+    pel_hazard_node *node;
+    uint64_t generation;
+} reference;
+
+typedef struct record {
+    uint32_t references; /* by intervals, and by the chunk in front */
+    uint32_t count;      /* readers of this chunk */
+    uint32_t total;      /* of this chunk and those behind */
+    uint32_t compact_at; /* when so many, those that are over go; in the front chunk */
+    struct record *older;
+    pel_interval_value writer; /* nothing, KIND_WRITER or KIND_FAILED; of the front chunk */
+    reference readers[CHUNK_READERS];
+} record;
+
+typedef struct record_slab {
+    struct record_slab *next;
+    record records[RECORDS_PER_SLAB];
+} record_slab;
+
+static uint64_t kind_of(pel_interval_value value) { return value.a & KIND_MASK; }
+static bool is_nothing(pel_interval_value value) { return value.a == 0; }
+static void *pointer_of(pel_interval_value value) { return (void *)(uintptr_t)(value.a & ~(uint64_t)KIND_MASK); }
+static pel_interval_value value_of(const void *pointer, uint64_t kind, uint64_t generation) {
+    return (pel_interval_value){(uintptr_t)pointer | kind, generation};
+}
+static reference reference_of(pel_interval_value value) { return (reference){pointer_of(value), value.b}; }
+
+static reference reference_to(pel_hazard_node *self) {
+    return (reference){self, atomic_load_explicit(&self->generation, memory_order_relaxed)};
+}
+
+static bool is_over(reference r) { return pel_hazard_node_over(r.node, r.generation); }
+
+pel_interval_value pel_hazard_written(pel_hazard_node *self) {
+    reference r = reference_to(self);
+    return value_of(r.node, KIND_WRITER, r.generation);
+}
+
+static record *take_record(pel_hazard_states *states) {
+    if (!states->free) {
+        record_slab *slab = pel_alloc(&states->allocator, sizeof *slab);
+        if (!slab) {
+            return NULL;
+        }
+        slab->next = states->slabs;
+        states->slabs = slab;
+        for (uint32_t i = 0; i < RECORDS_PER_SLAB; i++) {
+            slab->records[i].older = states->free;
+            states->free = &slab->records[i];
+        }
+    }
+    record *r = states->free;
+    states->free = r->older;
+    r->references = 1;
+    r->count = r->total = 0;
+    r->compact_at = COMPACT_FROM;
+    r->older = NULL;
+    r->writer = (pel_interval_value){0, 0};
+    return r;
+}
+
+void pel_hazard_states_destroy(pel_hazard_states *states) {
+    for (record_slab *slab = states->slabs; slab;) {
+        record_slab *next = slab->next;
+        pel_free(&states->allocator, slab);
+        slab = next;
+    }
+    states->slabs = states->free = NULL;
+}
+
+static void release_record(pel_hazard_states *states, record *r) {
+    while (r && --r->references == 0) {
+        record *older = r->older;
+        if (kind_of(r->writer) == KIND_FAILED) {
+            pel_event_release(pointer_of(r->writer));
+        }
+        r->older = states->free;
+        states->free = r;
+        r = older;
+    }
+}
+
+static void retain(void *states, pel_interval_value value) {
+    (void)states;
+    if (kind_of(value) == KIND_RECORD) {
+        ((record *)pointer_of(value))->references++;
+    } else {
+        (void)pel_event_retain(pointer_of(value));
+    }
+}
+
+static void release(void *states, pel_interval_value value) {
+    if (kind_of(value) == KIND_RECORD) {
+        release_record(states, pointer_of(value));
+    } else {
+        pel_event_release(pointer_of(value));
+    }
+}
+
+pel_interval_hooks pel_hazard_state_hooks(pel_hazard_states *states) {
+    return (pel_interval_hooks){retain, release, states, KIND_COUNTED};
+}
+
+/* A writer that succeeded orders nothing any more, nor does one whose failure was forgiven. */
+static bool writer_matters(pel_interval_value writer) {
+    return !is_nothing(writer) &&
+           (kind_of(writer) == KIND_FAILED ? !((const pel_event *)pointer_of(writer))->forgiven : !is_over(reference_of(writer)));
+}
+
+static void append(record *r, reference reader) {
+    r->readers[r->count++] = reader;
+    r->total++;
+}
+
+/* A chunk in front of `older`, whose reference it takes over. */
+static record *chunk_before(pel_hazard_states *states, record *older) {
+    record *r = take_record(states);
+    if (r && older) {
+        r->older = older;
+        r->total = older->total;
+        r->compact_at = older->compact_at;
+    }
+    return r;
+}
+
+static void adopt_writer(record *r, pel_interval_value writer) {
+    if (writer_matters(writer)) {
+        r->writer = writer;
+        if (kind_of(writer) == KIND_FAILED) {
+            (void)pel_event_retain(pointer_of(writer));
+        }
+    }
+}
+
+/* A list of its own with the readers of `old` that are not over. NULL: no memory. */
+static record *copy_living(pel_hazard_states *states, const record *old) {
+    record *made = take_record(states);
+    for (const record *chunk = old; made && chunk; chunk = chunk->older) {
+        for (uint32_t i = 0; made && i < chunk->count; i++) {
+            if (is_over(chunk->readers[i])) {
+                continue;
+            }
+            if (made->count == CHUNK_READERS) {
+                record *front = chunk_before(states, made);
+                if (!front) {
+                    release_record(states, made);
+                }
+                made = front;
+            }
+            if (made) {
+                append(made, chunk->readers[i]);
+            }
+        }
+    }
+    if (made) {
+        adopt_writer(made, old->writer);
+        made->compact_at = 2 * made->total + COMPACT_FROM;
+    }
+    return made;
+}
+
+static void drop_finished(record *r) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (!is_over(r->readers[i])) {
+            r->readers[kept++] = r->readers[i];
+        }
+    }
+    r->total -= r->count - kept;
+    r->count = kept;
+}
+
+/* One reader more in a record; *r may become another, and takes the reference along. */
+static bool add_to_record(pel_hazard_states *states, record **r, reference self) {
+    record *front = *r;
+    if (front->total >= front->compact_at) {
+        record *compact = copy_living(states, front);
+        if (!compact) {
+            return false;
+        }
+        release_record(states, front);
+        front = *r = compact;
+    }
+    if (front->count > 0 && front->readers[front->count - 1].node == self.node && !is_over(front->readers[front->count - 1])) {
+        return true; /* the same command reads it twice */
+    }
+    if (front->references == 1 && front->count == CHUNK_READERS) {
+        drop_finished(front);
+    }
+    if (front->references > 1 || front->count == CHUNK_READERS) {
+        record *chunk = chunk_before(states, front);
+        if (!chunk) {
+            return false;
+        }
+        adopt_writer(chunk, front->writer);
+        front = *r = chunk;
+    }
+    append(front, self);
+    return true;
+}
+
+bool pel_hazard_add_reader(void *user, pel_interval_value *value) {
+    const pel_hazard_reading *reading = user;
+    reference self = reference_to(reading->self);
+    uint64_t kind = kind_of(*value);
+    if (kind == KIND_RECORD) {
+        record *r = pointer_of(*value);
+        bool added = add_to_record(reading->states, &r, self);
+        *value = value_of(r, KIND_RECORD, 0);
+        return added;
+    }
+    bool idle = is_nothing(*value) || (kind == KIND_READER ? is_over(reference_of(*value)) : !writer_matters(*value));
+    if (!idle && kind != KIND_FAILED && pointer_of(*value) == self.node) {
+        return true; /* its own write, or read, orders others enough */
+    }
+    if (!idle) {
+        record *r = take_record(reading->states);
+        if (!r) {
+            return false;
+        }
+        if (kind == KIND_READER) {
+            append(r, reference_of(*value));
+        } else {
+            r->writer = *value; /* with its reference */
+        }
+        append(r, self);
+        *value = value_of(r, KIND_RECORD, 0);
+        return true;
+    }
+    if (kind == KIND_FAILED) {
+        release(reading->states, *value);
+    }
+    *value = value_of(self.node, KIND_READER, self.generation);
+    return true;
+}
+
+bool pel_hazard_fail_writer(void *user, pel_interval_value *value) {
+    const pel_hazard_failing *failing = user;
+    pel_interval_value mine = pel_hazard_written((pel_hazard_node *)(uintptr_t)failing->self);
+    record *r = kind_of(*value) == KIND_RECORD ? pointer_of(*value) : NULL;
+    pel_interval_value *writer = r ? &r->writer : value; /* all that share the record share the writer */
+    if (writer->a == mine.a && writer->b == mine.b) {
+        *writer = value_of(pel_event_retain(failing->failed), KIND_FAILED, 0);
+    }
+    return true;
+}
+
+static bool is_stale(pel_interval_value value) {
+    if (kind_of(value) != KIND_RECORD) {
+        return kind_of(value) == KIND_READER ? is_over(reference_of(value)) : !writer_matters(value);
+    }
+    const record *front = pointer_of(value);
+    bool stale = !writer_matters(front->writer);
+    for (const record *r = front; r && stale; r = r->older) {
+        for (uint32_t i = 0; i < r->count && stale; i++) {
+            stale = is_over(r->readers[i]);
+        }
+    }
+    return stale;
+}
+
+bool pel_hazard_drop_stale(void *states, pel_interval_value *value) {
+    if (!is_nothing(*value) && is_stale(*value)) {
+        if ((value->a & KIND_COUNTED) != 0) {
+            release(states, *value);
+        }
+        *value = (pel_interval_value){0, 0};
+    }
+    return true;
+}
+
+static void tell(pel_hazard_looking *l, reference r, bool data) {
+    if (!l->failed && r.node != l->self && !is_over(r)) {
+        l->failed = !l->found(l->user, &(pel_hazard){r.node, r.generation, NULL, data});
+    }
+}
+
+static void tell_writer(pel_hazard_looking *l, pel_interval_value writer) {
+    bool data = (l->mode & PEL_READ) != 0;
+    if (kind_of(writer) != KIND_FAILED) {
+        tell(l, reference_of(writer), data);
+    } else if (data && writer_matters(writer)) {
+        l->failed = !l->found(l->user, &(pel_hazard){NULL, 0, pointer_of(writer), true});
+    }
+}
+
+bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    pel_hazard_looking *l = looking;
+    (void)lo, (void)hi;
+    if (is_nothing(value) || l->failed) {
+        return !l->failed;
+    }
+    if (kind_of(value) == KIND_READER) {
+        if ((l->mode & PEL_WRITE) != 0) {
+            tell(l, reference_of(value), false);
+        }
+        return !l->failed;
+    }
+    const record *front = kind_of(value) == KIND_RECORD ? pointer_of(value) : NULL;
+    pel_interval_value writer = front ? front->writer : value;
+    if (!is_nothing(writer)) {
+        tell_writer(l, writer);
+    }
+    for (const record *r = (l->mode & PEL_WRITE) != 0 ? front : NULL; r && !l->failed; r = r->older) {
+        for (uint32_t i = 0; i < r->count; i++) {
+            tell(l, r->readers[i], false);
+        }
+    }
+    return !l->failed;
+}
+
+bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    pel_interval_value writer = kind_of(value) == KIND_RECORD ? ((const record *)pointer_of(value))->writer : value;
+    (void)lo, (void)hi;
+    if (kind_of(writer) == KIND_FAILED) {
+        pel_event *failed = pointer_of(writer);
+        failed->forgiven = failed->forgiven || failed->queue == *(const uint64_t *)queue;
+    }
+    return true;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the maps of hazard.c and hazard_grid.c remember of an interval: its last writer and the readers since, as a value of two words.
+ *
+ * Most intervals have a writer, or one reader and a writer that is over: those are a node and its generation, in the value itself. Only
+ * what is both written and read, or read by several at once, needs a record. A record is a chunk of a list: newer readers in front, older
+ * chunks behind, shared by the parts of an interval that was cut. So noting one reader more costs the same however many there are; those
+ * that are over drop out when a chunk is full and, in all chunks, when the list has doubled since the last time.
+ *
+ * Rejected: a record for every interval (a cache miss and an allocation for each access), a vector of readers (10^5 tasks that read one input
+ * behind a gate copy it 10^5 times), two maps for writers and readers (twice the misses for every access).
+ */
+#ifndef PEL_QUEUE_HAZARD_STATE_H
+#define PEL_QUEUE_HAZARD_STATE_H
+
+#include "queue/hazard.h"
+
+typedef struct pel_hazard_states {
+    pel_allocator allocator;
+    void *free;  /* records */
+    void *slabs;
+} pel_hazard_states;
+
+void pel_hazard_states_destroy(pel_hazard_states *states);
+
+/* For pel_interval_map_create; points to `states`. */
+pel_interval_hooks pel_hazard_state_hooks(pel_hazard_states *states);
+
+pel_interval_value pel_hazard_written(pel_hazard_node *self); /* by self, and read by nobody since */
+
+/* A change_fn: self reads now. False: no memory, as it was. */
+typedef struct pel_hazard_reading {
+    pel_hazard_states *states;
+    pel_hazard_node *self;
+} pel_hazard_reading;
+bool pel_hazard_add_reader(void *reading, pel_interval_value *value);
+
+/* A change_fn: what self should have written has failed. */
+typedef struct pel_hazard_failing {
+    const pel_hazard_node *self;
+    pel_event *failed;
+} pel_hazard_failing;
+bool pel_hazard_fail_writer(void *failing, pel_interval_value *value);
+
+/* A change_fn that forgets what orders nothing and marks nothing any more. `states` */
+bool pel_hazard_drop_stale(void *states, pel_interval_value *value);
+
+/* A visit_fn: tells what an access must wait for. */
+typedef struct pel_hazard_looking {
+    pel_access_mode mode;
+    const pel_hazard_node *self;
+    pel_hazard_fn found;
+    void *user;
+    bool failed; /* `found` refused */
+} pel_hazard_looking;
+bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_value value);
+
+bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value); /* a visit_fn; uint64_t *queue */
+
+#endif
