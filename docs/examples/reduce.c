@@ -3,9 +3,7 @@
  * A sum of a million numbers. Each work-group writes one partial sum; the library folds the partial sums in a fixed order, so
  * the bits of the result do not depend on how the launch was split. The host variant works group by group, as the kernel does.
  */
-#include <pel/pel.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "check.h"
 
 enum { N = 1 << 20, LOCAL = 64 };
 static float xs[N];
@@ -36,18 +34,6 @@ static pel_status total_host(const pel_group *group, void *const *arguments, voi
 static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(float), 1, 1),
                                    PEL_PARAM_PER_GROUP(PEL_REDUCE_SUM, PEL_F32, sizeof(float), 1), PEL_PARAM_LOCAL};
 
-static void check(pel_status status, const char *doing, pel_error *error) {
-    if (status == PEL_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", doing, error ? pel_error_story(error) : pel_status_text(status));
-    exit(1);
-}
-
-/* What a queue refused, or what failed in it, tells its story through the queue. */
-static void check_queue(pel_status status, const char *doing, pel_queue *queue) {
-    check(status, doing, status == PEL_OK ? NULL : pel_queue_error(queue));
-}
-
 int main(void) {
     pel_error *error = NULL;
     pel_runtime *runtime;
@@ -58,22 +44,14 @@ int main(void) {
     for (int i = 0; i < N; i++)
         xs[i] = (float)(i % 7);
     check(pel_runtime_create(NULL, &runtime, &error), "runtime", error);
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    program_desc.source = source;
-    check(pel_program_create(runtime, &program_desc, &program, &error), "program", error);
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
-    kernel_desc.entry = "total";
-    kernel_desc.host_group = total_host;
-    kernel_desc.params = params;
-    kernel_desc.param_count = 3;
-    check(pel_kernel_create(program, &kernel_desc, &kernel, &error), "kernel", error);
+    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", error);
+    pel_kernel_desc desc = {.entry = "total", .host_group = total_host, .params = params, .param_count = 3};
+    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", error);
     check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
     check(pel_buffer_wrap(runtime, xs, sizeof xs, &x), "x", NULL);
     check(pel_buffer_create(runtime, N / LOCAL * sizeof(float), &partial, &error), "partial", error);
 
-    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
-    launch.global[0] = N;
-    launch.local[0] = LOCAL; /* the number of groups is part of the result, so it is fixed */
+    pel_launch_desc launch = {.global = {N}, .local = {LOCAL}}; /* the number of groups is part of the result, so it is fixed */
     pel_arg args[] = {pel_buf(x), pel_buf(partial), pel_local(LOCAL * sizeof(float))};
     float first = 0;
     int different = 0;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The smallest complete program: y = a * x + y on every processor that helps. */
-#include <pel/pel.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "check.h"
 
 enum { N = 1 << 20 };
 static float xs[N], ys[N];
@@ -26,18 +24,6 @@ static pel_status saxpy_host(const pel_span *span, void *const *arguments, void 
 static const pel_param params[] = {PEL_PARAM_VALUE(float), PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(float), 1, 1),
                                    PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(float), 1, 1)};
 
-static void check(pel_status status, const char *doing, pel_error *error) {
-    if (status == PEL_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", doing, error ? pel_error_story(error) : pel_status_text(status));
-    exit(1);
-}
-
-/* What a queue refused, or what failed in it, tells its story through the queue. */
-static void check_queue(pel_status status, const char *doing, pel_queue *queue) {
-    check(status, doing, status == PEL_OK ? NULL : pel_queue_error(queue));
-}
-
 int main(void) {
     pel_error *error = NULL;
     pel_runtime *runtime;
@@ -50,22 +36,15 @@ int main(void) {
         ys[i] = 1.0f;
     }
     check(pel_runtime_create(NULL, &runtime, &error), "runtime", error);
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    program_desc.source = source;
-    check(pel_program_create(runtime, &program_desc, &program, &error), "program", error);
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
-    kernel_desc.entry = "saxpy";
-    kernel_desc.host = saxpy_host;
-    kernel_desc.params = params;
-    kernel_desc.param_count = 3;
-    check(pel_kernel_create(program, &kernel_desc, &kernel, &error), "kernel", error);
+    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", error);
+    pel_kernel_desc desc = {.entry = "saxpy", .host = saxpy_host, .params = params, .param_count = 3};
+    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", error);
     check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
     check(pel_buffer_wrap(runtime, xs, sizeof xs, &x), "x", NULL);
     check(pel_buffer_wrap(runtime, ys, sizeof ys, &y), "y", NULL);
 
     pel_arg args[] = {pel_f32(2.0f), pel_buf(x), pel_buf(y)};
-    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
-    launch.global[0] = N;
+    pel_launch_desc launch = {.global = {N}};
     pel_event *event;
     check_queue(pel_launch(queue, kernel, &launch, args, 3, &event), "launch", queue);
     check_queue(pel_queue_finish(queue), "finish", queue); /* now ys holds the result */

@@ -3,10 +3,8 @@
  * Heat on a plate: a 2-D range split into blocks of rows. Each row reads one row above and one below (the halo). Two buffers
  * take turns; the order of the launches follows from what they read and write, nothing else is said.
  */
+#include "check.h"
 #include <math.h>
-#include <pel/pel.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH = 256, HEIGHT = 200, STEPS = 20 };
@@ -37,18 +35,6 @@ static pel_status heat_host(const pel_span *span, void *const *arguments, void *
 static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), 0, 1, 1),
                                    PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), 0, 0, 0)};
 
-static void check(pel_status status, const char *doing, pel_error *error) {
-    if (status == PEL_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", doing, error ? pel_error_story(error) : pel_status_text(status));
-    exit(1);
-}
-
-/* What a queue refused, or what failed in it, tells its story through the queue. */
-static void check_queue(pel_status status, const char *doing, pel_queue *queue) {
-    check(status, doing, status == PEL_OK ? NULL : pel_queue_error(queue));
-}
-
 int main(void) {
     pel_error *error = NULL;
     pel_runtime *runtime;
@@ -59,22 +45,14 @@ int main(void) {
     plate[0][HEIGHT / 2 * WIDTH + WIDTH / 2] = 1000.0f;
     memcpy(expected[0], plate[0], sizeof plate[0]);
     check(pel_runtime_create(NULL, &runtime, &error), "runtime", error);
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    program_desc.source = source;
-    check(pel_program_create(runtime, &program_desc, &program, &error), "program", error);
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
-    kernel_desc.entry = "heat";
-    kernel_desc.host = heat_host;
-    kernel_desc.params = params;
-    kernel_desc.param_count = 2;
-    check(pel_kernel_create(program, &kernel_desc, &kernel, &error), "kernel", error);
+    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", error);
+    pel_kernel_desc desc = {.entry = "heat", .host = heat_host, .params = params, .param_count = 2};
+    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", error);
     check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
     for (int i = 0; i < 2; i++)
         check(pel_buffer_wrap(runtime, plate[i], sizeof plate[i], &buffers[i]), "buffer", NULL);
 
-    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
-    launch.global[0] = WIDTH;
-    launch.global[1] = HEIGHT;
+    pel_launch_desc launch = {.global = {WIDTH, HEIGHT}};
     for (int step = 0; step < STEPS; step++) {
         pel_arg args[] = {pel_buf(buffers[step % 2]), pel_buf(buffers[1 - step % 2])};
         check_queue(pel_launch(queue, kernel, &launch, args, 2, NULL), "launch", queue);

@@ -3,9 +3,7 @@
  * Kernels and host work in one queue. A task writes a report of each frame while the next frame is computed: the declared
  * accesses say what waits for what, there is no lock and no callback.
  */
-#include <pel/pel.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "check.h"
 
 enum { N = 1 << 16, FRAMES = 4 };
 static float frames[2][N];
@@ -35,18 +33,6 @@ static pel_status measure(void *context) {
     return PEL_OK;
 }
 
-static void check(pel_status status, const char *doing, pel_error *error) {
-    if (status == PEL_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", doing, error ? pel_error_story(error) : pel_status_text(status));
-    exit(1);
-}
-
-/* What a queue refused, or what failed in it, tells its story through the queue. */
-static void check_queue(pel_status status, const char *doing, pel_queue *queue) {
-    check(status, doing, status == PEL_OK ? NULL : pel_queue_error(queue));
-}
-
 static const char source[] = "kernel void fill(global float *out, int number) {\n"
                              "    out[get_global_id(0)] = (float)number + (float)(get_global_id(0) % 2);\n"
                              "}\n";
@@ -60,21 +46,14 @@ int main(void) {
     pel_queue *queue;
     pel_buffer *buffers[2];
     check(pel_runtime_create(NULL, &runtime, &error), "runtime", error);
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    program_desc.source = source;
-    check(pel_program_create(runtime, &program_desc, &program, &error), "program", error);
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
-    kernel_desc.entry = "fill";
-    kernel_desc.host = fill_host;
-    kernel_desc.params = params;
-    kernel_desc.param_count = 2;
-    check(pel_kernel_create(program, &kernel_desc, &kernel, &error), "kernel", error);
+    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", error);
+    pel_kernel_desc desc = {.entry = "fill", .host = fill_host, .params = params, .param_count = 2};
+    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", error);
     check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
     for (int i = 0; i < 2; i++)
         check(pel_buffer_wrap(runtime, frames[i], sizeof frames[i], &buffers[i]), "buffer", NULL);
 
-    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
-    launch.global[0] = N;
+    pel_launch_desc launch = {.global = {N}};
     for (int i = 0; i < FRAMES; i++) {
         pel_buffer *frame = buffers[i % 2];
         pel_arg args[] = {pel_buf(frame), pel_i32(i)};

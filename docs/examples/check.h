@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the examples do with a failure: say what was being done and why it failed, and leave. */
+#ifndef EXAMPLE_CHECK_H
+#define EXAMPLE_CHECK_H
+
+#include <pel/pel.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static inline void check(pel_status status, const char *doing, pel_error *error) {
+    if (status == PEL_OK)
+        return;
+    fprintf(stderr, "%s: %s\n", doing, error ? pel_error_story(error) : pel_status_text(status));
+    exit(1);
+}
+
+/* What a queue refused, or what failed in it, tells its story through the queue. */
+static inline void check_queue(pel_status status, const char *doing, pel_queue *queue) {
+    check(status, doing, status == PEL_OK ? NULL : pel_queue_error(queue));
+}
+
+#endif
