@@ -154,15 +154,6 @@ static bool folds(const pel_command *command, uint32_t arg) {
                                  (bound->param == PEL_PARAM_KIND_PER_GROUP && param_of(command, arg)->op != PEL_REDUCE_NONE));
 }
 
-bool pel_launch_needs_fold(const pel_command *command) {
-    for (uint32_t i = 0; i < command->bound.arg_count; i++) {
-        if (folds(command, i)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static uint64_t group_count(const pel_command *command) {
     pel_span whole;
     uint64_t groups = 1;
@@ -171,6 +162,17 @@ static uint64_t group_count(const pel_command *command) {
         groups *= whole.group_hi[d] - whole.group_lo[d];
     }
     return groups;
+}
+
+uint64_t pel_launch_fold_count(const pel_command *command) {
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < command->bound.arg_count; i++) {
+        if (folds(command, i)) {
+            const uint64_t rows = command->bound.args[i].param == PEL_PARAM_KIND_PER_GROUP ? group_count(command) : command->job_count;
+            count += 1 + rows * param_of(command, i)->num;
+        }
+    }
+    return count;
 }
 
 void pel_launch_fold(pel_command *command) {

@@ -159,8 +159,8 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */
 pel_status pel_launch_run(pel_command *command);                   /* chunks into command->jobs */
-bool pel_launch_needs_fold(const pel_command *command);
-void pel_launch_fold(pel_command *command);                        /* merges partial results: on a worker, without the lock */
+uint64_t pel_launch_fold_count(const pel_command *command);        /* partial results to merge; 0: none */
+void pel_launch_fold(pel_command *command);                        /* merges partial results: few at once, many on a worker without the lock */
 void pel_launch_folded(pel_command *command);                      /* and what that means for residency */
 void pel_launch_done(pel_command *command);                        /* actual times into plan and models */
 pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);

@@ -4,7 +4,10 @@
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
 
-enum { LOOK_NS = 50000 };
+enum {
+    LOOK_NS = 50000,
+    FOLDED_AT_ONCE = 8192 /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
+};
 
 static _Thread_local const pel_runtime *running_task_of; /* the runtime whose task this thread is executing */
 
@@ -330,9 +333,14 @@ static void phase_over(pel_command *command) {
     case PEL_PHASE_RUNNING:
         if (command->kind == PEL_COMMAND_LAUNCH) {
             pel_launch_done(command);
-            if (command->status == PEL_OK && pel_launch_needs_fold(command)) {
+            const uint64_t partials = command->status == PEL_OK ? pel_launch_fold_count(command) : 0;
+            if (partials > FOLDED_AT_ONCE) {
                 start_fold(command);
                 return;
+            }
+            if (partials > 0) {
+                pel_launch_fold(command);
+                pel_launch_folded(command);
             }
         }
         pel_command_end(command);
