@@ -2,7 +2,8 @@
 /*
  * What devices give together. Two that share nothing, one host worker on one core and PoCL with one thread on another, 30 ms
  * launches: the efficiency S / S_max of kernels that can gain, and the time over the best single device of kernels that can not
- * (one memory feeds both cores).
+ * (one memory feeds both cores). Beside each stands what two plain threads reach on the same cores; rounds in which these do not get both
+ * cores do not count.
  */
 #include "cli/bench_disjoint.h"
 #include "harness.h"
@@ -23,7 +24,8 @@ static void one_kernel(pel_results *results, pel_bench_session *session, const p
         pel_results_add_one(results, kernel->name, row.alone[d].device, "ms", row.alone[d].median_ns * 1e-6, row.alone[d].runs,
                             NULL);
     }
-    const char *why = row.verified ? NULL : row.hybrid.story;
+    const char *why = !row.verified ? row.hybrid.story : *row.void_story ? row.void_story : NULL;
+    pel_results_add_one(results, kernel->name, "control two threads", "ratio", row.both_cores, row.hybrid.runs + row.void_rounds, NULL);
     pel_results_add_one(results, kernel->name, "all", "ms", row.hybrid.median_ns * 1e-6, row.hybrid.runs, why);
     pel_results_add_one(results, kernel->name, "speed-up", "ratio", row.speedup, row.hybrid.runs, why);
     pel_results_add_one(results, kernel->name, "efficiency", "ratio", row.efficiency, row.hybrid.runs, why);
@@ -40,6 +42,7 @@ int main(int argc, char **argv) {
     }
     pel_bench_options options = pel_results_options(&results, 30e6);
     options.compare = false;
+    options.both_cores = true;
     if (!pel_bench_disjoint("coexec", list)) {
         pel_results_skip(&results, "*", "it takes two cores");
         return pel_results_close(&results);

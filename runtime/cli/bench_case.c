@@ -28,6 +28,8 @@ typedef struct library {
     char story[256];
 } library;
 
+enum { ROUNDS_AGAIN = 6 };
+
 typedef struct openmp {
     pel_case *c;
     unsigned threads;
@@ -377,6 +379,40 @@ static void compare_with_openmp(bench *b, pel_bench_row *row) {
 
 /* ---- one kernel ---- */
 
+/* The rounds. With a control, one that the machine disturbed is taken back and run again, a bounded number of times. */
+static void measure_rounds(const pel_bench_session *session, pel_bench_subject *subjects, uint32_t count, pel_bench_row *row) {
+    const uint32_t wanted = session->options.rounds;
+    if (!session->cores) {
+        (void)pel_bench_rounds(subjects, count, wanted);
+        return;
+    }
+    double controls[PEL_BENCH_RUNS];
+    uint32_t control_count = 0, good = 0;
+    double before = pel_bench_cores_efficiency(session->cores);
+    for (uint32_t r = 0; good < wanted && r < wanted * ROUNDS_AGAIN && pel_bench_rounds(subjects, count, 1); r++) {
+        const double after = pel_bench_cores_efficiency(session->cores);
+        const bool calm = before >= PEL_BENCH_BOTH_CORES && after >= PEL_BENCH_BOTH_CORES;
+        if (control_count < PEL_BENCH_RUNS) {
+            controls[control_count++] = after;
+        }
+        good += calm;
+        for (uint32_t i = 0; !calm && i < count; i++) {
+            subjects[i].count--;
+        }
+        row->void_rounds += !calm;
+        before = after;
+    }
+    row->both_cores = pel_bench_median(controls, control_count);
+    if (good < wanted) {
+        snprintf(row->void_story, sizeof row->void_story,
+                 "void: the machine gave both cores in %u of %u rounds (two plain threads reach %.2f of their sum)", good,
+                 good + row->void_rounds, row->both_cores);
+    }
+    if (good == 0) { /* something to look at, marked as void */
+        (void)pel_bench_rounds(subjects, count, wanted);
+    }
+}
+
 static void measure_devices(bench *b, pel_bench_row *row) {
     const pel_bench_session *session = b->session;
     library runs[PEL_BENCH_DEVICES + 1];
@@ -406,7 +442,7 @@ static void measure_devices(bench *b, pel_bench_row *row) {
         }
         count++;
     }
-    (void)pel_bench_rounds(subjects, count, session->options.rounds);
+    measure_rounds(session, subjects, count, row);
     for (uint32_t i = 0; i < count; i++) {
         fill_figure(figures[i], &subjects[i]);
         if (figures[i] == &row->hybrid) {
@@ -451,6 +487,15 @@ bool pel_bench_measure(pel_bench_session *session, const pel_catalogue_kernel *k
 
 /* ---- the session ---- */
 
+static unsigned first_core(const pel_device *device) {
+    const pel_core_set *cores = &pel_device_get_info(device)->cores;
+    unsigned core = 0;
+    while (core < PEL_CORE_LIMIT && (cores->bits[core / 64] >> (core % 64) & 1) == 0) {
+        core++;
+    }
+    return core;
+}
+
 bool pel_bench_open(pel_bench_session *session, const char *command, const char *devices, const pel_bench_options *options) {
     *session = (pel_bench_session){.options = *options};
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
@@ -475,10 +520,15 @@ bool pel_bench_open(pel_bench_session *session, const char *command, const char 
     for (uint32_t i = 0; i < session->device_count; i++) {
         session->devices[i] = pel_runtime_device(session->runtime, i);
     }
+    if (options->both_cores && session->device_count >= 2) {
+        session->cores = pel_bench_cores_open(first_core(session->devices[0]), first_core(session->devices[1]));
+    }
     return true;
 }
 
 void pel_bench_close(pel_bench_session *session) {
+    pel_bench_cores_close(session->cores);
+    session->cores = NULL;
     (void)pel_queue_destroy(session->queue);
     (void)pel_runtime_destroy(session->runtime);
     session->queue = NULL;

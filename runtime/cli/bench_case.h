@@ -11,10 +11,13 @@
 #define PEL_CLI_BENCH_CASE_H
 
 #include "catalogue.h"
+#include "cli/bench_cores.h"
 #include "cli/bench_measure.h"
 
 enum { PEL_BENCH_DEVICES = 16 };
 #define PEL_BENCH_CONTROL 0.015
+/* A round of figures that need two cores at once counts only when the machine gave both, just before and just after it (see bench_cores.h). */
+#define PEL_BENCH_BOTH_CORES 0.95
 
 typedef struct pel_bench_options {
     double target_ns; /* of the fastest device */
@@ -25,6 +28,7 @@ typedef struct pel_bench_options {
     uint64_t seed;
     double verify_work; /* see pel_case_verify */
     bool compare;       /* with programs without pel */
+    bool both_cores;    /* control each round by two plain threads on the cores of the first two devices */
 } pel_bench_options;
 
 typedef struct pel_bench_session {
@@ -34,6 +38,7 @@ typedef struct pel_bench_session {
     const pel_device *devices[PEL_BENCH_DEVICES];
     uint32_t device_count;
     double opened_ns;
+    pel_bench_cores *cores; /* NULL: no such control */
 } pel_bench_session;
 
 typedef struct pel_bench_figure {
@@ -72,6 +77,9 @@ typedef struct pel_bench_row {
     double ideal;      /* S_max: the sum of T_fastest / T_i over devices that may run at once */
     double efficiency; /* speedup / ideal */
     pel_bench_comparison raw, openmp;
+    double both_cores;     /* median of the control; 0: none */
+    uint32_t void_rounds;  /* not counted because of it */
+    char void_story[160];  /* why the figures of several devices are void; "": they are not */
     bool verified;
 } pel_bench_row;
 
