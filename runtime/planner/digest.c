@@ -188,9 +188,9 @@ static void digest_sets(pel_planning *planning) {
     }
     for (uint64_t rest = planning->usable; rest != 0; rest &= rest - 1) {
         uint32_t i = (uint32_t)__builtin_ctzll(rest);
-        for (uint64_t others = planning->usable & planning->beside[i]; others != 0 && request->devices[i].cores != NULL;
-             others &= others - 1) {
-            planning->sharing |= request->devices[__builtin_ctzll(others)].cores != NULL ? pel_bit(i) : 0;
+        uint64_t others = request->devices[i].host_memory ? planning->usable & planning->beside[i] : 0;
+        for (; others != 0; others &= others - 1) {
+            planning->sharing |= request->devices[__builtin_ctzll(others)].host_memory ? pel_bit(i) : 0;
         }
     }
 }

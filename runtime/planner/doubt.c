@@ -45,9 +45,14 @@ static bool try_alone(const pel_contest *contest, uint64_t chosen) {
     pel_planning *planning = contest->planning;
     double together = planning->result->predicted_ns, least = together;
     uint32_t best = PEL_PLAN_DEVICE_LIMIT;
+    bool untold = (planning->seen_alone & planning->sharing) == 0;
+    double crowd = fmax(1.0, (double)__builtin_popcountll(chosen & planning->sharing));
     for (uint64_t rest = planning->known & ~planning->seen_alone; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
         double hoped = pel_plan_alone(planning, device) * fmax(0.0, 1.0 - ERRORS * planning->alone_error[device]);
+        if (untold && (planning->sharing & pel_bit(device)) != 0) {
+            hoped = pel_plan_alone(planning, device) / crowd; /* one memory: each had at least its share of it */
+        }
         if (planning->limit[device] >= planning->quanta && hoped < least) {
             best = device;
             least = hoped;
@@ -57,7 +62,7 @@ static bool try_alone(const pel_contest *contest, uint64_t chosen) {
         return false;
     }
     /* The first of those that share memory is owed: without it every division of them is a guess. */
-    bool owed = (planning->sharing & chosen & pel_bit(best)) != 0 && (planning->seen_alone & planning->sharing) == 0;
+    bool owed = (planning->sharing & chosen & pel_bit(best)) != 0 && untold;
     if (!owed && !pel_plan_affords(planning->request, pel_plan_alone(planning, best) - together)) {
         return false;
     }

@@ -13,7 +13,7 @@ typedef struct pel_planning {
     double margin;                             /* smallest relative gain worth a split */
     uint64_t usable, known, unknown;           /* known: measured twice or more; unknown: usable, but not known */
     uint64_t beside[PEL_PLAN_DEVICE_LIMIT];    /* devices whose cores are disjoint from this one's */
-    uint64_t sharing;                          /* devices that share the memory of the host's cores with another one */
+    uint64_t sharing;                          /* devices that share the host's memory with another one */
     uint64_t seen_alone;                       /* devices that have been measured while nothing else ran */
     double start[PEL_PLAN_DEVICE_LIMIT];       /* beside others: ns, transfers included; 0 when never measured */
     double unit[PEL_PLAN_DEVICE_LIMIT];        /* ns per quantum; when never measured, from the prior */

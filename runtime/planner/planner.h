@@ -23,6 +23,7 @@
 typedef struct pel_plan_device {
     const char *id;            /* for the texts */
     const pel_core_set *cores; /* host cores it occupies; NULL: none */
+    bool host_memory;          /* computes in the host's memory, and so shares its bandwidth with others that do */
     const char *excluded;      /* not NULL: may not be used, and why */
     pel_cost cost;             /* samples == 0: unknown */
     double prior_rate;         /* guess of relative speed for unknown devices, > 0 */

@@ -85,6 +85,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         pel_plan_device *entry = &q->devices[i];
         entry->id = device->facts->info.id;
         entry->cores = device->facts->info.cores_count > 0 ? &device->facts->info.cores : NULL;
+        entry->host_memory = device->place == 0;
         entry->excluded = pel_launch_exclusion(bound, device, &q->excluded[i]);
         entry->cost = pel_models_cost(runtime->models, &q->family, device->model_id);
         entry->prior_rate = guess_rate(&device->facts->info);

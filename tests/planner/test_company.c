@@ -56,7 +56,7 @@ static void make(world *w, uint64_t seed, double slowdown, double noise) {
         w->unit[i] = 10.0 * exp(0.8 * uniform());
         w->cores[i].bits[0] = 1u << i;
         w->devices[i] = (pel_plan_device){
-            .id = i == 0 ? "host" : "opencl:0", .cores = &w->cores[i], .prior_rate = 1.0, .unit_limit = UINT64_MAX};
+            .id = i == 0 ? "host" : "opencl:0", .cores = &w->cores[i], .host_memory = true, .prior_rate = 1.0, .unit_limit = UINT64_MAX};
     }
     w->request = (pel_plan_request){.units = 1000000, .granularity = 64, .devices = w->devices, .device_count = 2};
 }
