@@ -188,12 +188,12 @@ static void one_size(const contestant_run *run, const cholesky_contestant *who, 
         contestant_absent(row, "not enough memory");
         return;
     }
-    double serial = 1e300;
-    for (unsigned i = 0; i < 2; i++) { /* the first touches the memory and wakes OpenBLAS */
-        serial = cholesky_serial(m);
+    double serial = cholesky_serial(m); /* the first touches the memory and wakes OpenBLAS */
+    for (unsigned i = 0; i < 2; i++) {
+        serial = fmin(serial, cholesky_serial(m));
     }
     if (!who->start || who->start(m)) {
-        for (unsigned i = 0; i < run->samples + 1; i++) {
+        for (unsigned i = 0; contestant_more(run, i); i++) {
             cholesky_fill(m);
             workload_reset();
             const double begin = workload_now();

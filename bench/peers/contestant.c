@@ -32,6 +32,14 @@ void contestant_wrong(const char *row, const char *why) {
     line("wrong", row, contestant_name, why);
 }
 
+bool contestant_more(const contestant_run *run, unsigned s) {
+    static double began;
+    if (s == 0) {
+        began = workload_now();
+    }
+    return s < 2 || (s <= run->samples && workload_now() - began < 2e9);
+}
+
 uint64_t contestant_tasks(const contestant_run *run) {
     return run->quick ? 20000 : 200000;
 }

@@ -37,6 +37,12 @@ void contestant_absent(const char *row, const char *why);
 void contestant_void(const char *row, const char *subject, const char *why);
 void contestant_wrong(const char *row, const char *why);
 
+/*
+ * Whether there is time for sample number `s` of a figure: 0 warms up and is not reported, 1 is always taken, more up to `samples` while
+ * the row has not lasted two seconds. `for (s = 0; contestant_more(run, s); s++)`.
+ */
+bool contestant_more(const contestant_run *run, unsigned s);
+
 /* Sizes of the rows: the same for all. */
 uint64_t contestant_tasks(const contestant_run *run);
 uint64_t contestant_slots(const contestant_run *run);

@@ -25,7 +25,7 @@ static void tasks(const contestant_run *run) {
     contestant_absent("tasks gated", not_queued);
 #pragma omp parallel num_threads(threads())
 #pragma omp single
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_reset();
         const double began = workload_now();
         for (uint64_t i = 0; i < count; i++) {
@@ -65,17 +65,18 @@ static void ranges(const contestant_run *run) {
     }
 #pragma omp parallel num_threads(threads())
 #pragma omp single
-    for (unsigned s = 0; s < 2 * (run->samples + 1); s++) {
-        const bool random = s > run->samples;
+    for (unsigned random = 0; random < 2; random++) {
         const char *row = random ? "ranges random" : "ranges ascending";
-        workload_reset();
-        const double began = workload_now();
-        ranges_round(count, slots, random, memory_of_slots, memory_of_slots + slots);
-        const double ended = workload_now();
-        if (workload_total() != count) {
-            contestant_wrong(row, "not every task ran once");
-        } else if (s % (run->samples + 1) > 0) {
-            contestant_sample(row, "ns/task", (ended - began) / (double)count);
+        for (unsigned s = 0; contestant_more(run, s); s++) {
+            workload_reset();
+            const double began = workload_now();
+            ranges_round(count, slots, random, memory_of_slots, memory_of_slots + slots);
+            const double ended = workload_now();
+            if (workload_total() != count) {
+                contestant_wrong(row, "not every task ran once");
+            } else if (s > 0) {
+                contestant_sample(row, "ns/task", (ended - began) / (double)count);
+            }
         }
     }
     free(memory_of_slots);
@@ -87,7 +88,7 @@ static void chain(const contestant_run *run) {
     contestant_absent("chain replay", "GCC has no task graphs");
 #pragma omp parallel num_threads(threads())
 #pragma omp single
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_chain_reset();
         const double began = workload_now();
         for (uint64_t i = 0; i < links; i++) {
@@ -122,7 +123,7 @@ static void wavefront(const contestant_run *run) {
     const double serial = workload_wave_serial(side, run->work);
 #pragma omp parallel num_threads(threads())
 #pragma omp single
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_wave_begin(side, run->work);
         const double began = workload_now();
         wave_round(side);
@@ -135,7 +136,7 @@ static void wavefront(const contestant_run *run) {
 
 static void fork_join(const contestant_run *run) {
     const unsigned rounds = run->quick ? 500 : 10000;
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         unsigned both = 0, lost = 0;
         const double began = workload_now();
         for (unsigned i = 0; i < rounds; i++) {
@@ -225,7 +226,7 @@ static void triad(const contestant_run *run) {
     for (uint64_t i = 0; i < 3 * count; i++) {
         a[i] = (double)(i % 1024);
     }
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         const double began = workload_now();
         triad_openmp_run(a, a + count, a + 2 * count, count, workload_cores());
         const double spent = workload_now() - began;

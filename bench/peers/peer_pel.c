@@ -76,7 +76,7 @@ static void close_gate(peer_pel *p) {
 static void tasks(const contestant_run *run) {
     peer_pel p = peer_pel_open("host", 0, NULL);
     const uint64_t count = contestant_tasks(run);
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_reset();
         close_gate(&p);
         const double began = workload_now();
@@ -94,7 +94,7 @@ static void tasks(const contestant_run *run) {
             contestant_sample("tasks gated, run", "ns/task", (ended - queued) / (double)count);
         }
     }
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_reset();
         const double began = workload_now();
         submit_empty(&p, 5 * count);
@@ -207,7 +207,7 @@ static void two_ranges(const contestant_run *run) {
     peer_pel_must(&p, pel_buffer_create(p.runtime, slots * 16, &the_ranges.write, NULL), "buffer");
     for (unsigned random = 0; random < 2; random++) {
         const char *row = random ? "ranges random" : "ranges ascending";
-        for (unsigned s = 0; s < run->samples + 1; s++) {
+        for (unsigned s = 0; contestant_more(run, s); s++) {
             workload_reset();
             const double began = workload_now();
             submit_ranges(&p, count, slots, random, range_task);
@@ -239,7 +239,7 @@ static void chain(const contestant_run *run) {
     pel_buffer *buffer;
     peer_pel_must(&p, pel_buffer_create(p.runtime, 8, &buffer, NULL), "buffer");
     const pel_access access = {buffer, 0, 8, PEL_READ_WRITE};
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_chain_reset();
         const double began = workload_now();
         for (uint64_t i = 0; i < links; i++) {
@@ -287,7 +287,7 @@ static void wavefront(const contestant_run *run) {
     peer_pel p = peer_pel_open("host", 0, NULL);
     pel_buffer *cells;
     peer_pel_must(&p, pel_buffer_create(p.runtime, WORKLOAD_SIDE * WORKLOAD_SIDE * 8, &cells, NULL), "buffer");
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_wave_begin(side, run->work);
         const double began = workload_now();
         submit_wave(&p, cells, side);

@@ -19,7 +19,7 @@ static pel_status half_loop(uint64_t begin, uint64_t end, void *context) {
 void peer_pel_fork_join(const contestant_run *run) {
     peer_pel p = peer_pel_open("host", 2, NULL);
     const unsigned rounds = run->quick ? 500 : 10000;
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         unsigned both = 0, lost = 0;
         const double began = workload_now();
         for (unsigned i = 0; i < rounds; i++) {

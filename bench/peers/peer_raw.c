@@ -71,7 +71,7 @@ static void tasks(const contestant_run *run) {
     if (!list) {
         exit(1);
     }
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_reset();
         const double began = workload_now();
         for (uint64_t i = 0; i < count; i++) {
@@ -112,7 +112,7 @@ static void odd_links(void) {
 static void chain(const contestant_run *run) {
     links = contestant_links(run);
     helper_start();
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_chain_reset();
         atomic_store(&turn, 0);
         const double began = workload_now();
@@ -155,7 +155,7 @@ static void wavefront(const contestant_run *run) {
     side = contestant_side(run);
     const double serial = workload_wave_serial(side, run->work);
     helper_start();
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_wave_begin(side, run->work);
         for (unsigned i = 0; i < side; i++) {
             atomic_store(&progress[i].done, 0);
@@ -179,7 +179,7 @@ static void other_half(void) {
 static void fork_join(const contestant_run *run) {
     const unsigned rounds = run->quick ? 500 : 10000;
     helper_start();
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         unsigned both = 0, lost = 0;
         const double began = workload_now();
         for (unsigned i = 0; i < rounds; i++) {
@@ -223,7 +223,7 @@ static void whole_cholesky(const contestant_run *run) {
     const unsigned n = run->full ? 8192 : run->quick ? 1024 : 4096;
     char row[32];
     snprintf(row, sizeof row, "cholesky %u", n);
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         const double spent = cholesky_whole(n, workload_cores());
         if (spent <= 0.0) {
             contestant_absent(row, "no OpenBLAS, or it failed");

@@ -32,7 +32,7 @@ void close_gate(tbb::task_group &group) {
 
 void tasks_gated(const contestant_run *run, tbb::task_group &group, bool memory) {
     const uint64_t count = contestant_tasks(run);
-    for (unsigned s = 0; s < (memory ? 1 : run->samples + 1); s++) {
+    for (unsigned s = 0; memory ? s < 1 : contestant_more(run, s); s++) {
         workload_reset();
         close_gate(group);
         const uint64_t resident = workload_resident();
@@ -62,7 +62,7 @@ void tasks(const contestant_run *run) {
     tbb::task_group group;
     const uint64_t count = 5 * contestant_tasks(run);
     tasks_gated(run, group, false);
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_reset();
         const double began = workload_now();
         for (uint64_t i = 0; i < count; i++) {
@@ -104,7 +104,7 @@ void chain(const contestant_run *run) {
         }
     }
     contestant_sample("chain build", "ns/task", (workload_now() - began_building) / (double)links);
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_chain_reset();
         const double began = workload_now();
         nodes[0]->try_put(message());
@@ -140,7 +140,7 @@ void wavefront(const contestant_run *run) {
         }
     }
     contestant_sample("wavefront build", "ns/task", (workload_now() - began_building) / side / side);
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_wave_begin(side, run->work);
         const double began = workload_now();
         nodes[0]->try_put(message());
@@ -155,7 +155,7 @@ void wavefront(const contestant_run *run) {
 void fork_join(const contestant_run *run) {
     const tbb::global_control two(tbb::global_control::max_allowed_parallelism, 2);
     const unsigned rounds = run->quick ? 500 : 10000;
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         unsigned both = 0, lost = 0;
         const double began = workload_now();
         for (unsigned i = 0; i < rounds; i++) {
@@ -244,7 +244,7 @@ void triad(const contestant_run *run) {
     for (uint64_t i = 0; i < 3 * count; i++) {
         a[i] = (double)(i % 1024);
     }
-    for (unsigned s = 0; s < run->samples + 1; s++) {
+    for (unsigned s = 0; contestant_more(run, s); s++) {
         const double began = workload_now();
         tbb::parallel_for(tbb::blocked_range<uint64_t>(0, count), [=](const tbb::blocked_range<uint64_t> &range) {
             workload_triad(a, a + count, a + 2 * count, range.begin(), range.end());
