@@ -52,9 +52,10 @@ typedef struct pel_runtime_desc {
     void *hwloc_topology;              /* a loaded hwloc_topology_t to use instead of loading one; not owned; outlives the runtime */
     const struct pel_opencl_adoption *opencl;  /* the caller's cl_contexts */
     const struct pel_simulation *simulation;   /* not NULL: a wholly virtual runtime */
+    const char *history;               /* file of what the cost models learned; NULL: see below; "" or "off": none */
 } pel_runtime_desc;
 
-#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL}
+#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL}
 
 /*
  * Device list: items separated by ','; the order is the order of preference. An item is
@@ -65,6 +66,13 @@ typedef struct pel_runtime_desc {
  * `cpu` is whatever runs on the host's cores, the host included. Emulators (llvmpipe, Oclgrind) must be named. One CPU device may be listed
  * several times with disjoint core sets; the parts are then called `opencl:0@0`, `opencl:0@1`.
  * Precedence: the descriptor, then the environment, then the default.
+ */
+
+/*
+ * History: what the cost models learn is kept from one process to the next, so that a kernel that was seen here before starts with
+ * a good division. NULL means $PEL_HISTORY, else the file "history" in the cache directory; with a simulation, none. Entries are found by hashes of
+ * kernel, driver and device: what has changed starts anew. Read by create, written by destroy and now and then by pel_queue_finish; processes may share
+ * the file. Whatever is wrong with it is logged and fails nothing. `pel history` shows it.
  */
 
 /*

@@ -4,6 +4,7 @@
  * beside it from reading to renaming, so that nobody's lessons are lost between the two, and only the holder uses the one temporary
  * name; what a killed writer left there is removed by the next. Without locks (some network file systems) nothing is written: a
  * history that might swallow another's is worse than none. An unusable file is renamed, not deleted: it may be a newer version's.
+ * What is no regular file is left alone: a privileged program told to keep its history in /dev/null must not replace the device.
  */
 #include "core/history_file.h"
 #include "base/text.h"
@@ -70,9 +71,12 @@ static pel_status read_open(int fd, const char *path, pel_history *history, pel_
     if (fstat(fd, &facts) != 0) {
         return io_failure(error, allocator, "fstat", "cannot read", path);
     }
-    if (!S_ISREG(facts.st_mode) || facts.st_size <= 0 || (uint64_t)facts.st_size > PEL_HISTORY_FILE_LIMIT) {
+    if (!S_ISREG(facts.st_mode)) { /* a device, a directory, a pipe: somebody's, and never to be renamed or replaced */
+        return pel_fail(error, allocator, PEL_IO, NULL, "the history %s cannot be used: it is no regular file", path);
+    }
+    if (facts.st_size <= 0 || (uint64_t)facts.st_size > PEL_HISTORY_FILE_LIMIT) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "the history %s cannot be used: %s", path,
-                        !S_ISREG(facts.st_mode) ? "it is no regular file" : facts.st_size <= 0 ? "it is empty" : "it is larger than 64 MiB");
+                        facts.st_size <= 0 ? "it is empty" : "it is larger than 64 MiB");
     }
     size_t bytes = (size_t)facts.st_size;
     unsigned char *data = pel_alloc(allocator, bytes);
@@ -182,6 +186,10 @@ pel_status pel_history_file_change(const char *path, const pel_allocator *alloca
                                    void *user, pel_error **error) {
     pel_history history = {.allocator = allocator};
     pel_status status = PEL_OK;
+    struct stat facts;
+    if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode)) {
+        return pel_fail(error, allocator, PEL_IO, NULL, "the history %s cannot be used: it is no regular file", path);
+    }
     char *temporary = beside(allocator, path, ".new");
     if (temporary == NULL) {
         return pel_fail(error, allocator, PEL_OUT_OF_MEMORY, NULL, "no memory to write the history %s", path);

@@ -7,7 +7,7 @@
 #include "model/history.h"
 
 /*
- * Reads a file into an empty history. NOT_FOUND: there is no file. IO; INVALID_ARGUMENT and UNSUPPORTED: it is damaged or another
+ * Reads a file into an empty history. NOT_FOUND: there is no file. IO: also when it is no regular file; INVALID_ARGUMENT and UNSUPPORTED: it is damaged or another
  * version's, see pel_history_decode.
  */
 pel_status pel_history_file_read(const char *path, pel_history *history, pel_error **error);

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "core/cache_directory.h"
 #include "kernel/kernel.h"
+#include "core/lessons.h"
 #include "topology/adoption.h"
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,7 @@ static void dismantle(pel_runtime *runtime) {
         close_device(&runtime->devices[i]);
     }
     close_device(&runtime->hidden_host);
+    pel_lessons_end(runtime);
     pel_allocator allocator = runtime->allocator;
     pel_models_destroy(runtime->models);
     pel_topology_destroy(runtime->topology);
@@ -206,7 +208,10 @@ static pel_status set_up(pel_runtime *runtime, const pel_runtime_desc *desc, pel
     if (!runtime->models) {
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the cost models");
     }
-    status = open_devices(runtime, named, error);
+    status = pel_lessons_begin(runtime, desc, error);
+    if (status == PEL_OK) {
+        status = open_devices(runtime, named, error);
+    }
     if (status == PEL_OK) {
         status = find_task_device(runtime, error);
     }

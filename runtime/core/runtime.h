@@ -57,6 +57,7 @@ struct pel_runtime {
     pel_device hidden_host;    /* used when the device list has no host */
     pthread_mutex_t lock;
     pel_models *models;
+    struct pel_lessons *lessons; /* lessons.h; NULL: nothing is kept */
     struct pel_allocation *allocations; /* list of all, for overlap look-up */
     struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */
     struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */

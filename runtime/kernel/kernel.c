@@ -12,6 +12,8 @@
 #include "base/hash.h"
 #include "base/reduce.h"
 #include "base/text.h"
+#include "core/code_identity.h"
+#include "core/lessons.h"
 #include "kernel/declaration.h"
 #include <inttypes.h>
 #include <math.h>
@@ -290,6 +292,8 @@ static uint64_t model_id_of(const pel_kernel *kernel) {
     pel_sha256_text(&sha, image->name);
     pel_sha256_text(&sha, image->entry);
     pel_sha256_update(&sha, image->program->digest, sizeof image->program->digest);
+    hash_number(&sha, pel_code_identity((void (*)(void))image->host));
+    hash_number(&sha, pel_code_identity((void (*)(void))image->host_group));
     hash_number(&sha, image->flags);
     hash_number(&sha, kernel->split_dimension);
     for (uint32_t i = 0; i < image->param_count; i++) {
@@ -410,6 +414,9 @@ static pel_status make(maker *m) {
     }
     if (status == PEL_OK) {
         status = ask_devices(m);
+    }
+    if (status == PEL_OK) {
+        pel_lessons_name(m->runtime, m->kernel->model_id, m->kernel->image.name);
     }
     if (status != PEL_OK) {
         free_kernel(m->kernel);

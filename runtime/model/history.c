@@ -18,7 +18,7 @@
 
 #define FORMAT 1u
 #define HEADER 64u
-#define FIXED 48u       /* bytes of an entry before its numbers */
+#define FIXED 56u       /* bytes of an entry before its numbers */
 #define SEASONED 4u     /* samples from which a model counts as one */
 
 static const unsigned char magic[8] = {'p', 'e', 'l', 'h', 'i', 's', 't', '\n'};
@@ -74,6 +74,9 @@ bool pel_history_better(const pel_history_entry *a, const pel_history_entry *b) 
     int numbers = memcmp(a->state.values, b->state.values, a->state.count * sizeof *a->state.values);
     if (numbers != 0) {
         return numbers > 0;
+    }
+    if (a->state.aspect != b->state.aspect || a->state.kernel != b->state.kernel) {
+        return a->state.aspect != b->state.aspect ? a->state.aspect > b->state.aspect : a->state.kernel > b->state.kernel;
     }
     int kernels = strcmp(a->kernel, b->kernel);
     return kernels != 0 ? kernels > 0 : strcmp(a->device, b->device) > 0;
@@ -173,7 +176,8 @@ static unsigned char *write_entry(unsigned char *at, const pel_history_entry *en
     write_u64(at + 32, entry->state.count, 4);
     write_u64(at + 36, kernel, 2);
     write_u64(at + 38, device, 2);
-    write_u64(at + 40, 0, 8);
+    write_u64(at + 40, (uint64_t)entry->state.aspect, 8);
+    write_u64(at + 48, entry->state.kernel, 8);
     at += FIXED;
     for (uint32_t i = 0; i < entry->state.count; i++, at += 8) {
         uint64_t bits;
@@ -231,8 +235,11 @@ static const char *read_entry(const unsigned char **at, const unsigned char *end
     entry->state.key = (pel_model_key){read_u64(p, 8), read_u64(p + 8, 8)};
     entry->state.samples = read_u64(p + 16, 8);
     entry->updated = read_u64(p + 24, 8);
+    entry->state.aspect = read_u64(p + 40, 8) <= PEL_MODEL_KIN ? (pel_model_aspect)read_u64(p + 40, 8) : PEL_MODEL_BESIDE;
+    entry->state.kernel = read_u64(p + 48, 8);
     uint64_t count = read_u64(p + 32, 4), kernel = read_u64(p + 36, 2), device = read_u64(p + 38, 2);
-    if (count > PEL_MODEL_STATE_LIMIT || kernel >= PEL_HISTORY_TEXT || device >= PEL_HISTORY_TEXT || read_u64(p + 40, 8) != 0) {
+    if (count > PEL_MODEL_STATE_LIMIT || kernel >= PEL_HISTORY_TEXT || device >= PEL_HISTORY_TEXT ||
+        read_u64(p + 40, 8) > PEL_MODEL_KIN) {
         return "an entry has sizes that cannot be";
     }
     p += FIXED;

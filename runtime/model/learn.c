@@ -19,15 +19,13 @@
 #define KIN_EVERY 16u
 #define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
 
-enum { BESIDE = 0, ALONE = 1, KIN = 2 };
-
 static uint64_t family_of(const pel_model_family *family) {
     return family->shape != 0 ? pel_mix_u64(family->kernel, family->shape) : family->kernel;
 }
 
-static pel_model_key key_of(const pel_model_family *family, uint64_t device, int company) {
-    uint64_t kernel = company == KIN ? family->kernel : family_of(family);
-    return (pel_model_key){company == BESIDE ? kernel : pel_mix_u64(kernel, 0x70656c00u + (uint64_t)company), device};
+static pel_model_key key_of(const pel_model_family *family, uint64_t device, pel_model_aspect company) {
+    uint64_t kernel = company == PEL_MODEL_KIN ? family->kernel : family_of(family);
+    return (pel_model_key){company == PEL_MODEL_BESIDE ? kernel : pel_mix_u64(kernel, 0x70656c00u + (uint64_t)company), device};
 }
 
 static double items_of(const pel_model_family *family) {
@@ -81,8 +79,9 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
     return place != NULL && place->used ? &place->record : NULL;
 }
 
-static bool observe(pel_models *models, pel_model_key key, double units, const pel_lesson_chunk *chunk, uint64_t launch) {
-    pel_model_entry *place = pel_models_place(models, key);
+static bool observe(pel_models *models, const pel_lesson *lesson, const pel_lesson_chunk *chunk, pel_model_aspect company, double units,
+                    uint64_t launch) {
+    pel_model_entry *place = pel_models_place(models, key_of(&lesson->family, chunk->device, company));
     if (place == NULL) {
         return false;
     }
@@ -94,6 +93,8 @@ static bool observe(pel_models *models, pel_model_key key, double units, const p
     }
     if (pel_models_enter(models, place, units, chunk->ns)) {
         place->last_launch = launch;
+        place->kernel = lesson->family.kernel;
+        place->aspect = company;
     }
     return true;
 }
@@ -101,12 +102,10 @@ static bool observe(pel_models *models, pel_model_key key, double units, const p
 static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t index, uint64_t launch) {
     const pel_lesson_chunk *chunk = &lesson->chunks[index];
     double units = chunk->hi > chunk->lo ? (double)(chunk->hi - chunk->lo) : 0.0;
-    int company = lesson->chunk_count > 1 ? BESIDE : ALONE;
-    bool learned = observe(models, key_of(&lesson->family, chunk->device, company), units, chunk, launch);
+    pel_model_aspect company = lesson->chunk_count > 1 ? PEL_MODEL_BESIDE : PEL_MODEL_ALONE;
+    bool learned = observe(models, lesson, chunk, company, units, launch);
     if (lesson->family.shape != 0 && (launch <= KIN_WHILE || launch % KIN_EVERY == 0)) {
-        learned =
-            observe(models, key_of(&lesson->family, chunk->device, KIN), units * items_of(&lesson->family), chunk, launch) &&
-            learned;
+        learned = observe(models, lesson, chunk, PEL_MODEL_KIN, units * items_of(&lesson->family), launch) && learned;
     }
     return learned;
 }
@@ -146,8 +145,8 @@ static pel_line line_of(const pel_cost *cost) {
 }
 
 pel_cost pel_models_cost(const pel_models *models, const pel_model_family *family, uint64_t device) {
-    const pel_model_entry *beside = pel_models_find(models, key_of(family, device, BESIDE));
-    const pel_model_entry *alone = pel_models_find(models, key_of(family, device, ALONE));
+    const pel_model_entry *beside = pel_models_find(models, key_of(family, device, PEL_MODEL_BESIDE));
+    const pel_model_entry *alone = pel_models_find(models, key_of(family, device, PEL_MODEL_ALONE));
     pel_cost cost = beside != NULL ? pel_fit_cost(&beside->fit) : (pel_cost){0};
     cost.last_launch = beside != NULL ? beside->last_launch : 0;
     if (alone != NULL) {
@@ -157,7 +156,7 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
         cost.last_launch = alone->last_launch > cost.last_launch ? alone->last_launch : cost.last_launch;
     }
     if (cost.samples + cost.alone.samples < 2 && family->shape != 0) {
-        const pel_model_entry *kin = pel_models_find(models, key_of(family, device, KIN));
+        const pel_model_entry *kin = pel_models_find(models, key_of(family, device, PEL_MODEL_KIN));
         if (kin != NULL) {
             pel_cost other = pel_fit_cost(&kin->fit);
             cost.kin = line_of(&other);

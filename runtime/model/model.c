@@ -103,8 +103,7 @@ pel_model_entry *pel_models_place(pel_models *models, pel_model_key key) {
             return NULL;
         }
         place = find(models, key);
-        place->key = key;
-        place->last_launch = 0;
+        *place = (pel_model_entry){.key = key};
     }
     return place;
 }
@@ -147,6 +146,8 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
         const pel_model_entry *at = &models->entries[(*cursor)++];
         if (at->fit.samples != 0) {
             state->key = at->key;
+            state->kernel = at->kernel;
+            state->aspect = at->aspect;
             state->samples = at->fit.samples;
             state->count = pel_fit_write(&at->fit, state->values, PEL_MODEL_STATE_LIMIT);
             return true;
@@ -167,6 +168,8 @@ pel_status pel_models_restore(pel_models *models, const pel_model_state *state) 
     if (place->fit.samples < fit.samples) {
         models->count += place->fit.samples == 0;
         place->fit = fit;
+        place->kernel = state->kernel;
+        place->aspect = state->aspect;
     }
     return PEL_OK;
 }

@@ -101,10 +101,14 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
  * change of meaning raises the version, and what an older version wrote is forgotten.
  */
 #define PEL_MODEL_STATE_VERSION 1u
-#define PEL_MODEL_STATE_LIMIT 128u
+#define PEL_MODEL_STATE_LIMIT 64u
+
+typedef enum pel_model_aspect { PEL_MODEL_BESIDE = 0, PEL_MODEL_ALONE = 1, PEL_MODEL_KIN = 2 } pel_model_aspect; /* see above */
 
 typedef struct pel_model_state {
     pel_model_key key;
+    uint64_t kernel;         /* pel_model_family.kernel; 0: unknown */
+    pel_model_aspect aspect;
     uint64_t samples; /* observations behind it: of two states of one key the larger wins */
     uint32_t count;
     double values[PEL_MODEL_STATE_LIMIT];

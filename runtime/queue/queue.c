@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Queues, waiting, bringing data home, and the dispatcher's own birth and death. */
+#include "core/lessons.h"
 #include "kernel/declaration.h"
 #include "queue/command.h"
 
@@ -292,6 +293,7 @@ pel_status pel_queue_finish(pel_queue *queue) {
     pthread_mutex_lock(&queue->runtime->lock);
     status = queue->status;
     pthread_mutex_unlock(&queue->runtime->lock);
+    pel_lessons_keep(queue->runtime);
     return status != PEL_OK ? status : home;
 }
 

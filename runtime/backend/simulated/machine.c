@@ -11,6 +11,7 @@
 #include "backend/simulated/machine.h"
 #include "backend/simulated/describe.h"
 #include "backend/simulated/internal.h"
+#include "base/hash.h"
 #include "topology/core_set.h"
 #include "topology/devices.h"
 
@@ -81,6 +82,21 @@ typedef struct simulated_topology {
     pel_keep keep;
 } simulated_topology;
 
+/* A device of another description is another device to the cost models' history. */
+static uint64_t description_of(const pel_simulated_device *spec) {
+    const double numbers[] = {spec->start_ns, spec->rate, spec->noise, spec->spike_chance, spec->spike_factor, (double)spec->memory_bytes,
+                              spec->link_bytes_per_ns, spec->link_latency_ns, (double)spec->slow_after, spec->slow_factor,
+                              (double)spec->core_group, spec->knee_items, spec->cliff_items, spec->cliff_factor, spec->spike_factor_most,
+                              spec->noise_memory, (double)spec->slow_until, spec->drift, spec->drift_period_ns, spec->contention};
+    uint64_t hash = 0;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        uint64_t bits;
+        memcpy(&bits, &numbers[i], sizeof bits);
+        hash = pel_mix_u64(hash, bits);
+    }
+    return hash;
+}
+
 static void fill_row(const pel_simulated_device *spec, bool is_host, pel_keep *keep, pel_topology_device *row,
                      pel_candidate *candidate) {
     pel_device_info *info = &row->info;
@@ -89,7 +105,7 @@ static void fill_row(const pel_simulated_device *spec, bool is_host, pel_keep *k
     info->name = pel_keep_bytes(keep, spec->name, strlen(spec->name));
     info->vendor = "pel";
     info->platform = "simulation";
-    info->driver = "";
+    info->driver = pel_keep_format(keep, "description %016llx", (unsigned long long)description_of(spec));
     info->identity = pel_keep_format(keep, "name:%s", spec->name);
     info->kind = is_host ? PEL_DEVICE_HOST : PEL_DEVICE_SIMULATED;
     info->device_class = on_cores ? PEL_CLASS_HOST_CPU : shared ? PEL_CLASS_INTEGRATED : PEL_CLASS_DISCRETE;

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a runtime remembers from one process to the next: when its history is read and written. */
+#ifndef PEL_CORE_LESSONS_H
+#define PEL_CORE_LESSONS_H
+
+#include "core/runtime.h"
+
+/* Finds the history file (descriptor, environment, cache directory) and teaches the models what it holds. What is wrong is logged; OUT_OF_MEMORY only. */
+pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error);
+
+/* Notes what a kernel is called, for people who look into the history. */
+void pel_lessons_name(pel_runtime *runtime, uint64_t kernel, const char *name);
+
+/* Writes what was learned, now and then; cheap when it is not yet time. Without runtime->lock; may block for a write. */
+void pel_lessons_keep(pel_runtime *runtime);
+
+/* Writes the rest and forgets; the models are not changed any more. */
+void pel_lessons_end(pel_runtime *runtime);
+
+#endif
