@@ -10,8 +10,8 @@
 #include "backend/simulated/machine.h"
 #include "base/hash.h"
 #include "core/cache_directory.h"
-#include "kernel/kernel.h"
 #include "core/lessons.h"
+#include "kernel/kernel.h"
 #include "topology/adoption.h"
 #include <stdlib.h>
 #include <string.h>
