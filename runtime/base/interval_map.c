@@ -100,7 +100,7 @@ static inline pel_interval_leaf *locate(const pel_interval_map *map, pel_interva
 
 /* Makes room in a full leaf around step `at`. False: no memory, nothing changed. */
 static bool split_around(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at) {
-    bool ascends = at + 2 >= leaf->count && !leaf->next; /* such series leave full leaves behind */
+    bool ascends = at + 2 >= leaf->count; /* such series leave full leaves behind */
     return pel_interval_tree_split(&map->tree, leaf, ascends ? leaf->count - 2 : leaf->count / 2);
 }
 
@@ -138,20 +138,50 @@ static void tidy(pel_interval_map *map, pel_interval_leaf *leaf) {
 
 /* Steps [from, to) of a leaf give way to `count` new ones. There is room. */
 static void splice(pel_interval_leaf *leaf, uint32_t from, uint32_t to, const uint64_t *keys, const pel_interval_value *values, uint32_t count) {
-    if (to - from != count) {
-        uint32_t rest = leaf->count - to;
-        memmove(&leaf->keys[from + count], &leaf->keys[to], rest * sizeof leaf->keys[0]);
-        memmove(&leaf->values[from + count], &leaf->values[to], rest * sizeof leaf->values[0]);
-        leaf->count = from + count + rest;
+    uint32_t rest = leaf->count - to, end = from + count;
+    if (to != end && rest == 1) { /* as a rule when a series ascends: the gap after it */
+        leaf->keys[end] = leaf->keys[to];
+        leaf->values[end] = leaf->values[to];
+    } else if (to != end && rest > 0) {
+        memmove(&leaf->keys[end], &leaf->keys[to], rest * sizeof leaf->keys[0]);
+        memmove(&leaf->values[end], &leaf->values[to], rest * sizeof leaf->values[0]);
     }
+    leaf->count = end + rest;
     for (uint32_t i = 0; i < count; i++) {
         leaf->keys[from + i] = keys[i];
         leaf->values[from + i] = values[i];
     }
 }
 
+/* Puts a value into a step that lasts exactly as long as it shall, releasing nothing; joins it with its neighbours. */
+static inline void put_in_place(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, pel_interval_value value) {
+    bool joins_after = at + 1 < leaf->count && same(leaf->values[at + 1], value), joins_before = at > 0 && same(leaf->values[at - 1], value);
+    leaf->values[at] = value;
+    if (joins_after || joins_before) {
+        uint32_t from = joins_before ? at : at + 1, to = joins_after ? at + 2 : at + 1;
+        for (uint32_t i = from; i < to; i++) {
+            map->pieces -= !is_gap(value);
+            release(map, value);
+        }
+        splice(leaf, from, to, NULL, NULL, 0);
+        tidy(map, leaf);
+    }
+}
+
+/* Whether step `at` is [lo, hi). */
+static inline bool is_step(const pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi) {
+    return leaf->keys[at] == lo && (at + 1 < leaf->count ? leaf->keys[at + 1] : leaf->high) == hi;
+}
+
 /* Sets [lo, hi), which lies within the leaf; lo is in its step `at`. False: no room, nothing done. */
 static bool set_in_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    if (is_step(leaf, at, lo, hi)) {
+        pel_interval_value old = leaf->values[at];
+        map->pieces += (size_t)!is_gap(value) - (size_t)!is_gap(old);
+        put_in_place(map, leaf, at, value);
+        release(map, old);
+        return true;
+    }
     uint32_t from = leaf->keys[at] == lo ? at : at + 1, to = at + 1, count = 0;
     while (to < leaf->count && leaf->keys[to] < hi) {
         to++;
@@ -314,6 +344,27 @@ static bool change_all(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_inte
     }
 }
 
+/* A change of a part of one step, or all of it. 0: refused; 1: done; -1: the leaf is full. */
+static int change_step(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi, pel_interval_change_fn change,
+                       void *user) {
+    pel_interval_value value = leaf->values[at];
+    if (is_step(leaf, at, lo, hi)) {
+        bool was = !is_gap(value), done = change(user, &value);
+        map->pieces += (size_t)!is_gap(value) - (size_t)was;
+        put_in_place(map, leaf, at, value);
+        return done;
+    }
+    if (leaf->count + 2 > PEL_LEAF_STEPS) {
+        return -1;
+    }
+    retain(map, value); /* the changed part is one more */
+    if (!change(user, &value)) {
+        release(map, value);
+        return 0;
+    }
+    return set_in_leaf(map, leaf, at, lo, hi, value);
+}
+
 pel_status pel_interval_map_update(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user,
                                    pel_interval_hint *hint) {
     if (lo >= hi) {
@@ -323,6 +374,17 @@ pel_status pel_interval_map_update(pel_interval_map *map, uint64_t lo, uint64_t 
         return PEL_OUT_OF_MEMORY;
     }
     hint = hint ? hint : &map->last;
+    for (int done = -1; done < 0;) {
+        uint32_t at;
+        pel_interval_leaf *leaf = locate(map, hint, lo, &at);
+        if (hi > (at + 1 < leaf->count ? leaf->keys[at + 1] : leaf->high)) {
+            break; /* several steps */
+        }
+        done = change_step(map, leaf, at, lo, hi, change, user);
+        if (done >= 0 || !split_around(map, leaf, at)) {
+            return done == 1 ? PEL_OK : PEL_OUT_OF_MEMORY;
+        }
+    }
     if (!cut(map, lo, hint)) {
         return PEL_OUT_OF_MEMORY;
     }

@@ -169,6 +169,11 @@ static void act_on_bytes(route *r, target t, uint64_t lo, uint64_t hi) {
     }
 }
 
+/* An access that no grid has to do with. */
+static bool is_plain(const pel_hazards *hazards, const pel_hazard_range *range) {
+    return hazards->grid_count == 0 || !grid_touching(hazards, range->lo, range->hi);
+}
+
 /* Takes an access apart. Goes on after a failure: each part keeps some order right. */
 static void act_on_range(route *r, const pel_hazard_range *range, uint32_t index) {
     target t = {.mode = range->mode, .hint = &r->hazards->hints[index % HINTS]};
@@ -334,7 +339,7 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
     route r = {hazards, true, look_into, &looking, PEL_OK};
     sweep_when_due(hazards);
     for (uint32_t i = 0; i < count; i++) {
-        pel_hazard_grid *grid = grid_touching(hazards, ranges[i].lo, ranges[i].hi);
+        pel_hazard_grid *grid = hazards->grid_count > 0 ? grid_touching(hazards, ranges[i].lo, ranges[i].hi) : NULL;
         if (grid && pel_interval_map_pieces(grid->map) >= grid->sweep_at) {
             pel_hazard_grid_sweep(grid);
         }
@@ -346,15 +351,34 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
         seek(hazards, ranges, count);
     }
     for (uint32_t i = 0; i < count && r.status == PEL_OK; i++) {
-        act_on_range(&r, &ranges[i], i);
+        if (!is_plain(hazards, &ranges[i])) {
+            act_on_range(&r, &ranges[i], i);
+            continue;
+        }
+        looking.mode = is_rectangle(&ranges[i]) ? in_part(ranges[i].mode) : ranges[i].mode;
+        pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, pel_hazard_look_at, &looking, &hazards->hints[i % HINTS]);
+        r.status = looking.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
     }
     return r.status;
+}
+
+static pel_status note_plain(pel_hazards *hazards, const pel_hazard_range *range, uint32_t index, pel_hazard_node *self) {
+    pel_interval_hint *hint = &hazards->hints[index % HINTS];
+    if ((range->mode & PEL_WRITE) != 0) {
+        return pel_interval_map_set(hazards->map, range->lo, range->hi, pel_hazard_written(self), hint);
+    }
+    pel_hazard_reading reading = {&hazards->states, self};
+    return pel_interval_map_update(hazards->map, range->lo, range->hi, pel_hazard_add_reader, &reading, hint);
 }
 
 pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self) {
     route r = {hazards, true, note_in, self, PEL_OK};
     for (uint32_t i = 0; i < count; i++) {
-        act_on_range(&r, &ranges[i], i);
+        if (is_plain(hazards, &ranges[i])) {
+            keep_first(&r, note_plain(hazards, &ranges[i], i, self));
+        } else {
+            act_on_range(&r, &ranges[i], i);
+        }
     }
     return r.status;
 }
