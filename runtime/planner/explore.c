@@ -45,7 +45,7 @@ static bool hopeless(const pel_planning *planning, uint32_t device) {
 /*
  * A known device that the plan leaves out, known from few and perhaps unlucky measurements: it would never be measured again.
  * Until it has been seen SETTLED times it gets a slice now and then, more rarely each time: ten probes in all; then, where an account is
- * kept, from its budget and with pauses that double.
+ * kept, from its budget and with pauses that grow.
  */
 static bool due_again(const pel_planning *planning, uint32_t device) {
     const pel_record *record = planning->request->record;
@@ -53,7 +53,7 @@ static bool due_again(const pel_planning *planning, uint32_t device) {
     if (samples < SETTLED) {
         return planning->request->launches_seen % (2 * (samples > 0 ? samples : 1)) == 0;
     }
-    return record != NULL && record->launches >= 2 * planning->request->devices[device].cost.last_launch + IDLE_PAUSE &&
+    return record != NULL && 4 * record->launches >= 5 * planning->request->devices[device].cost.last_launch + 4 * IDLE_PAUSE &&
            pel_plan_affords(planning->request, 0.0);
 }
 
