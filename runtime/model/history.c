@@ -18,8 +18,8 @@
 
 #define FORMAT 1u
 #define HEADER 64u
-#define FIXED 56u       /* bytes of an entry before its numbers */
-#define SEASONED 4u     /* samples from which a model counts as one */
+#define FIXED 56u   /* bytes of an entry before its numbers */
+#define SEASONED 4u /* samples from which a model counts as one */
 
 static const unsigned char magic[8] = {'p', 'e', 'l', 'h', 'i', 's', 't', '\n'};
 
@@ -135,7 +135,9 @@ void pel_history_drop(pel_history *history, bool (*drop)(void *user, const pel_h
     history->count = kept;
 }
 
-static bool is_oldest(void *user, const pel_history_entry *entry) { return entry == user; }
+static bool is_oldest(void *user, const pel_history_entry *entry) {
+    return entry == user;
+}
 
 void pel_history_shrink(pel_history *history, uint32_t most) {
     while (history->count > most) {
@@ -272,7 +274,8 @@ static const char *read_header(const unsigned char *bytes, size_t count, pel_sta
         *status = PEL_UNSUPPORTED;
         return "it was written by another version of pel";
     }
-    if (count > PEL_HISTORY_FILE_LIMIT || read_u64(bytes + 24, 8) != count - HEADER || read_u64(bytes + 16, 8) > PEL_HISTORY_ENTRY_LIMIT) {
+    if (count > PEL_HISTORY_FILE_LIMIT || read_u64(bytes + 24, 8) != count - HEADER ||
+        read_u64(bytes + 16, 8) > PEL_HISTORY_ENTRY_LIMIT) {
         return "its size is wrong";
     }
     pel_sha256_init(&sha);
@@ -336,8 +339,8 @@ static pel_status take_one(pel_history *history, const pel_history_entry *entry,
     return status;
 }
 
-pel_status pel_history_take(pel_history *history, const pel_models *models, uint64_t now, void (*label)(void *user, pel_history_entry *entry),
-                            void *user, bool *changed) {
+pel_status pel_history_take(pel_history *history, const pel_models *models, uint64_t now,
+                            void (*label)(void *user, pel_history_entry *entry), void *user, bool *changed) {
     pel_history_entry entry;
     size_t cursor = 0;
     pel_status status = PEL_OK;

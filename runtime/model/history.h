@@ -13,14 +13,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PEL_HISTORY_TEXT 64u                   /* bytes of a name with its end */
+#define PEL_HISTORY_TEXT 64u /* bytes of a name with its end */
 #define PEL_HISTORY_FILE_LIMIT (64ull << 20)
 #define PEL_HISTORY_ENTRY_LIMIT 100000u
 
 /* One model. The names are for people; the keys decide. */
 typedef struct pel_history_entry {
     pel_model_state state;
-    uint64_t updated;                          /* seconds since 1970 when it last learned */
+    uint64_t updated; /* seconds since 1970 when it last learned */
     char kernel[PEL_HISTORY_TEXT], device[PEL_HISTORY_TEXT];
 } pel_history_entry;
 
@@ -64,8 +64,8 @@ pel_status pel_history_decode(pel_history *history, const void *bytes, size_t co
 void *pel_history_encode(const pel_history *history, size_t *count);
 
 /* Models into the history: `label` fills in the names of an entry whose state is set. Only what differs gets the time `now`. *changed: whether anything did. */
-pel_status pel_history_take(pel_history *history, const pel_models *models, uint64_t now, void (*label)(void *user, pel_history_entry *entry),
-                            void *user, bool *changed);
+pel_status pel_history_take(pel_history *history, const pel_models *models, uint64_t now,
+                            void (*label)(void *user, pel_history_entry *entry), void *user, bool *changed);
 
 /* And back: entries whose numbers are no model's are skipped and counted. OUT_OF_MEMORY: some are missing. */
 pel_status pel_history_give(const pel_history *history, pel_models *models, uint32_t *skipped);

@@ -79,8 +79,8 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
     return place != NULL && place->used ? &place->record : NULL;
 }
 
-static bool observe(pel_models *models, const pel_lesson *lesson, const pel_lesson_chunk *chunk, pel_model_aspect company, double units,
-                    uint64_t launch) {
+static bool observe(pel_models *models, const pel_lesson *lesson, const pel_lesson_chunk *chunk, pel_model_aspect company,
+                    double units, uint64_t launch) {
     pel_model_entry *place = pel_models_place(models, key_of(&lesson->family, chunk->device, company));
     if (place == NULL) {
         return false;

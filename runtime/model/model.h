@@ -107,7 +107,7 @@ typedef enum pel_model_aspect { PEL_MODEL_BESIDE = 0, PEL_MODEL_ALONE = 1, PEL_M
 
 typedef struct pel_model_state {
     pel_model_key key;
-    uint64_t kernel;         /* pel_model_family.kernel; 0: unknown */
+    uint64_t kernel; /* pel_model_family.kernel; 0: unknown */
     pel_model_aspect aspect;
     uint64_t samples; /* observations behind it: of two states of one key the larger wins */
     uint32_t count;

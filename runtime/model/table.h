@@ -8,7 +8,7 @@
 
 typedef struct pel_model_entry {
     pel_model_key key;
-    uint64_t kernel;      /* of its family; 0: unknown */
+    uint64_t kernel; /* of its family; 0: unknown */
     pel_model_aspect aspect;
     uint64_t last_launch; /* of its family; 0: unknown */
     pel_fit fit;          /* samples == 0: a free place */

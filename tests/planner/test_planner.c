@@ -286,14 +286,14 @@ static void small_gains_are_refused(void **state) {
     assert_int_equal(r.slice_count, 1);
     m.request.margin = 0.0;
     m.devices[1].cost.deviation =
-        0.05; /* two standard errors: 2.2 % (3 % is the least), and the wait for the later of two: 2.8 % */
+        0.06; /* two standard errors: 2.7 % (3 % is the least), and the wait for the later of two, one of them steady: 2.4 % */
     plan(&m, &r);
     assert_int_equal(r.slice_count, 1);
     assert_int_equal(r.slices[0].device, 0);
     assert_non_null(strstr(r.reason, "together gains too little"));
     bool told = false;
     for (uint32_t i = 0; i < r.choice_count; i++) {
-        told = told || strstr(r.choices[i].reason, "gains 5.0 % over host alone, the margin for that is 5.8 %") != NULL;
+        told = told || strstr(r.choices[i].reason, "gains 5.0 % over host alone, the margin for that is 5.4 %") != NULL;
     }
     assert_true(told);
 }
@@ -307,7 +307,7 @@ static void one_noisy_device_is_left_out(void **state) {
     cost(&m, 2, 0.0, 20.0);
     cost(&m, 0, 0.0, 1.0);
     cost(&m, 1, 0.0, 2.0);
-    m.devices[2].cost.deviation = 0.3;
+    m.devices[2].cost.deviation = 0.5;
     plan(&m, &r);
     assert_int_equal(r.slice_count, 2);
     assert_int_equal(r.slices[0].device, 0);
