@@ -6,16 +6,30 @@
 # to this directory, and a parent project that links pel_static could not see them. The installed package names PEL_DEPENDENCY_TARGETS, which
 # pelConfig.cmake finds again on the machine where it is used.
 
+# What a message about something missing says, with Debian's name of the package.
+function(pel_missing what package)
+  message(FATAL_ERROR "pel needs ${what} (Debian: ${package}). `sh cmake/quickstart.sh` installs all that is needed.${ARGN}")
+endfunction()
+
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(PEL_HWLOC REQUIRED hwloc>=2.4)
+find_package(PkgConfig)
+if(NOT PKG_CONFIG_FOUND)
+  pel_missing("pkg-config" "pkg-config")
+endif()
+pkg_check_modules(PEL_HWLOC hwloc>=2.4)
+if(NOT PEL_HWLOC_FOUND)
+  pel_missing("hwloc 2.4 or newer" "libhwloc-dev")
+endif()
 
 set(PEL_DEPENDENCY_LIBRARIES ${PEL_HWLOC_LINK_LIBRARIES} -pthread m)
 set(PEL_DEPENDENCY_INCLUDES ${PEL_HWLOC_INCLUDE_DIRS})
 set(PEL_DEPENDENCY_TARGETS PkgConfig::PEL_HWLOC Threads::Threads m)
 if(PEL_OPENCL)
-  find_package(OpenCL REQUIRED)
+  find_package(OpenCL)
+  if(NOT OpenCL_FOUND)
+    pel_missing("the OpenCL headers and loader" "opencl-headers ocl-icd-opencl-dev" " Without OpenCL: -DPEL_OPENCL=OFF")
+  endif()
   list(APPEND PEL_DEPENDENCY_LIBRARIES ${OpenCL_LIBRARIES})
   list(APPEND PEL_DEPENDENCY_TARGETS OpenCL::OpenCL)
   list(APPEND PEL_DEPENDENCY_INCLUDES ${OpenCL_INCLUDE_DIRS})

@@ -24,7 +24,7 @@ TEXT
 
 # What pel needs: for the program, and besides for its tests.
 packages_run="gcc libc6-dev cmake ninja-build pkg-config libhwloc-dev ocl-icd-opencl-dev opencl-headers libjansson-dev libpng-dev
-    uthash-dev pocl-opencl-icd"
+    pocl-opencl-icd"
 packages_test="g++ libcmocka-dev"
 
 say() { printf '%s\n' "$*"; }
@@ -159,13 +159,16 @@ elif ! command -v ninja > /dev/null; then
     generator="Unix Makefiles"
 fi
 tests=OFF
-targets=pel_cli
+target=pel_product
 if [ "$mode" = test ]; then
     tests=ON
-    targets=all
+    target=all
 fi
 step 2 configure cmake --preset release -G "$generator" -B "$build" -DPEL_BUILD_TESTS=$tests "$@"
-step 3 build cmake --build "$build" --target $targets --parallel "$jobs"
+if [ "$tests" = ON ] && [ ! -f "$build/CTestTestfile.cmake" ]; then
+    fail "the tests need cmocka (Debian: libcmocka-dev)"
+fi
+step 3 build cmake --build "$build" --target $target --parallel "$jobs"
 
 began=$(date +%s)
 if [ "$mode" = run ]; then
