@@ -65,6 +65,17 @@ static bool pitch_argument(const pel_run *run, pel_run_argument *a, char message
     return pel_message(message, "pitch=%s: neither bytes nor the name of an argument", a->pitch);
 }
 
+/* Width and height exchanged: the shape is the range backwards, which no kernel that works row by row wants. */
+static bool turned(const pel_run *run, const pel_run_argument *a) {
+    uint32_t dims = item_dims(a);
+    bool same = true, backwards = dims == run->dims;
+    for (uint32_t i = 0; backwards && i < dims; i++) {
+        same = same && a->array.shape[dims - 1 - i] == run->range[i];
+        backwards = a->array.shape[i] == run->range[i];
+    }
+    return backwards && !same;
+}
+
 static bool declare_block(const pel_run *run, pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     char range[80], shape[160];
     uint32_t dims = item_dims(a);
@@ -78,10 +89,16 @@ static bool declare_block(const pel_run *run, pel_run_argument *a, char message[
          i++) /* a row as the array has it, when it has rows; else as the range has it */
         pitch *= dims == run->dims ? a->array.shape[dims - 1 - i] : run->range[i];
     uint64_t units = run->range[run->dims - 1], needed;
+    if (!a->pitch && turned(run, a))
+        return pel_message(message,
+                           "%.200s holds %s, the range is %s: the other way round. Both begin with the fastest dimension (an image's width; "
+                           "numpy shows shapes slowest first)",
+                           what(a), pel_array_describe(&a->array, a->channelled, shape), range_text(run, range));
     if (!pel_mul_u64(units, pitch, &needed) || needed > a->array.bytes)
-        return pel_message(message, "%.200s holds %s, %llu bytes; block over the range %s needs %llu units of %llu bytes",
+        return pel_message(message, "%.200s holds %s, %llu bytes; block over the range %s needs %llu %s of %llu bytes",
                            what(a), pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->array.bytes,
-                           range_text(run, range), (unsigned long long)units, (unsigned long long)pitch);
+                           range_text(run, range), (unsigned long long)units, run->dims == 1 ? "items" : run->dims == 2 ? "rows" : "slabs",
+                           (unsigned long long)pitch);
     a->declaration.pitch = pitch;
     return true;
 }

@@ -242,8 +242,21 @@ static uint32_t inner_cells(const pel_run_argument *a) {
     return a->element.width > 1 ? memory_width(&a->element) : a->channels ? a->channels : 1;
 }
 
+/* A file of a well-known kind would be taken for raw numbers, and the kernel would compute with its bytes. */
+static bool foreign(const pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
+    static const char *const names[] = {"jpg", "jpeg", "gif", "bmp", "tif", "tiff", "webp", "pgm", "ppm", "npz", "csv", "txt",
+                                        "h5",  "hdf5", "nc",  "fits", "mat", "zip",  "gz"};
+    const char *dot = strrchr(a->value, '.');
+    for (size_t i = 0; !a->format && dot && i < sizeof names / sizeof *names; i++)
+        if (strcasecmp(dot + 1, names[i]) == 0)
+            return !pel_message(message, "pel reads .npy, .png and raw numbers. Convert the file, or say format=raw if it holds plain numbers all the same");
+    return false;
+}
+
 static bool load_raw(pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     uint64_t shape[PEL_ARRAY_DIMS], cells = 1;
+    if (foreign(a, message))
+        return false;
     uint32_t inner = inner_cells(a);
     if (!a->element.cell)
         return pel_message(message, "a raw file needs a type, and '%s' is not known here; say type=...", a->parameter->type_name);

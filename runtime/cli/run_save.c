@@ -90,6 +90,8 @@ bool pel_run_save(pel_run *run) {
         good = !path || pel_output_publish(&outputs[i]);
         if (good && path && !run->quiet)
             printf("%s written\n", path);
+        else if (good && !path && run->arguments[i].mode == PEL_READ_WRITE && run->arguments[i].array.data && !run->quiet)
+            printf("The result in %s is not kept; save=FILE writes it\n", run->arguments[i].name);
     }
     for (uint32_t i = 0; i < run->argument_count; i++)
         pel_output_abandon(&outputs[i]);

@@ -440,7 +440,7 @@ pel_status pel_kernel_create(pel_program *program, const pel_kernel_desc *desc, 
     }
     maker m = {
         .runtime = program->runtime, .allocator = &program->runtime->allocator, .desc = desc, .program = program, .error = error};
-    m.name = desc->name ? desc->name : desc->entry ? desc->entry : "kernel";
+    m.name = desc->name ? desc->name : desc->entry ? desc->entry : "(unnamed)";
     status = check_kernel_desc(&m);
     if (status == PEL_OK) {
         status = make(&m);

@@ -384,7 +384,7 @@ static pel_status fill(maker *m) {
     program->image.id = pel_runtime_next_id(m->runtime);
     program->image.source_bytes = m->source_bytes;
     program->not_on = pel_alloc_zero(m->allocator, m->runtime->device_count + 1u, sizeof(char *));
-    program->image.name = pel_strdup(m->allocator, m->desc->name ? m->desc->name : "program");
+    program->image.name = pel_strdup(m->allocator, m->desc->name ? m->desc->name : "(unnamed)");
     if (m->desc->source) {
         program->image.source = pel_strndup(m->allocator, m->desc->source, m->source_bytes);
     }

@@ -156,10 +156,11 @@ static void compose(pel_text *text, const pel_plan *plan) {
     pel_text_append(text, plan->kernel);
     pel_text_append(text, ": ");
     pel_text_append(text, plan->reason);
-    pel_text_format(text, "\nsplit along dimension %u", plan->split_dimension);
     if (plan->restriction[0]) {
-        pel_text_append(text, "; may not be split: ");
+        pel_text_append(text, "\nmay not be split: ");
         pel_text_append(text, plan->restriction);
+    } else {
+        pel_text_format(text, "\n%s along dimension %u", plan->chunk_count > 1 ? "split" : "may be split", plan->split_dimension);
     }
     pel_text_append(text, "\npredicted ");
     append_time(text, plan->predicted_ns);

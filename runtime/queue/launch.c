@@ -170,7 +170,7 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     if (status == PEL_OK) {
         pel_plan_context context = {.kernel = bound->kernel->image.name,
                                     .restriction = conflict ? conflict : bound->single,
-                                    .protection = "none: this version re-executes nothing",
+                                    .protection = "none: if a device fails, the launch fails",
                                     .split_dimension = bound->span.split};
         *plan = pel_plan_build(&runtime->allocator, &q.request, result, &context);
         if (!*plan) {

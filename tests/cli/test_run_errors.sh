@@ -41,6 +41,8 @@ refuses 1 "argument scale: 'x' is not a number" "$pel" run fill.cl --range 64 --
 refuses 1 "absent.npy: No such file" "$pel" run two.cl -e twice --range 64 --arg in=absent.npy --arg out=o.npy:write
 echo "not an array" > bad.npy
 refuses 1 "bad.npy: is not a .npy file" "$pel" run two.cl -e twice --range 64 --arg in=bad.npy --arg out=o.npy:write
+cp bad.npy bad.jpg
+refuses 1 "bad.jpg: pel reads .npy, .png and raw numbers" "$pel" run two.cl -e twice --range 64 --arg in=bad.jpg --arg out=o.npy:write
 refuses 1 "cannot write nodir/o.npy" "$pel" run fill.cl --range 64 --arg out=nodir/o.npy:write --arg scale=1
 echo 'kernel void f(global int *a, global int *b) {}' > pair.cl
 refuses 1 "would both be written to o.npy" "$pel" run pair.cl --range 64 --arg a=o.npy:write --arg b=zeros:rw:save=o.npy
@@ -77,7 +79,17 @@ refuses 1 "argument out: no memory for 4398046511104 bytes" "$pel" run fill.cl -
 refuses 1 "double" "$pel" run fill.cl --range 4 --arg out=o.npy:write:type=double --arg scale=1
 run 0 "$pel" run two.cl -e twice --range 10x10 --arg in=zeros:elementwise --arg out=square.npy:write:elementwise
 refuses 1 "needs 101" "$pel" run two.cl -e twice --range 101 --arg in=square.npy:elementwise --arg out=o.npy:write
+run 0 "$pel" run two.cl -e twice --range 30x20 --arg in=zeros:block --arg out=wide.npy:write:block
+refuses 1 "wide.npy holds 30x20 float, the range is 20x30: the other way round" \
+    "$pel" run two.cl -e twice --range 20x30 --arg in=wide.npy:block --arg out=o.npy:write
+refuses 1 "needs 21 rows of 120 bytes" "$pel" run two.cl -e twice --range 30x21 --arg in=wide.npy:block --arg out=o.npy:write
+run 0 "$pel" run two.cl -e add --range 30x20 --arg in=wide.npy --arg io=wide.npy:rw
+says out "The result in io is not kept; save=FILE writes it"
 absent o.npy
+# PoCL renames kernels that are called as a built-in function is.
+echo 'kernel void step(global float *out) { out[get_global_id(0)] = 1; }' > step.cl
+timeout 100 "$pel" run step.cl --range 4 --arg out=o.raw:write > out 2> err || says err "the name is that of a built-in function"
+rm -f o.raw
 
 # A kernel that leaves its arrays may end the process that runs it, but not without a word.
 echo 'kernel void wild(global int *out) { out[get_global_id(0) + ((size_t)1 << 40)] = 1; }' > wild.cl

@@ -199,7 +199,7 @@ static void explains_mismatches(void **state) {
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy"), ARGS("argument y", "may be read or written"));
     expect(SAXPY, 101, 0, ARGS("a=2", "x=@f100.npy:elementwise", "y=@y.npy:write"), ARGS("100 float", "range 101", "needs 101"));
     expect(SAXPY, 5, 4, ARGS("a=2", "x=@f6x4.npy:elementwise", "y=@y.npy:write"), ARGS("rows do not line up"));
-    expect(SAXPY, 6, 5, ARGS("a=2", "x=@f6x4.npy:block", "y=@y.npy:write"), ARGS("6x4 float", "5 units of 24 bytes"));
+    expect(SAXPY, 6, 5, ARGS("a=2", "x=@f6x4.npy:block", "y=@y.npy:write"), ARGS("6x4 float", "5 rows of 24 bytes"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy:block:pitch=q", "y=@y.npy:write"), ARGS("pitch=q"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy:block:pitch=a", "y=@y.npy:write"), ARGS("pitch=a", "whole number"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy", "y=@y.png:write"), ARGS("y.png", "cannot be a PNG"));

@@ -10,6 +10,7 @@
 #include "backend/opencl/internal.h"
 
 #include "base/hash.h"
+#include <stdio.h>
 #include <string.h>
 
 static pel_cl_kernel **bucket_of(pel_cl_device *device, uint64_t id) { return &device->kernels[id % PEL_CL_BUCKETS]; }
@@ -67,6 +68,11 @@ static pel_status no_such_entry(const pel_cl_device *device, cl_program program,
         strcpy(names, "unknown");
     }
     pel_story story = {.device = device->label, .call = "clCreateKernel", .code = code, .advice = "name one of the program's kernels"};
+    char renamed[128]; /* PoCL's headers redefine the built-in functions as macros, and so a kernel of such a name */
+    snprintf(renamed, sizeof renamed, "_cl_%s", image->entry);
+    if (strstr(names, renamed)) {
+        story.advice = "the name is that of a built-in function of OpenCL C, which this driver redefines; give the kernel another name";
+    }
     return pel_fail(error, device->env->allocator, PEL_NOT_FOUND, &story, "program %s has no kernel %s; its kernels: %s",
                     image->program->name, image->entry, names[0] ? names : "none");
 }
