@@ -175,7 +175,7 @@ static pel_status stamp_task(void *context) {
 static void submit_ranges(peer_pel *p, uint64_t count, uint64_t slots, bool random, pel_task_fn function) {
     for (uint64_t i = 0; i < count; i++) {
         const uint64_t at = 16 * (random ? workload_random_slot(i, slots) : i % slots);
-        const pel_access accesses[] = {{the_ranges.read, at, 16, PEL_READ}, {the_ranges.write, at, 16, PEL_READ_WRITE}};
+        const pel_access accesses[] = {PEL_ACCESS(the_ranges.read, at, 16, PEL_READ), PEL_ACCESS(the_ranges.write, at, 16, PEL_READ_WRITE)};
         peer_pel_must(p, pel_task(p->queue, function, (void *)(uintptr_t)i, accesses, 2, NULL, NULL), "task");
     }
 }
@@ -238,7 +238,7 @@ static void chain(const contestant_run *run) {
     const uint64_t links = contestant_links(run);
     pel_buffer *buffer;
     peer_pel_must(&p, pel_buffer_create(p.runtime, 8, &buffer, NULL), "buffer");
-    const pel_access access = {buffer, 0, 8, PEL_READ_WRITE};
+    const pel_access access = PEL_ACCESS(buffer, 0, 8, PEL_READ_WRITE);
     for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_chain_reset();
         const double began = workload_now();
@@ -269,12 +269,12 @@ static void submit_wave(peer_pel *p, pel_buffer *cells, unsigned side) {
             pel_access accesses[3];
             uint32_t count = 0;
             const uint64_t at = (uint64_t)i * WORKLOAD_SIDE + j;
-            accesses[count++] = (pel_access){cells, at * 8, 8, PEL_WRITE};
+            accesses[count++] = (pel_access)PEL_ACCESS(cells, at * 8, 8, PEL_WRITE);
             if (i > 0) {
-                accesses[count++] = (pel_access){cells, (at - WORKLOAD_SIDE) * 8, 8, PEL_READ};
+                accesses[count++] = (pel_access)PEL_ACCESS(cells, (at - WORKLOAD_SIDE) * 8, 8, PEL_READ);
             }
             if (j > 0) {
-                accesses[count++] = (pel_access){cells, (at - 1) * 8, 8, PEL_READ};
+                accesses[count++] = (pel_access)PEL_ACCESS(cells, (at - 1) * 8, 8, PEL_READ);
             }
             peer_pel_must(p, pel_task(p->queue, cell_task, (void *)(uintptr_t)at, accesses, count, NULL, NULL), "task");
         }

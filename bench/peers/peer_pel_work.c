@@ -100,9 +100,9 @@ static bool cholesky_factorise(cholesky *matrix) {
     pel_task_desc desc = PEL_TASK_DESC_INIT;
     for (unsigned i = 0; i < matrix->step_count; i++) {
         cholesky_step *step = &matrix->steps[i];
-        const pel_access accesses[] = {{tiles, step->out_index * bytes, bytes, PEL_READ_WRITE},
-                                       {tiles, step->in_index[0] * bytes, bytes, PEL_READ},
-                                       {tiles, step->in_index[1] * bytes, bytes, PEL_READ}};
+        const pel_access accesses[] = {PEL_ACCESS(tiles, step->out_index * bytes, bytes, PEL_READ_WRITE),
+                                       PEL_ACCESS(tiles, step->in_index[0] * bytes, bytes, PEL_READ),
+                                       PEL_ACCESS(tiles, step->in_index[1] * bytes, bytes, PEL_READ)};
         desc.priority = step->priority;
         peer_pel_must(&solver, pel_task(solver.queue, step_task, step, accesses, 1 + step->in_count, &desc, NULL), "task");
     }

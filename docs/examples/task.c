@@ -57,7 +57,7 @@ int main(void) {
     for (int i = 0; i < FRAMES; i++) {
         pel_buffer *frame = buffers[i % 2];
         pel_arg args[] = {pel_buf(frame), pel_i32(i)};
-        pel_access reads = {frame, 0, 0, PEL_READ};
+        pel_access reads = PEL_ACCESS(frame, 0, 0, PEL_READ);
         reports[i] = (report){frames[i % 2], i, 0};
         check_queue(pel_launch(queue, kernel, &launch, args, 2, NULL), "launch", queue); /* waits for the report of frame i - 2 */
         check_queue(pel_task(queue, measure, &reports[i], &reads, 1, NULL, NULL), "task", queue); /* waits for this launch */

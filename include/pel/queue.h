@@ -49,12 +49,20 @@ PEL_API PEL_MUST_CHECK pel_status pel_launch(pel_queue *queue, pel_kernel *kerne
 PEL_API PEL_MUST_CHECK pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc,
                                                   const pel_arg *args, uint32_t arg_count, pel_plan **plan);
 
-/* A declared access of a host command: bytes [offset, offset + bytes) of a buffer; bytes 0: to its end. */
+/*
+ * A declared access of a host command: bytes [offset, offset + bytes) of a buffer; bytes 0: to its end. With rows > 1 a rectangle: so many rows of
+ * `bytes` bytes each, `pitch` bytes from the start of one to the start of the next. Commands on rectangles of one pitch that do not overlap run at once;
+ * a rectangle beside one of another pitch counts as everything from its first byte to its last. Use the macros: fields may be added behind.
+ */
 typedef struct pel_access {
     pel_buffer *buffer;
     uint64_t offset, bytes;
     pel_access_mode mode;
+    uint32_t reserved;         /* 0 */
+    uint64_t rows, pitch;      /* 0, 0: bytes in one piece */
 } pel_access;
+#define PEL_ACCESS(buffer, offset, bytes, mode) {buffer, offset, bytes, mode, 0, 0, 0}
+#define PEL_ACCESS_RECTANGLE(buffer, offset, row_bytes, rows, pitch, mode) {buffer, offset, row_bytes, mode, 0, rows, pitch}
 
 typedef struct pel_task_desc {
     size_t size;               /* sizeof(pel_task_desc); 0: the layout of the first release */

@@ -70,6 +70,8 @@ void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, ui
                             bool (*visit)(void *user, uint64_t lo, uint64_t hi, uint64_t places), void *user);
 uint64_t pel_allocation_missing_bytes(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
 
+bool pel_allocation_at_home(const pel_allocation *allocation, uint64_t lo, uint64_t hi); /* (L) all of it in host memory, and nowhere else */
+
 /* (L) After a copy: [lo, hi) is valid at `place` too. After a write: valid there only. */
 pel_status pel_allocation_copied(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
 pel_status pel_allocation_written(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);

@@ -33,6 +33,17 @@ void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, ui
     }
 }
 
+static bool note_elsewhere(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    (void)lo, (void)hi;
+    return *(bool *)user = value.a == 0;
+}
+
+bool pel_allocation_at_home(const pel_allocation *allocation, uint64_t lo, uint64_t hi) {
+    bool home = true;
+    pel_interval_map_visit(allocation->residency, lo, hi, note_elsewhere, &home, NULL);
+    return home;
+}
+
 static bool add_bytes(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
     (void)places;
     *(uint64_t *)user += hi - lo;

@@ -22,11 +22,12 @@
 typedef struct pel_command pel_command;
 typedef struct pel_job pel_job;
 
-/* Bytes [lo, hi) of an allocation, retained by the command that names it. */
+/* Bytes [lo, hi) of an allocation, retained by the command that names it; or rows of row_bytes at lo, lo + pitch, ..., the last of which ends at hi. */
 typedef struct pel_use {
     pel_allocation *allocation;
     uint64_t lo, hi;
     pel_access_mode mode;
+    uint64_t pitch, row_bytes;  /* 0, 0: in one piece */
 } pel_use;
 
 typedef struct pel_uses {
@@ -141,7 +142,9 @@ void pel_wait_for(pel_runtime *runtime, bool (*over)(void *user), const uint32_t
 bool pel_inside_task(const pel_runtime *runtime);
 
 /* moves.c: who has which bytes, and the works that bring them where they are needed */
+bool pel_uses_append(const pel_allocator *allocator, pel_uses *uses, pel_use use); /* as it is */
 bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode);
+bool pel_uses_add_rows(const pel_allocator *allocator, pel_uses *uses, const pel_use *use, pel_access_mode mode); /* those not in host memory alone */
 void pel_uses_free(const pel_allocator *allocator, pel_uses *uses); /* the list only */
 pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled); /* starts the fetches into command->jobs */
 uint64_t pel_lost_devices(const pel_runtime *runtime); /* by index; those with memory of their own */
@@ -172,6 +175,8 @@ void pel_command_free(pel_command *command);
 void pel_command_leave_hazards(pel_command *command); /* it is over: its failure is noted, and nobody waits for it any more */
 void pel_command_discard(pel_command *command); /* the same for one that was never submitted; takes the lock */
 pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode); /* retains */
+pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes, uint64_t rows, uint64_t pitch,
+                                     pel_access_mode mode);
 pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event); /* takes the lock; frees on failure */
 pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error); /* remembers the story of a refused submission; takes the lock */
 

@@ -241,7 +241,7 @@ static pel_status build_host_job(pel_command *command) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_use *use = &command->uses.data[i];
         if ((use->mode & PEL_WRITE) != 0 &&
-            !pel_uses_add(&runtime->allocator, &job->written, use->allocation, use->lo, use->hi, PEL_WRITE)) {
+            !pel_uses_add_rows(&runtime->allocator, &job->written, use, PEL_WRITE)) {
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
             return PEL_OUT_OF_MEMORY;
         }
@@ -268,7 +268,7 @@ static pel_status fetch_for_host(pel_command *command, bool *stalled) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_use *use = &command->uses.data[i];
         if ((use->mode & PEL_READ) != 0 &&
-            !pel_uses_add(&command->runtime->allocator, &needed, use->allocation, use->lo, use->hi, PEL_READ)) {
+            !pel_uses_add_rows(&command->runtime->allocator, &needed, use, PEL_READ)) {
             pel_uses_free(&command->runtime->allocator, &needed);
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
             return PEL_OUT_OF_MEMORY;

@@ -60,14 +60,21 @@ static pel_status add_access(pel_command *command, const pel_access *access, uin
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "%s: access %u: mode %d is none of READ, WRITE, READ_WRITE",
                         command->name, index, (int)access->mode);
     }
-    uint64_t bytes = access->bytes == 0 && access->offset < buffer->bytes ? buffer->bytes - access->offset : access->bytes;
-    if (bytes == 0 || !pel_range_within(access->offset, bytes, buffer->bytes)) {
-        return pel_fail(error, allocator, PEL_TOO_LARGE, NULL, "%s: access %u: bytes %llu to %llu + %llu of a buffer of %llu bytes",
-                        command->name, index, (unsigned long long)access->offset, (unsigned long long)access->offset,
-                        (unsigned long long)bytes, (unsigned long long)buffer->bytes);
+    uint64_t bytes = access->bytes == 0 && access->offset < buffer->bytes && access->rows <= 1 ? buffer->bytes - access->offset : access->bytes;
+    uint64_t rows = access->rows > 1 ? access->rows : 1, pitch = access->rows > 1 ? access->pitch : bytes, last;
+    if (access->reserved != 0 || pitch < bytes) {
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "%s: access %u: %s", command->name, index,
+                        access->reserved != 0 ? "a reserved field is not 0 (use PEL_ACCESS)" : "the pitch is less than a row");
     }
-    uint64_t lo = buffer->offset + access->offset;
-    pel_status status = pel_command_use(command, buffer->allocation, lo, lo + bytes, access->mode);
+    if (bytes == 0 || !pel_mul_u64(rows - 1, pitch, &last) || !pel_range_within(access->offset, last, buffer->bytes) ||
+        !pel_range_within(access->offset + last, bytes, buffer->bytes)) {
+        return pel_fail(error, allocator, PEL_TOO_LARGE, NULL,
+                        "%s: access %u: %llu rows of %llu bytes, %llu apart, from byte %llu of a buffer of %llu bytes", command->name, index,
+                        (unsigned long long)rows, (unsigned long long)bytes, (unsigned long long)pitch, (unsigned long long)access->offset,
+                        (unsigned long long)buffer->bytes);
+    }
+    pel_status status =
+        pel_command_use_rectangle(command, buffer->allocation, buffer->offset + access->offset, bytes, rows, pitch, access->mode);
     return status == PEL_OK ? PEL_OK : pel_fail(error, allocator, status, NULL, "%s: no memory for its accesses", command->name);
 }
 
@@ -197,7 +204,7 @@ pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destinat
         return refuse_move(queue, PEL_CONFLICT, "copy", "source and destination overlap");
     }
     pel_move_bytes move = {.bytes = bytes};
-    const pel_access accesses[2] = {{destination, destination_offset, bytes, PEL_WRITE}, {source, source_offset, bytes, PEL_READ}};
+    const pel_access accesses[2] = {PEL_ACCESS(destination, destination_offset, bytes, PEL_WRITE), PEL_ACCESS(source, source_offset, bytes, PEL_READ)};
     return submit_move(queue, &move, copy_blocks, accesses, 2, "copy", desc, event);
 }
 
@@ -212,7 +219,7 @@ pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint6
         return refuse_move(queue, PEL_INVALID_ARGUMENT, "fill", "needs a buffer, a pattern of 1 to 128 bytes, and bytes that are a multiple of it");
     }
     memcpy(move.pattern, pattern, (size_t)pattern_bytes);
-    const pel_access access = {buffer, offset, bytes, PEL_WRITE};
+    const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_WRITE);
     return submit_move(queue, &move, fill_blocks, &access, 1, "fill", desc, event);
 }
 
@@ -226,7 +233,7 @@ pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint6
         return refuse_move(queue, PEL_INVALID_ARGUMENT, "read", bytes == 0 ? "0 bytes" : "the buffer or the destination is NULL");
     }
     pel_move_bytes move = {.bytes = bytes, .to = destination};
-    const pel_access access = {buffer, offset, bytes, PEL_READ};
+    const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_READ);
     return submit_move(queue, &move, copy_blocks, &access, 1, "read", desc, event);
 }
 
@@ -240,7 +247,7 @@ pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint
         return refuse_move(queue, PEL_INVALID_ARGUMENT, "write", bytes == 0 ? "0 bytes" : "the buffer or the source is NULL");
     }
     pel_move_bytes move = {.bytes = bytes, .from = source};
-    const pel_access access = {buffer, offset, bytes, PEL_WRITE};
+    const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_WRITE);
     return submit_move(queue, &move, copy_blocks, &access, 1, "write", desc, event);
 }
 

@@ -8,17 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
-bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode) {
-    if (lo >= hi) {
-        return true;
-    }
-    if (uses->count > 0) { /* neighbours of one kind grow together */
-        pel_use *last = &uses->data[uses->count - 1];
-        if (last->allocation == allocation && last->mode == mode && last->hi == lo) {
-            last->hi = hi;
-            return true;
-        }
-    }
+bool pel_uses_append(const pel_allocator *allocator, pel_uses *uses, pel_use use) {
     if (uses->count == uses->capacity) {
         uint32_t capacity = uses->capacity ? 2 * uses->capacity : 4;
         pel_use *grown = pel_resize(allocator, uses->data, capacity * sizeof *grown);
@@ -28,8 +18,39 @@ bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation
         uses->data = grown;
         uses->capacity = capacity;
     }
-    uses->data[uses->count++] = (pel_use){allocation, lo, hi, mode};
+    uses->data[uses->count++] = use;
     return true;
+}
+
+bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode) {
+    if (lo >= hi) {
+        return true;
+    }
+    if (uses->count > 0) { /* neighbours of one kind grow together */
+        pel_use *last = &uses->data[uses->count - 1];
+        if (last->allocation == allocation && last->mode == mode && last->hi == lo && last->pitch == 0) {
+            last->hi = hi;
+            return true;
+        }
+    }
+    return pel_uses_append(allocator, uses, (pel_use){.allocation = allocation, .lo = lo, .hi = hi, .mode = mode});
+}
+
+/*
+ * What is in host memory alone stays out. A command that has these bytes to itself may rely on that until it ends: nobody copies or writes them
+ * elsewhere meanwhile. So a tile of a matrix that no device holds costs one look, not one for each row.
+ */
+bool pel_uses_add_rows(const pel_allocator *allocator, pel_uses *uses, const pel_use *use, pel_access_mode mode) {
+    bool added = true;
+    if (use->pitch == 0) {
+        return pel_uses_add(allocator, uses, use->allocation, use->lo, use->hi, mode);
+    }
+    for (uint64_t row = use->lo; row < use->hi && added && !pel_interval_map_is_empty(use->allocation->residency); row += use->pitch) {
+        if (!pel_allocation_at_home(use->allocation, row, row + use->row_bytes)) {
+            added = pel_uses_add(allocator, uses, use->allocation, row, row + use->row_bytes, mode);
+        }
+    }
+    return added;
 }
 
 void pel_uses_free(const pel_allocator *allocator, pel_uses *uses) {

@@ -82,6 +82,19 @@ pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uin
     return PEL_OK;
 }
 
+pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes, uint64_t rows, uint64_t pitch,
+                                     pel_access_mode mode) {
+    if (rows <= 1 || pitch == row_bytes) {
+        return pel_command_use(command, allocation, lo, lo + (rows > 1 ? rows : 1) * row_bytes, mode);
+    }
+    const pel_use use = {allocation, lo, lo + (rows - 1) * pitch + row_bytes, mode, pitch, row_bytes};
+    if (!pel_uses_append(&command->runtime->allocator, &command->uses, use)) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    pel_allocation_retain(allocation);
+    return PEL_OK;
+}
+
 static bool add_edge(pel_command *from, pel_command *to, bool data) {
     if (from->edge_count > 0 && from->edges[from->edge_count - 1].to == to) {
         from->edges[from->edge_count - 1].data |= data;
@@ -136,7 +149,7 @@ static bool undo_edge(void *user, const pel_hazard *before) {
 
 static pel_hazard_range range_of(const pel_use *use) {
     uint64_t base = (uintptr_t)use->allocation->base;
-    return (pel_hazard_range){.lo = base + use->lo, .hi = base + use->hi, .mode = use->mode};
+    return (pel_hazard_range){base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
 }
 
 static pel_status look(pel_command *command, pel_hazard_fn found) {

@@ -112,7 +112,7 @@ static pel_status submit(life *l) {
     uint32_t count = pel_runtime_device_count(l->runtime);
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[] = {pel_buf(l->in), pel_buf(l->out), pel_buf(l->partial), pel_buf(l->bins)};
-    pel_access first = {l->in, 0, sizeof(int), PEL_READ_WRITE};
+    pel_access first = PEL_ACCESS(l->in, 0, sizeof(int), PEL_READ_WRITE);
     pel_event *event = NULL;
     for (uint32_t i = 0; i < count && i < 4; i++) {
         shares[i] = (pel_share){pel_runtime_device(l->runtime, i), 1};

@@ -95,6 +95,16 @@ static void test_params(void **state) {
         assert_memory_equal(&from_macro, &zeros, sizeof(type));                                         \
     } while (0)
 
+static void test_accesses(void **state) {
+    const pel_access accesses[] = {PEL_ACCESS(NULL, 1, 2, PEL_READ), PEL_ACCESS_RECTANGLE(NULL, 1, 2, 3, 4, PEL_WRITE)};
+    (void)state;
+    assert_int_equal(accesses[0].bytes, 2);
+    assert_int_equal(accesses[0].rows + accesses[0].pitch, 0);
+    assert_int_equal(accesses[1].rows, 3);
+    assert_int_equal(accesses[1].pitch, 4);
+    assert_int_equal(accesses[1].mode, PEL_WRITE);
+}
+
 static void test_descriptors(void **state) {
     (void)state;
     CHECK_INIT(pel_runtime_desc, PEL_RUNTIME_DESC_INIT);
@@ -214,7 +224,7 @@ static void test_markers(void **state) {
 
 static int run_macro_tests(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),  cmocka_unit_test(test_descriptors), cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_params),  cmocka_unit_test(test_descriptors), cmocka_unit_test(test_accesses), cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_statuses), cmocka_unit_test(test_version),    cmocka_unit_test(test_core_sets),
         cmocka_unit_test(test_markers), cmocka_unit_test(test_limits),
     };

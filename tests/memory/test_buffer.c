@@ -393,7 +393,7 @@ static void test_inside_a_task(void **state) {
     start(&m);
     inside in = {.runtime = m.runtime};
     assert_int_equal(pel_buffer_wrap(m.runtime, memory, 1000, &in.buffer), PEL_OK);
-    const pel_access access = {in.buffer, 0, 0, PEL_READ};
+    const pel_access access = PEL_ACCESS(in.buffer, 0, 0, PEL_READ);
     assert_int_equal(pel_task(m.queue, waiting_task, &in, &access, 1, NULL, NULL), PEL_OK);
     assert_int_equal(pel_queue_finish(m.queue), PEL_OK);
     assert_int_equal(in.destroyed, PEL_WOULD_DEADLOCK);

@@ -383,7 +383,7 @@ static void random_host_command(world *w) {
     uint64_t count = 1 + below(AREA / 2), at = below(AREA - count + 1), at_b = below(AREA - count + 1);
     uint32_t a = (uint32_t)below(AREAS), b = (a + 1 + (uint32_t)below(AREAS - 1)) % AREAS, pattern = (uint32_t)next_random();
     pel_queue *queue = any_queue(w);
-    pel_access access = {w->buffers[a], at * 4, count * 4, PEL_READ_WRITE};
+    pel_access access = PEL_ACCESS(w->buffers[a], at * 4, count * 4, PEL_READ_WRITE);
     poke *p = keep(w, sizeof *p);
     *p = (poke){pel_buffer_data(w->buffers[a]), at, count};
     poke mirrored = {w->mirror[a], at, count};

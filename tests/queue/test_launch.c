@@ -71,7 +71,7 @@ static void one_stencil(pel_runtime *runtime, uint64_t seed, bool owned) {
             desc.shares = shares;
         }
         pokes[step] = (poke){pel_buffer_data(buffers[from]), at};
-        pel_access access = {buffers[from], at * sizeof(int), sizeof(int), PEL_READ_WRITE};
+        pel_access access = PEL_ACCESS(buffers[from], at * sizeof(int), sizeof(int), PEL_READ_WRITE);
         assert_int_equal(pel_task(queue, do_poke, &pokes[step], &access, 1, NULL, NULL), PEL_OK);
         pel_arg args[] = {pel_buf(buffers[from]), pel_buf(buffers[to])};
         assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);

@@ -118,7 +118,7 @@ static void test_readers_that_waited_do_not_read_lost_bytes(void **state) {
     loss l;
     set_up_loss(&l, false);
     peek p = {pel_buffer_data(l.y), -1};
-    pel_access accesses[] = {{l.y, 0, 0, PEL_READ}, {l.z, 0, 0, PEL_WRITE}}; /* waits for the launch that fails, without needing its result */
+    pel_access accesses[] = {PEL_ACCESS(l.y, 0, 0, PEL_READ), PEL_ACCESS(l.z, 0, 0, PEL_WRITE)}; /* waits for the launch that fails, without needing its result */
     pel_event *event = NULL;
     assert_int_equal(pel_task(l.queue, do_peek, &p, accesses, 2, NULL, &event), PEL_OK);
     assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST);
@@ -133,7 +133,7 @@ static void test_overwriting_lost_bytes_makes_them_valid(void **state) {
     loss l;
     set_up_loss(&l, false);
     peek p = {pel_buffer_data(l.y), -1};
-    pel_access writes[] = {{l.y, 0, 0, PEL_WRITE}, {l.z, 0, 0, PEL_WRITE}}, reads = {l.y, 0, 0, PEL_READ};
+    pel_access writes[] = {PEL_ACCESS(l.y, 0, 0, PEL_WRITE), PEL_ACCESS(l.z, 0, 0, PEL_WRITE)}, reads = PEL_ACCESS(l.y, 0, 0, PEL_READ);
     pel_event *event = NULL;
     assert_int_equal(pel_task(l.queue, fill_with_sevens, p.bytes, writes, 2, NULL, NULL), PEL_OK);
     assert_int_equal(pel_event_wait(l.lost), PEL_DEVICE_LOST);

@@ -96,9 +96,9 @@ static void test_random_graphs(void **state) {
             oracle.bytes = expected;
             run_step(&oracle);
             bool alias = steps[i].write_lo >= BYTES / 2;
-            pel_access accesses[2] = {{whole, steps[i].read_lo, steps[i].read_hi - steps[i].read_lo, PEL_READ},
-                                      {alias ? upper : whole, steps[i].write_lo - (alias ? BYTES / 2 : 0), steps[i].write_hi - steps[i].write_lo,
-                                       PEL_WRITE}};
+            pel_access accesses[2] = {PEL_ACCESS(whole, steps[i].read_lo, steps[i].read_hi - steps[i].read_lo, PEL_READ),
+                                      PEL_ACCESS(alias ? upper : whole, steps[i].write_lo - (alias ? BYTES / 2 : 0),
+                                                 steps[i].write_hi - steps[i].write_lo, PEL_WRITE)};
             assert_int_equal(pel_task(queues[next_random() % 2], run_step, &steps[i], accesses, 2, NULL, NULL), PEL_OK);
         }
         assert_int_equal(pel_queue_finish(queues[0]), PEL_OK);
@@ -131,7 +131,7 @@ static void test_disjoint_tasks_run_at_once(void **state) {
     pel_queue *queue = new_queue();
     assert_int_equal(pel_buffer_wrap(runtime, bytes, sizeof bytes, &buffer), PEL_OK);
     atomic_store(&meeting, 0);
-    pel_access low = {buffer, 0, sizeof(int), PEL_WRITE}, high = {buffer, sizeof(int), sizeof(int), PEL_WRITE};
+    pel_access low = PEL_ACCESS(buffer, 0, sizeof(int), PEL_WRITE), high = PEL_ACCESS(buffer, sizeof(int), sizeof(int), PEL_WRITE);
     assert_int_equal(pel_task(queue, meet, NULL, &low, 1, NULL, NULL), PEL_OK);
     assert_int_equal(pel_task(queue, meet, NULL, &high, 1, NULL, NULL), PEL_OK);
     assert_int_equal(pel_queue_finish(queue), PEL_OK);
@@ -157,7 +157,7 @@ static void test_failures_spread_by_data_only(void **state) {
     pel_event *bad = NULL, *reader = NULL, *writer = NULL, *other = NULL, *after = NULL;
     assert_int_equal(pel_buffer_wrap(runtime, &a, sizeof a, &x), PEL_OK);
     assert_int_equal(pel_buffer_wrap(runtime, &b, sizeof b, &y), PEL_OK);
-    pel_access write_x = {x, 0, 0, PEL_WRITE}, read_x = {x, 0, 0, PEL_READ}, write_y = {y, 0, 0, PEL_WRITE};
+    pel_access write_x = PEL_ACCESS(x, 0, 0, PEL_WRITE), read_x = PEL_ACCESS(x, 0, 0, PEL_READ), write_y = PEL_ACCESS(y, 0, 0, PEL_WRITE);
     pel_task_desc desc = PEL_TASK_DESC_INIT;
     desc.name = "writer that fails";
     assert_int_equal(pel_task(queue, refuse, NULL, &write_x, 1, &desc, &bad), PEL_OK);
@@ -192,7 +192,7 @@ static void test_reset_forgives(void **state) {
     pel_buffer *x = NULL;
     pel_queue *queue = new_queue();
     assert_int_equal(pel_buffer_wrap(runtime, &a, sizeof a, &x), PEL_OK);
-    pel_access write_x = {x, 0, 0, PEL_WRITE}, read_x = {x, 0, 0, PEL_READ};
+    pel_access write_x = PEL_ACCESS(x, 0, 0, PEL_WRITE), read_x = PEL_ACCESS(x, 0, 0, PEL_READ);
     assert_int_equal(pel_task(queue, refuse, NULL, &write_x, 1, NULL, NULL), PEL_OK);
     assert_int_equal(pel_queue_finish(queue), PEL_TASK_FAILED);
     assert_int_equal(pel_queue_reset(queue), PEL_OK);
@@ -384,7 +384,7 @@ static pel_status count_up(void *context) { /* every task reads and writes the s
 static void *submit_many(void *context) {
     submitter *s = context;
     for (int i = 0; i < 500; i++) {
-        pel_access access = {s->buffer, 0, 0, PEL_READ_WRITE};
+        pel_access access = PEL_ACCESS(s->buffer, 0, 0, PEL_READ_WRITE);
         pel_event *event = NULL;
         if (pel_task(s->queue, count_up, s->count, &access, 1, NULL, i % 50 == 0 ? &event : NULL) != PEL_OK) {
             return "submission failed";
@@ -429,7 +429,10 @@ static void test_misuse(void **state) {
     pel_buffer *x = NULL;
     pel_queue *queue = new_queue();
     assert_int_equal(pel_buffer_wrap(runtime, &a, sizeof a, &x), PEL_OK);
-    pel_access bad[] = {{NULL, 0, 0, PEL_READ}, {x, 0, 5, PEL_READ}, {x, 4, 0, PEL_READ}, {x, 0, 4, (pel_access_mode)0}, {x, 2, UINT64_MAX, PEL_READ}};
+    pel_access bad[] = {PEL_ACCESS(NULL, 0, 0, PEL_READ), PEL_ACCESS(x, 0, 5, PEL_READ), PEL_ACCESS(x, 4, 0, PEL_READ), PEL_ACCESS(x, 0, 4, (pel_access_mode)0), PEL_ACCESS(x, 2, UINT64_MAX, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 0, 1, 3, 2, PEL_READ), PEL_ACCESS_RECTANGLE(x, 0, 2, 2, 1, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 0, 1, UINT64_MAX, UINT64_MAX, PEL_READ), PEL_ACCESS_RECTANGLE(x, 0, 0, 2, 2, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 4, 1, 2, 1, PEL_READ), {x, 0, 1, PEL_READ, 1, 0, 0}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         pel_event *event = NULL;
         pel_status status = pel_task(queue, add_one, &a, &bad[i], 1, NULL, &event);
