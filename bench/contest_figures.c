@@ -75,7 +75,6 @@ typedef struct pairing {
 static const pairing pairings[] = {{"wake", "pel", "raw", false, false},           {"launch single", "pel", "raw", true, true},
                                    {"launch batched", "pel", "raw", true, true},   {"triad", "pel", "OpenMP", false, true},
                                    {"fork-join", "pel", "raw", false, false}, {"wait, by worker", "pel", "raw", false, false},
-                                  
                                    {"cholesky 4096", "pel", "OpenMP", false, false}, {"cholesky 8192", "pel", "OpenMP", false, false},
                                    {"cholesky 4096", "pel", "StarPU", false, false}, {"cholesky 8192", "pel", "StarPU", false, false}};
 
