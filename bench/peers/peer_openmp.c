@@ -47,8 +47,8 @@ static void memory(const contestant_run *run) {
     contestant_absent("memory", not_queued);
 }
 
-static void ranges_round(uint64_t count, uint64_t slots, bool random, const char *read, char *written) {
-    for (uint64_t i = 0; i < count; i++) {
+static void ranges_round(uint64_t first, uint64_t count, uint64_t slots, bool random, const char *read, char *written) {
+    for (uint64_t i = first; i < first + count; i++) {
         const uint64_t at = random ? workload_random_slot(i, slots) : i % slots;
         (void)at, (void)read, (void)written;
 #pragma omp task depend(in : read[at]) depend(inout : written[at])
@@ -70,7 +70,7 @@ static void ranges(const contestant_run *run) {
         for (unsigned s = 0; contestant_more(run, s); s++) {
             workload_reset();
             const double began = workload_now();
-            ranges_round(count, slots, random, memory_of_slots, memory_of_slots + slots);
+            ranges_round(s * count, count, slots, random, memory_of_slots, memory_of_slots + slots);
             const double ended = workload_now();
             if (workload_total() != count) {
                 contestant_wrong(row, "not every task ran once");

@@ -172,11 +172,33 @@ static pel_status stamp_task(void *context) {
     return PEL_OK;
 }
 
-static void submit_ranges(peer_pel *p, uint64_t count, uint64_t slots, bool random, pel_task_fn function) {
-    for (uint64_t i = 0; i < count; i++) {
+/* Tasks number `first` and on, so that rounds go on where the one before ended. */
+static void submit_ranges(peer_pel *p, uint64_t first, uint64_t count, uint64_t slots, bool random, pel_task_fn function) {
+    for (uint64_t i = first; i < first + count; i++) {
         const uint64_t at = 16 * (random ? workload_random_slot(i, slots) : i % slots);
         const pel_access accesses[] = {PEL_ACCESS(the_ranges.read, at, 16, PEL_READ), PEL_ACCESS(the_ranges.write, at, 16, PEL_READ_WRITE)};
         peer_pel_must(p, pel_task(p->queue, function, (void *)(uintptr_t)i, accesses, 2, NULL, NULL), "task");
+    }
+}
+
+/* While the tasks run, or queued behind a gate, where every interval stays live until the gate opens. */
+static void ranges_row(const contestant_run *run, peer_pel *p, const char *row, bool random, bool queued) {
+    const uint64_t count = contestant_tasks(run), slots = contestant_slots(run);
+    for (unsigned s = 0; contestant_more(run, s); s++) {
+        workload_reset();
+        if (queued) {
+            close_gate(p);
+        }
+        const double began = workload_now();
+        submit_ranges(p, s * count, count, slots, random, range_task);
+        workload_gate_open();
+        peer_pel_finish(p);
+        const double ended = workload_now();
+        if (workload_total() != count) {
+            contestant_wrong(row, "not every task ran once");
+        } else if (s > 0) {
+            contestant_sample(row, "ns/task", (ended - began) / (double)count);
+        }
     }
 }
 
@@ -189,7 +211,7 @@ static bool ordered(peer_pel *p, uint64_t slots) {
     if (!expected || !the_ranges.last) {
         return false;
     }
-    submit_ranges(p, count, slots, true, stamp_task);
+    submit_ranges(p, 0, count, slots, true, stamp_task);
     peer_pel_finish(p);
     for (uint64_t i = 0; i < count; i++) {
         expected[workload_random_slot(i, slots)] = i + 1;
@@ -202,24 +224,13 @@ static bool ordered(peer_pel *p, uint64_t slots) {
 
 static void two_ranges(const contestant_run *run) {
     peer_pel p = peer_pel_open("host", 0, NULL);
-    const uint64_t count = contestant_tasks(run), slots = contestant_slots(run);
+    const uint64_t slots = contestant_slots(run);
     peer_pel_must(&p, pel_buffer_create(p.runtime, slots * 16, &the_ranges.read, NULL), "buffer");
     peer_pel_must(&p, pel_buffer_create(p.runtime, slots * 16, &the_ranges.write, NULL), "buffer");
-    for (unsigned random = 0; random < 2; random++) {
-        const char *row = random ? "ranges random" : "ranges ascending";
-        for (unsigned s = 0; contestant_more(run, s); s++) {
-            workload_reset();
-            const double began = workload_now();
-            submit_ranges(&p, count, slots, random, range_task);
-            peer_pel_finish(&p);
-            const double ended = workload_now();
-            if (workload_total() != count) {
-                contestant_wrong(row, "not every task ran once");
-            } else if (s > 0) {
-                contestant_sample(row, "ns/task", (ended - began) / (double)count);
-            }
-        }
-    }
+    ranges_row(run, &p, "ranges ascending", false, false);
+    ranges_row(run, &p, "ranges random", true, false);
+    ranges_row(run, &p, "ranges ascending, queued", false, true);
+    ranges_row(run, &p, "ranges random, queued", true, true);
     if (!ordered(&p, run->quick ? 2000 : 20000)) {
         contestant_wrong("ranges random", "overlapping ranges were not kept in order");
     }
