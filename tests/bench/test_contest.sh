@@ -47,6 +47,14 @@ grep -q launch "$work/lines" && complain "--only runs other rows too"
 contest peers || complain "a good contest of all fails"
 grep -Eq '^launch batched +us +2.25 +2' "$work/log" || complain "there is no table"
 
+# The picture of them.
+if command -v python3 > /dev/null; then
+    "$PEL_SOURCE_DIR/bench/plot" "$work/lines" > "$work/picture.svg" 2> "$work/log" || complain "the picture fails"
+    grep -q '<title>pel: 2.25 us</title>' "$work/picture.svg" || complain "the picture lacks a figure"
+    python3 -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' "$work/picture.svg" 2> "$work/log" || complain "the picture is not XML"
+    "$PEL_SOURCE_DIR/bench/plot" "$work/none" > "$work/log" 2>&1 && complain "a picture of nothing is drawn"
+fi
+
 # What is wrong never passes as a figure.
 printf 'sample\tchain\tpel\tns/task\t1\nwrong\tchain\tpel\tout of order\n' > "$work/liar"
 contestant peer_pel << END
