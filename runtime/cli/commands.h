@@ -16,6 +16,8 @@
     X(doctor, "say why a device is not there, and what to do")      \
     X(run, "run an OpenCL C file on data from files")               \
     X(bench, "measure and verify kernels on this machine")          \
+    X(sim, "run a workload on a machine that does not exist")       \
+    X(history, "show and care for what pel has learned")            \
     X(version, "print the version")                                 \
     X(completion, "print a completion script for bash")
 

@@ -34,20 +34,19 @@ struct pel_lessons {
     uint32_t name_count;
 };
 
-static char *path_of(const pel_runtime *runtime, const pel_runtime_desc *desc) {
-    const char *asked = desc->history;
-    if (!asked && !desc->simulation) {
+char *pel_lessons_path(const pel_allocator *allocator, const char *asked, bool environment, const char *cache_directory) {
+    pel_text text;
+    if (!asked && environment) {
         asked = secure_getenv("PEL_HISTORY");
     }
     if (asked) {
-        return *asked == '\0' || strcmp(asked, "off") == 0 ? NULL : pel_strdup(&runtime->allocator, asked);
+        return *asked == '\0' || strcmp(asked, "off") == 0 ? NULL : pel_strdup(allocator, asked);
     }
-    if (!runtime->cache_directory) {
+    if (!cache_directory) {
         return NULL;
     }
-    pel_text text;
-    pel_text_init(&text, &runtime->allocator);
-    pel_text_append(&text, runtime->cache_directory);
+    pel_text_init(&text, allocator);
+    pel_text_append(&text, cache_directory);
     pel_text_append(&text, FILE_NAME);
     return pel_text_take(&text);
 }
@@ -84,7 +83,7 @@ static pel_status learn_from(pel_runtime *runtime, struct pel_lessons *lessons) 
 }
 
 pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error) {
-    char *path = path_of(runtime, desc);
+    char *path = pel_lessons_path(&runtime->allocator, desc->history, !desc->simulation, runtime->cache_directory);
     if (!path) {
         return PEL_OK;
     }

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * `pel sim`: the real planner and dispatcher on a machine that does not exist. The machine's description and the workload are files; time is
+ * virtual, so an hour of launches takes a moment, and the same files and seed give the same trace, to the nanosecond: its hash is printed.
+ * Nothing of this machine is asked but memory for the kernels' buffers. Kernels do nothing here but cost time.
+ */
+#include "backend/simulated/cost.h"
+#include "base/hash.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/sim_workload.h"
+
+#include <math.h>
+#include <pel/pel.h>
+#include <pel/simulated.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPTION_SEED, OPTION_DEVICES, OPTION_HISTORY, OPTION_QUIET, OPTION_EXPLAIN, OPTION_JSON };
+enum { DEVICES = 64 };
+
+static const pel_cli_option options[] = {
+    {'s', "seed", "NUMBER", "of all luck, instead of the machine's"},
+    {'d', "devices", "LIST", "use only these of the machine's devices"},
+    {0, "history", "FILE", "begin with what was learned before, and keep what is learned"},
+    {'q', "quiet", NULL, "print totals only, not every launch"},
+    {0, "explain", NULL, "print the last plan of each kernel in words"},
+    {0, "json", NULL, "print JSON"},
+    {0, NULL, NULL, NULL}};
+
+static const pel_cli_usage usage = {
+    "sim", "MACHINE WORKLOAD [options]",
+    "Runs a workload on a simulated machine under a virtual clock, with the real planner and dispatcher: what would be planned,\n"
+    "predicted, and how long it would take. Same files, same seed: the same trace.",
+    options, "pel-sim(1) tells what stands in the files; examples are in the source's tests/fixtures/machines and .../workloads."};
+
+typedef struct device_total {
+    const char *id;
+    double busy_ns, items;
+    uint64_t chunks, bytes;
+} device_total;
+
+typedef struct session {
+    pel_sim_workload workload;
+    const char *machine, *devices, *history;
+    uint64_t seed, luck, hash, launches;
+    bool quiet, explain;
+    json_t *lines;                          /* NULL: text */
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_kernel *kernels[PEL_SIM_KERNELS];
+    pel_buffer *buffers[PEL_SIM_KERNELS][2];
+    void *memory[PEL_SIM_KERNELS][2];
+    pel_plan *last[PEL_SIM_KERNELS];
+    device_total totals[DEVICES];
+    uint32_t total_count;
+    double *errors;                         /* relative, of launches with a prediction */
+    size_t error_count;
+} session;
+
+static pel_status nothing(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    (void)span;
+    (void)arguments;
+    (void)scratch;
+    (void)user;
+    return PEL_OK;
+}
+
+/* By address: arguments are evaluated in any order. */
+static bool failed(pel_status status, pel_error **error) {
+    if (status == PEL_OK)
+        return false;
+    pel_cli_error("sim", "%s", *error ? pel_error_message(*error) : pel_status_text(status));
+    if (*error && *pel_error_advice(*error))
+        pel_cli_error("sim", "%s", pel_error_advice(*error));
+    pel_error_destroy(*error);
+    *error = NULL;
+    return true;
+}
+
+static bool open_buffer(session *s, uint32_t index, int side, uint64_t bytes) {
+    pel_error *error = NULL;
+    pel_status status;
+    if (bytes == 0)
+        return true;
+    if (s->workload.kernels[index].resident) {
+        status = pel_buffer_create(s->runtime, bytes, &s->buffers[index][side], &error);
+    } else {
+        s->memory[index][side] = calloc(1, (size_t)bytes);
+        status = s->memory[index][side] ? pel_buffer_wrap(s->runtime, s->memory[index][side], bytes, &s->buffers[index][side])
+                                        : PEL_OUT_OF_MEMORY;
+    }
+    return !failed(status, &error);
+}
+
+static bool open_kernel(session *s, pel_program *program, uint32_t index) {
+    const pel_sim_kernel *kernel = &s->workload.kernels[index];
+    uint64_t most = kernel->items_most > 0 ? kernel->items_most : kernel->items;
+    const pel_param both[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, kernel->bytes_in, 1, 1),
+                              PEL_PARAM_ELEMENTWISE(PEL_WRITE, kernel->bytes_out, 1, 1)};
+    pel_param params[2];
+    pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
+    pel_error *error = NULL;
+    if (kernel->bytes_in > 0)
+        params[desc.param_count++] = both[0];
+    if (kernel->bytes_out > 0)
+        params[desc.param_count++] = both[1];
+    desc.name = kernel->name;
+    desc.params = params;
+    desc.host = nothing;
+    desc.cost_hint = kernel->cost;
+    desc.granularity = kernel->granularity;
+    desc.flags = (kernel->irregular ? PEL_KERNEL_IRREGULAR : 0u) | (kernel->single ? PEL_KERNEL_SINGLE_DEVICE : 0u);
+    return !failed(pel_kernel_create(program, &desc, &s->kernels[index], &error), &error) &&
+           open_buffer(s, index, 0, most * kernel->bytes_in) && open_buffer(s, index, 1, most * kernel->bytes_out);
+}
+
+static void print_record(void *user, pel_log_level level, const char *message) {
+    (void)user;
+    (void)level;
+    pel_cli_error("sim", "%s", message);
+}
+
+static bool open_session(session *s) {
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_program *program = NULL;
+    pel_error *error = NULL;
+    simulation.path = s->machine;
+    simulation.seed = s->seed;
+    simulation.work = pel_sim_work;
+    simulation.work_user = &s->workload;
+    desc.simulation = &simulation;
+    desc.devices = s->devices;
+    desc.history = s->history ? s->history : "off";
+    desc.log = print_record;
+    desc.log_level = PEL_LOG_WARNING;
+    if (failed(pel_runtime_create(&desc, &s->runtime, &error), &error) ||
+        failed(pel_queue_create(s->runtime, NULL, &s->queue, &error), &error) ||
+        failed(pel_program_create(s->runtime, &program_desc, &program, &error), &error))
+        return false;
+    bool good = true;
+    for (uint32_t i = 0; i < s->workload.kernel_count && good; i++)
+        good = open_kernel(s, program, i);
+    (void)pel_program_destroy(program);
+    return good;
+}
+
+static void close_session(session *s) {
+    if (s->queue)
+        (void)pel_queue_destroy(s->queue);
+    for (uint32_t i = 0; i < s->workload.kernel_count; i++) {
+        for (int side = 0; side < 2; side++) {
+            (void)pel_buffer_destroy(s->buffers[i][side]);
+            free(s->memory[i][side]);
+        }
+        (void)pel_kernel_destroy(s->kernels[i]);
+        pel_plan_destroy(s->last[i]);
+    }
+    (void)pel_runtime_destroy(s->runtime);
+    free(s->errors);
+    json_decref(s->lines);
+}
+
+static device_total *total_of(session *s, const char *id) {
+    for (uint32_t i = 0; i < s->total_count; i++) {
+        if (strcmp(s->totals[i].id, id) == 0)
+            return &s->totals[i];
+    }
+    const pel_device *device = pel_runtime_find_device(s->runtime, id);
+    if (!device || s->total_count == DEVICES)
+        return NULL;
+    s->totals[s->total_count] = (device_total){.id = pel_device_get_info(device)->id};
+    return &s->totals[s->total_count++];
+}
+
+static void into_hash(session *s, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    s->hash = pel_mix_u64(s->hash, bits);
+}
+
+/* What the chunks add to totals and hash; their shares as words. */
+static void add_chunks(session *s, const pel_plan *plan, json_t *chunks, char *words, size_t capacity) {
+    size_t length = 0;
+    uint32_t count = pel_plan_chunk_count(plan);
+    for (uint32_t i = 0; i < count; i++) {
+        pel_plan_chunk chunk;
+        (void)pel_plan_get_chunk(plan, i, &chunk);
+        device_total *total = total_of(s, chunk.device);
+        if (total) {
+            total->busy_ns += chunk.actual_ns;
+            total->items += (double)(chunk.hi - chunk.lo);
+            total->bytes += chunk.bytes_in + chunk.bytes_out;
+            total->chunks++;
+        }
+        for (const char *at = chunk.device; *at; at++)
+            s->hash = pel_mix_u64(s->hash, (uint64_t)*at);
+        into_hash(s, (double)chunk.lo);
+        into_hash(s, (double)chunk.hi);
+        into_hash(s, chunk.actual_ns);
+        if (i < 8 && length < capacity) {
+            int put = snprintf(words + length, capacity - length, "%s%s %.1f %%", i > 0 ? " + " : "",
+                               strncmp(chunk.device, "sim:", 4) == 0 ? chunk.device + 4 : chunk.device, 100.0 * chunk.share);
+            length += put > 0 ? (size_t)put : 0;
+        }
+        if (chunks)
+            json_array_append_new(chunks, json_pack("{s:s, s:I, s:I, s:f, s:f}", "device", chunk.device, "lo", (json_int_t)chunk.lo, "hi",
+                                                    (json_int_t)chunk.hi, "predicted_ns", chunk.predicted_ns, "actual_ns", chunk.actual_ns));
+    }
+    if (count > 8 && length < capacity)
+        snprintf(words + length, capacity - length, " + %u more", (unsigned)(count - 8));
+}
+
+static bool note_error(session *s, double predicted, double actual) {
+    if (predicted <= 0.0)
+        return true;
+    if ((s->error_count & (s->error_count - 1)) == 0) {
+        size_t capacity = s->error_count == 0 ? 1 : 2 * s->error_count;
+        double *grown = realloc(s->errors, capacity * sizeof *grown);
+        if (!grown) {
+            pel_cli_error("sim", "out of memory");
+            return false;
+        }
+        s->errors = grown;
+    }
+    s->errors[s->error_count++] = fabs(predicted / actual - 1.0);
+    return true;
+}
+
+/* Reports one launch; `ns` from submission to its results being at home. */
+static bool report(session *s, const pel_sim_kernel *kernel, uint64_t items, const pel_plan *plan, double ns) {
+    char words[400] = "", predicted_text[32] = "unknown", actual_text[32];
+    double predicted = pel_plan_predicted_ns(plan), actual = pel_plan_actual_ns(plan);
+    json_t *chunks = s->lines && !s->quiet ? json_array() : NULL;
+    s->launches++;
+    add_chunks(s, plan, chunks, words, sizeof words);
+    into_hash(s, ns);
+    if (chunks) {
+        json_array_append_new(s->lines, json_pack("{s:s, s:I, s:f, s:f, s:f, s:s, s:o}", "kernel", kernel->name, "items", (json_int_t)items,
+                                                  "predicted_ns", predicted, "actual_ns", actual, "whole_ns", ns, "reason",
+                                                  pel_plan_reason(plan), "chunks", chunks));
+    } else if (!s->quiet) {
+        if (predicted > 0.0)
+            pel_format_time(predicted_text, predicted);
+        printf("%6llu %-16s %10llu items  predicted %10s  took %10s", (unsigned long long)s->launches, kernel->name,
+               (unsigned long long)items, predicted_text, pel_format_time(actual_text, actual));
+        if (predicted > 0.0)
+            printf(" (%+5.1f %%)", 100.0 * (actual / predicted - 1.0));
+        else
+            printf("          ");
+        printf("  %s\n", words);
+    }
+    return note_error(s, predicted, actual);
+}
+
+static bool launch(session *s, uint32_t index) {
+    const pel_sim_kernel *kernel = &s->workload.kernels[index];
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_arg args[2];
+    uint32_t count = 0;
+    pel_event *event = NULL;
+    pel_plan *plan = NULL;
+    uint64_t items = kernel->items;
+    if (kernel->items_most > kernel->items) {
+        double factor = exp(pel_simulated_uniform(&s->luck) * log((double)kernel->items_most / (double)kernel->items));
+        items = (uint64_t)((double)kernel->items * factor);
+    }
+    for (int side = 0; side < 2; side++) {
+        if (s->buffers[index][side])
+            args[count++] = pel_buf(s->buffers[index][side]);
+    }
+    desc.global[0] = items;
+    int64_t began = pel_runtime_now(s->runtime);
+    pel_status status = pel_launch(s->queue, s->kernels[index], &desc, args, count, &event);
+    status = status == PEL_OK ? pel_queue_finish(s->queue) : status;
+    pel_error *error = status != PEL_OK ? pel_queue_error(s->queue) : NULL;
+    bool good = !failed(status, &error) && !failed(pel_event_get_plan(event, &plan), &error);
+    pel_event_release(event);
+    good = good && report(s, kernel, items, plan, (double)(pel_runtime_now(s->runtime) - began));
+    pel_plan_destroy(s->last[index]);
+    s->last[index] = plan;
+    return good;
+}
+
+static int ascending(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static double error_at(session *s, double fraction) {
+    return s->error_count > 0 ? s->errors[(size_t)(fraction * (double)(s->error_count - 1))] : 0.0;
+}
+
+static void print_totals(session *s, double ns) {
+    char text[32];
+    printf("\n%llu launches in %s of virtual time", (unsigned long long)s->launches, pel_format_time(text, ns));
+    if (s->error_count > 0)
+        printf("; predictions were off by %.1f %% (median), %.1f %% (95 of 100)", 100.0 * error_at(s, 0.5), 100.0 * error_at(s, 0.95));
+    printf(".\n\n");
+    pel_table table;
+    static const char *const heading[] = {"device", "busy", "of the time", "chunks", "items", "moved"};
+    pel_table_init(&table, "lrrrrr");
+    for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
+        pel_table_cell(&table, "%s", heading[i]);
+    for (uint32_t i = 0; i < s->total_count; i++) {
+        const device_total *total = &s->totals[i];
+        pel_table_cell(&table, "%s", total->id);
+        pel_table_cell(&table, "%s", pel_format_time(text, total->busy_ns));
+        pel_table_cell(&table, "%.1f %%", 100.0 * total->busy_ns / ns);
+        pel_table_cell(&table, "%llu", (unsigned long long)total->chunks);
+        pel_table_cell(&table, "%.4g", total->items);
+        pel_table_cell(&table, "%s", pel_format_bytes(text, (double)total->bytes));
+    }
+    if (!pel_table_print(&table, stdout, ""))
+        pel_cli_error("sim", "out of memory");
+    pel_table_free(&table);
+    for (uint32_t i = 0; i < s->workload.kernel_count && s->explain; i++)
+        printf("\nThe last plan of %s:\n%s", s->workload.kernels[i].name, pel_plan_text(s->last[i]));
+    printf("\ntrace %016llx\n", (unsigned long long)s->hash);
+}
+
+static json_t *totals_json(session *s, double ns) {
+    char hash[32];
+    json_t *root = json_object(), *devices = json_array();
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)s->hash);
+    for (uint32_t i = 0; i < s->total_count; i++)
+        json_array_append_new(devices, json_pack("{s:s, s:f, s:f, s:I, s:I}", "device", s->totals[i].id, "busy_ns", s->totals[i].busy_ns,
+                                                 "items", s->totals[i].items, "chunks", (json_int_t)s->totals[i].chunks, "bytes_moved",
+                                                 (json_int_t)s->totals[i].bytes));
+    json_object_set_new(root, "machine", pel_json_text(s->machine));
+    json_object_set_new(root, "launch_count", json_integer((json_int_t)s->launches));
+    json_object_set_new(root, "virtual_ns", pel_json_real(ns));
+    json_object_set_new(root, "error_median", s->error_count > 0 ? pel_json_real(error_at(s, 0.5)) : json_null());
+    json_object_set_new(root, "error_p95", s->error_count > 0 ? pel_json_real(error_at(s, 0.95)) : json_null());
+    json_object_set_new(root, "devices", devices);
+    json_object_set_new(root, "trace", pel_json_text(hash));
+    json_object_set(root, "launches", s->lines);
+    return root;
+}
+
+static int run(session *s) {
+    bool good = open_session(s);
+    for (uint64_t round = 0; round < s->workload.rounds && good; round++) {
+        for (uint32_t k = 0; k < s->workload.kernel_count && good; k++) {
+            for (uint64_t i = 0; i < s->workload.kernels[k].launches && good; i++)
+                good = launch(s, k);
+        }
+    }
+    if (!good)
+        return PEL_CLI_FAILED;
+    double ns = (double)pel_runtime_now(s->runtime);
+    if (s->error_count > 0)
+        qsort(s->errors, s->error_count, sizeof *s->errors, ascending);
+    if (s->lines)
+        return pel_output_json("sim", "-", totals_json(s, ns)) ? PEL_CLI_OK : PEL_CLI_FAILED;
+    print_totals(s, ns);
+    return PEL_CLI_OK;
+}
+
+int pel_cmd_sim(int argc, char **argv) {
+    session *s = calloc(1, sizeof *s);
+    const char *value;
+    bool json = false, good = s != NULL;
+    for (int option; good && (option = pel_cli_next(&usage, argc, argv, &value)) != PEL_CLI_END;) {
+        switch (option) {
+        case OPTION_SEED: good = pel_cli_parse_u64("sim", "--seed", value, 1, UINT64_MAX, &s->seed); break;
+        case OPTION_DEVICES: s->devices = value; break;
+        case OPTION_HISTORY: s->history = value; break;
+        case OPTION_QUIET: s->quiet = true; break;
+        case OPTION_EXPLAIN: s->explain = true; break;
+        case OPTION_JSON: json = true; break;
+        default: free(s); return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
+        }
+    }
+    int first = good ? pel_cli_operands() : 0, status = PEL_CLI_USAGE;
+    if (good && argc - first != 2) {
+        pel_cli_error("sim", argc - first < 2 ? "a MACHINE and a WORKLOAD are needed" : "only a MACHINE and a WORKLOAD are understood");
+        good = false;
+    }
+    if (good) {
+        s->machine = argv[first];
+        s->luck = s->seed + 1;
+        s->lines = json ? json_array() : NULL;
+        status = PEL_CLI_FAILED;
+        if (pel_sim_workload_read(argv[first + 1], &s->workload)) {
+            pel_sim_workload_draw(&s->workload, s->seed);
+            status = run(s);
+        }
+        close_session(s);
+    }
+    free(s);
+    return status;
+}

@@ -1,0 +1,92 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# `pel sim` and `pel history`: traces by seed, broken files, what is learned is kept, shown, exported, merged and pruned.
+# shellcheck source=tests/cli/shell.inc
+. "$(dirname "$0")/shell.inc"
+machines=${PEL_SOURCE_DIR:?}/tests/fixtures/machines
+mixed=$PEL_SOURCE_DIR/tests/fixtures/workloads/mixed.workload
+unset PEL_HISTORY
+PEL_CACHE_DIR=$work/cache
+export PEL_CACHE_DIR
+
+trace() { tail -n 1 "$work/out"; }
+run 0 "$pel" sim "$machines/laptop.machine" "$mixed"
+says out "launches in"
+says out "predictions were off by"
+first=$(trace)
+[ "$(grep -c 'took' "$work/out")" -eq 240 ] || complain "not every launch is printed"
+run 0 "$pel" sim "$machines/laptop.machine" "$mixed" --quiet
+[ "$(trace)" = "$first" ] || complain "the same seed gives another trace: $(trace), $first"
+run 0 "$pel" sim "$machines/laptop.machine" "$mixed" --quiet --seed 77
+[ "$(trace)" != "$first" ] || complain "another seed gives the same trace"
+run 0 "$pel" sim "$machines/laptop.machine" "$mixed" --explain --quiet
+says out "The last plan of fractal"
+run 0 "$pel" sim "$machines/four_gpus.machine" "$mixed" --json --devices '!host'
+says out '"trace": "'
+says out '"sim:gpu3"'
+refuses 2 "a MACHINE and a WORKLOAD" "$pel" sim "$machines/laptop.machine"
+refuses 1 "cannot open" "$pel" sim "$machines/laptop.machine" nowhere
+refuses 1 "nowhere.machine" "$pel" sim nowhere.machine "$mixed"
+
+# Broken workloads: the line is named.
+broken() {
+    printf "$1" > broken.workload
+    refuses 1 "$2" "$pel" sim "$machines/laptop.machine" broken.workload
+}
+broken '' 'there is no [kernel]'
+broken '[k]\n' 'needs items'
+broken '[k]\nitems = 10\ncolour = red\n' 'broken.workload:3: unknown key'
+broken '[k]\nitems = -1\n' 'broken.workload:2'
+broken '[k]\nitems = 1e99\n' 'broken.workload:2'
+broken '[k]\nitems = 10\nprofile = round\n' 'broken.workload:3'
+broken '[k]\nitems = 10\nspeed = gpu0\n' 'broken.workload:3'
+broken '[k]\nitems = 10\nitems_most = 5\n' 'items_most'
+broken '[k k]\n' 'broken.workload:1'
+broken '[k]\n[k]\n' 'broken.workload:2'
+broken 'rounds = 0\n' 'broken.workload:1'
+broken '[k]\nitems = 100000000000\nbytes_in_per_item = 8\n' 'more than 4 GB'
+broken '[k]\nitems = 10\nlaunches = 10000000\n[l]\nitems = 1\n' 'ten million'
+dd if=/dev/urandom of=broken.workload bs=1024 count=64 2> dd.log
+run 1 "$pel" sim "$machines/laptop.machine" broken.workload
+
+# Simulations keep nothing unless told to.
+[ ! -e "$work/cache/history" ] || complain "a simulation has written the user's history"
+run 0 "$pel" sim "$machines/laptop.machine" "$mixed" --quiet --history here
+run 0 "$pel" history --file here
+says out "fractal"
+says out "sim:card, card"
+run 0 "$pel" history explain --file here --kernel fractal
+says out "fractal on sim:card, card"
+says out "starting takes"
+run 0 "$pel" history list --file here --json
+says out '"kernel": "stream"'
+run 0 "$pel" history export part --file here --kernel stream
+says out "models written to part"
+run 0 "$pel" history --file part
+grep -q fractal "$work/out" && complain "an export holds what was not selected"
+run 0 "$pel" history merge part --file other
+run 0 "$pel" history merge part here --file other
+run 0 "$pel" history list --file other --json
+sed 's/"file": .*//' "$work/out" > merged.json
+run 0 "$pel" history list --file here --json
+sed 's/"file": .*//' "$work/out" > here.json
+cmp -s merged.json here.json || complain "merging part and whole is not the whole"
+run 0 "$pel" history prune --file here --kernel stream
+run 0 "$pel" history --file here --kernel stream
+says out "0 of the"
+run 0 "$pel" history prune --file here --keep 2
+run 0 "$pel" history --file here
+says out "2 of the 2 models"
+run 0 "$pel" history prune --file here --older-than 0
+run 0 "$pel" history explain --file here
+says out "Nothing is known yet"
+run 0 "$pel" history
+says out "0 of the 0 models in $work/cache/history"
+refuses 2 "say what to forget" "$pel" history prune
+refuses 2 "did you mean explain" "$pel" history explian
+refuses 2 "needs a file" "$pel" history merge
+refuses 2 "unexpected 'x'" "$pel" history list x
+refuses 1 "there is no history" "$pel" history list --file nowhere
+refuses 1 "it is not a history" "$pel" history list --file "$mixed"
+refuses 1 "switched off" env PEL_HISTORY=off "$pel" history
+finish
