@@ -14,7 +14,14 @@
 
 extern char **environ;
 
-enum { PROGRAMS = 16, LINE = 512, ROUNDS = 3, QUICK_ROUNDS = 1, SECONDS = 90, QUICK_SECONDS = 20 };
+enum { PROGRAMS = 16, LINE = 512, ROUNDS = 3, QUICK_ROUNDS = 1, SECONDS = 90, QUICK_SECONDS = 20, TRIES = 3 };
+
+/*
+ * A virtual machine that does not get its cores measures its neighbours: with 5 % of two cores taken away, the tiled Cholesky lost 10 to 50 %. Such a turn
+ * is taken again, for PATIENCE nanoseconds a row at most.
+ */
+#define STOLEN_AT_MOST 0.02
+#define PATIENCE 10e9
 
 /* What contestants are asked for; a contestant answers with any number of rows, or none. */
 static const char *const asked[] = {"tasks", "memory", "ranges", "chain", "wavefront", "fork-join", "wait",
@@ -25,6 +32,8 @@ typedef struct runner {
     char folder[1024], work[32];
     const char *programs[PROGRAMS];
     unsigned count;
+    double repeated; /* nanoseconds that this row's repetitions took */
+    double stolen;   /* the largest share of the cores' time that a turn whose figures count did not get */
 } runner;
 
 /* Contestants lie beside the running program. */
@@ -122,17 +131,17 @@ static bool listen_to(figures *all, int output, double deadline) {
     }
 }
 
-static void one_turn(const runner *r, figures *all, unsigned program, const char *row) {
+static void talk(const runner *r, figures *turn, unsigned program, const char *row) {
     int output, status = 0;
     const char *name = r->programs[program];
     char why[96] = "";
     const pid_t child = start(r, name, row, &output);
     if (child < 0) {
-        figures_wrong(all, row, name, "it could not be started");
+        figures_wrong(turn, row, name, "it could not be started");
         return;
     }
     const double seconds = r->contest->results->quick ? QUICK_SECONDS : SECONDS;
-    if (!listen_to(all, output, workload_now() + seconds * 1e9)) {
+    if (!listen_to(turn, output, workload_now() + seconds * 1e9)) {
         kill(child, SIGKILL);
         snprintf(why, sizeof why, "it took longer than %g s", seconds);
     }
@@ -145,14 +154,58 @@ static void one_turn(const runner *r, figures *all, unsigned program, const char
         snprintf(why, sizeof why, "it ended with status %d", WEXITSTATUS(status));
     }
     if (*why) {
-        figures_wrong(all, row, name, why);
+        figures_wrong(turn, row, name, why);
     }
 }
 
-static void one_row(const runner *r, figures *all, const char *row) {
+/* Nanoseconds, over all cores, in which the hypervisor ran somebody else. 0 where the system does not say. */
+static double stolen_so_far(void) {
+    unsigned long long ticks = 0;
+    FILE *file = fopen("/proc/stat", "re");
+    if (file) {
+        if (fscanf(file, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &ticks) != 1) {
+            ticks = 0;
+        }
+        fclose(file);
+    }
+    return (double)ticks * 1e9 / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Of up to TRIES turns, the one from which the least was taken away. */
+static void one_turn(runner *r, figures *all, unsigned program, const char *row) {
+    figures *turns = calloc(2, sizeof *turns), *best = &turns[0], *turn = &turns[1];
+    double least = 2.0;
+    if (!turns) {
+        figures_wrong(all, row, r->programs[program], "no memory");
+        return;
+    }
+    for (unsigned i = 0; i < TRIES; i++) {
+        const double began = workload_now(), before = stolen_so_far();
+        turn->count = 0;
+        memset(turn->list, 0, sizeof turn->list);
+        talk(r, turn, program, row);
+        const double spent = workload_now() - began, share = (stolen_so_far() - before) / spent / workload_cores();
+        r->repeated += i > 0 ? spent : 0.0;
+        if (share < least) {
+            figures *other = best;
+            best = turn;
+            turn = other;
+            least = share;
+        }
+        if (least <= STOLEN_AT_MOST || r->contest->results->quick || r->repeated > PATIENCE) {
+            break;
+        }
+    }
+    r->stolen = least > r->stolen ? least : r->stolen;
+    figures_merge(all, best);
+    free(turns);
+}
+
+static void one_row(runner *r, figures *all, const char *row) {
     const pel_results *results = r->contest->results;
     const unsigned rounds = results->quick ? QUICK_ROUNDS : strcmp(row, "cholesky") == 0 ? ROUNDS - 1 : ROUNDS; /* the longest */
     const size_t before = all->count;
+    r->repeated = 0.0;
     if (!pel_results_wants(results, row)) {
         return;
     }
@@ -178,6 +231,9 @@ bool pel_contest_run(const pel_contest *contest) {
     snprintf(r.work, sizeof r.work, "%llu", (unsigned long long)workload_calibrate(1000.0));
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
         one_row(&r, all, asked[i]);
+    }
+    if (r.stolen > 0.0) {
+        pel_results_add_one(contest->results, "machine", "stolen", "%", r.stolen * 100.0, 1, NULL);
     }
     if (contest->table) {
         figures_table(all);

@@ -58,6 +58,24 @@ void figures_read(figures *all, char *line) {
     }
 }
 
+void figures_merge(figures *all, const figures *turn) {
+    for (size_t i = 0; i < turn->count; i++) {
+        const figure *from = &turn->list[i];
+        figure *to = find_or_add(all, from->row, from->subject);
+        for (unsigned v = 0; v < from->count && to->count < FIGURE_VALUES; v++) {
+            to->values[to->count++] = from->values[v];
+        }
+        if (from->count > 0) {
+            memcpy(to->unit, from->unit, sizeof to->unit);
+        }
+        if (from->why[0] && !to->wrong) {
+            memcpy(to->why, from->why, sizeof to->why);
+        }
+        to->absent = to->absent || from->absent;
+        to->wrong = to->wrong || from->wrong;
+    }
+}
+
 static bool good(const figure *f) {
     return f && f->count > 0 && !f->absent && !f->wrong && !f->why[0];
 }

@@ -24,6 +24,9 @@ typedef struct figures {
 void figures_read(figures *all, char *line);
 void figures_wrong(figures *all, const char *row, const char *subject, const char *why);
 
+/* Adds what one turn said to what was said before. */
+void figures_merge(figures *all, const figures *turn);
+
 /* Reports the figures from index `first` on, and what is derived from them. `versus`: pel over the best other subject too. */
 void figures_report(figures *all, size_t first, pel_results *results, bool versus);
 void figures_table(const figures *all);
