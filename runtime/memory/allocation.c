@@ -49,18 +49,25 @@ pel_allocation *pel_allocation_create(pel_runtime *runtime, unsigned char *base,
     return allocation;
 }
 
-void pel_allocation_unlist(pel_allocation *allocation) {
-    pel_runtime *runtime = allocation->runtime;
-    for (pel_allocation **link = &runtime->allocations; *link; link = &(*link)->next) {
+static bool take_off_list(pel_allocation *allocation) {
+    for (pel_allocation **link = &allocation->runtime->allocations; *link; link = &(*link)->next) {
         if (*link == allocation) {
             *link = allocation->next;
             allocation->next = NULL;
-            const pel_memory_hooks *hooks = pel_memory_hooks_get(runtime);
-            if (hooks && hooks->gone) {
-                hooks->gone(runtime, allocation);
-            }
-            return;
+            return true;
         }
+    }
+    return false;
+}
+
+void pel_allocation_delist(pel_allocation *allocation) {
+    (void)take_off_list(allocation);
+}
+
+void pel_allocation_unlist(pel_allocation *allocation) {
+    const pel_memory_hooks *hooks = take_off_list(allocation) ? pel_memory_hooks_get(allocation->runtime) : NULL;
+    if (hooks && hooks->gone) {
+        hooks->gone(allocation->runtime, allocation);
     }
 }
 

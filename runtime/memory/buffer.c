@@ -118,6 +118,7 @@ static void absorb(pel_allocation *to, pel_allocation *from) {
         from->references--;
         add_buffer(to, buffer, buffer->offset + shift);
     }
+    pel_allocation_delist(from); /* a failed writer of these bytes still counts */
     pel_allocation_destroy(from);
 }
 

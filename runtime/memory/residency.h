@@ -17,6 +17,9 @@ pel_allocation *pel_allocation_create(pel_runtime *runtime, unsigned char *base,
 /* Takes an allocation off the runtime's list, so that no wrap finds it any more, and tells the dispatcher. */
 void pel_allocation_unlist(pel_allocation *allocation);
 
+/* The same for one whose bytes live on in another: what hazards know of them stays. */
+void pel_allocation_delist(pel_allocation *allocation);
+
 /* Unlists and frees whatever the reference count says. */
 void pel_allocation_destroy(pel_allocation *allocation);
 

@@ -8,6 +8,17 @@
 #include <string.h>
 #include <cmocka.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FEWER 20
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#define FEWER 20
+#endif
+#endif
+#ifndef FEWER
+#define FEWER 1
+#endif
+
 #define BYTES 300
 #define PLACES 4 /* host, devices 0 to 2 */
 
@@ -159,8 +170,85 @@ static void test_failed_change(void **state) {
     fake_runtime_end(&fake);
 }
 
+enum { WIDE = 4096, ALL_PLACES = 64 };
+
+static uint64_t runs_elsewhere(const uint64_t *truth) {
+    uint64_t runs = 0;
+    for (uint64_t i = 0; i < WIDE; i++) {
+        runs += truth[i] != PEL_PLACE_HOST && (i == 0 || truth[i] != truth[i - 1]);
+    }
+    return runs;
+}
+
+typedef struct window {
+    const uint64_t *truth;
+    uint64_t at, bit, missed;
+} window;
+
+static bool check_missing(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+    window *w = user;
+    for (; w->at < lo; w->at++) {
+        assert_true((w->truth[w->at] & w->bit) != 0);
+    }
+    for (; w->at < hi; w->at++) {
+        assert_true((places & w->bit) == 0 && w->truth[w->at] == places);
+    }
+    w->missed += hi - lo;
+    return true;
+}
+
+/* The host and 63 devices, millions of changes. */
+static void test_all_places(void **state) {
+    (void)state;
+    fake_runtime fake;
+    static unsigned char memory[WIDE];
+    static uint64_t truth[WIDE];
+    uint64_t random = 20261122;
+    const uint64_t steps = 2000000 / FEWER;
+    print_message("seed %llu, %llu steps\n", (unsigned long long)random, (unsigned long long)steps);
+    fake_runtime_init(&fake, "d");
+    pel_allocation *allocation = pel_allocation_create(&fake.runtime, memory, WIDE, false);
+    assert_non_null(allocation);
+    for (uint64_t i = 0; i < WIDE; i++) {
+        truth[i] = PEL_PLACE_HOST;
+    }
+    for (uint64_t i = 0; i < steps; i++) {
+        uint32_t place = (uint32_t)(fake_random(&random) % ALL_PLACES);
+        uint64_t lo = fake_random(&random) % WIDE, most = fake_random(&random) % 1024 == 0 ? WIDE : 12;
+        uint64_t hi = lo + fake_random(&random) % most, bit = 1ull << place;
+        hi = hi < WIDE ? hi : WIDE;
+        bool written = fake_random(&random) % 3 == 0;
+        if (fake_random(&random) % 5000 == 0) {
+            pel_allocation_forget_place(allocation, place);
+            for (uint64_t k = 0; k < WIDE && place != 0; k++) {
+                truth[k] = truth[k] == bit ? PEL_PLACE_HOST : truth[k] & ~bit;
+            }
+        }
+        assert_int_equal(written ? pel_allocation_written(allocation, place, lo, hi) : pel_allocation_copied(allocation, place, lo, hi), PEL_OK);
+        for (uint64_t k = lo; k < hi; k++) {
+            truth[k] = written ? bit : truth[k] | bit;
+        }
+        window w = {truth, fake_random(&random) % WIDE, 1ull << fake_random(&random) % ALL_PLACES, 0};
+        uint64_t from = w.at, to = from + 40 < WIDE ? from + 40 : WIDE;
+        uint32_t asked = (uint32_t)__builtin_ctzll(w.bit);
+        pel_allocation_missing(allocation, asked, from, to, check_missing, &w);
+        assert_int_equal(pel_allocation_missing_bytes(allocation, asked, from, to), w.missed);
+        bool home = true;
+        for (uint64_t k = from; k < to; k++) {
+            home = home && truth[k] == PEL_PLACE_HOST;
+            assert_true(k < w.at || (truth[k] & w.bit) != 0);
+        }
+        assert_int_equal(pel_allocation_at_home(allocation, from, to), home);
+        if (i % 5000 == 0) {
+            assert_int_equal(pel_interval_map_count(allocation->residency), runs_elsewhere(truth)); /* equal neighbours are one */
+        }
+    }
+    pel_allocation_destroy(allocation);
+    fake_runtime_end(&fake);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_a_table), cmocka_unit_test(test_forgetting_needs_no_memory),
-                                       cmocka_unit_test(test_failed_change)};
+                                       cmocka_unit_test(test_failed_change),   cmocka_unit_test(test_all_places)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

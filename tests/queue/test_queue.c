@@ -186,6 +186,77 @@ static void test_failures_spread_by_data_only(void **state) {
     pel_buffer_destroy(y);
 }
 
+/* A wider wrap of the same memory replaces the allocation behind the first one; what failed in it stays failed. */
+static void test_failures_outlive_merged_wraps(void **state) {
+    (void)state;
+    int values[4] = {0}, ran = 0;
+    pel_buffer *narrow = NULL, *wide = NULL;
+    pel_queue *queue = new_queue();
+    assert_int_equal(pel_buffer_wrap(runtime, values + 1, sizeof *values, &narrow), PEL_OK);
+    pel_access write_narrow = PEL_ACCESS(narrow, 0, 0, PEL_WRITE);
+    assert_int_equal(pel_task(queue, refuse, NULL, &write_narrow, 1, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(queue), PEL_TASK_FAILED);
+    assert_int_equal(pel_buffer_wrap(runtime, values, sizeof values, &wide), PEL_OK);
+    pel_access reads[] = {PEL_ACCESS(narrow, 0, 0, PEL_READ), PEL_ACCESS(wide, 0, 8, PEL_READ)}, beside = PEL_ACCESS(wide, 8, 8, PEL_READ);
+    for (int i = 0; i < 2; i++) {
+        pel_event *reader = NULL;
+        assert_int_equal(pel_task(queue, add_one, &ran, &reads[i], 1, NULL, &reader), PEL_OK);
+        assert_int_equal(pel_event_wait(reader), PEL_DEPENDENCY_FAILED);
+        pel_event_release(reader);
+    }
+    assert_int_equal(ran, 0);
+    assert_int_equal(pel_task(queue, add_one, &ran, &beside, 1, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(queue), PEL_TASK_FAILED);
+    assert_int_equal(ran, 1);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(narrow);
+    pel_buffer_destroy(wide);
+}
+
+typedef struct tile_step {
+    int *matrix;
+    uint64_t row, column; /* of tiles */
+    int add;
+} tile_step;
+
+enum { MATRIX = 64, TILE = 8, TILES = MATRIX / TILE };
+
+static pel_status add_to_tile(void *context) {
+    const tile_step *s = context;
+    for (uint64_t i = 0; i < TILE * TILE; i++) {
+        int *cell = &s->matrix[(s->row * TILE + i / TILE) * MATRIX + s->column * TILE + i % TILE];
+        *cell = *cell * 3 + s->add; /* the order shows */
+    }
+    return PEL_OK;
+}
+
+/* Tiles of one matrix, whole rows, and a transposed pitch now and then; the same as one after the other. */
+static void test_rectangles(void **state) {
+    (void)state;
+    static int matrix[MATRIX * MATRIX], expected[MATRIX * MATRIX];
+    enum { TILE_STEPS = 2000 };
+    static tile_step steps[TILE_STEPS];
+    pel_buffer *buffer = NULL;
+    pel_queue *queue = new_queue();
+    assert_int_equal(pel_buffer_wrap(runtime, matrix, sizeof matrix, &buffer), PEL_OK);
+    for (int i = 0; i < TILE_STEPS; i++) {
+        steps[i] = (tile_step){expected, next_random() % TILES, next_random() % TILES, i};
+        (void)add_to_tile(&steps[i]);
+        steps[i].matrix = matrix;
+        uint64_t at = (steps[i].row * TILE * MATRIX + steps[i].column * TILE) * sizeof(int), row = MATRIX * sizeof(int);
+        pel_access tile = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof(int), TILE, row, PEL_READ_WRITE);
+        pel_access rows = PEL_ACCESS(buffer, steps[i].row * TILE * row, TILE * row, PEL_READ_WRITE);
+        pel_access half = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof(int), 2 * TILE - 1, row / 2, PEL_READ_WRITE); /* more than the tile */
+        uint64_t kind = next_random() % 16;
+        pel_access *access = kind == 0 ? &rows : kind == 1 && steps[i].row + 1 < TILES ? &half : &tile;
+        assert_int_equal(pel_task(queue, add_to_tile, &steps[i], access, 1, NULL, NULL), PEL_OK);
+    }
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    assert_memory_equal(matrix, expected, sizeof matrix);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(buffer);
+}
+
 static void test_reset_forgives(void **state) {
     (void)state;
     int a = 0, ran = 0;
@@ -501,7 +572,7 @@ int main(void) {
         cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_disjoint_tasks_run_at_once),
         cmocka_unit_test(test_failures_spread_by_data_only),
-        cmocka_unit_test(test_reset_forgives),
+        cmocka_unit_test(test_failures_outlive_merged_wraps), cmocka_unit_test(test_rectangles), cmocka_unit_test(test_reset_forgives),
         cmocka_unit_test(test_explicit_waits_and_markers),
         cmocka_unit_test(test_waiting_inside_a_task_is_refused),
         cmocka_unit_test(test_waiting_inside_a_host_kernel_is_refused),
