@@ -6,6 +6,7 @@
 #include <pel/access.h>
 #include <pel/arg.h>
 #include <pel/buffer.h>
+#include <pel/checkpoint.h>
 #include <pel/device.h>
 #include <pel/event.h>
 #include <pel/kernel.h>

@@ -18,6 +18,7 @@
     X(bench, "measure and verify kernels on this machine")          \
     X(sim, "run a workload on a machine that does not exist")       \
     X(history, "show and care for what pel has learned")            \
+    X(checkpoint, "show or check the files of a checkpoint")        \
     X(version, "print the version")                                 \
     X(completion, "print a completion script for bash")
 
