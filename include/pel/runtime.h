@@ -36,7 +36,8 @@ enum {
     PEL_RUNTIME_PROBE = 1u << 0,       /* try OpenCL discovery in a child process (the installed pel-probe) first */
     PEL_RUNTIME_NO_CACHE = 1u << 1,    /* neither read nor write the cache directory */
     PEL_RUNTIME_REPRODUCIBLE = 1u << 2,/* same bits on every device where the language allows: FP_CONTRACT OFF, fixed trees */
-    PEL_RUNTIME_BIND_WORKERS = 1u << 3 /* bind each host worker to its core (always so for declared core sets) */
+    PEL_RUNTIME_BIND_WORKERS = 1u << 3,/* bind each host worker to its core (always so for declared core sets) */
+    PEL_RUNTIME_PRIVILEGED = 1u << 4   /* work also where the kernel says that the process has more rights than its user (AT_SECURE: set-user-id) */
 };
 
 typedef struct pel_runtime_desc {
@@ -77,7 +78,9 @@ typedef struct pel_runtime_desc {
 
 /*
  * Discovers the machine and makes a runtime. Blocks (4 ms for the topology, plus what the OpenCL drivers need).
- * desc NULL: all defaults. Errors: INVALID_ARGUMENT, NOT_FOUND, CONFLICT, NO_DEVICE, OUT_OF_MEMORY, IO, AFTER_FORK.
+ * In a program with more rights than its user (set-user-id, file capabilities) it refuses, UNSUPPORTED: OpenCL loads code that the user's environment
+ * names, as does a cache of compiled programs. PEL_RUNTIME_PRIVILEGED takes that upon the caller.
+ * desc NULL: all defaults. Errors: INVALID_ARGUMENT, NOT_FOUND, CONFLICT, NO_DEVICE, OUT_OF_MEMORY, IO, AFTER_FORK, UNSUPPORTED.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtime, pel_error **error);
 

@@ -15,6 +15,7 @@
 #include "topology/adoption.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 pel_status pel_runtime_check(const pel_runtime *runtime, pel_error **error) {
@@ -149,7 +150,8 @@ static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_runtime_desc.size is %zu; this library knows %zu",
                         desc->size, sizeof *desc);
     }
-    const uint32_t known = PEL_RUNTIME_PROBE | PEL_RUNTIME_NO_CACHE | PEL_RUNTIME_REPRODUCIBLE | PEL_RUNTIME_BIND_WORKERS;
+    const uint32_t known = PEL_RUNTIME_PROBE | PEL_RUNTIME_NO_CACHE | PEL_RUNTIME_REPRODUCIBLE | PEL_RUNTIME_BIND_WORKERS |
+                           PEL_RUNTIME_PRIVILEGED;
     if ((desc->flags & ~known) != 0) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "unknown flags %#x in pel_runtime_desc",
                         desc->flags & ~known);
@@ -162,6 +164,17 @@ static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
                         "a simulation cannot be mixed with real contexts or a real topology: a runtime is wholly virtual or wholly real");
     }
     return PEL_OK;
+}
+
+/* A simulation loads nothing and reads no environment. */
+static pel_status check_rights(const pel_runtime_desc *desc, pel_error **error) {
+    if (getauxval(AT_SECURE) == 0 || desc->simulation || (desc->flags & PEL_RUNTIME_PRIVILEGED) != 0) {
+        return PEL_OK;
+    }
+    pel_story story = {.call = "getauxval(AT_SECURE)", .code = 1,
+                       .advice = "drop the rights before the program starts; or set PEL_RUNTIME_PRIVILEGED, if all that the environment names is trusted"};
+    return pel_fail(error, &pel_allocator_default, PEL_UNSUPPORTED, &story,
+                    "this program has more rights than its user: OpenCL drivers that the user's environment names would get them");
 }
 
 static void dismantle(pel_runtime *runtime) {
@@ -227,6 +240,7 @@ pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtim
     *runtime = NULL;
     desc = desc ? desc : &defaults;
     pel_status status = check_desc(desc, error);
+    status = status == PEL_OK ? check_rights(desc, error) : status;
     if (status != PEL_OK) {
         return status;
     }

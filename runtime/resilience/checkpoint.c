@@ -228,7 +228,7 @@ static pel_status describe_items(pel_checkpoint *c, const pel_checkpoint_item *i
             return pel_fail(error, c->env.allocator, PEL_INVALID_ARGUMENT, NULL, "item %u of a checkpoint has no %s", i,
                             items[i].name ? "buffer" : "name");
         }
-        (*accesses)[i] = (pel_access){items[i].buffer, 0, 0, mode};
+        (*accesses)[i] = (pel_access)PEL_ACCESS(items[i].buffer, 0, 0, mode);
         (*parts)[i] = (pel_checkpoint_part){items[i].name, pel_buffer_bytes(items[i].buffer), pel_buffer_data(items[i].buffer)};
     }
     return PEL_OK;
@@ -390,7 +390,7 @@ pel_status pel_checkpoint_note(pel_checkpoint *c, pel_queue *queue, const pel_ch
     if (status != PEL_OK) {
         return status;
     }
-    pel_access access = {chunk->buffer, chunk->offset, chunk->bytes, PEL_READ};
+    pel_access access = PEL_ACCESS(chunk->buffer, chunk->offset, chunk->bytes, PEL_READ);
     return run_in_queue(queue, note_task, &n.base, &access, n.record.bytes > 0 ? 1 : 0, "checkpoint note", error);
 }
 

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -185,6 +186,9 @@ static bool in_sample(uint32_t index, uint32_t total, uint64_t seed, bool all) {
 }
 
 static int work(const char *kernel, const char *devices, uint32_t from, uint64_t seed, bool all, const char *script, int to) {
+    if (to >= 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody watches any more */
+    }
     const pel_faults_control *faults = layer_load();
     report r = {.kind = REPORT_TOTAL};
     pel_case c;

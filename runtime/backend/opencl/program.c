@@ -258,13 +258,13 @@ static bool find_binary(const pel_cl_device *device, cl_program program, cl_uint
     if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof sizes, sizes, NULL) != CL_SUCCESS) {
         return false;
     }
-    for (*index = 0; *index < *count; ++*index) {
-        if (devices[*index] == device->id) {
-            *bytes = sizes[*index];
-            return *bytes > 0;
-        }
+    for (*index = 0; *index < *count && devices[*index] != device->id; ++*index) {
     }
-    return false;
+    if (*index == *count && *count == 1) {
+        *index = 0; /* PoCL names the whole device where ours is a part of it */
+    }
+    *bytes = *index < *count ? sizes[*index] : 0;
+    return *bytes > 0;
 }
 
 static bool get_binary(const pel_cl_device *device, cl_program program, pel_cl_binary *binary) {
