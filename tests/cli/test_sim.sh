@@ -30,7 +30,7 @@ refuses 1 "nowhere.machine" "$pel" sim nowhere.machine "$mixed"
 
 # Broken workloads: the line is named.
 broken() {
-    printf "$1" > broken.workload
+    printf '%b' "$1" > broken.workload
     refuses 1 "$2" "$pel" sim "$machines/laptop.machine" broken.workload
 }
 broken '' 'there is no [kernel]'
