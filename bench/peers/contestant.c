@@ -65,6 +65,9 @@ void contestant_wave(const char *row, double elapsed, double serial) {
     if (!workload_wave_holds()) {
         contestant_wrong(row, "a cell ran before its neighbours, twice or never");
     } else {
+        if (cores > 1 && workload_threads() < 2) {
+            contestant_void(row, contestant_name, "one thread ran all cells");
+        }
         contestant_sample(row, "ratio", elapsed / (serial / (cores < 2 ? 1 : cores)));
     }
 }

@@ -26,7 +26,7 @@ uint64_t workload_resident(void); /* bytes of this process in memory */
 void workload_reset(void);
 void workload_count(void);
 uint64_t workload_total(void);
-unsigned workload_threads(void); /* threads that counted since the reset */
+unsigned workload_threads(void); /* that counted since the reset */
 
 /* A body of `iterations` dependent steps, and how many of them last that long here. */
 void workload_spin(uint64_t iterations);
