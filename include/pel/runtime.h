@@ -67,6 +67,9 @@ typedef struct pel_runtime_desc {
  * `cpu` is whatever runs on the host's cores, the host included. Emulators (llvmpipe, Oclgrind) must be named. One CPU device may be listed
  * several times with disjoint core sets; the parts are then called `opencl:0@0`, `opencl:0@1`.
  * Precedence: the descriptor, then the environment, then the default.
+ *
+ * $PEL_FREEZE=1: cost models stay as they are, and no launch is used to learn: the same history, the same plans. Without a history devices share by what
+ * their drivers say of them.
  */
 
 /*

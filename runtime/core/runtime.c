@@ -253,6 +253,8 @@ pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtim
     made->clock = &pel_clock_monotonic;
     made->pid = getpid();
     made->flags = desc->flags;
+    const char *freeze = secure_getenv("PEL_FREEZE");
+    made->frozen = freeze && freeze[0] && strcmp(freeze, "0") != 0;
     pthread_mutex_init(&made->lock, NULL);
     pel_logger_init(&made->logger, desc->log, desc->log_user, desc->log_level);
     status = set_up(made, desc, error);

@@ -47,6 +47,7 @@ struct pel_runtime {
     const pel_clock *clock;
     pid_t pid;                 /* creator; another pid: AFTER_FORK */
     uint32_t flags;
+    bool frozen;                 /* $PEL_FREEZE: models stay as they are, and nothing is tried for their sake */
     char *cache_directory;     /* NULL: none */
     pel_topology *topology;
     pel_backend_env env;       /* what the drivers were given */

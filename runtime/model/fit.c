@@ -39,6 +39,14 @@
 #define CUSUM_ALARM 7.0
 #define CUSUM_LENGTH 4u /* observations that raise the alarm, at the least: 4 x (2.5 - 0.5) > 7 */
 
+/* fmax and fmin are calls, and they care for values that cannot be here: a quarter of an observation's time. */
+static inline double larger(double a, double b) {
+    return a > b ? a : b;
+}
+static inline double smaller(double a, double b) {
+    return a < b ? a : b;
+}
+
 static double time_at(const pel_fit *fit, double n) {
     return fit->start + fit->slope * n;
 }
@@ -95,7 +103,7 @@ static void add(pel_fit *fit, double n, double t, double weight) {
 static void solve(pel_fit *fit) {
     double mean_time = fit->wt / fit->w, mean_size = fit->wn / fit->w;
     double anchor = fit->anchor < 0.5 * mean_time ? fit->anchor : 0.5 * mean_time;
-    double ridge = fmax(RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1), START_PRIOR);
+    double ridge = larger(RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1), START_PRIOR);
     double w = fit->w + ridge, wt = fit->wt + ridge * anchor;
     double determinant = w * fit->wnn - fit->wn * fit->wn;
     double start = (wt * fit->wnn - fit->wn * fit->wnt) / determinant;
@@ -122,7 +130,7 @@ static bool determined(const pel_fit *fit) {
  */
 static bool late_second(const pel_fit *fit) {
     double n = fit->recent_n[1] / fit->recent_n[0];
-    return fit->recent_count == 2 && fit->recent_t[1] > ABSURD * fit->recent_t[0] * fmax(n, 1.0);
+    return fit->recent_count == 2 && fit->recent_t[1] > ABSURD * fit->recent_t[0] * larger(n, 1.0);
 }
 
 /*
@@ -147,18 +155,18 @@ static void fit_recent(pel_fit *fit) {
         for (uint32_t i = 0; i < fit->recent_count; i++) {
             residual[i] = fabs(fit->recent_t[i] / time_at(fit, fit->recent_n[i]) - 1.0);
         }
-        double bound = fmax(CLIP * 1.48 * middle(residual, fit->recent_count), CLIP * DEVIATION_FLOOR);
+        double bound = larger(CLIP * 1.48 * middle(residual, fit->recent_count), CLIP * DEVIATION_FLOOR);
         square = FIRST_WEIGHT * DEVIATION_FIRST * DEVIATION_FIRST;
         for (uint32_t i = 0; i < fit->recent_count; i++) {
-            double time =
-                pass + 1 < REWEIGHTINGS ? fmax(fit->recent_t[i], time_at(fit, fit->recent_n[i])) : time_at(fit, fit->recent_n[i]);
+            double time = pass + 1 < REWEIGHTINGS ? larger(fit->recent_t[i], time_at(fit, fit->recent_n[i]))
+                                                  : time_at(fit, fit->recent_n[i]);
             double far = residual[i] > bound ? bound / residual[i] : 1.0;
             weight[i] = far * far / (time * time);
             square += far * far * residual[i] * residual[i];
         }
     }
     /* Two observations went into a and b. */
-    fit->variance = square / (FIRST_WEIGHT + fmax(1.0, (double)fit->recent_count - 2.0));
+    fit->variance = square / (FIRST_WEIGHT + larger(1.0, (double)fit->recent_count - 2.0));
 }
 
 static void remember(pel_fit *fit, double n, double t) {
@@ -201,20 +209,20 @@ static void begin(pel_fit *fit, double units, double ns) {
 /* A fit that has left its youth: one recursive step. */
 static void step(pel_fit *fit, double n, double ns) {
     double predicted = time_at(fit, n), relative = ns / predicted - 1.0;
-    double deviation = fmax(sqrt(fit->variance), DEVIATION_FLOOR);
-    double bounded = fmin(fmax(relative, -3.0 * deviation), 3.0 * deviation);
+    double deviation = larger(sqrt(fit->variance), DEVIATION_FLOOR);
+    double bounded = smaller(larger(relative, -3.0 * deviation), 3.0 * deviation);
     fit->variance += 0.05 * (bounded * bounded - fit->variance);
-    double z = fmin(fmax(relative / deviation, -CUSUM_CLIP), CUSUM_CLIP);
-    fit->up = fmax(0.0, fit->up + z - CUSUM_SLACK);
-    fit->down = fmax(0.0, fit->down - z - CUSUM_SLACK);
+    double z = smaller(larger(relative / deviation, -CUSUM_CLIP), CUSUM_CLIP);
+    fit->up = larger(0.0, fit->up + z - CUSUM_SLACK);
+    fit->down = larger(0.0, fit->down - z - CUSUM_SLACK);
     fit->samples++;
     if (fit->up > CUSUM_ALARM || fit->down > CUSUM_ALARM) {
         rebase(fit);
         return;
     }
-    relative = fmin(fmax(relative, -CLIP * deviation), CLIP * deviation);
+    relative = smaller(larger(relative, -CLIP * deviation), CLIP * deviation);
     decay(fit, LAMBDA);
-    add(fit, n, predicted * fmax(1.0 + relative, 0.1), 1.0 / (predicted * predicted));
+    add(fit, n, predicted * larger(1.0 + relative, 0.1), 1.0 / (predicted * predicted));
     solve(fit);
 }
 

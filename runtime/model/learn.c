@@ -16,7 +16,7 @@
 
 #define FIRST_RECORDS 16u
 #define KIN_WHILE 16u /* launches of a family that teach its kin; later ones only now and then */
-#define KIN_EVERY 16u
+#define KIN_EVERY 128u
 #define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
 
 static uint64_t family_of(const pel_model_family *family) {

@@ -99,6 +99,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
                                     .devices = q->devices,
                                     .device_count = runtime->device_count,
                                     .record = pel_models_record(runtime->models, &q->family),
+                                    .frozen = runtime->frozen,
                                     .launches_seen = atomic_load(&bound->kernel->launches)};
 }
 
@@ -310,6 +311,9 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .hi = job->hi,
                                                           .ns = (double)(job->work.launch_ended - job->work.launch_began),
                                                           .cold = job->work.cold};
+    }
+    if (command->runtime->frozen) {
+        return;
     }
     (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */
 }
