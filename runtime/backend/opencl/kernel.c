@@ -184,6 +184,14 @@ static uint64_t pointee_bytes(const char *type) {
     return type_bytes(name);
 }
 
+/* Bytes by which a declaration goes on along the array, where they must be whole elements of the kernel; 0: whatever the kernel has. */
+static uint64_t declared_step(const pel_param *param) {
+    if (param->kind == PEL_PARAM_KIND_ELEMENTWISE) {
+        return param->bytes * param->num;
+    }
+    return param->kind == PEL_PARAM_KIND_BLOCK && param->pitch == 0 ? param->bytes : 0;
+}
+
 static const char *space_name(cl_kernel_arg_address_qualifier space) {
     switch (space) {
     case CL_KERNEL_ARG_ADDRESS_GLOBAL: return "a __global pointer";
@@ -236,6 +244,13 @@ static pel_status check_param(const pel_cl_device *device, cl_kernel cl, const p
         return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "declare the parameter with the type that the kernel gives it",
                              "parameter %u (%s %s) of kernel %s has %llu bytes in the program and is declared with %llu", i, type, name,
                              image->entry, (unsigned long long)bytes, (unsigned long long)param->bytes);
+    }
+    uint64_t element = pointee_bytes(type), declared = declared_step(param);
+    if (element != 0 && declared % element != 0) {
+        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT,
+                             "declare the size of the kernel's elements; where several items share one, say so with num and den",
+                             "parameter %u (%s %s) of kernel %s has elements of %llu bytes and is declared with %llu", i, type, name, image->entry,
+                             (unsigned long long)element, (unsigned long long)declared);
     }
     facts->alignment = param->kind == PEL_PARAM_KIND_VALUE || param->kind == PEL_PARAM_KIND_LOCAL ? 0 : pointee_bytes(type);
     return PEL_OK;

@@ -64,6 +64,10 @@ static void declarations(void **state) {
     refused("scale", good, 2, PEL_INVALID_ARGUMENT, "3 arguments");
     refused("scale", swapped, 3, PEL_INVALID_ARGUMENT, "parameter 0 (float* x)");
     refused("scale", wide, 3, PEL_INVALID_ARGUMENT, "parameter 1 (float f)");
+    const pel_param narrow[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, 2, 1, 1), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(uint32_t)};
+    const pel_param row[] = {PEL_PARAM_BLOCK(PEL_READ_WRITE, 1, 0, 0, 0), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(uint32_t)};
+    refused("scale", narrow, 3, PEL_INVALID_ARGUMENT, "has elements of 4 bytes and is declared with 2");
+    refused("scale", row, 3, PEL_INVALID_ARGUMENT, "has elements of 4 bytes and is declared with 1");
     refused("shared", local, 2, PEL_INVALID_ARGUMENT, "parameter 0 (int* x)");
     refused("picture", good, 2, PEL_UNSUPPORTED, "image");
     pel_program_image empty = fixture_program("");
