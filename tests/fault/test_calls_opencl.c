@@ -7,6 +7,7 @@
  *     test_calls_opencl                     a seeded sample (what ctest runs)
  *     test_calls_opencl --all               everything: tests/fault/campaign
  *     test_calls_opencl --kernel NAME --devices LIST --script TEXT       one case, as printed for a failure
+ *                                           (--repeat N: so many times more)
  *
  * A worker process runs case after case in one process, because a life takes milliseconds there and a tenth of a second in a process of its own. The
  * parent never touches OpenCL; it watches the clock, and goes on behind a case that crashed or hung with a new worker.
@@ -204,7 +205,9 @@ static int work(const char *kernel, const char *devices, uint32_t from, uint64_t
         }
     }
     if (script) {
-        try_script(faults, &c, devices, script, &r);
+        for (uint32_t i = 0; i < from + 1 && r.verdict != DEFECT; i++) {
+            try_script(faults, &c, devices, script, &r);
+        }
         printf("%s\n%s\n",
                r.verdict == RIGHT    ? "right"
                : r.verdict == CLEAN  ? "clean error"
@@ -404,7 +407,7 @@ int main(int argc, char **argv) {
             script = argv[++i];
         } else if (more && strcmp(argv[i], "--seed") == 0) {
             seed = strtoull(argv[++i], NULL, 10);
-        } else if (more && strcmp(argv[i], "--from") == 0) {
+        } else if (more && (strcmp(argv[i], "--from") == 0 || strcmp(argv[i], "--repeat") == 0)) {
             from = (uint32_t)strtoul(argv[++i], NULL, 10);
         } else if (more && strcmp(argv[i], "--worker") == 0) {
             to = (int)strtol(argv[++i], NULL, 10);
