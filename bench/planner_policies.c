@@ -10,6 +10,7 @@
 #include "planner_policies.h"
 
 #include "core/runtime.h"
+#include "planner/plan.h"
 #include <math.h>
 #include <pel/pel.h>
 #include <pel/simulated.h>
@@ -117,9 +118,11 @@ static bool real_launch(pel_contestant *contestant, uint64_t units, pel_outcome 
         uint32_t device = (uint32_t)(chunk.device[strlen(chunk.device) - 1] - '0');
         alone[device] += pel_world_time(real->world, began, units, (pel_range){device, chunk.lo, chunk.hi});
     }
+    pel_lesson lesson = {.expected_ns = 0.0};
+    pel_plan_into_lesson(plan, &lesson);
     *outcome = (pel_outcome){.ns = (double)pel_runtime_now(real->runtime) - began,
                              .ideal = pel_world_together(real->world, alone),
-                             .exploring = strncmp(pel_plan_reason(plan), "learning", 8) == 0,
+                             .exploring = lesson.expected_ns > 0.0 || strncmp(pel_plan_reason(plan), "learning", 8) == 0,
                              .chunks = pel_plan_chunk_count(plan)};
     pel_plan_destroy(plan);
     return true;

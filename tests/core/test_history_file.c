@@ -237,6 +237,51 @@ static void processes_share(void **state) {
     assert_true(run(&usual) > 0.0);
 }
 
+static uint64_t allocations_left;
+
+static void *rationed(void *user, void *pointer, size_t bytes) {
+    (void)user;
+    if (bytes == 0) {
+        free(pointer);
+        return NULL;
+    }
+    if (allocations_left == 0) {
+        return NULL;
+    }
+    allocations_left--;
+    return realloc(pointer, bytes);
+}
+
+/* From the n-th allocation on there is no memory: a clean error or a runtime, and the file is whole. */
+static void memory_runs_out(void **state) {
+    (void)state;
+    const pel_allocator allocator = {rationed, NULL};
+    const pel_simulated_device device = {.name = "a", .rate = 1000.0};
+    (void)run(&usual);
+    uint32_t made = 0;
+    for (uint64_t n = 0; n < 120 && made < 5; n++) {
+        pel_simulation simulation = PEL_SIMULATION_INIT;
+        pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+        pel_runtime *runtime = NULL;
+        simulation.devices = &device;
+        simulation.device_count = 1;
+        desc.simulation = &simulation;
+        desc.history = path;
+        desc.allocator = &allocator;
+        allocations_left = n;
+        pel_status status = pel_runtime_create(&desc, &runtime, NULL);
+        assert_true(status == PEL_OK || status == PEL_OUT_OF_MEMORY);
+        made += status == PEL_OK;
+        allocations_left = n % 2 == 0 ? n : 0;
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+        pel_history history = {.allocator = &pel_allocator_default};
+        assert_int_equal(pel_history_file_read(path, &history, NULL), PEL_OK);
+        assert_true(history.count >= 2);
+        pel_history_free(&history);
+    }
+    assert_int_equal(made, 5);
+}
+
 /* Killed at any moment: the file is whole. */
 static void killed_writers_leave_it_whole(void **state) {
     (void)state;
@@ -271,6 +316,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         ROW(the_second_process_knows),  ROW(what_has_changed_does_not_inherit), ROW(unusable_ones_are_set_aside),
         ROW(places_that_cannot_be_written), ROW(what_is_no_file_is_left_alone), ROW(processes_share), ROW(killed_writers_leave_it_whole),
+        ROW(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
