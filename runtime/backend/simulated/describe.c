@@ -8,6 +8,7 @@
  *     [gpu0]                  # any other section is a device, "sim:gpu0" in device lists
  *     items_per_us = 6400
  *     start_us = 25           # the table below has all keys
+ *     copies = 8              # there are eight of them: gpu0-1 to gpu0-8
  *
  * Units stand in the keys, so that a file explains itself and a number can never be read in the wrong one. Anything not
  * understood is an error with file and line: a typing error that silently leaves a default would make a simulation of some other
@@ -72,6 +73,7 @@ typedef struct parser {
     uint32_t capacity;
     uint32_t given;            /* keys of the current section, a bit each */
     uint32_t section_line;
+    uint64_t copies;           /* of the current section's device; 0: not said */
     bool seed_given;
     pel_error **error;
 } parser;
@@ -224,6 +226,12 @@ static pel_status assignment(parser *p, slice name, slice value) {
         p->seed_given = true;
         return PEL_OK;
     }
+    if (same(name, "copies")) {
+        if (p->copies > 0 || !parse_count(value, &p->copies) || p->copies == 0 || p->copies > PEL_SIMULATED_DEVICE_LIMIT) {
+            return wrong(p, p->line, "copies is a whole number from 1 to 62, given once, not", value, NULL);
+        }
+        return PEL_OK;
+    }
     for (size_t i = 0; i < KEY_COUNT; i++) {
         if (same(name, keys[i].name)) {
             if ((p->given >> i & 1) != 0) {
@@ -305,6 +313,47 @@ static bool named_before(const pel_description *description, uint32_t before, co
     return false;
 }
 
+/* Room for one more device. */
+static pel_status reserve(parser *p) {
+    pel_description *description = p->description;
+    if (description->device_count > PEL_SIMULATED_DEVICE_LIMIT) {
+        return wrong(p, p->line, "more than 62 devices", (slice){"", 0}, NULL);
+    }
+    if (description->device_count == p->capacity) {
+        uint32_t capacity = p->capacity == 0 ? 8 : 2 * p->capacity;
+        pel_simulated_device *grown = pel_resize(p->allocator, description->devices, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return pel_fail(p->error, p->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the description in %s", p->path);
+        }
+        description->devices = grown;
+        p->capacity = capacity;
+    }
+    return PEL_OK;
+}
+
+/* [gpu] with copies = 3 becomes gpu-1, gpu-2, gpu-3. */
+static pel_status copy_device(parser *p) {
+    pel_description *description = p->description;
+    pel_simulated_device first = description->devices[description->device_count - 1];
+    for (uint64_t i = 1; i <= p->copies; i++) {
+        char name[64];
+        int length = snprintf(name, sizeof name, "%s-%u", first.name, (unsigned)i);
+        if (length >= (int)sizeof first.name || strcmp(first.name, "host") == 0 ||
+            named_before(description, description->device_count - 1u, name, (size_t)length)) {
+            return wrong(p, p->section_line, "copies would have a name that is too long or taken", (slice){name, (size_t)length}, NULL);
+        }
+        pel_status status = i > 1 ? reserve(p) : PEL_OK;
+        if (status != PEL_OK) {
+            return status;
+        }
+        description->device_count += i > 1;
+        pel_simulated_device *device = &description->devices[description->device_count - 1];
+        *device = first;
+        memcpy(device->name, name, (size_t)length + 1);
+    }
+    return PEL_OK;
+}
+
 static pel_status end_section(parser *p) {
     const pel_description *description = p->description;
     if (description->device_count > 0) {
@@ -314,6 +363,9 @@ static pel_status end_section(parser *p) {
             char what[128];
             (void)snprintf(what, sizeof what, "section [%s]: %s", device->name, fault);
             return wrong(p, p->section_line, what, (slice){"", 0}, NULL);
+        }
+        if (p->copies > 0) {
+            return copy_device(p);
         }
     }
     return PEL_OK;
@@ -331,22 +383,15 @@ static pel_status begin_section(parser *p, slice name) {
     if (named_before(description, description->device_count, name.at, name.length)) {
         return wrong(p, p->line, "a second section of that name", name, "give each device a name of its own");
     }
-    if (description->device_count > PEL_SIMULATED_DEVICE_LIMIT) {
-        return wrong(p, p->line, "more than 62 devices", name, NULL);
-    }
-    if (description->device_count == p->capacity) {
-        uint32_t capacity = p->capacity == 0 ? 8 : 2 * p->capacity;
-        pel_simulated_device *grown = pel_resize(p->allocator, description->devices, capacity * sizeof *grown);
-        if (grown == NULL) {
-            return pel_fail(p->error, p->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the description in %s", p->path);
-        }
-        description->devices = grown;
-        p->capacity = capacity;
+    status = reserve(p);
+    if (status != PEL_OK) {
+        return status;
     }
     pel_simulated_device *device = &description->devices[description->device_count++];
     memset(device, 0, sizeof *device);
     memcpy(device->name, name.at, name.length);
     p->given = 0;
+    p->copies = 0;
     p->section_line = p->line;
     return PEL_OK;
 }

@@ -205,6 +205,28 @@ static void devices_of_programs_are_checked(void **state) {
     assert_int_equal(pel_description_copy(plain, devices, 2, &d, NULL), PEL_INVALID_ARGUMENT);
 }
 
+static void copies_are_devices(void **state) {
+    (void)state;
+    pel_description d;
+    good("[host]\nitems_per_us = 1\n[gpu]\ncopies = 3\nitems_per_us = 7\n[other]\nitems_per_us = 9\ncopies = 1\n[last]\nitems_per_us = 2\n", &d);
+    static const char *const names[] = {"host", "gpu-1", "gpu-2", "gpu-3", "other-1", "last"};
+    assert_int_equal(d.device_count, 6);
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_string_equal(d.devices[i].name, names[i]);
+    }
+    assert_true(d.devices[1].rate == 7.0 && d.devices[3].rate == 7.0 && d.devices[4].rate == 9.0);
+    pel_free(plain, d.devices);
+    good("[gpu]\ncopies = 62\nitems_per_us = 7\n", &d);
+    assert_int_equal(d.device_count, 62);
+    pel_free(plain, d.devices);
+    bad("[gpu]\ncopies = 63\nitems_per_us = 7\n", ":2: copies is a whole number from 1 to 62");
+    bad("[gpu]\ncopies = 2\ncopies = 2\nitems_per_us = 7\n", ":3: copies");
+    bad("[gpu-2]\nitems_per_us = 7\n[gpu]\ncopies = 2\nitems_per_us = 7\n", "too long or taken");
+    bad("[a234567890123456789012345678901]\ncopies = 2\nitems_per_us = 7\n", "too long or taken");
+    bad("[host]\ncopies = 2\nitems_per_us = 7\n", "too long or taken");
+    bad("[a]\ncopies = 60\nitems_per_us = 7\n[b]\ncopies = 9\nitems_per_us = 7\n", "more than 62 devices");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_keys_are_read),
@@ -214,6 +236,7 @@ int main(void) {
         cmocka_unit_test(the_examples_are_good),
         cmocka_unit_test(hostile_text_is_survived),
         cmocka_unit_test(devices_of_programs_are_checked),
+        cmocka_unit_test(copies_are_devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
