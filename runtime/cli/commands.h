@@ -17,6 +17,7 @@
     X(run, "run an OpenCL C file on data from files")               \
     X(bench, "measure and verify kernels on this machine")          \
     X(sim, "run a workload on a machine that does not exist")       \
+    X(explain, "say why a kernel is divided as it is")              \
     X(history, "show and care for what pel has learned")            \
     X(checkpoint, "show or check the files of a checkpoint")        \
     X(version, "print the version")                                 \
