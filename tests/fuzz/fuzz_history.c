@@ -51,7 +51,8 @@ static void use(const pel_history *history) {
         pel_model_key key = history->entries[i]->state.key;
         for (int round = 0; round < 10; round++) {
             pel_cost cost = pel_models_predict(models, key);
-            must(isfinite(cost.start_ns) && cost.start_ns >= 0.0 && isfinite(cost.unit_ns) && cost.unit_ns >= 0.0 && isfinite(cost.deviation));
+            must(isfinite(cost.start_ns) && cost.start_ns >= 0.0 && isfinite(cost.unit_ns) && cost.unit_ns >= 0.0 &&
+                 isfinite(cost.deviation));
             must(pel_models_observe(models, key, 100.0 + round, 5000.0) == PEL_OK);
         }
     }
