@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 const char contestant_name[] = "StarPU";
 
@@ -315,7 +314,7 @@ static double one_task(void) {
     return spent;
 }
 
-static void latencies(const char *row, const char *unit, unsigned count, useconds_t rest) {
+static void latencies(const char *row, const char *unit, unsigned count, double rest) {
     double *spent = malloc(count * sizeof *spent);
     if (!spent) {
         exit(1);
@@ -325,9 +324,7 @@ static void latencies(const char *row, const char *unit, unsigned count, usecond
         (void)one_task();
     }
     for (unsigned i = 0; i < count; i++) {
-        if (rest > 0) {
-            usleep(rest);
-        }
+        workload_busy(rest);
         spent[i] = one_task();
     }
     contestant_latencies(row, contestant_name, unit, spent, count);
@@ -337,11 +334,11 @@ static void latencies(const char *row, const char *unit, unsigned count, usecond
 
 static void wait_for(const contestant_run *run) {
     contestant_absent("wait, by caller", "the caller never runs tasks");
-    latencies("wait, by worker", "ns", contestant_waits(run) / 4, 0);
+    latencies("wait, by worker", "ns", contestant_waits(run) / 4, 0.0);
 }
 
 static void wake(const contestant_run *run) {
-    latencies("wake", "us", run->quick ? 20 : 200, 1000);
+    latencies("wake", "us", run->quick ? 20 : 200, 1e6);
 }
 
 static void idle(const contestant_run *run) {

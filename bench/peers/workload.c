@@ -104,6 +104,13 @@ uint64_t workload_calibrate(double nanoseconds) {
     return iterations < 1.0 ? 1 : (uint64_t)iterations;
 }
 
+void workload_busy(double nanoseconds) {
+    const double until = workload_now() + nanoseconds;
+    while (workload_now() < until) {
+        workload_pause();
+    }
+}
+
 static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_changed = PTHREAD_COND_INITIALIZER;
 static bool gate_is_open;

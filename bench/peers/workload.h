@@ -41,6 +41,9 @@ static inline void workload_pause(void) {
 #endif
 }
 
+/* The caller computes for so long while others rest. It does not sleep: a core that was halted a moment ago attracts the threads that it wakes. */
+void workload_busy(double nanoseconds);
+
 /* A gate: bodies that sleep in it keep their threads away from what is queued behind them. */
 void workload_gate_close(void);
 void workload_gate_pass(void);                   /* sleeps until the gate opens */
