@@ -223,7 +223,10 @@ static int work(const char *kernel, const char *devices, uint32_t from, uint64_t
     r = (report){.kind = REPORT_TOTAL, .total = case_count};
     send(to, &r);
     for (uint32_t i = from; i < case_count; i++) {
-        if (!in_sample(i, case_count, seed, all)) {
+        /* Always: a driver that does not tell any more how commands are. It found memory freed under a running kernel. */
+        bool mute = cases[i].kind == CASE_FOR_EVER && cases[i].number == 1 &&
+                    strcmp(faults->call_name(cases[i].call), "clGetEventInfo") == 0;
+        if (!mute && !in_sample(i, case_count, seed, all)) {
             continue;
         }
         memset(&r, 0, sizeof r);

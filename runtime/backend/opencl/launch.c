@@ -69,12 +69,23 @@ static void drop_events(pel_cl_flight *flight) {
     flight->count = flight->in_end = 0;
 }
 
+/* Whether the driver does not tell how an event is, as against telling that it has failed. */
+static bool is_mute(cl_event event) {
+    cl_int state;
+    return clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS;
+}
+
 /* After a failure: nothing of this work may touch memory any more when it is reported. */
 static void drain(pel_cl_flight *flight) {
-    bool stuck = false;
+    bool stuck = false, mute = false;
     clFlush(flight->device->queue);
     for (uint32_t i = 0; i < flight->count && !stuck; i++) {
-        stuck = flight->events[i] && poll_event(flight->events[i], DRAIN_NS) > 0;
+        cl_int state = flight->events[i] ? poll_event(flight->events[i], DRAIN_NS) : CL_COMPLETE;
+        stuck = state > 0;
+        mute = mute || (state < 0 && is_mute(flight->events[i]));
+    }
+    if (mute && !stuck) {
+        clFinish(flight->device->queue); /* the last way to learn that the command has ended: it may still be writing to memory that is freed next */
     }
     if (stuck) {
         pel_log(flight->device->env->logger, PEL_LOG_ERROR, "%s: commands of a failed launch do not end", flight->device->label);
