@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIVISIONS = 8, CALIBRATING = 4, DEVICES = 2, ROUNDS = 16, QUICK_ROUNDS = 4, KERNELS = 16, WARM_UPS = 24, PARAMETERS = 6, AGAIN = 6 };
+enum { DIVISIONS = 8, CALIBRATING = 4, DEVICES = 2, ROUNDS = 40, QUICK_ROUNDS = 4, KERNELS = 16, WARM_UPS = 24, PARAMETERS = 6, AGAIN = 6 };
 
 #define CONTROL 3.0 /* % */
 
@@ -230,6 +230,7 @@ static bool simulate(const double *p, double units, uint64_t granularity, figure
     kernel_desc.host = nothing;
     kernel_desc.granularity = granularity;
     s.launch.global[0] = (uint64_t)units;
+    s.launch.local[0] = 1; /* a group chosen for large ranges would make the grain coarser than the real one */
     bool good = pel_runtime_create(&desc, &s.runtime, NULL) == PEL_OK && pel_queue_create(s.runtime, NULL, &s.queue, NULL) == PEL_OK &&
                 pel_program_create(s.runtime, &program_desc, &program, NULL) == PEL_OK &&
                 pel_kernel_create(program, &kernel_desc, &s.kernel, NULL) == PEL_OK;
