@@ -371,7 +371,8 @@ typedef struct reader {
     pel_checkpoint_header *header;
     int file;
     uint64_t at, running;
-    unsigned char *stored, *unpacked; /* room for a block each */
+    unsigned char *stored, *unpacked; /* room for the largest block that there can be, each */
+    uint32_t room;
     pel_error **error;
 } reader;
 
@@ -387,7 +388,7 @@ static pel_status unpack(const reader *r, const unsigned char *frame, const unsi
     r->header->compressed = true;
 #ifdef PEL_HAVE_ZSTD
     *data = r->unpacked;
-    if (ZSTD_decompress(r->unpacked, r->header->block_bytes, r->stored, stored) != bytes) {
+    if (ZSTD_decompress(r->unpacked, r->room, r->stored, stored) != bytes) {
         return damaged(r->env, r->error, r->path, "a compressed block", r->at);
     }
     return PEL_OK;
@@ -456,8 +457,12 @@ pel_status pel_checkpoint_load_parts(const pel_checkpoint_env *env, const char *
                 .error = error};
     pel_status status = PEL_OK;
     header->blocks = 0;
-    r.stored = pel_alloc(env->allocator, header->block_bytes);
-    r.unpacked = pel_alloc(env->allocator, header->block_bytes);
+    for (uint32_t i = 0; i < header->part_count; i++) {
+        uint64_t bytes = header->parts[i].bytes < header->block_bytes ? header->parts[i].bytes : header->block_bytes;
+        r.room = r.room > bytes ? r.room : (uint32_t)bytes;
+    }
+    r.stored = pel_alloc(env->allocator, (size_t)r.room + 1);
+    r.unpacked = pel_alloc(env->allocator, (size_t)r.room + 1);
     if (!r.stored || !r.unpacked) {
         status = no_memory(env, error, path);
     }
