@@ -382,6 +382,52 @@ static void test_many_readers_at_once(void **state) {
     pel_hazards_destroy(hazards);
 }
 
+enum { COLUMNS = 1500 };
+static bool ordered[COLUMNS + 1][COLUMNS + 1]; /* [later][earlier], also through others */
+static int asking;
+
+static bool note_order(void *user, const pel_hazard *before) {
+    int earlier = (int)(intptr_t)before->node->command - 1;
+    (void)user;
+    ordered[asking][earlier] = true;
+    for (int i = 0; i < earlier; i++) {
+        ordered[asking][i] |= ordered[earlier][i];
+    }
+    return true;
+}
+
+/* More columns than a grid has strips, all under way: exact as long as there are strips, and never an order too few. */
+static void test_too_many_columns(void **state) {
+    (void)state;
+    enum { WIDTH = 8192 };
+    uint64_t rounded = 0;
+    memset(ordered, 0, sizeof ordered);
+    pel_hazards *hazards = pel_hazards_create(&pel_allocator_default);
+    assert_non_null(hazards);
+    for (asking = 0; asking < COLUMNS; asking++) {
+        uint64_t lo = 5 * (uint64_t)asking;
+        const pel_hazard_range range = {lo, lo + 2 * WIDTH + 2, PEL_WRITE, WIDTH, 2, 0, 4 * WIDTH};
+        pel_hazard_node *node = pel_hazards_take_node(hazards, (struct pel_command *)(intptr_t)(asking + 1));
+        assert_non_null(node);
+        assert_int_equal(pel_hazards_look(hazards, &range, 1, node, note_order, NULL), PEL_OK);
+        assert_int_equal(pel_hazards_note(hazards, &range, 1, node), PEL_OK);
+        for (int i = 0; i < asking; i++) {
+            rounded += ordered[asking][i];
+            assert_true(asking >= 1000 || !ordered[asking][i]);
+        }
+    }
+    assert_true(rounded > 0);
+    for (int column = 0; column < COLUMNS; column++) {
+        uint64_t lo = 5 * (uint64_t)column + 1;
+        const pel_hazard_range range = {lo, lo + 2 * WIDTH + 1, PEL_READ, WIDTH, 1, 0, 4 * WIDTH};
+        asking = COLUMNS;
+        memset(ordered[COLUMNS], 0, sizeof ordered[COLUMNS]);
+        assert_int_equal(pel_hazards_look(hazards, &range, 1, NULL, note_order, NULL), PEL_OK);
+        assert_true(ordered[COLUMNS][column]);
+    }
+    pel_hazards_destroy(hazards);
+}
+
 /* Each allocation of a short life fails in turn. A refused look leaves nothing behind; after a refused note nothing that it replaced is lost too early. */
 static void test_failing_allocations(void **state) {
     (void)state;
@@ -424,6 +470,7 @@ int main(void) {
         cmocka_unit_test(test_several_pitches),
         cmocka_unit_test(test_history_costs_nothing),
         cmocka_unit_test(test_many_readers_at_once),
+        cmocka_unit_test(test_too_many_columns),
         cmocka_unit_test(test_failing_allocations),
     };
     runtime.allocator = pel_allocator_default;
