@@ -17,6 +17,7 @@
 #define FIRST_RECORDS 16u
 #define KIN_WHILE 16u /* launches of a family that teach its kin; later ones only now and then */
 #define KIN_EVERY 128u
+#define WATCHED 16u      /* chunks of a launch whose errors tell whether the kernel is irregular */
 #define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
 
 static uint64_t family_of(const pel_model_family *family) {
@@ -60,7 +61,7 @@ static bool grow_records(pel_models *models) {
     return true;
 }
 
-static pel_record *record_for(pel_models *models, const pel_model_family *family) {
+static pel_record_entry *record_for(pel_models *models, const pel_model_family *family) {
     uint64_t key = family_of(family);
     pel_record_entry *place = find_record(models, key);
     if (place == NULL || !place->used) {
@@ -71,7 +72,7 @@ static pel_record *record_for(pel_models *models, const pel_model_family *family
         *place = (pel_record_entry){.family = key, .used = true};
         models->record_count++;
     }
-    return &place->record;
+    return place;
 }
 
 const pel_record *pel_models_record(const pel_models *models, const pel_model_family *family) {
@@ -99,42 +100,80 @@ static bool observe(pel_models *models, const pel_lesson *lesson, const pel_less
     return true;
 }
 
-static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t index, uint64_t launch) {
+pel_model_entry *pel_models_line(const pel_models *models, const pel_model_family *family, uint64_t device, bool alone) {
+    return pel_models_find(models, key_of(family, device, alone ? PEL_MODEL_ALONE : PEL_MODEL_BESIDE));
+}
+
+/* The chunk as the profile sees it, before its line learns from it. The error of the line's prediction. */
+static double watch(const pel_models *models, const pel_lesson *lesson, const pel_lesson_chunk *chunk, double range,
+                    pel_record_entry *entry) {
+    bool alone = lesson->chunk_count == 1;
+    const pel_model_entry *place = pel_models_line(models, &lesson->family, chunk->device, alone);
+    pel_cost line = place != NULL ? pel_fit_cost(&place->fit) : (pel_cost){0};
+    pel_sight sight = {.device = chunk->device,
+                       .lo = (double)chunk->lo / range,
+                       .hi = (double)chunk->hi / range,
+                       .units = range,
+                       .ns = chunk->ns,
+                       .alone = alone};
+    bool good = chunk->hi > chunk->lo && chunk->ns > 0.0 && chunk->ns < 1e18 && !chunk->unfinished;
+    return good ? pel_irregular_see(entry, &line, &sight) : 0.0;
+}
+
+static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t index, double range, pel_record_entry *entry,
+                        double errors[WATCHED]) {
     const pel_lesson_chunk *chunk = &lesson->chunks[index];
+    uint64_t launch = entry != NULL ? entry->record.launches : 0;
     double units = chunk->hi > chunk->lo ? (double)(chunk->hi - chunk->lo) : 0.0;
     pel_model_aspect company = lesson->chunk_count > 1 ? PEL_MODEL_BESIDE : PEL_MODEL_ALONE;
-    bool learned = observe(models, lesson, chunk, company, units, launch);
+    double work = pel_irregular_work(entry != NULL ? &entry->record : NULL, chunk->lo, chunk->hi, range);
+    double error = entry != NULL ? watch(models, lesson, chunk, range, entry) : 0.0;
+    if (index < WATCHED) {
+        errors[index] = error;
+    }
+    bool learned = observe(models, lesson, chunk, company, work, launch);
     if (lesson->family.shape != 0 && (launch <= KIN_WHILE || launch % KIN_EVERY == 0)) {
         learned = observe(models, lesson, chunk, PEL_MODEL_KIN, units * items_of(&lesson->family), launch) && learned;
     }
     return learned;
 }
 
+/* The launch in its family's account. */
+static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
+    record->launches++;
+    record->cold_in_a_row = cold ? record->cold_in_a_row + 1 : 0;
+    if (!cold && lesson->makespan_ns > 0.0 && lesson->makespan_ns < 1e18) {
+        record->total_ns += lesson->makespan_ns;
+        if (lesson->expected_ns > 0.0 && lesson->makespan_ns > lesson->expected_ns) {
+            record->explored_ns += lesson->makespan_ns - lesson->expected_ns;
+        }
+    }
+    if (lesson->together_probe) {
+        record->together_probes++;
+        record->together_last = record->launches;
+    }
+}
+
 pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
-    pel_record *record = record_for(models, &lesson->family);
-    bool cold = false, learned = record != NULL;
+    pel_record_entry *entry = record_for(models, &lesson->family);
+    bool cold = false, learned = entry != NULL;
+    double range = 0.0, errors[WATCHED] = {0.0};
     for (uint32_t i = 0; i < lesson->chunk_count; i++) {
         cold = cold || lesson->chunks[i].cold;
+        range = (double)lesson->chunks[i].hi > range ? (double)lesson->chunks[i].hi : range;
     }
-    if (record != NULL) {
-        record->launches++;
-        record->cold_in_a_row = cold ? record->cold_in_a_row + 1 : 0;
-        if (!cold && lesson->makespan_ns > 0.0 && lesson->makespan_ns < 1e18) {
-            record->total_ns += lesson->makespan_ns;
-            if (lesson->expected_ns > 0.0 && lesson->makespan_ns > lesson->expected_ns) {
-                record->explored_ns += lesson->makespan_ns - lesson->expected_ns;
-            }
-        }
-        if (lesson->together_probe) {
-            record->together_probes++;
-            record->together_last = record->launches;
-        }
+    if (entry != NULL) {
+        enter(&entry->record, lesson, cold);
     }
-    bool spoilt = cold && (record == NULL || record->cold_in_a_row <= COLD_PATIENCE);
+    bool spoilt = cold && (entry == NULL || entry->record.cold_in_a_row <= COLD_PATIENCE);
     for (uint32_t i = 0; i < lesson->chunk_count && !spoilt; i++) {
         if (!lesson->chunks[i].cold) {
-            learned = learn_chunk(models, lesson, i, record != NULL ? record->launches : 0) && learned;
+            learned = learn_chunk(models, lesson, i, range, entry, errors) && learned;
         }
+    }
+    if (entry != NULL && !spoilt) {
+        pel_irregular_note(&entry->record, errors, lesson->chunk_count < WATCHED ? lesson->chunk_count : WATCHED);
+        learned = pel_irregular_begin(models, entry, &lesson->family) && learned;
     }
     return learned ? PEL_OK : PEL_OUT_OF_MEMORY;
 }

@@ -33,6 +33,9 @@ void pel_models_destroy(pel_models *models) {
     if (models != NULL) {
         pel_allocator allocator = models->allocator;
         pel_free(&allocator, models->entries);
+        for (size_t i = 0; i < models->record_capacity; i++) {
+            pel_free(&allocator, models->records[i].profile);
+        }
         pel_free(&allocator, models->records);
         pel_free(&allocator, models);
     }

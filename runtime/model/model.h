@@ -54,7 +54,11 @@ typedef struct pel_record {
     double explored_ns;       /* by how much exploring ones were slower than the best known plan */
     uint64_t together_probes; /* trials of a combination that looks slower than one device */
     uint64_t together_last;   /* launch of the latest */
-    uint32_t cold_in_a_row;   /* launches in which something was compiled */
+    double misfit;            /* usual relative error of predictions, before there is a profile */
+    const double *
+        profile; /* model/profile.h: the cumulative work of an irregular kernel; NULL: regular. Lines are then over work, whole: units */
+    uint64_t profiled_since; /* launch */
+    uint32_t cold_in_a_row;  /* launches in which something was compiled */
 } pel_record;
 
 pel_models *pel_models_create(const pel_allocator *allocator); /* NULL: no memory */

@@ -5,6 +5,7 @@
 
 #include "model/fit.h"
 #include "model/model.h"
+#include "model/profile.h"
 
 typedef struct pel_model_entry {
     pel_model_key key;
@@ -14,10 +15,22 @@ typedef struct pel_model_entry {
     pel_fit fit;          /* samples == 0: a free place */
 } pel_model_entry;
 
+#define PEL_MODEL_SIGHTS 24u
+
+/* A chunk as it was seen: what a profile is first made from. */
+typedef struct pel_sight {
+    uint64_t device;
+    double lo, hi, units, ns; /* lo, hi: parts of the range of `units` */
+    bool alone;
+} pel_sight;
+
 typedef struct pel_record_entry {
     uint64_t family;
     bool used;
     pel_record record;
+    pel_profile *profile; /* NULL: regular as far as is known */
+    pel_sight sights[PEL_MODEL_SIGHTS];
+    uint32_t sight_count; /* ever; the latest ones are kept */
 } pel_record_entry;
 
 struct pel_models {
@@ -36,6 +49,21 @@ pel_model_entry *pel_models_place(pel_models *models, pel_model_key key);
 
 /* Observes into a place; false: the values are no measurement. */
 bool pel_models_enter(pel_models *models, pel_model_entry *place, double units, double ns);
+
+/* The line of a family on a device, alone or beside others; learn.c. NULL: nothing known. */
+pel_model_entry *pel_models_line(const pel_models *models, const pel_model_family *family, uint64_t device, bool alone);
+
+/* Work in [lo, hi) of a range of `units`: the number of units when the family is regular. irregular.c. */
+double pel_irregular_work(const pel_record *record, uint64_t lo, uint64_t hi, double units);
+
+/* Watches a chunk before its line learns from it; `line` is that line. The error of what it predicted, while there is no profile. */
+double pel_irregular_see(pel_record_entry *entry, const pel_cost *line, const pel_sight *sight);
+
+/* Notes the errors of a launch's chunks, which it sorts. */
+void pel_irregular_note(pel_record *record, double *errors, uint32_t count);
+
+/* Makes a profile when it is time for one. False: no memory. */
+bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_model_family *family);
 
 pel_cost pel_fit_cost(const pel_fit *fit);
 

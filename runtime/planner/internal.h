@@ -92,8 +92,11 @@ void pel_plan_emit(pel_planning *planning, const pel_filling *filling);
 /* Devices that have a slice. */
 uint64_t pel_plan_chosen(const pel_plan_result *result);
 
-/* Time of `units` units beside others, or of the whole launch while nothing else runs, on one device, ns. */
-double pel_plan_time(const pel_planning *planning, uint32_t device, uint64_t units);
+/* Time of so much work beside others, or of the whole launch while nothing else runs, on one device, ns. */
+double pel_plan_time(const pel_planning *planning, uint32_t device, double work);
+
+/* Work in [lo, hi): units, unless the kernel is irregular. */
+double pel_plan_work(const pel_plan_request *request, uint64_t lo, uint64_t hi);
 double pel_plan_alone(const pel_planning *planning, uint32_t device);
 
 /* Whether a cost says anything about this kernel, and from how many measurements. */

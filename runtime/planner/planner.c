@@ -10,10 +10,12 @@
  * budget), and dynamic chunks from a common pool (each costs a start, see ANCHORS.md).
  */
 #include "planner/internal.h"
+#include "model/profile.h"
 
 #include <math.h>
 #include <string.h>
 
+#define TURNING 12u /* launches */
 #define MARGIN_DEFAULT 0.03
 #define MARGIN_MOST 0.5  /* whatever the scatter, a predicted gain of a factor of two is worth a try */
 #define WAIT_MATTERS 0.2 /* an expected wait for the latest device beyond this counts when combinations are compared */
@@ -74,8 +76,8 @@ pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *resu
     return PEL_OK;
 }
 
-double pel_plan_time(const pel_planning *planning, uint32_t device, uint64_t units) {
-    return planning->start[device] + planning->unit[device] / (double)planning->request->granularity * (double)units;
+double pel_plan_time(const pel_planning *planning, uint32_t device, double work) {
+    return planning->start[device] + planning->unit[device] / (double)planning->request->granularity * work;
 }
 
 double pel_plan_alone(const pel_planning *planning, uint32_t device) {
@@ -83,22 +85,77 @@ double pel_plan_alone(const pel_planning *planning, uint32_t device) {
            planning->alone_unit[device] / (double)planning->request->granularity * (double)planning->request->units;
 }
 
+/* NULL: work is units. So it is, too, where memory limits shares: those are units. */
+static const double *profile_of(const pel_plan_request *request) {
+    const double *profile = request->record != NULL ? request->record->profile : NULL;
+    for (uint32_t i = 0; i < request->device_count && profile != NULL; i++) {
+        profile = request->devices[i].unit_limit < request->units ? NULL : profile;
+    }
+    return profile;
+}
+
+double pel_plan_work(const pel_plan_request *request, uint64_t lo, uint64_t hi) {
+    const double *profile = profile_of(request);
+    double units = (double)request->units;
+    return profile == NULL
+               ? (double)(hi - lo)
+               : units * (pel_profile_work(profile, (double)hi / units) - pel_profile_work(profile, (double)lo / units));
+}
+
+/* Where in the range `quanta` of work end: an irregular kernel's are not where they would be on an even range. */
+static uint64_t edge_of(const pel_planning *planning, uint64_t quanta) {
+    const pel_plan_request *request = planning->request;
+    if (quanta >= planning->quanta) {
+        return request->units;
+    }
+    const double *profile = profile_of(request);
+    if (profile == NULL) {
+        return quanta * request->granularity;
+    }
+    double place = pel_profile_place(profile, (double)quanta / (double)planning->quanta);
+    return (uint64_t)(place * (double)planning->quanta + 0.5) * request->granularity;
+}
+
+/*
+ * The order in which the devices take their parts. Always the same, so that data stays where it is; but right after a profile was made it is turned
+ * from launch to launch, because a device that always sees the same part cannot tell its own speed from that part's density.
+ */
+static uint32_t order_of(const pel_planning *planning, uint64_t mask, uint32_t order[PEL_PLAN_DEVICE_LIMIT]) {
+    const pel_record *record = planning->request->record;
+    uint32_t all[PEL_PLAN_DEVICE_LIMIT], count = 0;
+    for (; mask != 0; mask &= mask - 1) {
+        all[count++] = (uint32_t)__builtin_ctzll(mask);
+    }
+    bool turning = record != NULL && record->profile != NULL && record->launches < record->profiled_since + TURNING;
+    uint32_t first = turning && !planning->request->frozen ? (uint32_t)(record->launches % count) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        order[i] = all[(first + i) % count];
+    }
+    return count;
+}
+
 void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
     const pel_plan_request *request = planning->request;
     pel_plan_result *result = planning->result;
-    uint64_t lo = 0;
+    uint32_t order[PEL_PLAN_DEVICE_LIMIT], count = order_of(planning, filling->mask, order);
+    uint64_t lo = 0, given = 0;
     bool complete = true;
     result->slice_count = 0;
     result->predicted_ns = 0.0;
-    for (uint64_t rest = filling->mask; rest != 0; rest &= rest - 1) {
-        uint32_t device = (uint32_t)__builtin_ctzll(rest);
-        pel_plan_slice *slice = &result->slices[result->slice_count++];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t device = order[i];
+        given += filling->share[device];
         /* The last slice ends at the range's end, which need not be a whole quantum. */
-        uint64_t hi = (rest & (rest - 1)) == 0 ? request->units : lo + filling->share[device] * request->granularity;
+        uint64_t hi = i + 1 == count ? request->units : edge_of(planning, given);
+        hi = hi > request->units ? request->units : hi;
+        if (hi <= lo) {
+            continue; /* a part of dense work that is narrower than a quantum */
+        }
         bool measured = pel_plan_measured(&request->devices[device]);
         double time =
-            filling->mask == pel_bit(device) ? pel_plan_alone(planning, device) : pel_plan_time(planning, device, hi - lo);
-        *slice = (pel_plan_slice){.device = device, .lo = lo, .hi = hi, .predicted_ns = measured ? time : 0.0};
+            count == 1 ? pel_plan_alone(planning, device) : pel_plan_time(planning, device, pel_plan_work(request, lo, hi));
+        result->slices[result->slice_count++] =
+            (pel_plan_slice){.device = device, .lo = lo, .hi = hi, .predicted_ns = measured ? time : 0.0};
         complete = complete && measured;
         result->predicted_ns = time > result->predicted_ns ? time : result->predicted_ns;
         lo = hi;

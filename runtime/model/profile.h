@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where in its range an irregular kernel spends its time: a density over bins, with mean 1, shared by all devices. Pure; fixed size. */
+#ifndef PEL_MODEL_PROFILE_H
+#define PEL_MODEL_PROFILE_H
+
+#define PEL_PROFILE_BINS 32
+
+typedef struct pel_profile {
+    double density[PEL_PROFILE_BINS];
+    double covariance[PEL_PROFILE_BINS][PEL_PROFILE_BINS];
+    double cumulative[PEL_PROFILE_BINS + 1]; /* of the work, up to a bin's begin; the last is 1 */
+} pel_profile;
+
+/* Knows nothing: flat, neighbours alike. */
+void pel_profile_begin(pel_profile *profile);
+
+/* The part [lo, hi) of the range, 0 <= lo < hi <= 1, was `density` times as dense as the mean, give or take the relative `error`. */
+void pel_profile_observe(pel_profile *profile, double lo, double hi, double density, double error);
+
+/* The part of the work that lies below the part x of the range, and back. */
+double pel_profile_work(const double cumulative[PEL_PROFILE_BINS + 1], double x);
+double pel_profile_place(const double cumulative[PEL_PROFILE_BINS + 1], double work);
+
+#endif
