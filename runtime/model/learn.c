@@ -17,6 +17,8 @@
 #define FIRST_RECORDS 16u
 #define KIN_WHILE 16u /* launches of a family that teach its kin; later ones only now and then */
 #define KIN_EVERY 128u
+#define WATCH_WHILE 64u /* launches in which an irregular kernel would show; later ones are looked at now and then */
+#define WATCH_EVERY 16u
 #define WATCHED 16u      /* chunks of a launch whose errors tell whether the kernel is irregular */
 #define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
 
@@ -127,7 +129,8 @@ static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t i
     double units = chunk->hi > chunk->lo ? (double)(chunk->hi - chunk->lo) : 0.0;
     pel_model_aspect company = lesson->chunk_count > 1 ? PEL_MODEL_BESIDE : PEL_MODEL_ALONE;
     double work = pel_irregular_work(entry != NULL ? &entry->record : NULL, chunk->lo, chunk->hi, range);
-    double error = entry != NULL ? watch(models, lesson, chunk, range, entry) : 0.0;
+    bool watched = entry != NULL && (entry->record.profile != NULL || launch <= WATCH_WHILE || launch % WATCH_EVERY == 0);
+    double error = watched ? watch(models, lesson, chunk, range, entry) : 0.0;
     if (index < WATCHED) {
         errors[index] = error;
     }
@@ -172,7 +175,8 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
         }
     }
     if (entry != NULL && !spoilt) {
-        pel_irregular_note(&entry->record, errors, lesson->chunk_count < WATCHED ? lesson->chunk_count : WATCHED);
+        bool watched = entry->record.launches <= WATCH_WHILE || entry->record.launches % WATCH_EVERY == 0;
+        pel_irregular_note(&entry->record, errors, !watched ? 0 : lesson->chunk_count < WATCHED ? lesson->chunk_count : WATCHED);
         learned = pel_irregular_begin(models, entry, &lesson->family) && learned;
     }
     return learned ? PEL_OK : PEL_OUT_OF_MEMORY;
