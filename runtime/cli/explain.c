@@ -79,7 +79,7 @@ static int read_options(int argc, char **argv, explanation *e) {
     e->kernel = pel_catalogue_find(argv[first]);
     if (!e->kernel) {
         const char *names[32] = {NULL};
-        for (size_t i = 0; pel_catalogue[i] && i < 31; i++) {
+        for (size_t i = 0; i < 31 && pel_catalogue[i]; i++) {
             names[i] = pel_catalogue[i]->name;
         }
         const char *near = pel_cli_nearest(argv[first], names);

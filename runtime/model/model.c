@@ -141,7 +141,8 @@ pel_cost pel_fit_cost(const pel_fit *fit) {
 
 pel_cost pel_models_predict(const pel_models *models, pel_model_key key) {
     const pel_model_entry *place = pel_models_find(models, key);
-    return place == NULL ? (pel_cost){0} : pel_fit_cost(&place->fit);
+    const pel_cost unknown = {0};
+    return place == NULL ? unknown : pel_fit_cost(&place->fit);
 }
 
 bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *state) {

@@ -503,7 +503,7 @@ pel_status pel_checkpoint_read(pel_checkpoint *c, pel_queue *queue, const pel_ch
                                pel_checkpoint_state *state, pel_error **error) {
     pel_access *accesses;
     pel_checkpoint_part *parts;
-    pel_checkpoint_state ignored;
+    pel_checkpoint_state ignored = {0};
     pel_status status = check_call(c, queue, "pel_checkpoint_read", error);
     if (status != PEL_OK) {
         return status;
