@@ -80,10 +80,11 @@ static uint64_t directory_bytes_of(const pel_checkpoint_part *parts, uint32_t co
 
 static pel_status put_header(writer *w, const pel_checkpoint_part *parts, uint32_t count, uint64_t step) {
     uint64_t directory = directory_bytes_of(parts, count), total = 0;
-    unsigned char *head = pel_alloc_zero(w->env->allocator, 1, (size_t)(HEADER + directory)), *at = head + HEADER;
+    unsigned char *head = pel_alloc_zero(w->env->allocator, 1, (size_t)(HEADER + directory));
     if (!head) {
         return no_memory(w->env, w->error, w->path);
     }
+    unsigned char *at = head + HEADER;
     for (uint32_t i = 0; i < count; i++) {
         size_t length = strlen(parts[i].name);
         pel_put32(at, (uint32_t)length);
