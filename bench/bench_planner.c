@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How good the planner's choices are: pel, the real planner and dispatcher under the virtual clock, against policies of the field on
- * machines drawn by seed.
+ * How good the planner's choices are: pel, the real planner and dispatcher under the virtual clock, against policies of the field
+ * on machines drawn by seed.
  *
- * `gap` is the time of a division without luck over that of the hindsight oracle, minus 1: luck cannot be planned, so it is no merit
- * and no fault. Comparisons of whole runs (over best single, over HGuided) are with luck, because reacting to it is what the
- * rivals are for. A seed is a machine, a kernel and its luck; figures are percentiles over seeds. Phases of a learning run: 100 launches
- * (steady: the last 60), then the fastest device becomes 2.5 times slower for 50 more, then a restart that keeps the models.
+ * `gap` is the time of a division without luck over that of the hindsight oracle, minus 1: luck cannot be planned, so it is no
+ * merit and no fault. Comparisons of whole runs (over best single, over HGuided) are with luck, because reacting to it is what
+ * the rivals are for. A seed is a machine, a kernel and its luck; figures are percentiles over seeds. Phases of a learning run:
+ * 100 launches (steady: the last 60), then the fastest device becomes 2.5 times slower for 50 more, then a restart that keeps the
+ * models.
  */
 #include "harness.h"
 #include "planner_policies.h"
@@ -16,7 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS = 300, QUICK_SEEDS = 24, LAUNCHES = 150, STEADY_FROM = 40, DRIFT_AT = 100, WARM = 10, SIZED_WARM_UP = 40, SIZED_LAUNCHES = 60 };
+enum {
+    SEEDS = 300,
+    QUICK_SEEDS = 24,
+    LAUNCHES = 150,
+    STEADY_FROM = 40,
+    DRIFT_AT = 100,
+    WARM = 10,
+    SIZED_WARM_UP = 40,
+    SIZED_LAUNCHES = 60
+};
 #define NEAR 0.10
 #define DRIFT 2.5
 
@@ -29,7 +39,8 @@ static int ascending(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-static void report(pel_results *results, const char *row, const char *subject, const char *unit, const double *values, uint32_t count) {
+static void report(pel_results *results, const char *row, const char *subject, const char *unit, const double *values,
+                   uint32_t count) {
     static const double fractions[] = {0.5, 0.95};
     double sorted[SEEDS];
     memcpy(sorted, values, count * sizeof *sorted);

@@ -2,11 +2,12 @@
 /*
  * Simulation against reality, on two devices that share nothing but memory: host@0 and PoCL with one thread on core 1.
  *
- * Each kernel is really run in a few divisions. Some of them make the description: start cost, speed and contention of both devices, those
- * that explain the chunks' times best. Then the described machine is simulated, and what it says about the *other* divisions, and about
- * what the planner chooses there when it may, is compared with what really happened. All divisions take turns, so that a machine that slows
- * down does so for all. Times are lower quartiles: a description says what the devices do, not what else the machine does. The control
- * compares every other round with those between: reality against itself. Regular kernels only: a description has no profile of items.
+ * Each kernel is really run in a few divisions. Some of them make the description: start cost, speed and contention of both
+ * devices, those that explain the chunks' times best. Then the described machine is simulated, and what it says about the *other*
+ * divisions, and about what the planner chooses there when it may, is compared with what really happened. All divisions take
+ * turns, so that a machine that slows down does so for all. Times are lower quartiles: a description says what the devices do,
+ * not what else the machine does. The control compares every other round with those between: reality against itself. Regular
+ * kernels only: a description has no profile of items.
  */
 #include "cli/bench_cores.h"
 #include "cli/bench_disjoint.h"
@@ -19,7 +20,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIVISIONS = 8, CALIBRATING = 4, DEVICES = 2, ROUNDS = 40, QUICK_ROUNDS = 4, KERNELS = 16, WARM_UPS = 24, PARAMETERS = 6, AGAIN = 6 };
+enum {
+    DIVISIONS = 8,
+    CALIBRATING = 4,
+    DEVICES = 2,
+    ROUNDS = 40,
+    QUICK_ROUNDS = 4,
+    KERNELS = 16,
+    WARM_UPS = 24,
+    PARAMETERS = 6,
+    AGAIN = 6
+};
 
 #define CONTROL 3.0 /* % */
 
@@ -231,7 +242,8 @@ static bool simulate(const double *p, double units, uint64_t granularity, figure
     kernel_desc.granularity = granularity;
     s.launch.global[0] = (uint64_t)units;
     s.launch.local[0] = 1; /* a group chosen for large ranges would make the grain coarser than the real one */
-    bool good = pel_runtime_create(&desc, &s.runtime, NULL) == PEL_OK && pel_queue_create(s.runtime, NULL, &s.queue, NULL) == PEL_OK &&
+    bool good = pel_runtime_create(&desc, &s.runtime, NULL) == PEL_OK &&
+                pel_queue_create(s.runtime, NULL, &s.queue, NULL) == PEL_OK &&
                 pel_program_create(s.runtime, &program_desc, &program, NULL) == PEL_OK &&
                 pel_kernel_create(program, &kernel_desc, &s.kernel, NULL) == PEL_OK;
     if (good) {
@@ -247,8 +259,8 @@ static bool simulate(const double *p, double units, uint64_t granularity, figure
 }
 
 /* Adds the errors of the divisions that did not calibrate; in %. */
-static void judge(pel_results *results, const char *kernel, const double *p, const figures *real, const figures *simulated, double *errors,
-                  double *control, uint32_t *count) {
+static void judge(pel_results *results, const char *kernel, const double *p, const figures *real, const figures *simulated,
+                  double *errors, double *control, uint32_t *count) {
     double own[DIVISIONS];
     uint32_t n = 0;
     for (uint32_t i = CALIBRATING; i < DIVISIONS; i++) {
@@ -256,12 +268,12 @@ static void judge(pel_results *results, const char *kernel, const double *p, con
         control[*count] = 100.0 * fabs(real->repeated[i]);
         errors[(*count)++] = own[n++];
     }
-    printf("# %s: host %.3g us + %.4g ns, contention %.1f %%; OpenCL %.3g us + %.4g ns, contention %.1f %%\n", kernel, p[0] * 1e-3, p[1],
-           100.0 * p[2], p[3] * 1e-3, p[4], 100.0 * p[5]);
+    printf("# %s: host %.3g us + %.4g ns, contention %.1f %%; OpenCL %.3g us + %.4g ns, contention %.1f %%\n", kernel,
+           p[0] * 1e-3, p[1], 100.0 * p[2], p[3] * 1e-3, p[4], 100.0 * p[5]);
     for (uint32_t i = 0; i < DIVISIONS; i++) {
-        printf("#   %-9s host %5.1f %%: really %8.3f ms (parts %8.3f and %8.3f), simulated %8.3f ms\n", i + 1 < DIVISIONS ? "division" : "planned",
-               100.0 * real->units[i][0] / (real->units[i][0] + real->units[i][1]), real->makespan[i] * 1e-6, real->chunk[i][0] * 1e-6,
-               real->chunk[i][1] * 1e-6, simulated->makespan[i] * 1e-6);
+        printf("#   %-9s host %5.1f %%: really %8.3f ms (parts %8.3f and %8.3f), simulated %8.3f ms\n",
+               i + 1 < DIVISIONS ? "division" : "planned", 100.0 * real->units[i][0] / (real->units[i][0] + real->units[i][1]),
+               real->makespan[i] * 1e-6, real->chunk[i][0] * 1e-6, real->chunk[i][1] * 1e-6, simulated->makespan[i] * 1e-6);
     }
     pel_results_add_one(results, kernel, "planned, real", "ms", real->makespan[DIVISIONS - 1] * 1e-6, 1, NULL);
     pel_results_add_one(results, kernel, "planned, simulated", "ms", simulated->makespan[DIVISIONS - 1] * 1e-6, 1, NULL);
@@ -282,14 +294,17 @@ static uint64_t grain_of(const figures *real) {
     return grain > 0 ? grain : 1;
 }
 
-static bool one_size(pel_results *results, pel_bench_session *session, const pel_catalogue_kernel *what, uint64_t n, double least_ns, double *errors,
-                     double *control, uint32_t *count, bool *large) {
+static bool one_size(pel_results *results, pel_bench_session *session, const pel_catalogue_kernel *what, uint64_t n,
+                     double least_ns, double *errors, double *control, uint32_t *count, bool *large) {
     pel_program *program = NULL;
     pel_case c;
     pel_case_binding binding;
     figures real, simulated;
     double p[PARAMETERS], units[DEVICES], chunk[DEVICES], makespan = 0.0;
-    place r = {.runtime = session->runtime, .queue = session->queue, .devices = {session->devices[0], session->devices[1]}, .cores = session->cores};
+    place r = {.runtime = session->runtime,
+               .queue = session->queue,
+               .devices = {session->devices[0], session->devices[1]},
+               .cores = session->cores};
     if (pel_case_setup(what, n, 1, &c) != PEL_OK) {
         return false;
     }
@@ -341,10 +356,12 @@ int main(int argc, char **argv) {
         static const uint64_t first[] = {0, UINT64_C(1) << 16, 256, 128};
         const pel_catalogue_kernel *what = pel_catalogue[i];
         bool large = false, good = true;
-        if ((what->flags & PEL_KERNEL_IRREGULAR) != 0 || strcmp(what->name, "mandelbrot") == 0 || !pel_results_wants(&results, what->name)) {
+        if ((what->flags & PEL_KERNEL_IRREGULAR) != 0 || strcmp(what->name, "mandelbrot") == 0 ||
+            !pel_results_wants(&results, what->name)) {
             continue;
         }
-        for (uint64_t n = pel_round_up(first[what->exponent], what->step); good && !large; n = pel_round_up(n + n / 2, what->step)) {
+        for (uint64_t n = pel_round_up(first[what->exponent], what->step); good && !large;
+             n = pel_round_up(n + n / 2, what->step)) {
             good = one_size(&results, &session, what, n, results.quick ? 2e6 : 6e6, errors, control, &count, &large);
         }
         if (!good) {
@@ -357,7 +374,8 @@ int main(int argc, char **argv) {
     } else {
         pel_results_add(&results, "all", "control", "%", control, count, NULL);
         pel_results_add(&results, "all", "error", "%", errors, count,
-                        pel_bench_median(control, count) > CONTROL ? "reality does not repeat itself: the machine is not quiet" : NULL);
+                        pel_bench_median(control, count) > CONTROL ? "reality does not repeat itself: the machine is not quiet"
+                                                                   : NULL);
     }
     pel_bench_close(&session);
     return pel_results_close(&results);

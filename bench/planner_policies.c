@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rivals get what their papers ask the user for: static and HGuided the true speeds, the single device the right choice. Luck comes
- * from one stream per device and policy with the same seed, as in the runtime's own simulation.
+ * Rivals get what their papers ask the user for: static and HGuided the true speeds, the single device the right choice. Luck
+ * comes from one stream per device and policy with the same seed, as in the runtime's own simulation.
  *
- * HGuided as in EngineCL (Nozal et al., FGCS 2020): a package of max(minimum, remaining x power / (k x sum of powers)) units, k = 2,
- * minimum by power, to the device that asks. EWMA as in Qilin-like schedulers without its training run: equal shares first, then
- * shares by smoothed units per time.
+ * HGuided as in EngineCL (Nozal et al., FGCS 2020): a package of max(minimum, remaining x power / (k x sum of powers)) units, k =
+ * 2, minimum by power, to the device that asks. EWMA as in Qilin-like schedulers without its training run: equal shares first,
+ * then shares by smoothed units per time.
  */
 #include "planner_policies.h"
 

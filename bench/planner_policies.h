@@ -23,16 +23,16 @@ extern const char *const pel_policy_names[PEL_POLICY_COUNT];
 typedef struct pel_contestant {
     pel_policy policy;
     const pel_world *world;
-    double now;                                 /* virtual ns since the run began */
+    double now; /* virtual ns since the run began */
     pel_simulated_stream luck[PEL_WORLD_DEVICES];
-    double rate[PEL_WORLD_DEVICES];             /* EWMA */
+    double rate[PEL_WORLD_DEVICES]; /* EWMA */
     uint32_t single;
-    struct pel_real *real;                      /* PEL_POLICY_PEL */
+    struct pel_real *real; /* PEL_POLICY_PEL */
 } pel_contestant;
 
 typedef struct pel_outcome {
-    double ns;     /* with luck */
-    double ideal;  /* the same division without luck */
+    double ns;    /* with luck */
+    double ideal; /* the same division without luck */
     bool exploring;
     uint32_t chunks;
 } pel_outcome;

@@ -12,8 +12,12 @@
 
 #define STEPS 44
 
-static double between(pel_world *world, double low, double high) { return low + (high - low) * pel_simulated_uniform(&world->luck); }
-static double between_log(pel_world *world, double low, double high) { return low * exp(pel_simulated_uniform(&world->luck) * log(high / low)); }
+static double between(pel_world *world, double low, double high) {
+    return low + (high - low) * pel_simulated_uniform(&world->luck);
+}
+static double between_log(pel_world *world, double low, double high) {
+    return low * exp(pel_simulated_uniform(&world->luck) * log(high / low));
+}
 
 static void draw_devices(pel_world *world, uint32_t count, double noise, double spikes) {
     world->count = count;

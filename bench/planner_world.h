@@ -13,12 +13,12 @@
 enum { PEL_WORLD_DEVICES = 8, PEL_WORLD_BINS = 256 };
 
 typedef enum pel_family {
-    PEL_FAMILY_ANCHOR,     /* ANCHORS.md: 4 devices, starts of 20-400 us, rates 16x apart, noise 10 %, 2 % of spikes; a size a seed, over 3 decades */
+    PEL_FAMILY_ANCHOR, /* 4 devices, starts of 20-400 us, rates 16x apart, noise 10 %, 2 % of spikes; a size a seed, over 3 decades */
     PEL_FAMILY_MIXED,      /* the same, every launch of another size */
     PEL_FAMILY_BENT,       /* knees and cache cliffs */
     PEL_FAMILY_IRREGULAR,  /* items that differ in cost up to 20x */
     PEL_FAMILY_CORRELATED, /* noise with a memory, speeds that swing, devices that disturb each other */
-    PEL_FAMILY_SIZED       /* 2 to 5 devices, noise 3 %, half the machines with one memory for all; the fastest alone takes `target_ns` */
+    PEL_FAMILY_SIZED /* 2 to 5 devices, noise 3 %, half with one memory for all; the fastest alone takes `target_ns` */
 } pel_family;
 
 typedef struct pel_world {
@@ -27,10 +27,10 @@ typedef struct pel_world {
     uint32_t count;
     pel_simulated_device devices[PEL_WORLD_DEVICES];
     uint64_t units, granularity;
-    double factor[PEL_WORLD_DEVICES];           /* of the work: a device that gets hot */
-    double cumulative[PEL_WORLD_BINS + 1];      /* work up to a bin's begin; the mean over the range is 1 */
+    double factor[PEL_WORLD_DEVICES];      /* of the work: a device that gets hot */
+    double cumulative[PEL_WORLD_BINS + 1]; /* work up to a bin's begin; the mean over the range is 1 */
     bool irregular;
-    uint64_t luck;                              /* state of the stream that draws the world */
+    uint64_t luck; /* state of the stream that draws the world */
 } pel_world;
 
 typedef struct pel_range {

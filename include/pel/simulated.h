@@ -48,8 +48,8 @@ typedef struct pel_simulated_device {
 } pel_simulated_device;
 
 /*
- * The work of a span on a device ("sim:gpu0") in units of cost 1, for kernels whose items differ or that one device likes better. Pure. What is
- * not above 0 and finite counts as items x cost.
+ * The work of a span on a device ("sim:gpu0") in units of cost 1, for kernels whose items differ or that one device likes better.
+ * Pure. What is not above 0 and finite counts as items x cost.
  */
 typedef double (*pel_simulated_work_fn)(void *user, const char *device, const char *kernel, const pel_span *span);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `pel history`: what the cost models have learned on this machine, in words and numbers, and the care of the file: thinning it out, taking
- * parts of it elsewhere, merging what others have learned. All changes go through core/history_file.h's lock, so running programs lose
- * nothing. Entries are selected by parts of the names that people know; keys are hashes and say nothing.
+ * `pel history`: what the cost models have learned on this machine, in words and numbers, and the care of the file: thinning it
+ * out, taking parts of it elsewhere, merging what others have learned. All changes go through core/history_file.h's lock, so
+ * running programs lose nothing. Entries are selected by parts of the names that people know; keys are hashes and say nothing.
  */
 #include "base/error.h"
 #include "cli/commands.h"
@@ -30,10 +30,10 @@ static const pel_cli_option options[] = {
 
 static const pel_cli_usage usage = {
     "history", "[list | explain | export FILE | prune | merge FILE...] [options]",
-    "Shows what the cost models have learned (list: a table; explain: in words), writes a selection to a file for another machine\n"
-    "(export), forgets a selection (prune), or takes in what other machines have learned (merge).",
+    "Shows what the cost models have learned (list: a table; explain: in words), writes a selection to a file for another\n"
+    "machine (export), forgets a selection (prune), or takes in what other machines have learned (merge).",
     options,
-    "Kernels, drivers and devices that have changed are other entries: what was learned about the old ones is never used for them.\n"
+    "Kernels, drivers and devices that have changed are other entries: what was learned about the old ones is not used.\n"
     "prune needs a selection; `pel history prune --older-than 0` forgets everything."};
 
 typedef struct request {
@@ -70,7 +70,9 @@ static const char *age_text(char text[32], const request *r, const pel_history_e
     return text;
 }
 
-static const char *shown(const char *name) { return *name ? name : "?"; }
+static const char *shown(const char *name) {
+    return *name ? name : "?";
+}
 
 static int complain(pel_error *error) {
     pel_cli_error("history", "%s", pel_error_message(error));
@@ -184,7 +186,8 @@ static int run_explain(const request *r, const pel_history *history) {
         }
     }
     if (count == 0)
-        printf("Nothing is known%s: %s holds %u models.\n", history->count > 0 ? " of that" : " yet", r->path, (unsigned)history->count);
+        printf("Nothing is known%s: %s holds %u models.\n", history->count > 0 ? " of that" : " yet", r->path,
+               (unsigned)history->count);
     return PEL_CLI_OK;
 }
 
@@ -261,7 +264,9 @@ static int run_export(request *r) {
     return m.failed ? PEL_CLI_FAILED : status;
 }
 
-static bool is_selected(void *user, const pel_history_entry *entry) { return selected(user, entry); }
+static bool is_selected(void *user, const pel_history_entry *entry) {
+    return selected(user, entry);
+}
 
 static bool prune(void *user, pel_history *history) {
     request *r = user;
@@ -304,9 +309,17 @@ static int read_options(int argc, char **argv, request *r, bool *end) {
     for (int option; (option = pel_cli_next(&usage, argc, argv, &value)) != PEL_CLI_END;) {
         bool good = true;
         switch (option) {
-        case OPTION_FILE: r->file = value; break;
-        case OPTION_KERNEL: r->kernel = value; r->selects = true; break;
-        case OPTION_DEVICE: r->device = value; r->selects = true; break;
+        case OPTION_FILE:
+            r->file = value;
+            break;
+        case OPTION_KERNEL:
+            r->kernel = value;
+            r->selects = true;
+            break;
+        case OPTION_DEVICE:
+            r->device = value;
+            r->selects = true;
+            break;
         case OPTION_OLDER:
             good = pel_cli_parse_real("history", "--older-than", value, 0.0, 1e6, &r->older_days);
             r->selects = true;
@@ -315,8 +328,11 @@ static int read_options(int argc, char **argv, request *r, bool *end) {
             good = pel_cli_parse_u64("history", "--keep", value, 0, PEL_HISTORY_ENTRY_LIMIT, &r->keep);
             r->keeps = true;
             break;
-        case OPTION_JSON: r->json = true; break;
-        default: return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
+        case OPTION_JSON:
+            r->json = true;
+            break;
+        default:
+            return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
         }
         if (!good)
             return PEL_CLI_USAGE;
@@ -365,7 +381,8 @@ int pel_cmd_history(int argc, char **argv) {
     if (r.path) {
         status = dispatch(&r, action);
     } else {
-        pel_cli_error("history", "no history is kept: it is switched off, or there is no cache directory; name a file with --file");
+        pel_cli_error("history",
+                      "no history is kept: it is switched off, or there is no cache directory; name a file with --file");
         status = PEL_CLI_FAILED;
     }
     pel_free(&pel_allocator_default, r.path);

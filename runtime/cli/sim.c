@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `pel sim`: the real planner and dispatcher on a machine that does not exist. The machine's description and the workload are files; time is
- * virtual, so an hour of launches takes a moment, and the same files and seed give the same trace, to the nanosecond: its hash is printed.
- * Nothing of this machine is asked but memory for the kernels' buffers. Kernels do nothing here but cost time.
+ * `pel sim`: the real planner and dispatcher on a machine that does not exist. The machine's description and the workload are
+ * files; time is virtual, so an hour of launches takes a moment, and the same files and seed give the same trace, to the
+ * nanosecond: its hash is printed. Nothing of this machine is asked but memory for the kernels' buffers. Kernels do nothing here
+ * but cost time.
  */
 #include "backend/simulated/cost.h"
 #include "base/hash.h"
@@ -21,20 +22,20 @@
 enum { OPTION_SEED, OPTION_DEVICES, OPTION_HISTORY, OPTION_QUIET, OPTION_EXPLAIN, OPTION_JSON };
 enum { DEVICES = 64 };
 
-static const pel_cli_option options[] = {
-    {'s', "seed", "NUMBER", "of all luck, instead of the machine's"},
-    {'d', "devices", "LIST", "use only these of the machine's devices"},
-    {0, "history", "FILE", "begin with what was learned before, and keep what is learned"},
-    {'q', "quiet", NULL, "print totals only, not every launch"},
-    {0, "explain", NULL, "print the last plan of each kernel in words"},
-    {0, "json", NULL, "print JSON"},
-    {0, NULL, NULL, NULL}};
+static const pel_cli_option options[] = {{'s', "seed", "NUMBER", "of all luck, instead of the machine's"},
+                                         {'d', "devices", "LIST", "use only these of the machine's devices"},
+                                         {0, "history", "FILE", "begin with what was learned before, and keep what is learned"},
+                                         {'q', "quiet", NULL, "print totals only, not every launch"},
+                                         {0, "explain", NULL, "print the last plan of each kernel in words"},
+                                         {0, "json", NULL, "print JSON"},
+                                         {0, NULL, NULL, NULL}};
 
 static const pel_cli_usage usage = {
     "sim", "MACHINE WORKLOAD [options]",
     "Runs a workload on a simulated machine under a virtual clock, with the real planner and dispatcher: what would be planned,\n"
     "predicted, and how long it would take. Same files, same seed: the same trace.",
-    options, "pel-sim(1) tells what stands in the files; examples are in the source's tests/fixtures/machines and .../workloads."};
+    options,
+    "pel-sim(1) tells what stands in the files; examples are in the source's tests/fixtures/machines and .../workloads."};
 
 typedef struct device_total {
     const char *id;
@@ -47,7 +48,7 @@ typedef struct session {
     const char *machine, *devices, *history;
     uint64_t seed, luck, hash, launches;
     bool quiet, explain;
-    json_t *lines;                          /* NULL: text */
+    json_t *lines; /* NULL: text */
     pel_runtime *runtime;
     pel_queue *queue;
     pel_kernel *kernels[PEL_SIM_KERNELS];
@@ -56,7 +57,7 @@ typedef struct session {
     pel_plan *last[PEL_SIM_KERNELS];
     device_total totals[DEVICES];
     uint32_t total_count;
-    double *errors;                         /* relative, of launches with a prediction */
+    double *errors; /* relative, of launches with a prediction */
     size_t error_count;
 } session;
 
@@ -208,8 +209,9 @@ static void add_chunks(session *s, const pel_plan *plan, json_t *chunks, char *w
             length += put > 0 ? (size_t)put : 0;
         }
         if (chunks)
-            json_array_append_new(chunks, json_pack("{s:s, s:I, s:I, s:f, s:f}", "device", chunk.device, "lo", (json_int_t)chunk.lo, "hi",
-                                                    (json_int_t)chunk.hi, "predicted_ns", chunk.predicted_ns, "actual_ns", chunk.actual_ns));
+            json_array_append_new(chunks, json_pack("{s:s, s:I, s:I, s:f, s:f}", "device", chunk.device, "lo",
+                                                    (json_int_t)chunk.lo, "hi", (json_int_t)chunk.hi, "predicted_ns",
+                                                    chunk.predicted_ns, "actual_ns", chunk.actual_ns));
     }
     if (count > 8 && length < capacity)
         snprintf(words + length, capacity - length, " + %u more", (unsigned)(count - 8));
@@ -240,9 +242,9 @@ static bool report(session *s, const pel_sim_kernel *kernel, uint64_t items, con
     add_chunks(s, plan, chunks, words, sizeof words);
     into_hash(s, ns);
     if (chunks) {
-        json_array_append_new(s->lines, json_pack("{s:s, s:I, s:f, s:f, s:f, s:s, s:o}", "kernel", kernel->name, "items", (json_int_t)items,
-                                                  "predicted_ns", predicted, "actual_ns", actual, "whole_ns", ns, "reason",
-                                                  pel_plan_reason(plan), "chunks", chunks));
+        json_array_append_new(s->lines, json_pack("{s:s, s:I, s:f, s:f, s:f, s:s, s:o}", "kernel", kernel->name, "items",
+                                                  (json_int_t)items, "predicted_ns", predicted, "actual_ns", actual, "whole_ns",
+                                                  ns, "reason", pel_plan_reason(plan), "chunks", chunks));
     } else if (!s->quiet) {
         if (predicted > 0.0)
             pel_format_time(predicted_text, predicted);
@@ -299,7 +301,8 @@ static void print_totals(session *s, double ns) {
     char text[32];
     printf("\n%llu launches in %s of virtual time", (unsigned long long)s->launches, pel_format_time(text, ns));
     if (s->error_count > 0)
-        printf("; predictions were off by %.1f %% (median), %.1f %% (95 of 100)", 100.0 * error_at(s, 0.5), 100.0 * error_at(s, 0.95));
+        printf("; predictions were off by %.1f %% (median), %.1f %% (95 of 100)", 100.0 * error_at(s, 0.5),
+               100.0 * error_at(s, 0.95));
     printf(".\n\n");
     pel_table table;
     static const char *const heading[] = {"device", "busy", "of the time", "chunks", "items", "moved"};
@@ -328,9 +331,9 @@ static json_t *totals_json(session *s, double ns) {
     json_t *root = json_object(), *devices = json_array();
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)s->hash);
     for (uint32_t i = 0; i < s->total_count; i++)
-        json_array_append_new(devices, json_pack("{s:s, s:f, s:f, s:I, s:I}", "device", s->totals[i].id, "busy_ns", s->totals[i].busy_ns,
-                                                 "items", s->totals[i].items, "chunks", (json_int_t)s->totals[i].chunks, "bytes_moved",
-                                                 (json_int_t)s->totals[i].bytes));
+        json_array_append_new(devices, json_pack("{s:s, s:f, s:f, s:I, s:I}", "device", s->totals[i].id, "busy_ns",
+                                                 s->totals[i].busy_ns, "items", s->totals[i].items, "chunks",
+                                                 (json_int_t)s->totals[i].chunks, "bytes_moved", (json_int_t)s->totals[i].bytes));
     json_object_set_new(root, "machine", pel_json_text(s->machine));
     json_object_set_new(root, "launch_count", json_integer((json_int_t)s->launches));
     json_object_set_new(root, "virtual_ns", pel_json_real(ns));
@@ -367,18 +370,33 @@ int pel_cmd_sim(int argc, char **argv) {
     bool json = false, good = s != NULL;
     for (int option; good && (option = pel_cli_next(&usage, argc, argv, &value)) != PEL_CLI_END;) {
         switch (option) {
-        case OPTION_SEED: good = pel_cli_parse_u64("sim", "--seed", value, 1, UINT64_MAX, &s->seed); break;
-        case OPTION_DEVICES: s->devices = value; break;
-        case OPTION_HISTORY: s->history = value; break;
-        case OPTION_QUIET: s->quiet = true; break;
-        case OPTION_EXPLAIN: s->explain = true; break;
-        case OPTION_JSON: json = true; break;
-        default: free(s); return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
+        case OPTION_SEED:
+            good = pel_cli_parse_u64("sim", "--seed", value, 1, UINT64_MAX, &s->seed);
+            break;
+        case OPTION_DEVICES:
+            s->devices = value;
+            break;
+        case OPTION_HISTORY:
+            s->history = value;
+            break;
+        case OPTION_QUIET:
+            s->quiet = true;
+            break;
+        case OPTION_EXPLAIN:
+            s->explain = true;
+            break;
+        case OPTION_JSON:
+            json = true;
+            break;
+        default:
+            free(s);
+            return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
         }
     }
     int first = good ? pel_cli_operands() : 0, status = PEL_CLI_USAGE;
     if (good && argc - first != 2) {
-        pel_cli_error("sim", argc - first < 2 ? "a MACHINE and a WORKLOAD are needed" : "only a MACHINE and a WORKLOAD are understood");
+        pel_cli_error("sim",
+                      argc - first < 2 ? "a MACHINE and a WORKLOAD are needed" : "only a MACHINE and a WORKLOAD are understood");
         good = false;
     }
     if (good) {

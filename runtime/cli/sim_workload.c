@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Workload files look like machine descriptions: `key = value  # comment`, a [section] a kernel, units in the keys, whatever is not
- * understood an error with its line.
+ * Workload files look like machine descriptions: `key = value  # comment`, a [section] a kernel, units in the keys, whatever is
+ * not understood an error with its line.
  */
 #include "cli/sim_workload.h"
 #include "backend/simulated/cost.h"
@@ -101,8 +101,10 @@ static bool set_key(const parser *p, unsigned key, char *value, pel_sim_kernel *
     uint64_t count;
     double real;
     switch (keys[key].kind) {
-    case PROFILE: return set_profile(p, value, field);
-    case SPEED: return set_speed(p, value, kernel);
+    case PROFILE:
+        return set_profile(p, value, field);
+    case SPEED:
+        return set_speed(p, value, kernel);
     case FLAG:
         if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0) {
             return wrong(p, "needs yes or no, not", value);

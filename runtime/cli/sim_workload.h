@@ -13,17 +13,17 @@ typedef enum pel_sim_profile { PEL_SIM_FLAT, PEL_SIM_RAMP, PEL_SIM_HUMP, PEL_SIM
 
 typedef struct pel_sim_kernel {
     char name[PEL_SIM_NAME];
-    uint64_t items, items_most;          /* each launch between the two, by seed, logarithmically; items_most 0: always `items` */
-    uint64_t launches;                   /* in a row, a round */
+    uint64_t items, items_most; /* each launch between the two, by seed, logarithmically; items_most 0: always `items` */
+    uint64_t launches;          /* in a row, a round */
     uint64_t granularity;
-    uint64_t bytes_in, bytes_out;        /* per item */
-    double cost;                         /* per item, on average */
-    double contrast;                     /* dearest over cheapest item */
+    uint64_t bytes_in, bytes_out; /* per item */
+    double cost;                  /* per item, on average */
+    double contrast;              /* dearest over cheapest item */
     pel_sim_profile profile;
     bool irregular, single, resident;
     struct {
         char device[PEL_SIM_NAME];
-        double speed;                    /* relative to what the machine's description says */
+        double speed; /* relative to what the machine's description says */
     } likes[PEL_SIM_LIKES];
     uint32_t like_count;
     double cumulative[PEL_SIM_BINS + 1]; /* cost up to a bin's begin; 1 in all */

@@ -45,7 +45,8 @@ static bool hash_file(pel_sha256 *sha, const char *path) {
     if (stat(*path ? path : "/proc/self/exe", &facts) != 0) {
         return false;
     }
-    const int64_t numbers[] = {(int64_t)facts.st_size, (int64_t)facts.st_mtim.tv_sec, (int64_t)facts.st_mtim.tv_nsec, (int64_t)facts.st_ino};
+    const int64_t numbers[] = {(int64_t)facts.st_size, (int64_t)facts.st_mtim.tv_sec, (int64_t)facts.st_mtim.tv_nsec,
+                               (int64_t)facts.st_ino};
     pel_sha256_update(sha, numbers, sizeof numbers);
     return true;
 }

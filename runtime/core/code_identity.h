@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which machine code stands behind a function pointer: the same in every process that runs the same build, another after any rebuild that changed it. */
+/*
+ * Which machine code stands behind a function pointer: the same in every process that runs the same build, another after any
+ * rebuild that changed it.
+ */
 #ifndef PEL_CORE_CODE_IDENTITY_H
 #define PEL_CORE_CODE_IDENTITY_H
 

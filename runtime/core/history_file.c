@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Readers take no lock: the file is only ever replaced by rename, so they see an old one or a new one. Writers hold a lock on a file
- * beside it from reading to renaming, so that nobody's lessons are lost between the two, and only the holder uses the one temporary
- * name; what a killed writer left there is removed by the next. Without locks (some network file systems) nothing is written: a
- * history that might swallow another's is worse than none. An unusable file is renamed, not deleted: it may be a newer version's.
- * What is no regular file is left alone: a privileged program told to keep its history in /dev/null must not replace the device.
+ * Readers take no lock: the file is only ever replaced by rename, so they see an old one or a new one. Writers hold a lock on a
+ * file beside it from reading to renaming, so that nobody's lessons are lost between the two, and only the holder uses the one
+ * temporary name; what a killed writer left there is removed by the next. Without locks (some network file systems) nothing is
+ * written: a history that might swallow another's is worse than none. An unusable file is renamed, not deleted: it may be a newer
+ * version's. What is no regular file is left alone: a privileged program told to keep its history in /dev/null must not replace
+ * the device.
  */
 #include "core/history_file.h"
 #include "base/text.h"
@@ -21,9 +22,11 @@
 #define LOCK_TRIES 400
 #define LOCK_PAUSE_NS 5000000
 
-static pel_status io_failure(pel_error **error, const pel_allocator *allocator, const char *call, const char *what, const char *path) {
+static pel_status io_failure(pel_error **error, const pel_allocator *allocator, const char *call, const char *what,
+                             const char *path) {
     int code = errno;
-    return pel_fail(error, allocator, PEL_IO, &(pel_story){.call = call, .code = code}, "%s the history %s: %s", what, path, strerror(code));
+    return pel_fail(error, allocator, PEL_IO, &(pel_story){.call = call, .code = code}, "%s the history %s: %s", what, path,
+                    strerror(code));
 }
 
 static char *beside(const pel_allocator *allocator, const char *path, const char *suffix) {
@@ -118,8 +121,9 @@ static int lock(const char *path, const pel_allocator *allocator, pel_status *st
         if (errno == EWOULDBLOCK && ++tries < LOCK_TRIES) {
             (void)nanosleep(&pause, NULL);
         } else if (errno != EINTR) {
-            *status = errno == EWOULDBLOCK ? pel_fail(error, allocator, PEL_BUSY, NULL, "other processes keep the history %s locked", path)
-                                           : io_failure(error, allocator, "flock", "cannot lock", path);
+            *status = errno == EWOULDBLOCK
+                          ? pel_fail(error, allocator, PEL_BUSY, NULL, "other processes keep the history %s locked", path)
+                          : io_failure(error, allocator, "flock", "cannot lock", path);
             (void)close(fd);
             fd = -1;
         }
@@ -182,8 +186,8 @@ static pel_status read_or_begin(const char *path, pel_logger *logger, pel_histor
     return status;
 }
 
-pel_status pel_history_file_change(const char *path, const pel_allocator *allocator, pel_logger *logger, pel_history_change_fn change,
-                                   void *user, pel_error **error) {
+pel_status pel_history_file_change(const char *path, const pel_allocator *allocator, pel_logger *logger,
+                                   pel_history_change_fn change, void *user, pel_error **error) {
     pel_history history = {.allocator = allocator};
     pel_status status = PEL_OK;
     struct stat facts;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A history is a convenience: nothing that is wrong with it fails a runtime or a launch, it is logged and the runtime learns anew.
+ * A history is a convenience: nothing that is wrong with it fails a runtime or a launch, it is logged and the runtime learns
+ * anew.
  *
- * What was read stays in memory beside the models. So at the time of writing it is known which models this process has taught, and
- * only these compete with what other processes wrote meanwhile. Writing happens when a runtime ends, and from waits of its queues
- * when the last write is a minute old: never inside a launch. A simulated machine reads and writes only a file that its descriptor
- * names: its past must not come from the environment.
+ * What was read stays in memory beside the models. So at the time of writing it is known which models this process has taught,
+ * and only these compete with what other processes wrote meanwhile. Writing happens when a runtime ends, and from waits of its
+ * queues when the last write is a minute old: never inside a launch. A simulated machine reads and writes only a file that its
+ * descriptor names: its past must not come from the environment.
  */
 #include "core/lessons.h"
 #include "base/text.h"
@@ -27,10 +28,10 @@ typedef struct kernel_name {
 
 struct pel_lessons {
     char *path;
-    pel_history known;     /* as read, and as written since */
+    pel_history known; /* as read, and as written since */
     int64_t kept_at;
     atomic_flag keeping;
-    kernel_name *names;    /* runtime->lock guards them */
+    kernel_name *names; /* runtime->lock guards them */
     uint32_t name_count;
 };
 
@@ -76,8 +77,8 @@ static pel_status learn_from(pel_runtime *runtime, struct pel_lessons *lessons) 
         status = pel_history_give(&lessons->known, runtime->models, &skipped);
     }
     if (skipped > 0) {
-        pel_log(&runtime->logger, PEL_LOG_WARNING, "the history %s: %u of its %u models make no sense and are ignored", lessons->path, skipped,
-                lessons->known.count);
+        pel_log(&runtime->logger, PEL_LOG_WARNING, "the history %s: %u of its %u models make no sense and are ignored",
+                lessons->path, skipped, lessons->known.count);
     }
     return status == PEL_NOT_FOUND ? PEL_OK : status;
 }
@@ -99,7 +100,8 @@ pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc,
     } else {
         pel_free(&runtime->allocator, path);
     }
-    return status == PEL_OK ? PEL_OK : pel_fail(error, &runtime->allocator, status, NULL, "no memory for the history of the cost models");
+    return status == PEL_OK ? PEL_OK
+                            : pel_fail(error, &runtime->allocator, status, NULL, "no memory for the history of the cost models");
 }
 
 static const char *name_of(const struct pel_lessons *lessons, uint64_t kernel) {
@@ -188,7 +190,8 @@ static void keep(pel_runtime *runtime) {
         status = pel_history_file_change(lessons->path, &runtime->allocator, &runtime->logger, merge, &lessons->known, &error);
     }
     if (status != PEL_OK) {
-        pel_log(&runtime->logger, PEL_LOG_WARNING, "what was learned is not kept: %s", error ? pel_error_message(error) : pel_status_text(status));
+        pel_log(&runtime->logger, PEL_LOG_WARNING, "what was learned is not kept: %s",
+                error ? pel_error_message(error) : pel_status_text(status));
     }
     pel_error_destroy(error);
 }

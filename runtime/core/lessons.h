@@ -6,12 +6,15 @@
 #include "core/runtime.h"
 
 /*
- * The file: `asked`, else $PEL_HISTORY if the environment counts, else "history" in the cache directory. NULL: none (or no memory: a convenience).
- * The caller's to free.
+ * The file: `asked`, else $PEL_HISTORY if the environment counts, else "history" in the cache directory. NULL: none (or no
+ * memory: a convenience). The caller's to free.
  */
 char *pel_lessons_path(const pel_allocator *allocator, const char *asked, bool environment, const char *cache_directory);
 
-/* Finds the history file (descriptor, environment, cache directory) and teaches the models what it holds. What is wrong is logged; OUT_OF_MEMORY only. */
+/*
+ * Finds the history file (descriptor, environment, cache directory) and teaches the models what it holds. What is wrong is
+ * logged; OUT_OF_MEMORY only.
+ */
 pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error);
 
 /* Notes what a kernel is called, for people who look into the history. */

@@ -3,11 +3,11 @@
  * The format of the history file, and how two histories become one.
  *
  * A header of 64 bytes (magic, versions, counts, SHA-256 of the rest), then the entries in ascending order of their keys. All
- * numbers are little-endian whatever the machine. Keys are hashes of kernel source, options, declaration, device and driver, so what
- * has changed is simply not found; nothing needs to be invalidated. Decoding trusts nothing: sizes are checked before use, keys
- * must ascend, texts must be printable, nothing may be left over; and a model's numbers are checked again by whoever takes them.
- * Merging keeps the better entry of each key by a total order, so it does not matter who merges with whom first. Rejected: text
- * (numbers must come back bit by bit in every locale) and a database (a dependency, for some hundred records).
+ * numbers are little-endian whatever the machine. Keys are hashes of kernel source, options, declaration, device and driver, so
+ * what has changed is simply not found; nothing needs to be invalidated. Decoding trusts nothing: sizes are checked before use,
+ * keys must ascend, texts must be printable, nothing may be left over; and a model's numbers are checked again by whoever takes
+ * them. Merging keeps the better entry of each key by a total order, so it does not matter who merges with whom first. Rejected:
+ * text (numbers must come back bit by bit in every locale) and a database (a dependency, for some hundred records).
  */
 #include "model/history.h"
 #include "base/checked.h"

@@ -43,8 +43,8 @@ pel_status pel_history_put(pel_history *history, const pel_history_entry *entry,
 pel_history_entry *pel_history_find(const pel_history *history, pel_model_key key);
 
 /*
- * Which of two entries of one key stays: who has four samples or more, then who learned last, then who has more samples, then the larger
- * bytes: a total order, so that merging gives the same whatever the order.
+ * Which of two entries of one key stays: who has four samples or more, then who learned last, then who has more samples, then the
+ * larger bytes: a total order, so that merging gives the same whatever the order.
  */
 bool pel_history_better(const pel_history_entry *a, const pel_history_entry *b);
 
@@ -55,15 +55,18 @@ void pel_history_drop(pel_history *history, bool (*drop)(void *user, const pel_h
 void pel_history_shrink(pel_history *history, uint32_t most);
 
 /*
- * Reads bytes into an empty history. INVALID_ARGUMENT: not a history, or damaged; UNSUPPORTED: another version's; OUT_OF_MEMORY. The
- * error says what is wrong and calls the bytes `name`.
+ * Reads bytes into an empty history. INVALID_ARGUMENT: not a history, or damaged; UNSUPPORTED: another version's; OUT_OF_MEMORY.
+ * The error says what is wrong and calls the bytes `name`.
  */
 pel_status pel_history_decode(pel_history *history, const void *bytes, size_t count, const char *name, pel_error **error);
 
 /* The bytes of a history, for the caller to free with the same allocator. NULL: no memory. */
 void *pel_history_encode(const pel_history *history, size_t *count);
 
-/* Models into the history: `label` fills in the names of an entry whose state is set. Only what differs gets the time `now`. *changed: whether anything did. */
+/*
+ * Models into the history: `label` fills in the names of an entry whose state is set. Only what differs gets the time `now`.
+ * *changed: whether anything did.
+ */
 pel_status pel_history_take(pel_history *history, const pel_models *models, uint64_t now,
                             void (*label)(void *user, pel_history_entry *entry), void *user, bool *changed);
 

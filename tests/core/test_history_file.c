@@ -157,7 +157,8 @@ static void write_file(const char *name, const void *data, size_t bytes) {
 
 static void unusable_ones_are_set_aside(void **state) {
     (void)state;
-    static const char foreign[] = "pelhist\n\377\0\0\0\1\0\0\0 of a later version, or whatever else may stand in a file of that name at some time";
+    static const char foreign[] =
+        "pelhist\n\377\0\0\0\1\0\0\0 of a later version, or whatever else may stand in a file of that name at some time";
     static const struct {
         const char *text;
         size_t bytes;
@@ -314,9 +315,10 @@ static void killed_writers_leave_it_whole(void **state) {
 int main(void) {
 #define ROW(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
     const struct CMUnitTest tests[] = {
-        ROW(the_second_process_knows),  ROW(what_has_changed_does_not_inherit), ROW(unusable_ones_are_set_aside),
-        ROW(places_that_cannot_be_written), ROW(what_is_no_file_is_left_alone), ROW(processes_share), ROW(killed_writers_leave_it_whole),
-        ROW(memory_runs_out),
+        ROW(the_second_process_knows),      ROW(what_has_changed_does_not_inherit),
+        ROW(unusable_ones_are_set_aside),   ROW(places_that_cannot_be_written),
+        ROW(what_is_no_file_is_left_alone), ROW(processes_share),
+        ROW(killed_writers_leave_it_whole), ROW(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libFuzzer: any bytes as a history, half of them with a header that is right, so that what lies behind the checksum is reached. What is accepted
- * must come out as it went in, and models that take it must go on predicting and learning finite numbers.
+ * libFuzzer: any bytes as a history, half of them with a header that is right, so that what lies behind the checksum is reached.
+ * What is accepted must come out as it went in, and models that take it must go on predicting and learning finite numbers.
  */
 #include "base/hash.h"
 #include "model/history.h"

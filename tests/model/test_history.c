@@ -103,7 +103,8 @@ static void merging_has_no_order(void **state) {
         same(&ab_c, &a_bc);
         same(&aa, &a);
         for (uint32_t i = 0; i < ab.count; i++) { /* nothing is invented, nothing is lost */
-            pel_history_entry *in_a = pel_history_find(&a, ab.entries[i]->state.key), *in_b = pel_history_find(&b, ab.entries[i]->state.key);
+            pel_history_entry *in_a = pel_history_find(&a, ab.entries[i]->state.key),
+                              *in_b = pel_history_find(&b, ab.entries[i]->state.key);
             assert_true(in_a || in_b);
         }
         pel_history *all[] = {&a, &b, &c, &ab, &ba, &ab_c, &bc, &a_bc, &aa};
@@ -196,7 +197,8 @@ static void takes_what_has_changed(void **state) {
     assert_int_equal(pel_history_give(&history, later, &skipped), PEL_OK);
     assert_int_equal(skipped, 1);
     for (uint64_t kernel = 1; kernel < 4; kernel++) {
-        pel_cost a = pel_models_predict(models, (pel_model_key){kernel, 7}), b = pel_models_predict(later, (pel_model_key){kernel, 7});
+        pel_cost a = pel_models_predict(models, (pel_model_key){kernel, 7}),
+                 b = pel_models_predict(later, (pel_model_key){kernel, 7});
         assert_true(kernel == 1 ? b.samples == 0 : a.unit_ns == b.unit_ns && a.samples == b.samples);
     }
     pel_models_destroy(models);
@@ -205,7 +207,7 @@ static void takes_what_has_changed(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(comes_back),     cmocka_unit_test(merging_has_no_order),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(comes_back), cmocka_unit_test(merging_has_no_order),
                                        cmocka_unit_test(damage_is_seen), cmocka_unit_test(shrinks_by_age),
                                        cmocka_unit_test(takes_what_has_changed)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,9 @@ uint64_t pel_simulated_random(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-double pel_simulated_uniform(uint64_t *state) { return ((double)(pel_simulated_random(state) >> 11) + 0.5) * 0x1p-53; }
+double pel_simulated_uniform(uint64_t *state) {
+    return ((double)(pel_simulated_random(state) >> 11) + 0.5) * 0x1p-53;
+}
 
 void pel_simulated_seed(pel_simulated_stream *stream, uint64_t seed, uint32_t index) {
     uint64_t state = seed;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a chunk costs on a simulated device: pure functions, which the machine and the benchmark of planners (bench/bench_planner.c)
- * share, so that a rival policy and the real dispatcher meet the same device.
+ * What a chunk costs on a simulated device: pure functions, which the machine and the benchmark of planners
+ * (bench/bench_planner.c) share, so that a rival policy and the real dispatcher meet the same device.
  */
 #ifndef PEL_BACKEND_SIMULATED_COST_H
 #define PEL_BACKEND_SIMULATED_COST_H
@@ -12,7 +12,7 @@
 /* A device's own stream of luck. */
 typedef struct pel_simulated_stream {
     uint64_t random;
-    double noise;       /* of the chunk before, in deviations */
+    double noise; /* of the chunk before, in deviations */
 } pel_simulated_stream;
 
 /* SplitMix64; next state, next value. */

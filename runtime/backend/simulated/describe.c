@@ -32,8 +32,8 @@ typedef struct key {
     const char *name;
     value_kind kind;
     size_t offset;
-    double scale;          /* file unit -> field unit */
-    double least, most;    /* in file units */
+    double scale;       /* file unit -> field unit */
+    double least, most; /* in file units */
 } key;
 
 static const key keys[] = {
@@ -71,9 +71,9 @@ typedef struct parser {
     uint32_t line;
     pel_description *description;
     uint32_t capacity;
-    uint32_t given;            /* keys of the current section, a bit each */
+    uint32_t given; /* keys of the current section, a bit each */
     uint32_t section_line;
-    uint64_t copies;           /* of the current section's device; 0: not said */
+    uint64_t copies; /* of the current section's device; 0: not said */
     bool seed_given;
     pel_error **error;
 } parser;
@@ -84,7 +84,9 @@ typedef struct slice {
     size_t length;
 } slice;
 
-static bool same(slice text, const char *word) { return text.length == strlen(word) && memcmp(text.at, word, text.length) == 0; }
+static bool same(slice text, const char *word) {
+    return text.length == strlen(word) && memcmp(text.at, word, text.length) == 0;
+}
 
 /* For messages: at most 40 characters, nothing that a terminal would obey. */
 static const char *shown(slice text, char out[44]) {
@@ -113,7 +115,9 @@ static pel_status wrong(const parser *p, uint32_t line, const char *what, slice 
                     line, what, detail.length > 0 ? ": \"" : "", shown(detail, text), detail.length > 0 ? "\"" : "");
 }
 
-static bool is_digit(const char *at, const char *end) { return at < end && *at >= '0' && *at <= '9'; }
+static bool is_digit(const char *at, const char *end) {
+    return at < end && *at >= '0' && *at <= '9';
+}
 
 /* digits [. digits] [e [sign] digits], nothing else. Nineteen digits of mantissa count. */
 static bool parse_number(slice text, double *value) {
@@ -183,7 +187,9 @@ static pel_status set_value(parser *p, const key *k, slice text, pel_simulated_d
     if (!good) {
         char what[96];
         (void)snprintf(what, sizeof what, "%s needs %s, not", k->name,
-                       k->kind == GROUP ? "a whole number or \"host\"" : k->kind == COUNT || k->kind == COUNT_32 ? "a whole number" : "a number");
+                       k->kind == GROUP                          ? "a whole number or \"host\""
+                       : k->kind == COUNT || k->kind == COUNT_32 ? "a whole number"
+                                                                 : "a number");
         return wrong(p, p->line, what, text, "numbers are decimal, with '.'; the unit is part of the key");
     }
     if (number < k->least || number > k->most) {
@@ -246,9 +252,10 @@ static pel_status assignment(parser *p, slice name, slice value) {
 
 /* What the fields of one device must satisfy together; NULL: all well. */
 static const char *fault_of(const pel_simulated_device *d) {
-    const double fields[] = {d->start_ns,        d->rate,       d->noise,       d->spike_chance,      d->spike_factor, d->link_bytes_per_ns,
-                             d->link_latency_ns, d->slow_factor, d->knee_items,  d->cliff_items,       d->cliff_factor, d->spike_factor_most,
-                             d->noise_memory,    d->drift,       d->drift_period_ns, d->contention,    d->busy_watts,   d->idle_watts};
+    const double fields[] = {
+        d->start_ns,        d->rate,        d->noise,           d->spike_chance, d->spike_factor, d->link_bytes_per_ns,
+        d->link_latency_ns, d->slow_factor, d->knee_items,      d->cliff_items,  d->cliff_factor, d->spike_factor_most,
+        d->noise_memory,    d->drift,       d->drift_period_ns, d->contention,   d->busy_watts,   d->idle_watts};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (!(fields[i] >= 0.0) || !(fields[i] <= 1e15)) {
             return "a value is negative, not a number, or beyond 1e15";
@@ -340,7 +347,8 @@ static pel_status copy_device(parser *p) {
         int length = snprintf(name, sizeof name, "%s-%u", first.name, (unsigned)i);
         if (length >= (int)sizeof first.name || strcmp(first.name, "host") == 0 ||
             named_before(description, description->device_count - 1u, name, (size_t)length)) {
-            return wrong(p, p->section_line, "copies would have a name that is too long or taken", (slice){name, (size_t)length}, NULL);
+            return wrong(p, p->section_line, "copies would have a name that is too long or taken", (slice){name, (size_t)length},
+                         NULL);
         }
         pel_status status = i > 1 ? reserve(p) : PEL_OK;
         if (status != PEL_OK) {

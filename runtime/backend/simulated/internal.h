@@ -9,7 +9,10 @@
 
 #include <pthread.h>
 
-/* Works in the order of submission; the first of a lane of tasks is over at its `ended`, the first of a lane of jobs when it has started. */
+/*
+ * Works in the order of submission; the first of a lane of tasks is over at its `ended`, the first of a lane of jobs when it has
+ * started.
+ */
 typedef struct pel_simulated_lane {
     pel_work *first, *last;
 } pel_simulated_lane;
@@ -53,7 +56,10 @@ struct pel_machine {
 /* Index of the description of the device with that id; spec_count when there is none. */
 uint32_t pel_machine_find(const pel_machine *machine, const char *id);
 
-/* timing.c, needs machine->lock: starts every job that can start and decides when those that run end, now that a work was added or is over. */
+/*
+ * timing.c, needs machine->lock: starts every job that can start and decides when those that run end, now that a work was added
+ * or is over.
+ */
 void pel_simulated_settle(pel_machine *machine);
 
 /* execute.c: the effects of a work whose time has come. */

@@ -84,10 +84,26 @@ typedef struct simulated_topology {
 
 /* A device of another description is another device to the cost models' history. */
 static uint64_t description_of(const pel_simulated_device *spec) {
-    const double numbers[] = {spec->start_ns, spec->rate, spec->noise, spec->spike_chance, spec->spike_factor, (double)spec->memory_bytes,
-                              spec->link_bytes_per_ns, spec->link_latency_ns, (double)spec->slow_after, spec->slow_factor,
-                              (double)spec->core_group, spec->knee_items, spec->cliff_items, spec->cliff_factor, spec->spike_factor_most,
-                              spec->noise_memory, (double)spec->slow_until, spec->drift, spec->drift_period_ns, spec->contention};
+    const double numbers[] = {spec->start_ns,
+                              spec->rate,
+                              spec->noise,
+                              spec->spike_chance,
+                              spec->spike_factor,
+                              (double)spec->memory_bytes,
+                              spec->link_bytes_per_ns,
+                              spec->link_latency_ns,
+                              (double)spec->slow_after,
+                              spec->slow_factor,
+                              (double)spec->core_group,
+                              spec->knee_items,
+                              spec->cliff_items,
+                              spec->cliff_factor,
+                              spec->spike_factor_most,
+                              spec->noise_memory,
+                              (double)spec->slow_until,
+                              spec->drift,
+                              spec->drift_period_ns,
+                              spec->contention};
     uint64_t hash = 0;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         uint64_t bits;

@@ -3,17 +3,17 @@
  * Invented time: when a work begins and ends, and what goes wrong with it.
  *
  * A job starts when it is the first of its device and nobody who shares the device's cores runs; of several, the one submitted
- * first. From then on its end is known, unless the devices disturb each other (`contention`): then every start and end changes how
- * fast the others go, and what they have left is spread anew. So only jobs that run have an end, the next event is the soonest of
- * them, and submission, which must not fail, allocates nothing. Each device draws from a stream of its own: what one device does
- * never shifts the luck of another. Rejected: deciding at submission; it cannot know who will be busy meanwhile.
+ * first. From then on its end is known, unless the devices disturb each other (`contention`): then every start and end changes
+ * how fast the others go, and what they have left is spread anew. So only jobs that run have an end, the next event is the
+ * soonest of them, and submission, which must not fail, allocates nothing. Each device draws from a stream of its own: what one
+ * device does never shifts the luck of another. Rejected: deciding at submission; it cannot know who will be busy meanwhile.
  */
 #include "backend/simulated/internal.h"
 
 #include <math.h>
 
-#define LONGEST_NS 1e17  /* three years: sums of such times stay far inside int64_t */
-#define NOTICE_NS 1000   /* how long it takes to find out that a device is gone */
+#define LONGEST_NS 1e17 /* three years: sums of such times stay far inside int64_t */
+#define NOTICE_NS 1000  /* how long it takes to find out that a device is gone */
 
 static double items_of(const pel_span *span) {
     double items = 1.0;
@@ -26,7 +26,8 @@ static double items_of(const pel_span *span) {
 static double launch_time(pel_simulated_driver *driver, const pel_work *work) {
     const pel_machine *machine = driver->machine;
     double items = items_of(&work->span), cost = work->kernel->cost_hint > 0.0 ? work->kernel->cost_hint : 1.0;
-    double amount = machine->work ? machine->work(machine->work_user, driver->base.facts->info.id, work->kernel->name, &work->span) : 0.0;
+    double amount =
+        machine->work ? machine->work(machine->work_user, driver->base.facts->info.id, work->kernel->name, &work->span) : 0.0;
     if (!(amount > 0.0) || !isfinite(amount)) {
         amount = items * cost;
     }

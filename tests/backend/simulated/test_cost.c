@@ -43,9 +43,11 @@ static void cost_grows_with_items(void **state) {
     (void)state;
     uint64_t luck = 5;
     for (uint32_t trial = 0; trial < 500; trial++) {
-        const pel_simulated_device device = {.start_ns = 1e4 * pel_simulated_uniform(&luck), .rate = 1.0 + 1e3 * pel_simulated_uniform(&luck),
+        const pel_simulated_device device = {.start_ns = 1e4 * pel_simulated_uniform(&luck),
+                                             .rate = 1.0 + 1e3 * pel_simulated_uniform(&luck),
                                              .knee_items = 100.0 * pel_simulated_uniform(&luck),
-                                             .cliff_items = 1e3 * pel_simulated_uniform(&luck), .cliff_factor = 0.1 + 0.9 * pel_simulated_uniform(&luck)};
+                                             .cliff_items = 1e3 * pel_simulated_uniform(&luck),
+                                             .cliff_factor = 0.1 + 0.9 * pel_simulated_uniform(&luck)};
         double before = 0.0;
         for (double items = 1.0; items < 5e3; items *= 1.07) {
             double now = pel_simulated_cost(&device, 1, 0.0, items, items);
@@ -102,7 +104,8 @@ typedef struct rig {
 static void build(rig *r, pel_simulation *simulation) {
     memset(r, 0, sizeof *r);
     assert_int_equal(pel_machine_create(&pel_allocator_default, simulation, NULL, &r->machine, &r->topology, NULL), PEL_OK);
-    r->env = (pel_backend_env){.allocator = &pel_allocator_default, .clock = pel_machine_clock(r->machine), .machine = r->machine};
+    r->env =
+        (pel_backend_env){.allocator = &pel_allocator_default, .clock = pel_machine_clock(r->machine), .machine = r->machine};
     for (uint32_t i = 0; i < r->topology->device_count; i++) {
         assert_int_equal(pel_backend_simulated.open(&r->env, &r->topology->devices[i], &r->devices[i], NULL), PEL_OK);
     }
@@ -124,7 +127,9 @@ static pel_status nothing(const pel_span *span, void *const *arguments, void *sc
     return PEL_OK;
 }
 
-static void done(pel_work *work) { ++*(uint32_t *)work->owner; }
+static void done(pel_work *work) {
+    ++*(uint32_t *)work->owner;
+}
 
 static const pel_kernel_image kernel = {.id = 1, .name = "nothing", .host = nothing, .cost_hint = 1.0};
 
@@ -137,7 +142,8 @@ static void launch(rig *r, uint32_t device, pel_work *work, uint32_t *completion
 /* a needs 1000 ns alone, b 400; together each takes half as long again. */
 static void company_slows(void **state) {
     (void)state;
-    const pel_simulated_device devices[] = {{.name = "a", .rate = 1000.0, .contention = 0.5}, {.name = "b", .rate = 1000.0, .contention = 0.5}};
+    const pel_simulated_device devices[] = {{.name = "a", .rate = 1000.0, .contention = 0.5},
+                                            {.name = "b", .rate = 1000.0, .contention = 0.5}};
     pel_simulation simulation = PEL_SIMULATION_INIT;
     simulation.devices = devices;
     simulation.device_count = 2;
@@ -193,8 +199,12 @@ static void work_comes_from_the_program(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bends_are_where_they_are_said), cmocka_unit_test(cost_grows_with_items), cmocka_unit_test(noise_remembers),
-        cmocka_unit_test(spikes_spread),                 cmocka_unit_test(company_slows),         cmocka_unit_test(work_comes_from_the_program),
+        cmocka_unit_test(bends_are_where_they_are_said),
+        cmocka_unit_test(cost_grows_with_items),
+        cmocka_unit_test(noise_remembers),
+        cmocka_unit_test(spikes_spread),
+        cmocka_unit_test(company_slows),
+        cmocka_unit_test(work_comes_from_the_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
