@@ -101,7 +101,7 @@ static void add(pel_fit *fit, double n, double t, double weight) {
 
 /* Solves for start and slope within their bounds. */
 static void solve(pel_fit *fit) {
-    double mean_time = fit->wt / fit->w, mean_size = fit->wn / fit->w;
+    double mean_time = fit->wt / fit->w;
     double anchor = fit->anchor < 0.5 * mean_time ? fit->anchor : 0.5 * mean_time;
     double ridge = larger(RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1), START_PRIOR);
     double w = fit->w + ridge, wt = fit->wt + ridge * anchor;
@@ -113,6 +113,7 @@ static void solve(pel_fit *fit) {
     double slope = (fit->wnt - start * fit->wn) / fit->wnn;
     if (!(slope > 0.0) || !isfinite(slope)) {
         /* Larger took no longer: nearly all is start cost, and a sliver of slope keeps divisions by it sane. */
+        double mean_size = fit->wn / fit->w;
         slope = 1e-3 * mean_time / mean_size;
         start = mean_time - slope * mean_size;
     }

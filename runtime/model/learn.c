@@ -18,7 +18,7 @@
 #define KIN_WHILE 16u /* launches of a family that teach its kin; later ones only now and then */
 #define KIN_EVERY 128u
 #define WATCH_WHILE 64u /* launches in which an irregular kernel would show; later ones are looked at now and then */
-#define WATCH_EVERY 16u
+#define WATCH_EVERY 64u
 #define WATCHED 16u      /* chunks of a launch whose errors tell whether the kernel is irregular */
 #define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
 
