@@ -173,8 +173,8 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     snprintf(even, sizeof even, "%.3g", half);
     if (half >= 1.0)
         printf(" (so %s of them take as long as the start)", even);
-    printf(". Single launches scatter by %.0f %%. From %llu observations, the last %s ago.\n", 100.0 * cost.deviation,
-           (unsigned long long)cost.samples, age_text(age, r, entry));
+    printf(". Single launches scatter by %.0f %%. From %llu observation%s, the last %s ago.\n", 100.0 * cost.deviation,
+           (unsigned long long)cost.samples, cost.samples == 1 ? "" : "s", age_text(age, r, entry));
 }
 
 static int run_explain(const request *r, const pel_history *history) {
