@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What deciding costs: one plan with all its words for 2 to 64 devices, one observation learned, one prediction. These run inside every launch, under
- * the runtime's lock.
+ * What deciding costs: one plan with all its words for 2 to 64 devices, one observation learned, one prediction. These run
+ * inside every launch, under the runtime's lock.
  */
 #include "cli/bench_measure.h"
 #include "harness.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `pel explain`: why does pel divide a kernel like that? Launches a kernel of the catalogue some times, says in one line a launch what was decided
- * and how far the prediction was off, and then shows the last plan with all alternatives and the reasons why they lost. The words are the
- * plan's own (pel_plan_text), so that what is explained is what was done.
+ * `pel explain`: why does pel divide a kernel like that? Launches a kernel of the catalogue some times, says in one line a
+ * launch what was decided and how far the prediction was off, and then shows the last plan with all alternatives and the reasons
+ * why they lost. The words are the plan's own (pel_plan_text), so that what is explained is what was done.
  */
 #include "base/error.h"
 #include "catalogue.h"
@@ -25,8 +25,8 @@ static const pel_cli_option options[] = {{'n', "size", "N", "the kernel's n; 0: 
 
 static const pel_cli_usage usage = {
     "explain", "KERNEL [options]",
-    "Launches a kernel of the catalogue and says what the planner decided, why, and how far its predictions were off; then the last plan with every "
-    "alternative and the reason why it lost.",
+    "Launches a kernel of the catalogue and says what the planner decided, why, and how far its predictions were off; then the last plan "
+    "with every alternative and the reason why it lost.",
     options, "Kernels: mandelbrot, nbody, gaussian, matmul, triad, dot. PEL_FREEZE=1 shows what is decided without learning."};
 
 typedef struct explanation {

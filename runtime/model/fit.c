@@ -24,8 +24,9 @@
 #define ABSURD 2.0           /* two observations that differ so much beyond any start cost: one is an accident */
 #define RIDGE 0.01           /* weight of the anchor, in observations */
 /*
- * What is believed of a start cost before any data: within 0.5 ms of the anchor (one deviation; launches cost 20-400 us), in the weights' unit, squared
- * noise of 10 % over squared ns. Late chunks of 20 ms must not look like a start cost of 10 ms: that would end co-execution for a long time.
+ * What is believed of a start cost before any data: within 0.5 ms of the anchor (one deviation; launches cost 20-400 us), in the
+ * weights' unit, squared noise of 10 % over squared ns. Late chunks of 20 ms must not look like a start cost of 10 ms: that
+ * would end co-execution for a long time.
  */
 #define START_PRIOR (0.01 / (5e5 * 5e5))
 #define DETERMINED 0.02 /* share of the sums' determinant from which a and b count as told apart */

@@ -30,12 +30,15 @@ typedef struct pel_fit {
 void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start);
 
 /*
- * By how much the last chunks, of about the size of the latest, agree that the line is wrong there: 1 where it is not or they do not agree. Real costs
- * bend (caches, wake-ups, vectors), so a line through all sizes can miss the one in use, for ever.
+ * By how much the last chunks, of about the size of the latest, agree that the line is wrong there: 1 where it is not or they do
+ * not agree. Real costs bend (caches, wake-ups, vectors), so a line through all sizes can miss the one in use, for ever.
  */
 double pel_fit_correction(const pel_fit *fit);
 
-/* The state as numbers and back, for the history store. Writing yields how many there are, at most `limit`; reading refuses what no fit could hold. */
+/*
+ * The state as numbers and back, for the history store. Writing yields how many there are, at most `limit`; reading refuses what
+ * no fit could hold.
+ */
 uint32_t pel_fit_write(const pel_fit *fit, double *values, uint32_t limit);
 bool pel_fit_read(const double *values, uint32_t count, pel_fit *fit);
 

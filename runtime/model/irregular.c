@@ -2,10 +2,10 @@
 /*
  * Regular or not, and what follows.
  *
- * A line over units is right where all units cost alike. Where predictions stay off by more than noise explains, the family gets a profile: the
- * latest chunks are explained by a speed a device and one density over the range, in turns, and from then on lines are over *work* (mean 1 a unit), not units.
- * Whole launches mean the same in both, so what was seen alone stays valid. Rejected: a profile for everybody (with 10 % noise it chases luck), and
- * one a device (each sees too little of the range).
+ * A line over units is right where all units cost alike. Where predictions stay off by more than noise explains, the family gets
+ * a profile: the latest chunks are explained by a speed a device and one density over the range, in turns, and from then on
+ * lines are over *work* (mean 1 a unit), not units. Whole launches mean the same in both, so what was seen alone stays valid.
+ * Rejected: a profile for everybody (with 10 % noise it chases luck), and one a device (each sees too little of the range).
  */
 #include "model/table.h"
 

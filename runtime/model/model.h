@@ -55,8 +55,7 @@ typedef struct pel_record {
     uint64_t together_probes; /* trials of a combination that looks slower than one device */
     uint64_t together_last;   /* launch of the latest */
     double misfit;            /* usual relative error of predictions, before there is a profile */
-    const double *
-        profile; /* model/profile.h: the cumulative work of an irregular kernel; NULL: regular. Lines are then over work, whole: units */
+    const double *profile;    /* model/profile.h: where an irregular kernel works; lines are then over work; NULL: regular */
     uint64_t profiled_since; /* launch */
     uint32_t cold_in_a_row;  /* launches in which something was compiled */
 } pel_record;
@@ -91,7 +90,10 @@ typedef struct pel_lesson {
     bool together_probe; /* it tried a combination that looked slower */
 } pel_lesson;
 
-/* Learns from one successful launch (under 100 ns a chunk once a model is past its first eight). OUT_OF_MEMORY: something was not learned. */
+/*
+ * Learns from one successful launch (under 100 ns a chunk once a model is past its first eight). OUT_OF_MEMORY: something was
+ * not learned.
+ */
 pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson);
 
 /* All that is known of a family on a device. */

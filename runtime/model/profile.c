@@ -2,10 +2,10 @@
 /*
  * The density of an irregular kernel's work, from times of chunks.
  *
- * A chunk tells the mean over its part of the range, so an observation is linear in the bins: a Kalman filter with a smooth prior. Its covariance
- * knows that the mean over the whole range is 1, so what is added in one place is taken away elsewhere, and that a chunk over everything
- * tells nothing. Invariants: positive, mean 1, whatever comes in. Rejected: one average a bin (boundaries lie inside bins, and
- * chunks are few and wide), and more bins than the planner's cuts can use.
+ * A chunk tells the mean over its part of the range, so an observation is linear in the bins: a Kalman filter with a smooth
+ * prior. Its covariance knows that the mean over the whole range is 1, so what is added in one place is taken away elsewhere,
+ * and that a chunk over everything tells nothing. Invariants: positive, mean 1, whatever comes in. Rejected: one average a bin
+ * (boundaries lie inside bins, and chunks are few and wide), and more bins than the planner's cuts can use.
  */
 #include "model/profile.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where in its range an irregular kernel spends its time: a density over bins, with mean 1, shared by all devices. Pure; fixed size. */
+/*
+ * Where in its range an irregular kernel spends its time: a density over bins, with mean 1, shared by all devices. Pure; fixed
+ * size.
+ */
 #ifndef PEL_MODEL_PROFILE_H
 #define PEL_MODEL_PROFILE_H
 
@@ -14,7 +17,10 @@ typedef struct pel_profile {
 /* Knows nothing: flat, neighbours alike. */
 void pel_profile_begin(pel_profile *profile);
 
-/* The part [lo, hi) of the range, 0 <= lo < hi <= 1, was `density` times as dense as the mean, give or take the relative `error`. */
+/*
+ * The part [lo, hi) of the range, 0 <= lo < hi <= 1, was `density` times as dense as the mean, give or take the relative
+ * `error`.
+ */
 void pel_profile_observe(pel_profile *profile, double lo, double hi, double density, double error);
 
 /* The part of the work that lies below the part x of the range, and back. */

@@ -56,7 +56,10 @@ pel_model_entry *pel_models_line(const pel_models *models, const pel_model_famil
 /* Work in [lo, hi) of a range of `units`: the number of units when the family is regular. irregular.c. */
 double pel_irregular_work(const pel_record *record, uint64_t lo, uint64_t hi, double units);
 
-/* Watches a chunk before its line learns from it; `line` is that line. The error of what it predicted, while there is no profile. */
+/*
+ * Watches a chunk before its line learns from it; `line` is that line. The error of what it predicted, while there is no
+ * profile.
+ */
 double pel_irregular_see(pel_record_entry *entry, const pel_cost *line, const pel_sight *sight);
 
 /* Notes the errors of a launch's chunks, which it sorts. */

@@ -68,7 +68,10 @@ static double prior_of(const pel_plan_device *device) {
     return isfinite(device->prior_rate) && device->prior_rate > 0.0 ? device->prior_rate : 1.0;
 }
 
-/* Speed of measured devices relative to a guess (priors, or what was borrowed), so that guesses of the others can be put beside them. */
+/*
+ * Speed of measured devices relative to a guess (priors, or what was borrowed), so that guesses of the others can be put beside
+ * them.
+ */
 static double scale_of(const pel_plan_request *request, bool borrowed) {
     double sum = 0.0;
     uint32_t count = 0;
@@ -105,7 +108,10 @@ static bool believes_alone(const pel_cost *cost, double units) {
             cost->alone.start_ns + cost->alone.unit_ns * units < ACCIDENT * (cost->start_ns + cost->unit_ns * units));
 }
 
-/* The line beside others (`alone` false) or alone; after `enough` observations of one the other one's do not count; `ratio` turns a time beside others into one alone. */
+/*
+ * The line beside others (`alone` false) or alone; after `enough` observations of one the other one's do not count; `ratio`
+ * turns a time beside others into one alone.
+ */
 static weighted blend(const pel_cost *cost, double units, bool alone, uint64_t enough, double company, double ratio) {
     weighted sum = {0.0, 0.0, 0.0};
     bool use_alone = believes_alone(cost, units), use_beside = seen_beside(cost);

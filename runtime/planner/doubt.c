@@ -98,7 +98,10 @@ static bool try_together(const pel_contest *contest) {
     return true;
 }
 
-/* A device that nobody has used for a long time, on the chosen one's cores or for a launch that may not be split: it would have to work alone. */
+/*
+ * A device that nobody has used for a long time, on the chosen one's cores or for a launch that may not be split: it would have
+ * to work alone.
+ */
 static bool try_idle(const pel_contest *contest, uint64_t chosen) {
     pel_planning *planning = contest->planning;
     const pel_plan_request *request = planning->request;

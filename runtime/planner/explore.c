@@ -44,8 +44,8 @@ static bool hopeless(const pel_planning *planning, uint32_t device) {
 
 /*
  * A known device that the plan leaves out, known from few and perhaps unlucky measurements: it would never be measured again.
- * Until it has been seen SETTLED times it gets a slice now and then, more rarely each time: ten probes in all; then, where an account is
- * kept, from its budget and with pauses that grow.
+ * Until it has been seen SETTLED times it gets a slice now and then, more rarely each time: ten probes in all; then, where an
+ * account is kept, from its budget and with pauses that grow.
  */
 static bool due_again(const pel_planning *planning, uint32_t device) {
     const pel_record *record = planning->request->record;

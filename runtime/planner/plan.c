@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The plan as an object of its own: nothing in it points into the runtime, so that a report can be written after everything else is gone. The dispatcher
- * keeps one mutable plan per launch and fills in the actual times; callers only ever get snapshots.
+ * The plan as an object of its own: nothing in it points into the runtime, so that a report can be written after everything else
+ * is gone. The dispatcher keeps one mutable plan per launch and fills in the actual times; callers only ever get snapshots.
  */
 #include "planner/plan.h"
 #include "base/text.h"

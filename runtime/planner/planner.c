@@ -117,8 +117,9 @@ static uint64_t edge_of(const pel_planning *planning, uint64_t quanta) {
 }
 
 /*
- * The order in which the devices take their parts. Always the same, so that data stays where it is; but right after a profile was made it is turned
- * from launch to launch, because a device that always sees the same part cannot tell its own speed from that part's density.
+ * The order in which the devices take their parts. Always the same, so that data stays where it is; but right after a profile
+ * was made it is turned from launch to launch, because a device that always sees the same part cannot tell its own speed from
+ * that part's density.
  */
 static uint32_t order_of(const pel_planning *planning, uint64_t mask, uint32_t order[PEL_PLAN_DEVICE_LIMIT]) {
     const pel_record *record = planning->request->record;
@@ -187,8 +188,9 @@ uint64_t pel_plan_chosen(const pel_plan_result *result) {
 }
 
 /*
- * The gain that a combination must promise: two standard errors of the most uncertain prediction, and the wait for the latest. For devices that
- * scatter differently the root of the mean square comes close: one that scatters among k - 1 steady ones is late by 0.4 deviations on average.
+ * The gain that a combination must promise: two standard errors of the most uncertain prediction, and the wait for the latest.
+ * For devices that scatter differently the root of the mean square comes close: one that scatters among k - 1 steady ones is
+ * late by 0.4 deviations on average.
  */
 static double margin_for(const pel_contest *state, uint64_t mask, uint32_t *noisiest, double *wait) {
     const pel_planning *planning = state->planning;

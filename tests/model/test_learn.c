@@ -73,7 +73,10 @@ static void kin_stand_in(void **state) {
     pel_models_destroy(models);
 }
 
-/* Compilation takes the cores of whoever runs beside it: neither is learned from; but who compiles for ever does not blind the others. */
+/*
+ * Compilation takes the cores of whoever runs beside it: neither is learned from; but who compiles for ever does not blind the
+ * others.
+ */
 static void cold_launches_teach_nothing(void **state) {
     (void)state;
     pel_models *models = new_models();

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The density of irregular kernels: recovered from chunks, positive and normalised whatever comes in, and only made where it explains something. */
+/*
+ * The density of irregular kernels: recovered from chunks, positive and normalised whatever comes in, and only made where it
+ * explains something.
+ */
 #include "model/model.h"
 #include "model/profile.h"
 

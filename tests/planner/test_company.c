@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Devices that slow each other down: two sets of cores on one memory. A planner that believes what each does beside the other would divide for
- * ever, or never; it has to find out what one does alone, and come back when the machine changes.
+ * Devices that slow each other down: two sets of cores on one memory. A planner that believes what each does beside the other
+ * would divide for ever, or never; it has to find out what one does alone, and come back when the machine changes.
  */
 #include "model/model.h"
 #include "planner/planner.h"
