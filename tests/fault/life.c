@@ -115,7 +115,8 @@ static void run(life *l, pel_case *c, const char *devices, life_result *result) 
 }
 
 void life_run(pel_case *c, const char *devices, life_result *result) {
-    life l = {NULL};
+    life l;
+    memset(&l, 0, sizeof l);
     memset(result, 0, sizeof *result);
     pel_case_poison(c);
     run(&l, c, devices, result);
