@@ -16,15 +16,28 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 pel_status pel_runtime_check(const pel_runtime *runtime, pel_error **error) {
-    if (runtime->pid == getpid()) {
+    if (runtime->fork_mark ? *runtime->fork_mark == 1 : runtime->pid == getpid()) {
         return PEL_OK;
     }
     pel_story story = {.advice = "make the runtime in the child; OpenCL drivers and threads do not survive fork"};
     return pel_fail(error, &pel_allocator_default, PEL_AFTER_FORK, &story, "this runtime was made by process %ld, before a fork",
                     (long)runtime->pid);
+}
+
+static const volatile unsigned char *mark_process(void) {
+    unsigned char *mark = pel_pages_alloc(1);
+    if (mark && madvise(mark, 1, MADV_WIPEONFORK) != 0) { /* Linux before 4.14 */
+        pel_pages_free(mark, 1);
+        return NULL;
+    }
+    if (mark) {
+        *mark = 1;
+    }
+    return mark;
 }
 
 uint64_t pel_runtime_next_id(pel_runtime *runtime) { return atomic_fetch_add(&runtime->next_id, 1) + 1; }
@@ -197,6 +210,7 @@ static void dismantle(pel_runtime *runtime) {
     pel_free(&allocator, runtime->cache_directory);
     pel_logger_destroy(&runtime->logger);
     pthread_mutex_destroy(&runtime->lock);
+    pel_pages_free((void *)(uintptr_t)runtime->fork_mark, 1);
     pel_free(&allocator, runtime);
 }
 
@@ -252,6 +266,7 @@ pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtim
     made->allocator = *allocator;
     made->clock = &pel_clock_monotonic;
     made->pid = getpid();
+    made->fork_mark = mark_process();
     made->flags = desc->flags;
     const char *freeze = secure_getenv("PEL_FREEZE");
     made->frozen = freeze && freeze[0] && strcmp(freeze, "0") != 0;

@@ -46,6 +46,7 @@ struct pel_runtime {
     pel_logger logger;
     const pel_clock *clock;
     pid_t pid;                 /* creator; another pid: AFTER_FORK */
+    const volatile unsigned char *fork_mark; /* 1; a page that a fork makes 0, so that no system call is needed; NULL: the pid must be asked for */
     uint32_t flags;
     bool frozen;                 /* $PEL_FREEZE: models stay as they are, and nothing is tried for their sake */
     char *cache_directory;     /* NULL: none */

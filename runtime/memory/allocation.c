@@ -122,6 +122,13 @@ void pel_allocation_retain(pel_allocation *allocation) {
     allocation->references++;
 }
 
+void pel_allocation_leave_home(pel_allocation *allocation) {
+    for (pel_buffer *buffer = allocation->away ? NULL : allocation->buffers; buffer; buffer = buffer->next) {
+        atomic_store_explicit(&buffer->away, true, memory_order_relaxed);
+    }
+    allocation->away = true;
+}
+
 static bool too_many_views(const pel_allocation *allocation) {
     uint32_t count = 0;
     for (const pel_view *view = allocation->views; view && count <= VIEW_LIMIT; view = view->next) {

@@ -21,6 +21,10 @@
 static void add_buffer(pel_allocation *allocation, pel_buffer *buffer, uint64_t offset) {
     buffer->allocation = allocation;
     buffer->offset = offset;
+    buffer->data = allocation->base + offset;
+    if (allocation->away) {
+        atomic_store_explicit(&buffer->away, true, memory_order_relaxed);
+    }
     buffer->next = allocation->buffers;
     allocation->buffers = buffer;
     allocation->wraps += buffer->wrapped;
@@ -45,6 +49,12 @@ static uint64_t address_of(const void *pointer) {
 
 static bool overlaps(const pel_allocation *allocation, uint64_t lo, uint64_t hi) {
     return address_of(allocation->base) < hi && lo < address_of(allocation->base) + allocation->bytes;
+}
+
+/* Whether commands use some of these bytes. */
+static bool in_use(const pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
+    const pel_memory_hooks *hooks = pel_memory_hooks_get(allocation->runtime);
+    return allocation->commands > 0 || (hooks && hooks->busy && hooks->busy(allocation->runtime, allocation, offset, bytes));
 }
 
 static bool at_home(const pel_allocation *allocation) {
@@ -83,7 +93,7 @@ static void pause_unlocked(pel_runtime *runtime) {
 static void unlist_dead(pel_runtime *runtime, uint64_t lo, uint64_t hi) {
     for (pel_allocation *next, *allocation = runtime->allocations; allocation; allocation = next) {
         next = allocation->next;
-        if (overlaps(allocation, lo, hi) && !allocation->buffers && allocation->commands == 0 && allocation->fetching == 0) {
+        if (overlaps(allocation, lo, hi) && !allocation->buffers && allocation->fetching == 0 && !in_use(allocation, 0, allocation->bytes)) {
             pel_allocation_unlist(allocation);
         }
     }
@@ -92,7 +102,8 @@ static void unlist_dead(pel_runtime *runtime, uint64_t lo, uint64_t hi) {
 /* The first allocation that [lo, hi) touches and that is in use or not at home. */
 static pel_allocation *first_unsettled(const pel_runtime *runtime, uint64_t lo, uint64_t hi) {
     for (pel_allocation *allocation = runtime->allocations; allocation; allocation = allocation->next) {
-        if (overlaps(allocation, lo, hi) && (!pel_allocation_quiet(allocation) || !at_home(allocation))) {
+        if (overlaps(allocation, lo, hi) &&
+            (!pel_allocation_quiet(allocation) || !at_home(allocation) || in_use(allocation, 0, allocation->bytes))) {
             return allocation;
         }
     }
@@ -152,7 +163,7 @@ static pel_status make_union(pel_runtime *runtime, uint64_t lo, uint64_t hi, pel
 /* What the caller wraps is what it sees: copies that devices made earlier of an idle range may be older than that. */
 static pel_status trust_host(pel_allocation *allocation, uint64_t lo, uint64_t hi) {
     uint64_t base = address_of(allocation->base);
-    bool idle = allocation->commands == 0 && allocation->fetching == 0;
+    bool idle = !in_use(allocation, 0, allocation->bytes) && allocation->fetching == 0;
     if (!idle || pel_allocation_missing_bytes(allocation, 0, lo - base, hi - base) != 0) {
         return PEL_OK;
     }
@@ -177,7 +188,7 @@ static pel_status find_or_make(pel_runtime *runtime, uint64_t lo, uint64_t hi, p
         if (looks++ == SETTLE_LOOKS) {
             return PEL_BUSY;
         }
-        bool held_only = busy->commands == 0 && at_home(busy);
+        bool held_only = !in_use(busy, 0, busy->bytes) && at_home(busy);
         if (held_only) {
             pause_unlocked(runtime);
             continue;
@@ -222,6 +233,19 @@ pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, p
     atomic_fetch_add(&runtime->objects, 1);
     *buffer = made;
     return PEL_OK;
+}
+
+/* The last buffer of an allocation takes it along, but not from under the tasks that use it. */
+static pel_status hold_for_tasks(pel_buffer *buffer) {
+    pel_runtime *runtime = buffer->runtime;
+    const pel_memory_hooks *hooks = pel_memory_hooks_get(runtime);
+    pthread_mutex_lock(&runtime->lock);
+    pel_allocation *allocation = buffer->allocation;
+    bool last = allocation->buffers == buffer && !buffer->next;
+    bool busy = last && hooks && hooks->busy && hooks->busy(runtime, allocation, 0, allocation->bytes);
+    pthread_mutex_unlock(&runtime->lock);
+    pel_status status = busy ? hooks->hold(runtime, allocation) : PEL_OK;
+    return status == PEL_OK ? PEL_OK : hooks->idle(runtime, allocation);
 }
 
 static pel_status create_owned(pel_runtime *runtime, uint64_t bytes, pel_buffer *buffer, pel_error **error) {
@@ -303,7 +327,7 @@ static pel_status bring_home(pel_buffer *buffer) {
     pel_runtime *runtime = buffer->runtime;
     pel_allocation *allocation = buffer->allocation;
     const pel_memory_hooks *hooks = pel_memory_hooks_get(runtime);
-    bool current = allocation->commands == 0 && allocation->fetching == 0 &&
+    bool current = !in_use(allocation, buffer->offset, buffer->bytes) && allocation->fetching == 0 &&
                    pel_allocation_missing_bytes(allocation, 0, buffer->offset, buffer->offset + buffer->bytes) == 0;
     if (current || !hooks) {
         return PEL_OK;
@@ -338,6 +362,10 @@ pel_status pel_buffer_destroy(pel_buffer *buffer) {
     pel_runtime *runtime = buffer->runtime;
     pel_status status = pel_runtime_check(runtime, NULL);
     if (status != PEL_OK) {
+        return status;
+    }
+    status = hold_for_tasks(buffer);
+    if (status != PEL_OK) { /* no memory, inside a task */
         return status;
     }
     pthread_mutex_lock(&runtime->lock);

@@ -33,7 +33,8 @@ typedef struct pel_allocation {
     bool owned;                    /* pages of ours */
     uint32_t wraps;                /* buffers of pel_buffer_wrap, also those inside pages of ours (L) */
     uint32_t references;           /* buffers + commands (L) */
-    uint32_t commands;             /* unfinished commands that use it (L) */
+    uint32_t commands;             /* unfinished commands that use it, those apart that only the hazards know: see busy below (L) */
+    bool away;                     /* some of it may have been, or may be soon, in a device's own memory only (L) */
     uint32_t fetching;             /* transfers to the host under way (L) */
     pel_interval_map *residency;   /* (L) offsets -> mask of places */
     pel_mem **mems;                /* per device, NULL until used (L) */
@@ -46,7 +47,9 @@ struct pel_buffer {
     pel_runtime *runtime;
     pel_allocation *allocation;    /* changes when wraps merge (L) */
     uint64_t offset, bytes;        /* within the allocation (L) */
+    unsigned char *data;           /* its host memory; never changes */
     bool wrapped;                  /* the caller may look at it after pel_queue_finish */
+    atomic_bool away;              /* the allocation's; changes under the lock and that of the hazards */
     pel_buffer_counters counters;  /* (L) */
 };
 
@@ -76,6 +79,9 @@ bool pel_allocation_at_home(const pel_allocation *allocation, uint64_t lo, uint6
 pel_status pel_allocation_copied(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
 pel_status pel_allocation_written(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
 
+/* (L) Its bytes may be in a device's own memory from now on. */
+void pel_allocation_leave_home(pel_allocation *allocation);
+
 /* (L) Drops what a lost device holds; bytes valid nowhere else become host bytes. */
 void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device);
 
@@ -89,6 +95,10 @@ typedef struct pel_memory_hooks {
     pel_status (*idle)(pel_runtime *runtime, pel_allocation *allocation);
     /* (L) called just before an allocation is freed: its addresses may be reused */
     void (*gone)(pel_runtime *runtime, const pel_allocation *allocation);
+    /* (L) whether a task is under way that uses these bytes */
+    bool (*busy)(pel_runtime *runtime, const pel_allocation *allocation, uint64_t offset, uint64_t bytes);
+    /* without the lock: holds the allocation until the tasks that use it are over. OUT_OF_MEMORY */
+    pel_status (*hold)(pel_runtime *runtime, pel_allocation *allocation);
 } pel_memory_hooks;
 const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime); /* in queue/; NULL while there is no dispatcher */
 

@@ -16,8 +16,9 @@
 #include "memory/memory.h"
 #include "queue/event.h"
 #include "queue/hazard.h"
-#include <stdatomic.h>
+#include "queue/node.h"
 #include <pel/queue.h>
+#include <stdatomic.h>
 
 typedef struct pel_command pel_command;
 typedef struct pel_job pel_job;
@@ -52,11 +53,6 @@ struct pel_job {
     struct pel_private *privates;
 };
 
-typedef struct pel_edge {
-    pel_command *to;
-    bool data;                  /* a failure spreads along it */
-} pel_edge;
-
 typedef enum pel_command_kind { PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER } pel_command_kind;
 typedef enum pel_command_phase { PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING } pel_command_phase;
 
@@ -68,14 +64,11 @@ struct pel_command {
     pel_runtime *runtime;
     pel_queue *queue;
     pel_event *event;           /* retained */
-    pel_hazard_node *node;      /* from its submission to its end; NULL when it uses no memory */
+    pel_node *node;             /* from its submission to its end */
     char *name;                 /* may be NULL */
-    uint64_t sequence;          /* order of submission in the runtime */
+    uint64_t order;             /* the node's: of submission */
     int32_t priority;
     bool tolerant;              /* failures of predecessors do not spread to it */
-    uint32_t pending;           /* predecessors not complete */
-    pel_edge *edges;            /* successors */
-    uint32_t edge_count, edge_capacity;
     pel_uses uses;              /* what it reads and writes; allocations retained */
     pel_status status;          /* first failure of a job, or of a predecessor */
     pel_error *error;
@@ -106,22 +99,32 @@ struct pel_queue {
     uint64_t id;
     char *name;
     uint32_t max_in_flight;
-    uint32_t unfinished;
-    pel_command *first, *last;  /* unfinished, in the order of submission */
+    _Atomic(pel_stage *) stage; /* where commands are counted now; changed under the lock */
+    pel_stage *first_stage;     /* the oldest one that has not drained; stage is the last of the list */
+    uint64_t drained;           /* number of stages that have */
+    pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
     uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
-    uint64_t nested;            /* sequence of the last command that a task submitted: waited for like its parent */
-    uint64_t first_failure;     /* sequence; UINT64_MAX: none */
+    uint64_t first_failure;     /* order; UINT64_MAX: none */
     pel_status status;
     pel_error *error;           /* of the first failure in program order */
     pel_error *refused;         /* of the last refused submission */
+    pel_event *anonymous;       /* a failed one, for the hazards, where memory for the task's own is lacking */
 };
 
 typedef struct pel_dispatcher {
     pthread_cond_t changed;     /* something completed */
     uint32_t waiters;
     atomic_uint completions;    /* for a waiter that looks without the lock */
-    uint64_t sequence;
-    pel_hazards *hazards;
+    pel_host_tasks *tasks;      /* the task engine; NULL on a virtual machine */
+    pel_pool *pool;
+    pel_host_self self;         /* of whoever has the lock */
+    pel_stages stages;
+    atomic_uint one_share;      /* of a stage's, where there is no task engine */
+    atomic_uint watches;        /* how many wait for a stage to drain, or for room in a queue */
+    atomic_uint throttled;      /* these last */
+    bool fence;                 /* whoever ends a task must fence: this system has no heavy barrier */
+    pthread_mutex_t hazard_lock;/* taken inside the lock or without it, with no other lock inside */
+    pel_hazards *hazards;       /* (hazard_lock) */
     pel_command *ready;         /* by priority, then submission */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
     pel_job *first_job, *last_job; /* in order, waiting for cores */
@@ -134,12 +137,44 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error); /* ta
 void pel_command_make_ready(pel_command *command);
 void pel_command_fail(pel_command *command, pel_status status, pel_error *error); /* takes over error; keeps the first failure */
 void pel_command_end(pel_command *command); /* completes the event, wakes successors, frees the command */
+void pel_queue_note_failure(pel_queue *queue, uint64_t order, pel_status status, const pel_error *error);
+/* Tells a successor that what it reads failed; it is not started yet. */
+void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error);
 void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
-/* Until over(user); drives the devices on which help(user) (NULL: none) counts works. Lock held on entry and exit, given up meanwhile. */
-void pel_wait_for(pel_runtime *runtime, bool (*over)(void *user), const uint32_t *(*help)(void *user), void *user);
 bool pel_inside_task(const pel_runtime *runtime);
+pel_node *pel_running_node(const pel_runtime *runtime); /* the command whose function this thread runs; NULL: none */
+void pel_start_node(pel_runtime *runtime, pel_node *node); /* it has no predecessors left; under the lock */
+
+/* task.c: tasks that never take the lock. UNSUPPORTED: this one must take the other way. */
+pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                           const pel_task_desc *desc, pel_event **event);
+pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item);
+void pel_task_put(pel_runtime *runtime, pel_node *node); /* a ready one, from any thread */
+
+/*
+ * wait.c. over: under the lock, exact; it also sees to it that somebody broadcasts `changed` when it may have changed. seems_over: without any lock; may
+ * be NULL. works: the waiter may drive devices on which this counts works; may be NULL.
+ */
+typedef struct pel_waiting {
+    bool (*over)(void *user);
+    bool (*seems_over)(void *user);
+    const uint32_t *(*works)(void *user);
+    void *user;
+    uint32_t patience; /* tasks between two looks whether it seems over; > 0 where seems_over is given */
+} pel_waiting;
+void pel_wait_for(pel_runtime *runtime, const pel_waiting *what); /* lock held on entry and exit, given up meanwhile */
+/* A thread outside runs tasks until it seems over or there is nothing to run for a while. Without the lock. */
+void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what);
+void pel_tell_waiters(pel_runtime *runtime);                         /* takes the lock */
+
+/* Stages of a queue; under the lock. */
+void pel_watch_begin(pel_dispatcher *dispatcher); /* from now on whoever ends a task sees that somebody waits */
+void pel_queue_advance(pel_queue *queue);   /* drops drained stages and starts the markers that followed them */
+void pel_queues_advance(pel_runtime *runtime); /* of all queues; tells waiters */
+pel_status pel_queue_cut(pel_queue *queue, pel_stage **before); /* a new current stage */
+void pel_queue_make_room(pel_queue *queue); /* waits while max_in_flight says so; without the lock */
 
 /* moves.c: who has which bytes, and the works that bring them where they are needed */
 bool pel_uses_append(const pel_allocator *allocator, pel_uses *uses, pel_use use); /* as it is */
@@ -172,7 +207,10 @@ void pel_privates_free(pel_job *job);
 /* submit.c */
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error); /* without the lock */
 void pel_command_free(pel_command *command);
-void pel_command_leave_hazards(pel_command *command); /* it is over: its failure is noted, and nobody waits for it any more */
+void pel_command_leave_hazards(pel_command *command); /* it is over, and if it failed the hazards remember */
+/* `to` comes after the event's command; *failed: that is over, and failed. */
+pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data, bool *failed);
+pel_status pel_check_waits(const pel_queue *queue, const pel_event *const *waits, uint32_t count, pel_error **error);
 void pel_command_discard(pel_command *command); /* the same for one that was never submitted; takes the lock */
 pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode); /* retains */
 pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes, uint64_t rows, uint64_t pitch,

@@ -4,33 +4,38 @@
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
 
-enum {
-    LOOK_NS = 50000,
-    FOLDED_AT_ONCE = 8192 /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
-};
+enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
-static _Thread_local const pel_runtime *running_task_of; /* the runtime whose task this thread is executing */
+/* What the lock's commands run on this thread; tasks that are only nodes are known to their runner. */
+static _Thread_local pel_command *running;
 
 /* Host variants of kernels count as tasks: on a worker, waiting for anything may be waiting for oneself. */
 bool pel_inside_task(const pel_runtime *runtime) {
-    return running_task_of == runtime || pel_host_is_worker(runtime->task_device->driver);
+    return pel_running_node(runtime) || pel_host_is_worker(runtime->task_device->driver);
+}
+
+pel_node *pel_running_node(const pel_runtime *runtime) {
+    const pel_dispatcher *dispatcher = runtime->dispatcher;
+    const pel_host_runner *runner = dispatcher && dispatcher->tasks ? pel_host_runner_current(dispatcher->tasks) : NULL;
+    if (runner && runner->task) {
+        return runner->task;
+    }
+    return running && running->runtime == runtime ? running->node : NULL;
 }
 
 static pel_status run_task(void *context) {
-    pel_command *command = context;
-    const pel_runtime *outer = running_task_of;
-    running_task_of = command->runtime;
+    pel_command *command = context, *outer = running;
+    running = command;
     pel_status status = command->task(command->context);
-    running_task_of = outer;
+    running = outer;
     return status;
 }
 
 static pel_status run_loop(uint64_t begin, uint64_t end, void *context) {
-    pel_command *command = context;
-    const pel_runtime *outer = running_task_of;
-    running_task_of = command->runtime;
+    pel_command *command = context, *outer = running;
+    running = command;
     pel_status status = command->loop(begin, end, command->context);
-    running_task_of = outer;
+    running = outer;
     return status;
 }
 
@@ -42,7 +47,7 @@ static pel_status run_fold(void *context) {
 void pel_command_make_ready(pel_command *command) {
     pel_command **place = &command->runtime->dispatcher->ready;
     while (*place && ((*place)->priority > command->priority ||
-                      ((*place)->priority == command->priority && (*place)->sequence < command->sequence))) {
+                      ((*place)->priority == command->priority && (*place)->order < command->order))) {
         place = &(*place)->next;
     }
     command->next = *place;
@@ -62,12 +67,12 @@ void pel_command_fail(pel_command *command, pel_status status, pel_error *error)
     command->error = error;
 }
 
-static void note_queue_failure(pel_queue *queue, const pel_command *command) {
-    if (command->status != PEL_OK && command->sequence < queue->first_failure) {
+void pel_queue_note_failure(pel_queue *queue, uint64_t order, pel_status status, const pel_error *error) {
+    if (order < queue->first_failure) {
         pel_error_destroy(queue->error);
-        queue->first_failure = command->sequence;
-        queue->status = command->status;
-        queue->error = pel_error_clone(command->error, &queue->runtime->allocator);
+        queue->first_failure = order;
+        queue->status = status;
+        queue->error = pel_error_clone(error, &queue->runtime->allocator);
     }
 }
 
@@ -75,39 +80,71 @@ static void leave_queue(pel_command *command) {
     pel_queue *queue = command->queue;
     *(command->before ? &command->before->after : &queue->first) = command->after;
     *(command->after ? &command->after->before : &queue->last) = command->before;
-    queue->unfinished--;
 }
 
-static void wake_successors(pel_command *command) {
-    for (uint32_t i = 0; i < command->edge_count; i++) {
-        pel_command *to = command->edges[i].to;
-        if (command->status != PEL_OK && command->edges[i].data) {
-            pel_error *error = NULL;
-            pel_fail(&error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
-                     to->name ? to->name : "a command", command->name ? command->name : "a command", pel_error_message(command->error));
-            pel_command_fail(to, PEL_DEPENDENCY_FAILED, error);
+void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error) {
+    pel_command *command = to->kind == PEL_NODE_COMMAND ? to->hazard.user : NULL;
+    pel_error *story = NULL;
+    if (to->kind == PEL_NODE_TASK ? to->status != PEL_OK : !command) {
+        return; /* it has failed already, or was withdrawn */
+    }
+    pel_fail(&story, &runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
+             !command ? "task" : command->name ? command->name : "a command", from ? from : "a command", pel_error_message(error));
+    if (command) {
+        pel_command_fail(command, PEL_DEPENDENCY_FAILED, story);
+        return;
+    }
+    to->status = PEL_DEPENDENCY_FAILED;
+    to->task = NULL;
+    to->hazard.user = story;
+}
+
+void pel_start_node(pel_runtime *runtime, pel_node *node) {
+    if (node->kind == PEL_NODE_TASK) {
+        pel_task_put(runtime, node);
+    } else if (node->hazard.user) {
+        pel_command_make_ready(node->hazard.user);
+    } else { /* withdrawn: it only waited to be forgotten */
+        pel_node_give(runtime->dispatcher->pool, &runtime->dispatcher->self, node);
+    }
+}
+
+static void wake_successors(const pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    bool watched, data;
+    pel_successors list = pel_node_close(command->node, &watched);
+    for (pel_node *to; (to = pel_successors_next(dispatcher->pool, &dispatcher->self, &list, &data)) != NULL;) {
+        if (command->status != PEL_OK && data) {
+            pel_node_inherit_failure(runtime, to, command->name, command->event->error);
         }
-        if (--to->pending == 0) {
-            pel_command_make_ready(to);
+        if (pel_node_arrive(to)) {
+            pel_start_node(runtime, to);
         }
     }
 }
 
 void pel_command_end(pel_command *command) {
     pel_runtime *runtime = command->runtime;
-    note_queue_failure(command->queue, command);
-    wake_successors(command);
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    pel_queue *queue = command->queue;
+    pel_node *node = command->node;
+    if (command->status != PEL_OK) {
+        pel_queue_note_failure(queue, command->order, command->status, command->error);
+    }
     leave_queue(command);
     pel_command_leave_hazards(command);
-    if (command->event) {
-        pel_event_finish(command->event, command->status, command->error, command->plan, pel_clock_now(runtime->clock));
-        command->error = NULL;
-        command->plan = NULL;
-    }
+    pel_event_finish(command->event, command->status, command->error, command->plan, pel_clock_now(runtime->clock));
+    command->error = NULL;
+    command->plan = NULL;
+    wake_successors(command);
     for (uint32_t i = 0; i < command->uses.count; i++) {
         command->uses.data[i].allocation->commands--;
     }
     pel_command_free(command);
+    pel_stage_end(node->stage, dispatcher->self.shard, true);
+    pel_node_give(dispatcher->pool, &dispatcher->self, node);
+    pel_queue_advance(queue);
 }
 
 /* Cores are leased once: a data-parallel work starts only while no device that shares its cores computes. */
@@ -376,64 +413,4 @@ void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
         pthread_cond_broadcast(&dispatcher->changed);
     }
     pthread_mutex_unlock(&runtime->lock);
-}
-
-static bool help_devices(pel_runtime *runtime, const uint32_t *(*help)(void *user), void *user) {
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        pel_backend_device *driver = runtime->devices[i].driver;
-        const uint32_t *on_device = help(user); /* asked anew: the queue may be gone after the lock was given up */
-        if (!on_device || on_device[i] == 0 || !driver->backend->help) {
-            continue;
-        }
-        pthread_mutex_unlock(&runtime->lock);
-        bool helped = driver->backend->help(driver);
-        pthread_mutex_lock(&runtime->lock);
-        if (helped) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * After a part of its own, a waiter looks for a moment whether the others end, too: they have about as much left, and sleeping costs a wake-up
- * (28-55 us from sleep on a virtual machine, 2026-11). Lock held on entry and exit, given up meanwhile.
- */
-static void look_for_completions(pel_runtime *runtime) {
-    pel_dispatcher *dispatcher = runtime->dispatcher;
-    const unsigned before = atomic_load_explicit(&dispatcher->completions, memory_order_relaxed);
-    pthread_mutex_unlock(&runtime->lock);
-    const int64_t until = pel_clock_now(&pel_clock_monotonic) + LOOK_NS;
-    while (atomic_load_explicit(&dispatcher->completions, memory_order_relaxed) == before &&
-           pel_clock_now(&pel_clock_monotonic) < until) {
-    }
-    pthread_mutex_lock(&runtime->lock);
-}
-
-void pel_wait_for(pel_runtime *runtime, bool (*over)(void *user), const uint32_t *(*help)(void *user), void *user) {
-    pel_dispatcher *dispatcher = runtime->dispatcher;
-    bool helped = false;
-    while (!over(user)) {
-        if (runtime->machine) {
-            pthread_mutex_unlock(&runtime->lock);
-            bool advanced = pel_machine_advance(runtime->machine);
-            pthread_mutex_lock(&runtime->lock);
-            if (!advanced) {
-                return; /* nothing will ever happen: the caller finds its condition unmet and says so */
-            }
-        } else if (help && help_devices(runtime, help, user)) {
-            helped = true;
-        } else if (helped) {
-            helped = false;
-            if (!over(user)) {
-                look_for_completions(runtime);
-            }
-        } else {
-            if (!over(user)) {
-                dispatcher->waiters++;
-                pthread_cond_wait(&dispatcher->changed, &runtime->lock);
-                dispatcher->waiters--;
-            }
-        }
-    }
 }

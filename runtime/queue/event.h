@@ -14,7 +14,9 @@ struct pel_event {
     atomic_int state;               /* pel_event_state */
     pel_allocator allocator;        /* a copy: the event may outlive its runtime */
     pel_runtime *runtime;           /* meaningful until COMPLETE */
-    struct pel_command *command;    /* (L) NULL once complete */
+    struct pel_command *command;    /* (L) NULL once complete, and of a task that is only a node */
+    struct pel_node *node;          /* with this generation; meaningful until COMPLETE */
+    uint64_t generation;
     uint64_t queue;                 /* id of its queue */
     pel_status status;
     bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */

@@ -31,7 +31,7 @@ struct pel_hazards {
     pel_hazard_grid **grids;  /* by address; disjoint */
     uint32_t grid_count, grid_capacity;
     node_slab *slabs;
-    pel_hazard_node *free; /* linked through `command` */
+    pel_hazard_node *free; /* linked through `user` */
 };
 
 pel_hazards *pel_hazards_create(const pel_allocator *allocator) {
@@ -68,7 +68,7 @@ void pel_hazards_destroy(pel_hazards *hazards) {
     }
 }
 
-pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, struct pel_command *command) {
+pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, void *user) {
     if (!hazards->free) {
         node_slab *slab = pel_alloc_zero(&hazards->states.allocator, 1, sizeof *slab);
         if (!slab) {
@@ -77,20 +77,20 @@ pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, struct pel_command 
         slab->next = hazards->slabs;
         hazards->slabs = slab;
         for (uint32_t i = 0; i < NODES_PER_SLAB; i++) {
-            slab->nodes[i].command = (struct pel_command *)(void *)hazards->free;
+            slab->nodes[i].user = hazards->free;
             hazards->free = &slab->nodes[i];
         }
     }
     pel_hazard_node *node = hazards->free;
-    hazards->free = (pel_hazard_node *)(void *)node->command;
-    node->command = command;
+    hazards->free = node->user;
+    node->user = user;
     return node;
 }
 
 void pel_hazards_give_node(pel_hazards *hazards, pel_hazard_node *node) {
     if (node) {
         atomic_fetch_add_explicit(&node->generation, 1, memory_order_release);
-        node->command = (struct pel_command *)(void *)hazards->free;
+        node->user = hazards->free;
         hazards->free = node;
     }
 }

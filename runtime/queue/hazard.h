@@ -25,7 +25,7 @@ typedef struct pel_hazards pel_hazards;
  */
 typedef struct pel_hazard_node {
     _Atomic uint64_t generation;
-    struct pel_command *command; /* for whoever is told of it; hazards do not look at it */
+    void *user; /* for whoever is told of it; hazards do not look at it */
 } pel_hazard_node;
 
 static inline bool pel_hazard_node_over(pel_hazard_node *node, uint64_t generation) {
@@ -55,7 +55,7 @@ pel_hazards *pel_hazards_create(const pel_allocator *allocator); /* NULL: no mem
 void pel_hazards_destroy(pel_hazards *hazards);
 
 /* For commands that are not pooled. NULL: no memory. Giving it back moves the generation on. */
-pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, struct pel_command *command);
+pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, void *user);
 void pel_hazards_give_node(pel_hazards *hazards, pel_hazard_node *node);
 
 /*

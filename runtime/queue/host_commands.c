@@ -118,7 +118,10 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
                     const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
     pel_status status = check_queue(queue, event);
-    if (status != PEL_OK) {
+    if (status == PEL_OK) {
+        status = pel_task_submit(queue, function, context, accesses, access_count, desc, event);
+    }
+    if (status != PEL_UNSUPPORTED) {
         return status;
     }
     pel_command *command = new_command(queue, PEL_COMMAND_TASK, desc, "task", &error);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Queues, waiting, bringing data home, and the dispatcher's own birth and death. */
+#include "backend/host/host.h"
+#include "base/barrier.h"
 #include "core/lessons.h"
 #include "kernel/declaration.h"
 #include "queue/command.h"
@@ -12,62 +14,180 @@ static pel_status sync_hook(pel_runtime *runtime, pel_allocation *allocation, ui
     return pel_bring_home(runtime, &uses);
 }
 
-static bool is_idle(void *user) { return ((const pel_allocation *)user)->commands == 0; }
+/* A task that is only a node and that uses the bytes: it asks it to tell us when it ends. */
+static bool find_running(void *user, const pel_hazard *before) {
+    bool *found = user;
+    *found = *found || (before->node && pel_node_watch(pel_node_of_hazard(before->node), before->generation));
+    return true;
+}
+
+static bool busy_hook(pel_runtime *runtime, const pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    const pel_hazard_range range = {.lo = (uintptr_t)allocation->base + offset, .hi = (uintptr_t)allocation->base + offset + bytes, .mode = PEL_WRITE};
+    bool found = false;
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    (void)pel_hazards_look(dispatcher->hazards, &range, 1, NULL, find_running, &found);
+    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    return found;
+}
+
+static bool is_idle(void *user) {
+    const pel_allocation *allocation = user;
+    return allocation->commands == 0 && !busy_hook(allocation->runtime, allocation, 0, allocation->bytes);
+}
 
 static pel_status idle_hook(pel_runtime *runtime, pel_allocation *allocation) {
     if (pel_inside_task(runtime)) {
         return PEL_WOULD_DEADLOCK;
     }
     pthread_mutex_lock(&runtime->lock);
-    pel_wait_for(runtime, is_idle, NULL, allocation);
+    pel_wait_for(runtime, &(pel_waiting){.over = is_idle, .user = allocation});
     pel_status status = is_idle(allocation) ? PEL_OK : PEL_INTERNAL;
     pthread_mutex_unlock(&runtime->lock);
     return status;
 }
 
 static void gone_hook(pel_runtime *runtime, const pel_allocation *allocation) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
     uint64_t base = (uintptr_t)allocation->base;
-    pel_hazards_forget(runtime->dispatcher->hazards, base, base + allocation->bytes);
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazards_forget(dispatcher->hazards, base, base + allocation->bytes);
+    pthread_mutex_unlock(&dispatcher->hazard_lock);
+}
+
+/* The last buffer goes while tasks use the memory: a marker that comes after them holds it as long. */
+static pel_status hold_hook(pel_runtime *runtime, pel_allocation *allocation) {
+    pel_error *error = NULL;
+    pel_command *command = pel_command_new(&runtime->dispatcher->own, PEL_COMMAND_MARKER, "free", 0, &error);
+    if (!command) {
+        pel_error_destroy(error);
+        return PEL_OUT_OF_MEMORY;
+    }
+    command->tolerant = true;
+    pthread_mutex_lock(&runtime->lock);
+    pel_status status = pel_command_use(command, allocation, 0, allocation->bytes, PEL_WRITE);
+    pthread_mutex_unlock(&runtime->lock);
+    if (status != PEL_OK) {
+        pel_command_discard(command);
+        return status;
+    }
+    return pel_command_submit(command, NULL, 0, NULL);
 }
 
 const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime) {
-    static const pel_memory_hooks hooks = {sync_hook, idle_hook, gone_hook};
+    static const pel_memory_hooks hooks = {sync_hook, idle_hook, gone_hook, busy_hook, hold_hook};
     return runtime->dispatcher ? &hooks : NULL;
 }
 
-static void destroy_dispatcher(pel_runtime *runtime) {
-    pel_dispatcher *dispatcher = runtime->dispatcher;
+static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
     if (dispatcher) {
         pel_hazards_destroy(dispatcher->hazards);
+        pel_stages_free(&dispatcher->stages, &runtime->allocator);
+        pel_pool_destroy(dispatcher->pool);
         pel_error_destroy(dispatcher->own.error);
         pel_error_destroy(dispatcher->own.refused);
         pthread_cond_destroy(&dispatcher->changed);
+        pthread_mutex_destroy(&dispatcher->hazard_lock);
         pel_free(&runtime->allocator, dispatcher);
-        runtime->dispatcher = NULL;
     }
+}
+
+static void destroy_dispatcher(pel_runtime *runtime) {
+    if (runtime->dispatcher && runtime->dispatcher->tasks) {
+        pel_host_tasks_forget(runtime->dispatcher->tasks);
+    }
+    free_dispatcher(runtime, runtime->dispatcher);
+    runtime->dispatcher = NULL;
+}
+
+static bool begin_queue(pel_dispatcher *dispatcher, pel_runtime *runtime, pel_queue *queue) {
+    queue->runtime = runtime;
+    queue->first_failure = UINT64_MAX;
+    queue->id = pel_runtime_next_id(runtime);
+    queue->first_stage = pel_stage_take(&dispatcher->stages, runtime, &runtime->allocator, queue);
+    atomic_init(&queue->stage, queue->first_stage);
+    return queue->first_stage;
+}
+
+static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
+    pel_dispatcher *dispatcher = pel_alloc_zero(&runtime->allocator, 1, sizeof *dispatcher);
+    if (!dispatcher) {
+        return NULL;
+    }
+    pthread_cond_init(&dispatcher->changed, NULL);
+    pthread_mutex_init(&dispatcher->hazard_lock, NULL);
+    dispatcher->tasks = runtime->machine ? NULL : pel_host_tasks_of(runtime->task_device->driver);
+    atomic_init(&dispatcher->one_share, 1);
+    dispatcher->stages.share_count = dispatcher->tasks ? pel_host_tasks_shards(dispatcher->tasks) : 1;
+    dispatcher->stages.used = dispatcher->tasks ? &dispatcher->tasks->shards_used : &dispatcher->one_share;
+    dispatcher->fence = !pel_barrier_prepare();
+    dispatcher->hazards = pel_hazards_create(&runtime->allocator);
+    dispatcher->pool = pel_pool_create(&runtime->allocator);
+    if (!dispatcher->hazards || !dispatcher->pool || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
+        free_dispatcher(runtime, dispatcher);
+        return NULL;
+    }
+    return dispatcher;
 }
 
 pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error) {
     pel_status status = PEL_OK;
     pthread_mutex_lock(&runtime->lock);
     if (!runtime->dispatcher) {
-        pel_dispatcher *dispatcher = pel_alloc_zero(&runtime->allocator, 1, sizeof *dispatcher);
-        pel_hazards *hazards = dispatcher ? pel_hazards_create(&runtime->allocator) : NULL;
-        if (hazards) {
-            dispatcher->hazards = hazards;
-            dispatcher->own.runtime = runtime;
-            dispatcher->own.first_failure = UINT64_MAX;
-            dispatcher->own.id = pel_runtime_next_id(runtime);
-            pthread_cond_init(&dispatcher->changed, NULL);
-            runtime->dispatcher = dispatcher;
-            runtime->dispatcher_destroy = destroy_dispatcher;
-        } else {
-            pel_free(&runtime->allocator, dispatcher);
+        runtime->dispatcher = make_dispatcher(runtime);
+        runtime->dispatcher_destroy = destroy_dispatcher;
+        if (!runtime->dispatcher) {
             status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the dispatcher");
+        } else if (runtime->dispatcher->tasks) {
+            runtime->dispatcher->tasks->run = pel_task_run;
         }
     }
     pthread_mutex_unlock(&runtime->lock);
     return status;
+}
+
+static void free_queue(pel_queue *queue) {
+    pel_runtime *runtime = queue->runtime;
+    pthread_mutex_lock(&runtime->lock);
+    while (queue->first_stage) {
+        pel_stage *stage = queue->first_stage;
+        queue->first_stage = stage->next;
+        pel_stage_give(&runtime->dispatcher->stages, stage);
+    }
+    pthread_mutex_unlock(&runtime->lock);
+    pel_event_release(queue->anonymous);
+    pel_error_destroy(queue->error);
+    pel_error_destroy(queue->refused);
+    pel_free(&runtime->allocator, queue->name);
+    pel_free(&runtime->allocator, queue);
+}
+
+static pel_event *anonymous_failure(pel_runtime *runtime, uint64_t queue) {
+    pel_event *event = pel_event_new(runtime);
+    if (event) {
+        event->queue = queue;
+        pel_event_finish(event, PEL_TASK_FAILED, NULL, NULL, pel_clock_now(runtime->clock));
+    }
+    return event;
+}
+
+/* NULL: no memory. */
+static pel_queue *make_queue(pel_runtime *runtime, const pel_queue_desc *desc) {
+    pel_queue *made = pel_alloc_zero(&runtime->allocator, 1, sizeof *made);
+    if (!made) {
+        return NULL;
+    }
+    made->name = desc ? pel_strdup(&runtime->allocator, desc->name) : NULL;
+    made->max_in_flight = desc ? desc->max_in_flight : 0;
+    pthread_mutex_lock(&runtime->lock);
+    bool begun = begin_queue(runtime->dispatcher, runtime, made);
+    pthread_mutex_unlock(&runtime->lock);
+    made->anonymous = anonymous_failure(runtime, made->id);
+    if (!begun || !made->anonymous || (desc && desc->name && !made->name)) {
+        free_queue(made);
+        return NULL;
+    }
+    return made;
 }
 
 pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pel_queue **queue, pel_error **error) {
@@ -87,18 +207,10 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
     if (status != PEL_OK) {
         return status;
     }
-    pel_queue *made = pel_alloc_zero(&runtime->allocator, 1, sizeof *made);
-    if (made && desc && desc->name) {
-        made->name = pel_strdup(&runtime->allocator, desc->name);
-    }
-    if (!made || (desc && desc->name && !made->name)) {
-        pel_free(&runtime->allocator, made);
+    pel_queue *made = make_queue(runtime, desc);
+    if (!made) {
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a queue");
     }
-    made->runtime = runtime;
-    made->id = pel_runtime_next_id(runtime);
-    made->max_in_flight = desc ? desc->max_in_flight : 0;
-    made->first_failure = UINT64_MAX;
     pthread_mutex_lock(&runtime->lock);
     made->next = runtime->dispatcher->queues;
     runtime->dispatcher->queues = made;
@@ -108,30 +220,63 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
     return PEL_OK;
 }
 
+enum { PATIENCE = 8 };
+
 typedef struct drain {
     pel_queue *queue;
-    uint64_t sequence; /* commands up to this one, and what tasks submit meanwhile */
+    uint64_t drained;       /* enough stages */
+    const pel_stage *last;  /* of these */
 } drain;
 
 static bool is_drained(void *user) {
     const drain *d = user;
-    const pel_command *first = d->queue->first;
-    return !first || (first->sequence > d->sequence && first->sequence > d->queue->nested);
+    pel_queue_advance(d->queue);
+    return d->queue->drained >= d->drained ||
+           (d->queue->first_stage->next == NULL && pel_stage_unfinished(d->queue->first_stage) == 0);
 }
+
+static bool seems_drained(void *user) { return pel_stage_unfinished(((const drain *)user)->last) == 0; }
 
 static const uint32_t *drain_works(void *user) { return ((const drain *)user)->queue->on_device; }
 
-/* Waits for what has been submitted to the queue so far. */
+static uint64_t count_stages(const pel_queue *queue) {
+    uint64_t count = 0;
+    for (const pel_stage *stage = queue->first_stage; stage; stage = stage->next) {
+        count++;
+    }
+    return count;
+}
+
+/* Waits for what has been submitted to the queue so far, and for what tasks of that submit to it. */
 static pel_status drain_queue(pel_queue *queue) {
     pel_runtime *runtime = queue->runtime;
+    pel_dispatcher *dispatcher = runtime->dispatcher;
     if (pel_inside_task(runtime)) {
         return PEL_WOULD_DEADLOCK;
     }
     pthread_mutex_lock(&runtime->lock);
-    drain d = {queue, runtime->dispatcher->sequence};
-    pel_wait_for(runtime, is_drained, drain_works, &d);
+    if (dispatcher->tasks) {
+        pel_host_lanes_settle(dispatcher->tasks);
+    }
+    drain d = {queue, queue->drained + count_stages(queue), atomic_load_explicit(&queue->stage, memory_order_relaxed)};
+    if (!is_drained(&d)) {
+        pel_stage *before;
+        (void)pel_queue_cut(queue, &before); /* no memory for it: then we wait until the queue is empty for once */
+        const pel_waiting what = {is_drained, seems_drained, drain_works, &d, PATIENCE};
+        if (!runtime->machine) {
+            pthread_mutex_unlock(&runtime->lock);
+            pel_help_tasks(runtime, &what);
+            pthread_mutex_lock(&runtime->lock);
+        }
+        if (!is_drained(&d)) {
+            pel_watch_begin(dispatcher);
+            pel_wait_for(runtime, &what);
+            atomic_fetch_sub(&dispatcher->watches, 1);
+        }
+    }
     pel_status status = is_drained(&d) ? PEL_OK : PEL_INTERNAL;
-    pthread_mutex_unlock(&runtime->lock);
+    pel_dispatch(runtime); /* markers that followed */
+    pel_dispatcher_unlock(runtime, true);
     return status;
 }
 
@@ -327,8 +472,16 @@ pel_status pel_queue_reset(pel_queue *queue) {
     if (status != PEL_OK) {
         return status;
     }
+    pel_event *anonymous = anonymous_failure(queue->runtime, queue->id); /* the old one may be forgiven now, and stays so */
+    if (!anonymous) {
+        return PEL_OUT_OF_MEMORY;
+    }
     pthread_mutex_lock(&queue->runtime->lock);
+    pel_event_release(queue->anonymous);
+    queue->anonymous = anonymous;
+    pthread_mutex_lock(&queue->runtime->dispatcher->hazard_lock);
     pel_hazards_forgive(queue->runtime->dispatcher->hazards, queue->id);
+    pthread_mutex_unlock(&queue->runtime->dispatcher->hazard_lock);
     forgive_losses(queue->runtime);
     pel_error_destroy(queue->error);
     pel_error_destroy(queue->refused);
@@ -355,38 +508,7 @@ pel_status pel_queue_destroy(pel_queue *queue) {
     }
     *link = queue->next;
     pthread_mutex_unlock(&runtime->lock);
-    pel_error_destroy(queue->error);
-    pel_error_destroy(queue->refused);
-    pel_free(&runtime->allocator, queue->name);
-    pel_free(&runtime->allocator, queue);
+    free_queue(queue);
     atomic_fetch_sub(&runtime->objects, 1);
     return status;
-}
-
-static bool event_is_over(void *user) { return pel_event_is_complete(user); }
-
-static const uint32_t *event_works(void *user) {
-    const pel_event *event = user;
-    return event->command ? event->command->queue->on_device : NULL;
-}
-
-pel_status pel_event_wait(pel_event *event) {
-    if (!event) {
-        return PEL_INVALID_ARGUMENT;
-    }
-    if (pel_event_is_complete(event)) {
-        return event->status;
-    }
-    pel_runtime *runtime = event->runtime;
-    pel_status status = pel_runtime_check(runtime, NULL);
-    if (status != PEL_OK) {
-        return status;
-    }
-    if (pel_inside_task(runtime)) {
-        return PEL_WOULD_DEADLOCK;
-    }
-    pthread_mutex_lock(&runtime->lock);
-    pel_wait_for(runtime, event_is_over, event_works, event);
-    pthread_mutex_unlock(&runtime->lock);
-    return pel_event_is_complete(event) ? event->status : PEL_INTERNAL;
 }

@@ -50,7 +50,6 @@ void pel_command_free(pel_command *command) {
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
     pel_free(allocator, command->shares);
-    pel_free(allocator, command->edges);
     pel_free(allocator, command->move);
     pel_free(allocator, command->name);
     pel_free(allocator, command);
@@ -95,25 +94,6 @@ pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *alloc
     return PEL_OK;
 }
 
-static bool add_edge(pel_command *from, pel_command *to, bool data) {
-    if (from->edge_count > 0 && from->edges[from->edge_count - 1].to == to) {
-        from->edges[from->edge_count - 1].data |= data;
-        return true;
-    }
-    if (from->edge_count == from->edge_capacity) {
-        uint32_t capacity = from->edge_capacity ? 2 * from->edge_capacity : 4;
-        pel_edge *grown = pel_resize(&from->runtime->allocator, from->edges, capacity * sizeof *grown);
-        if (!grown) {
-            return false;
-        }
-        from->edges = grown;
-        from->edge_capacity = capacity;
-    }
-    from->edges[from->edge_count++] = (pel_edge){to, data};
-    to->pending++;
-    return true;
-}
-
 static void fail_for(pel_command *command, const pel_event *before) {
     pel_error *error = NULL;
     pel_fail(&error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: what it depends on had failed: %s",
@@ -124,27 +104,16 @@ static void fail_for(pel_command *command, const pel_event *before) {
 /* Called for each command that comes before: an edge if it still runs, a failure if it failed and its result is read. */
 static bool depend_on(void *user, const pel_hazard *before) {
     pel_command *command = user;
+    pel_dispatcher *dispatcher = command->runtime->dispatcher;
+    bool data = before->data && !command->tolerant, over;
     if (before->failed) {
-        if (before->data && !command->tolerant) {
+        if (data) {
             fail_for(command, before->failed);
         }
         return true;
     }
-    return add_edge(before->node->command, command, before->data && !command->tolerant);
-}
-
-static void take_edge_back(pel_command *from, const pel_command *to) {
-    if (from->edge_count > 0 && from->edges[from->edge_count - 1].to == to) {
-        from->edge_count--;
-    }
-}
-
-/* Its edges are the last of each predecessor, because the lock was held since they were made. */
-static bool undo_edge(void *user, const pel_hazard *before) {
-    if (!before->failed) {
-        take_edge_back(before->node->command, user);
-    }
-    return true;
+    return pel_node_follow(dispatcher->pool, &dispatcher->self, pel_node_of_hazard(before->node), before->generation, command->node, data, &over) ==
+           PEL_OK;
 }
 
 static pel_hazard_range range_of(const pel_use *use) {
@@ -152,75 +121,42 @@ static pel_hazard_range range_of(const pel_use *use) {
     return (pel_hazard_range){base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
 }
 
-static pel_status look(pel_command *command, pel_hazard_fn found) {
-    pel_hazards *hazards = command->runtime->dispatcher->hazards;
-    pel_status status = PEL_OK;
-    for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
-        status = pel_hazards_look(hazards, &range, 1, command->node, found, command);
-    }
-    return status;
-}
-
-/* Explicit waits: like a hazard whose result is read. */
-static pel_status wait_for_events(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
-    for (uint32_t i = 0; i < wait_count; i++) {
-        if (!pel_event_is_complete(waits[i])) {
-            if (!add_edge(waits[i]->command, command, !command->tolerant)) {
-                return PEL_OUT_OF_MEMORY;
-            }
-        } else if (waits[i]->status != PEL_OK && !command->tolerant) {
-            fail_for(command, waits[i]);
+pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data, bool *failed) {
+    *failed = false;
+    if (!pel_event_is_complete(event)) {
+        bool over;
+        pel_status status = pel_node_follow(runtime->dispatcher->pool, self, event->node, event->generation, to, data, &over);
+        if (status != PEL_OK || !over) {
+            return status;
         }
     }
+    *failed = event->status != PEL_OK; /* a command's event is complete before its successors are closed */
     return PEL_OK;
 }
 
-/* What must come first. Half-way out of memory: nothing has happened. */
-static pel_status find_predecessors(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
-    if (command->uses.count > 0) {
-        command->node = pel_hazards_take_node(command->runtime->dispatcher->hazards, command);
-        if (!command->node) {
-            return PEL_OUT_OF_MEMORY;
-        }
-    }
-    pel_status status = look(command, depend_on);
-    if (status == PEL_OK) {
-        status = wait_for_events(command, waits, wait_count);
-    }
-    if (status != PEL_OK) {
-        (void)look(command, undo_edge);
-        for (uint32_t i = 0; i < wait_count; i++) {
-            if (!pel_event_is_complete(waits[i])) {
-                take_edge_back(waits[i]->command, command);
-            }
-        }
-    }
-    return status;
-}
-
-void pel_command_leave_hazards(pel_command *command) {
-    pel_hazards *hazards = command->runtime->dispatcher ? command->runtime->dispatcher->hazards : NULL;
-    for (uint32_t i = 0; i < command->uses.count && command->node && command->status != PEL_OK; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
-        pel_hazards_fail(hazards, &range, 1, command->node, command->event);
-    }
-    pel_hazards_give_node(hazards, command->node);
-    command->node = NULL;
-}
-
-/* A marker without waits follows everything that its queue has not finished. */
-static pel_status follow_queue(pel_command *command) {
+/* Explicit waits: like a hazard whose result is read. */
+static pel_status follow_events(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
     pel_status status = PEL_OK;
-    for (pel_command *c = command->queue->first; c && status == PEL_OK; c = c->after) {
-        status = add_edge(c, command, false) ? PEL_OK : PEL_OUT_OF_MEMORY;
-    }
-    for (pel_command *c = command->queue->first; c && status != PEL_OK; c = c->after) {
-        if (c->edge_count > 0 && c->edges[c->edge_count - 1].to == command) {
-            c->edge_count--;
+    for (uint32_t i = 0; i < wait_count && status == PEL_OK; i++) {
+        bool failed;
+        status = pel_follow_event(command->runtime, &command->runtime->dispatcher->self, command->node, waits[i], !command->tolerant, &failed);
+        if (status == PEL_OK && failed && !command->tolerant) {
+            fail_for(command, waits[i]);
         }
     }
     return status;
+}
+
+/* Its bytes may live on devices from now on: tasks that use them must have them fetched. Under both locks. */
+static void note_devices(const pel_command *command) {
+    const pel_runtime *runtime = command->runtime;
+    bool elsewhere = false;
+    for (uint32_t i = 0; i < runtime->device_count && command->kind == PEL_COMMAND_LAUNCH; i++) {
+        elsewhere |= runtime->devices[i].place != 0;
+    }
+    for (uint32_t i = 0; i < command->uses.count && elsewhere; i++) {
+        pel_allocation_leave_home(command->uses.data[i].allocation);
+    }
 }
 
 static void note_all(pel_command *command) {
@@ -228,33 +164,73 @@ static void note_all(pel_command *command) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_hazard_range range = range_of(&command->uses.data[i]);
         command->uses.data[i].allocation->commands++;
-        if (pel_hazards_note(hazards, &range, 1, command->node) != PEL_OK) {
+        if (pel_hazards_note(hazards, &range, 1, &command->node->hazard) != PEL_OK) {
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL); /* not run: the order of later commands could not be kept */
         }
     }
 }
 
-static void join_queue(pel_command *command) {
+/* Look and note in one: what all accesses must come after, and that they are there. OUT_OF_MEMORY: nothing is noted. */
+static pel_status enter_hazards(pel_command *command) {
+    pel_dispatcher *dispatcher = command->runtime->dispatcher;
+    pel_status status = PEL_OK;
+    if (command->uses.count == 0) {
+        return PEL_OK;
+    }
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
+        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        status = pel_hazards_look(dispatcher->hazards, &range, 1, &command->node->hazard, depend_on, command);
+    }
+    if (status == PEL_OK) {
+        note_devices(command);
+        note_all(command);
+    }
+    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    return status;
+}
+
+void pel_command_leave_hazards(pel_command *command) {
+    pel_dispatcher *dispatcher = command->runtime->dispatcher;
+    if (command->status == PEL_OK || command->uses.count == 0) {
+        return;
+    }
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    for (uint32_t i = 0; i < command->uses.count; i++) {
+        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        pel_hazards_fail(dispatcher->hazards, &range, 1, &command->node->hazard, command->event);
+    }
+    pthread_mutex_unlock(&dispatcher->hazard_lock);
+}
+
+/* A marker without waits follows everything that its queue has not finished: the stage that it ends. */
+static pel_status follow_queue(pel_command *command) {
     pel_queue *queue = command->queue;
-    command->sequence = ++command->runtime->dispatcher->sequence;
+    pel_stage *before;
+    pel_status status = pel_queue_cut(queue, &before);
+    if (status == PEL_OK) {
+        atomic_fetch_add_explicit(&command->node->pending, 1, memory_order_relaxed);
+        before->follower = command->node;
+        pel_watch_begin(command->runtime->dispatcher);
+    }
+    return status;
+}
+
+static void join_queue(pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    pel_queue *queue = command->queue;
+    const pel_node *parent = pel_running_node(runtime);
+    pel_stage *stage = parent && parent->stage->queue == queue ? parent->stage : atomic_load_explicit(&queue->stage, memory_order_relaxed);
+    command->order = pel_node_order(command->node);
+    command->node->stage = stage;
+    pel_stage_begin(stage, runtime->dispatcher->self.shard);
     command->before = queue->last;
     *(queue->last ? &queue->last->after : &queue->first) = command;
     queue->last = command;
-    queue->unfinished++;
-    if (pel_inside_task(command->runtime)) {
-        queue->nested = command->sequence;
-    }
 }
 
-static bool has_room(void *user) {
-    const pel_queue *queue = user;
-    return queue->unfinished < queue->max_in_flight;
-}
-
-static const uint32_t *own_works(void *user) { return ((const pel_queue *)user)->on_device; }
-
-static pel_status check_waits(const pel_command *command, const pel_event *const *waits, uint32_t count, pel_error **error) {
-    const pel_allocator *allocator = &command->runtime->allocator;
+pel_status pel_check_waits(const pel_queue *queue, const pel_event *const *waits, uint32_t count, pel_error **error) {
+    const pel_allocator *allocator = &queue->runtime->allocator;
     if (count > 0 && !waits) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "wait_count is %u but waits is NULL", count);
     }
@@ -262,43 +238,69 @@ static pel_status check_waits(const pel_command *command, const pel_event *const
         if (!waits[i]) {
             return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "waits[%u] is NULL", i);
         }
-        if (!pel_event_is_complete(waits[i]) && waits[i]->runtime != command->runtime) {
+        if (!pel_event_is_complete(waits[i]) && waits[i]->runtime != queue->runtime) {
             return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "waits[%u] belongs to another runtime", i);
         }
     }
     return PEL_OK;
 }
 
+/* A node that may have predecessors already cannot be taken back: it stays, without its command, until they are over. */
+static void withdraw(pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    pel_node *node = command->node;
+    command->node = NULL;
+    pel_command_free(command);
+    if (node) {
+        node->hazard.user = NULL;
+        if (pel_node_arrive(node)) {
+            pel_start_node(runtime, node);
+        }
+    }
+}
+
+static pel_status find_predecessors(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
+    pel_dispatcher *dispatcher = command->runtime->dispatcher;
+    command->node = pel_node_take(dispatcher->pool, &dispatcher->self, PEL_NODE_COMMAND);
+    if (!command->node) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    command->node->hazard.user = command;
+    command->node->shared = true;
+    command->event->node = command->node;
+    command->event->generation = pel_node_order(command->node);
+    pel_status status = follow_events(command, waits, wait_count);
+    if (status == PEL_OK && command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0) {
+        status = follow_queue(command);
+    }
+    return status == PEL_OK ? enter_hazards(command) : status;
+}
+
 pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event) {
     pel_runtime *runtime = command->runtime;
     pel_queue *queue = command->queue;
     pel_error *error = NULL;
+    pel_queue_make_room(queue);
     pthread_mutex_lock(&runtime->lock);
-    pel_status status = check_waits(command, waits, wait_count, &error);
-    if (status == PEL_OK && queue->max_in_flight > 0 && !pel_inside_task(runtime)) {
-        pel_wait_for(runtime, has_room, own_works, queue);
-    }
+    pel_status status = pel_check_waits(queue, waits, wait_count, &error);
     if (status == PEL_OK) {
         status = find_predecessors(command, waits, wait_count);
-        if (status == PEL_OK && command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0) {
-            status = follow_queue(command);
-        }
     }
     if (status != PEL_OK) {
         pel_error_destroy(queue->refused);
         queue->refused = error;
-        pel_hazards_give_node(runtime->dispatcher->hazards, command->node);
-        pel_command_free(command);
+        withdraw(command);
         pthread_mutex_unlock(&runtime->lock);
         return status;
     }
     join_queue(command);
-    note_all(command);
     if (event) {
         *event = pel_event_retain(command->event);
     }
-    if (command->pending == 0) {
+    if (pel_node_arrive(command->node)) {
         pel_command_make_ready(command);
+    } else {
+        pel_queue_advance(queue); /* what a marker follows may be over already */
     }
     pel_dispatch(runtime);
     pel_dispatcher_unlock(runtime, true); /* a command may have failed on the spot */

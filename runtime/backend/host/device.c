@@ -14,6 +14,7 @@ static void destroy(pel_host_device *device) {
     for (uint32_t i = 0; i < device->worker_count; i++) {
         pel_free(allocator, device->workers[i].arena);
     }
+    pel_host_tasks_free(&device->tasks, allocator);
     pthread_cond_destroy(&device->drained);
     pthread_cond_destroy(&device->wake_reserve);
     pthread_cond_destroy(&device->wake);
@@ -47,9 +48,14 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     host->block = block;
     host->worker_count = workers;
     host->workers = (pel_host_worker *)(host + 1);
+    if (pel_host_tasks_init(&host->tasks, env->allocator, workers, pel_host_wake_one, host) != PEL_OK) {
+        pel_free(env->allocator, block);
+        return pel_fail(error, env->allocator, PEL_OUT_OF_MEMORY, &story, "no memory for %u host workers", workers);
+    }
     for (uint32_t i = 0; i < workers; i++) {
         host->workers[i].device = host;
         host->workers[i].index = i;
+        host->workers[i].runner = &host->tasks.runners[i];
     }
     atomic_init(&host->guests, workers > 1);
     pthread_mutex_init(&host->lock, NULL); /* default attributes: these three cannot fail on Linux */
@@ -64,6 +70,16 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     pel_log(env->logger, PEL_LOG_DEBUG, "%s: %u workers", facts->info.id, workers);
     *device = &host->base;
     return PEL_OK;
+}
+
+pel_host_tasks *pel_host_tasks_of(pel_backend_device *device) {
+    return device->backend == &pel_backend_host ? &((pel_host_device *)device)->tasks : NULL;
+}
+
+bool pel_host_may_help(const pel_backend_device *device) {
+    const pel_host_device *host = (const pel_host_device *)device;
+    return device->backend == &pel_backend_host && !device->facts->core_set_declared &&
+           (host->env->runtime_flags & PEL_RUNTIME_BIND_WORKERS) == 0;
 }
 
 static void host_close(pel_backend_device *device) {

@@ -23,6 +23,7 @@
 #define PEL_BACKEND_HOST_H
 
 #include "backend/backend.h"
+#include "backend/host/tasks.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -63,6 +64,8 @@ typedef struct pel_host_worker {
     _Alignas(PEL_HOST_LINE) pel_host_device *device;
     uint32_t index;
     bool task_turn;    /* a task goes before a job the next time, so that neither starves the other */
+    bool node_turn;    /* the task engine's items before what waits under the lock, likewise */
+    pel_host_runner *runner;
     uint64_t seen;     /* generation of the last job that it took part in */
     uint64_t prepared; /* generation that `arguments` and the private copies belong to */
     void *arena;       /* scratch, local memory, private copies, arguments; as allocated */
@@ -94,6 +97,7 @@ struct pel_host_device {
     pel_host_worker *workers;
     void *block; /* the device and its workers, as allocated */
     pel_host_job job;
+    pel_host_tasks tasks; /* `asleep` repeats how many workers sleep and were not told to wake */
 
     _Alignas(PEL_HOST_LINE) pthread_mutex_t lock; /* guards down to `stop` */
     pthread_cond_t wake, wake_reserve, drained;
@@ -108,6 +112,7 @@ struct pel_host_device {
     /* Copies for workers that look without the lock. */
     _Alignas(PEL_HOST_LINE) atomic_size_t tasks_waiting, jobs_waiting;
     atomic_bool job_busy;
+    atomic_bool background; /* nothing waits but tasks of negative priority */
     atomic_uint spinning;
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
@@ -122,6 +127,7 @@ static inline bool pel_host_is_bound(const pel_host_device *device) {
 pel_status pel_host_workers_start(pel_host_device *device, pel_error **error);
 void pel_host_workers_stop(pel_host_device *device, uint32_t started);
 void pel_host_submit(pel_host_device *device, pel_work *work);
+void pel_host_wake_one(void *device); /* for the task engine */
 /* Whether the calling thread is a worker of this device. Any device, also another backend's. */
 bool pel_host_is_worker(const pel_backend_device *device);
 /* A thread that waits works on the queued or the running job. False: there was nothing for it to do. */
@@ -130,6 +136,14 @@ bool pel_host_help(pel_host_device *device);
 void pel_host_wake_reserve(pel_host_device *device);
 /* Tells as many sleepers to wake as the job that `lane` opened has use for. Not under the lock. */
 void pel_host_wake_for_job(pel_host_device *device, const pel_host_worker *lane);
+
+/* The task engine of a host device; NULL: another backend's. Forget: the queue that ran its items is gone. */
+pel_host_tasks *pel_host_tasks_of(pel_backend_device *device);
+void pel_host_tasks_forget(pel_host_tasks *tasks);
+/* Whether a thread of the caller may run tasks: not where workers have cores of their own. */
+bool pel_host_may_help(const pel_backend_device *device);
+/* A moment between two looks. */
+void pel_host_pause(void);
 
 /* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */
 bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work);

@@ -28,7 +28,7 @@ enum {
     WAKE_FANOUT = 2 /* a wake-up costs its caller 10-19 us (same machine): sleepers wake each other, in a tree */
 };
 
-static void pause_briefly(void) {
+void pel_host_pause(void) {
     for (int i = 0; i < PAUSES_PER_LOOK; i++) {
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
@@ -45,12 +45,22 @@ static void publish_counts(pel_host_device *device) {
     atomic_store_explicit(&device->tasks_waiting, device->queue.tasks, memory_order_relaxed);
     atomic_store_explicit(&device->jobs_waiting, device->queue.jobs, memory_order_relaxed);
     atomic_store_explicit(&device->job_busy, device->busy, memory_order_relaxed);
+    const pel_host_queue *queue = &device->queue;
+    bool background = queue->heap && queue->heap->priority < 0 && !queue->first_task && (queue->jobs == 0 || device->busy);
+    atomic_store_explicit(&device->background, background, memory_order_relaxed);
+}
+
+/* Under the lock, after each change: whom the task engine may have woken. */
+static void publish_sleepers(pel_host_device *device) {
+    uint32_t asleep = device->sleeping - device->tokens + (device->reserve_asleep && !device->reserve_token ? 1 : 0);
+    atomic_store_explicit(&device->tasks.asleep, asleep, memory_order_seq_cst);
 }
 
 /* Under the lock. */
 static bool issue_reserve_token(pel_host_device *device) {
     bool issued = device->reserve_asleep && !device->reserve_token;
     device->reserve_token = device->reserve_token || issued;
+    publish_sleepers(device);
     return issued;
 }
 
@@ -67,6 +77,7 @@ void pel_host_wake_reserve(pel_host_device *device) {
 static uint32_t issue_tokens(pel_host_device *device, size_t wanted) {
     uint32_t asleep = device->sleeping - device->tokens, count = wanted < asleep ? (uint32_t)wanted : asleep;
     device->tokens += count;
+    publish_sleepers(device);
     return count;
 }
 
@@ -107,6 +118,23 @@ void pel_host_wake_for_job(pel_host_device *device, const pel_host_worker *lane)
         pthread_cond_signal(&device->wake_reserve);
     }
     send_tokens(device, tokens);
+}
+
+/* One that is waking already will look, and wake the next when there is more than it takes. */
+void pel_host_wake_one(void *user) {
+    pel_host_device *device = user;
+    uint32_t tokens = 0;
+    bool reserve = false;
+    pthread_mutex_lock(&device->lock);
+    if (device->tokens == 0 && !device->reserve_token) {
+        tokens = issue_tokens(device, 1);
+        reserve = tokens == 0 && issue_reserve_token(device);
+    }
+    pthread_mutex_unlock(&device->lock);
+    send_tokens(device, tokens);
+    if (reserve) {
+        pthread_cond_signal(&device->wake_reserve);
+    }
 }
 
 static void wake_for_waiting(pel_host_device *device) {
@@ -261,8 +289,13 @@ static bool job_to_join(const pel_host_worker *worker) {
                                           atomic_load_explicit(&job->reserve_called, memory_order_relaxed)));
 }
 
-/* Does one thing, if there is one to do. */
-static bool work_once(pel_host_worker *worker) {
+static bool run_item(pel_host_worker *worker) {
+    worker->node_turn = false;
+    return pel_host_runner_work(worker->runner);
+}
+
+/* A job or a task that waits under the lock. */
+static bool work_locked(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     if (job_to_join(worker) && !(worker->task_turn && tasks_wait(device))) {
         bool ended;
@@ -304,44 +337,86 @@ static bool gives_way(const pel_host_worker *worker) {
            atomic_load_explicit(&worker->device->guests, memory_order_relaxed);
 }
 
+/* Does one thing, if there is one to do. */
+static bool work_once(pel_host_worker *worker) {
+    const pel_host_device *device = worker->device;
+    if ((worker->node_turn || atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->background, memory_order_relaxed)) &&
+        run_item(worker)) {
+        return true;
+    }
+    if (work_locked(worker)) {
+        worker->node_turn = true;
+        return true;
+    }
+    return run_item(worker);
+}
+
 /* Looks for work for a while. True: there is some. */
 static bool spin(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     int64_t until = pel_clock_now(&pel_clock_monotonic) + spin_ns;
     bool found = false;
     atomic_fetch_add_explicit(&device->spinning, 1, memory_order_relaxed);
+    pel_host_look_begin(&device->tasks);
     for (unsigned look = 1; !found; look++) {
-        pause_briefly();
-        found = job_to_join(worker) || anything_waits(device);
-        if (look % LOOKS_PER_CLOCK == 0 && (pel_clock_now(&pel_clock_monotonic) > until || gives_way(worker))) {
+        found = job_to_join(worker) || anything_waits(device) || pel_host_runner_sees_work(worker->runner);
+        if (gives_way(worker) || (look % LOOKS_PER_CLOCK == 0 && pel_clock_now(&pel_clock_monotonic) > until)) {
             break;
         }
+        pel_host_pause();
     }
+    pel_host_look_stop(&device->tasks);
     atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
     return found;
+}
+
+/* Under the lock, the worker counted among the sleepers: whoever makes something ready after this look knows of them. */
+static bool must_not_sleep(const pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    return device->stop || device->queue.tasks > 0 || (device->queue.jobs > 0 && !device->busy) || job_to_join(worker) ||
+           pel_host_tasks_any_for_sure(&device->tasks);
+}
+
+/* Under the lock. */
+static void sleep_as_reserve(const pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    device->reserve_asleep = true;
+    publish_sleepers(device);
+    if (!must_not_sleep(worker)) {
+        while (!device->reserve_token && !device->stop) {
+            pthread_cond_wait(&device->wake_reserve, &device->lock);
+        }
+    }
+    device->reserve_asleep = device->reserve_token = false;
+    publish_sleepers(device);
+}
+
+/* Under the lock. */
+static void sleep_for_token(const pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    device->sleeping++;
+    publish_sleepers(device);
+    if (!must_not_sleep(worker)) {
+        while (device->tokens == 0 && !device->stop) {
+            pthread_cond_wait(&device->wake, &device->lock);
+        }
+        device->tokens -= device->tokens > 0;
+    }
+    device->sleeping--;
+    device->tokens = device->tokens < device->sleeping ? device->tokens : device->sleeping;
+    publish_sleepers(device);
 }
 
 /* Sleeps until there is work. False: time to stop. */
 static bool sleep_until_woken(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     pthread_mutex_lock(&device->lock);
-    bool work = device->queue.tasks > 0 || (device->queue.jobs > 0 && !device->busy) || job_to_join(worker);
     if (pel_host_is_last(worker)) {
-        while (!work && !device->reserve_token && !device->stop) {
-            device->reserve_asleep = true;
-            pthread_cond_wait(&device->wake_reserve, &device->lock);
-            device->reserve_asleep = false;
-        }
-        device->reserve_token = false;
-    } else if (!work && !device->stop) {
-        device->sleeping++;
-        while (device->tokens == 0 && !device->stop) {
-            pthread_cond_wait(&device->wake, &device->lock);
-        }
-        device->sleeping--;
-        device->tokens -= device->tokens > 0;
+        sleep_as_reserve(worker);
+    } else {
+        sleep_for_token(worker);
     }
-    bool go_on = work || !device->stop;
+    bool go_on = !device->stop;
     uint32_t left = device->tokens;
     pthread_mutex_unlock(&device->lock);
     send_tokens(device, left);
@@ -356,7 +431,7 @@ bool pel_host_is_worker(const pel_backend_device *device) { return worker_of != 
 static bool settle(pel_host_device *device) {
     const int64_t until = pel_clock_now(&pel_clock_monotonic) + spin_ns;
     while (atomic_load_explicit(&device->job_busy, memory_order_relaxed) && !job_open(device, 0)) {
-        pause_briefly();
+        pel_host_pause();
         if (pel_clock_now(&pel_clock_monotonic) > until) {
             return false;
         }
@@ -417,12 +492,15 @@ bool pel_host_help(pel_host_device *device) {
 static void *worker_main(void *argument) {
     pel_host_worker *worker = argument;
     worker_of = worker->device;
+    (void)pel_host_runner_enter(worker->runner);
     confine(worker);
     for (;;) {
         while (work_once(worker)) {
         }
-        if ((gives_way(worker) || !spin(worker)) && !sleep_until_woken(worker)) {
-            return NULL;
+        while (!spin(worker)) { /* also after it was woken: it looks, and wakes the next if there is more */
+            if (!sleep_until_woken(worker)) {
+                return NULL;
+            }
         }
     }
 }

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "backend/host/host.h"
+
+#include "base/alloc.h"
+
+#include <sched.h>
+#include <string.h>
+
+enum {
+    OUTSIDE_FIRST = 64, /* every so often lanes go before the own deque, so that tasks that make tasks do not shut others out */
+    CHAIN_LIMIT = 64    /* tasks run one after the other before the worker looks at anything else */
+};
+
+static _Thread_local pel_host_runner *current;
+static _Thread_local uint32_t preferred_lane;
+
+pel_host_runner *pel_host_runner_current(const pel_host_tasks *tasks) {
+    pel_host_runner *runner = current;
+    return runner && runner->tasks == tasks ? runner : NULL;
+}
+
+pel_host_runner *pel_host_runner_enter(pel_host_runner *runner) {
+    pel_host_runner *before = current;
+    current = runner;
+    return before;
+}
+
+void pel_host_runner_leave(pel_host_runner *before) { current = before; }
+
+/* Counters are summed by whoever waits: so only those that were ever used have one. */
+static void number(pel_host_tasks *tasks, pel_host_self *self) {
+    if (self->shard == 0) {
+        self->shard = atomic_fetch_add(&tasks->shards_used, 1);
+    }
+}
+
+pel_host_runner *pel_host_guest_enter(pel_host_tasks *tasks, pel_host_runner **before) {
+    for (uint32_t i = tasks->worker_count; i < tasks->runner_count; i++) {
+        pel_host_runner *runner = &tasks->runners[i];
+        if (!atomic_load_explicit(&runner->taken, memory_order_relaxed) &&
+            !atomic_exchange_explicit(&runner->taken, true, memory_order_acquire)) {
+            *before = pel_host_runner_enter(runner);
+            number(tasks, &runner->self);
+            return runner;
+        }
+    }
+    return NULL;
+}
+
+/* What is left in its deque stays there for thieves, who look at guests' runners whether they are taken or not. */
+void pel_host_guest_leave(pel_host_runner *runner, pel_host_runner *before) {
+    pel_host_runner_leave(before);
+    atomic_store_explicit(&runner->taken, false, memory_order_release);
+}
+
+static void wake_if_needed(pel_host_tasks *tasks) {
+    if (atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 && atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
+        tasks->wake(tasks->device);
+    }
+}
+
+static pel_host_lane *claimed(pel_host_tasks *tasks, uint32_t index) {
+    preferred_lane = index;
+    number(tasks, &tasks->lanes[index].self);
+    uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed);
+    while (used <= index &&
+           !atomic_compare_exchange_weak_explicit(&tasks->lanes_used, &used, index + 1, memory_order_seq_cst, memory_order_relaxed)) {
+    }
+    return &tasks->lanes[index];
+}
+
+pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks) {
+    for (uint32_t first = preferred_lane;; sched_yield()) {
+        for (uint32_t i = 0; i < PEL_HOST_LANES; i++) {
+            uint32_t index = (first + i) % PEL_HOST_LANES;
+            if (pel_host_lane_try_claim(&tasks->lanes[index])) {
+                return claimed(tasks, index);
+            }
+        }
+    }
+}
+
+/* Inside the claim the sleepers are asked about: see lane.h. */
+void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pushed) {
+    bool wake = pushed && atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 &&
+                atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0;
+    pel_host_lane_release(lane);
+    if (wake) {
+        tasks->wake(tasks->device);
+    }
+}
+
+void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item) {
+    pel_host_tasks *tasks = runner->tasks;
+    if (pel_host_deque_push(&runner->deque, (uintptr_t)item, true)) {
+        wake_if_needed(tasks);
+        return;
+    }
+    pel_host_lane *lane = pel_host_lane_claim(tasks);
+    pel_host_lane_push(lane, item);
+    pel_host_lane_give_back(tasks, lane, true);
+}
+
+/* The first of a batch is returned, the others go to the deque so that the owner takes them in order. */
+static pel_host_item *take_from_lanes(pel_host_runner *runner) {
+    pel_host_tasks *tasks = runner->tasks;
+    pel_host_item *items[PEL_HOST_BATCH];
+    uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < used; i++) {
+        pel_host_lane *lane = &tasks->lanes[(runner->index + i) % used];
+        uint32_t room = PEL_HOST_DEQUE_SLOTS - (uint32_t)pel_host_deque_count(&runner->deque);
+        uint32_t count = pel_host_lane_take(lane, items, room < PEL_HOST_BATCH ? room + 1 : PEL_HOST_BATCH);
+        if (count == 0) {
+            continue;
+        }
+        for (uint32_t k = count - 1; k > 0; k--) {
+            (void)pel_host_deque_push(&runner->deque, (uintptr_t)items[k], k == 1);
+        }
+        if (count > 1 || pel_host_lane_any(lane)) {
+            wake_if_needed(tasks);
+        }
+        return items[0];
+    }
+    return NULL;
+}
+
+static pel_host_item *steal(pel_host_runner *runner) {
+    pel_host_tasks *tasks = runner->tasks;
+    for (uint32_t i = 0; i + 1 < tasks->runner_count; i++) {
+        uintptr_t item = pel_host_deque_steal(&tasks->runners[runner->victims[i]].deque);
+        if (item != 0) {
+            return (pel_host_item *)item;
+        }
+    }
+    return NULL;
+}
+
+static pel_host_item *next_item(pel_host_runner *runner) {
+    pel_host_item *item = NULL;
+    if (++runner->ticks % OUTSIDE_FIRST == 0) {
+        item = take_from_lanes(runner);
+    }
+    if (!item) {
+        item = (pel_host_item *)pel_host_deque_take(&runner->deque);
+    }
+    if (!item) {
+        item = take_from_lanes(runner);
+    }
+    return item ? item : steal(runner);
+}
+
+bool pel_host_runner_work(pel_host_runner *runner) {
+    pel_host_tasks *tasks = runner->tasks;
+    pel_host_item *item = next_item(runner);
+    if (!item) {
+        return false;
+    }
+    for (uint32_t i = 0; item; i++) {
+        item = tasks->run(runner, item);
+        if (item && i == CHAIN_LIMIT) {
+            pel_host_runner_push(runner, item);
+            item = NULL;
+        }
+    }
+    return true;
+}
+
+bool pel_host_runner_sees_work(const pel_host_runner *runner) {
+    const pel_host_tasks *tasks = runner->tasks;
+    uint32_t used = atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->lanes_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < used; i++) {
+        if (pel_host_lane_any(&tasks->lanes[i])) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < tasks->runner_count; i++) {
+        if (pel_host_deque_count(&tasks->runners[i].deque) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks) {
+    uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_seq_cst);
+    for (uint32_t i = 0; i < used; i++) {
+        if (pel_host_lane_any_for_sure(&tasks->lanes[i])) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < tasks->runner_count; i++) {
+        if (pel_host_deque_any(&tasks->runners[i].deque)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void pel_host_look_begin(pel_host_tasks *tasks) { atomic_fetch_add_explicit(&tasks->looking, 1, memory_order_seq_cst); }
+
+/* Submitters relied on it: if it was the last, it looks after what they left, unless it will look anyway or nobody could come. */
+void pel_host_look_stop(pel_host_tasks *tasks) {
+    if (atomic_fetch_sub_explicit(&tasks->looking, 1, memory_order_seq_cst) == 1 &&
+        atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0 && pel_host_tasks_any_for_sure(tasks)) {
+        tasks->wake(tasks->device);
+    }
+}
+
+void pel_host_lanes_settle(pel_host_tasks *tasks) {
+    uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_seq_cst);
+    for (uint32_t i = 0; i < used; i++) {
+        (void)pel_host_lane_any_for_sure(&tasks->lanes[i]);
+    }
+}
+
+/* Neighbours by number: workers are placed on neighbouring cores. Guests last: nobody knows where they are. */
+static void order_victims(pel_host_tasks *tasks) {
+    uint32_t others = tasks->runner_count - 1, workers = tasks->worker_count;
+    for (uint32_t i = 0; i < tasks->runner_count; i++) {
+        uint16_t *list = tasks->victims + (size_t)i * others;
+        uint32_t count = 0;
+        for (uint32_t k = 1; k < workers + (i >= workers ? 1u : 0u); k++) {
+            list[count++] = (uint16_t)((i + k) % workers);
+        }
+        for (uint32_t k = workers; k < tasks->runner_count; k++) {
+            if (k != i) {
+                list[count++] = (uint16_t)k;
+            }
+        }
+        tasks->runners[i].victims = list;
+    }
+}
+
+pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *allocator, uint32_t workers, void (*wake)(void *device), void *device) {
+    uint32_t runners = workers + PEL_HOST_GUESTS;
+    size_t bytes = runners * sizeof(pel_host_runner) + PEL_HOST_LANES * sizeof(pel_host_lane);
+    tasks->block = pel_alloc_zero(allocator, 1, bytes + 63);
+    tasks->victims = pel_alloc_zero(allocator, (size_t)runners * (runners - 1), sizeof *tasks->victims);
+    if (!tasks->block || !tasks->victims) {
+        pel_host_tasks_free(tasks, allocator);
+        return PEL_OUT_OF_MEMORY;
+    }
+    tasks->runners = (pel_host_runner *)(((uintptr_t)tasks->block + 63) & ~(uintptr_t)63);
+    tasks->lanes = (pel_host_lane *)(void *)(tasks->runners + runners);
+    tasks->worker_count = workers;
+    tasks->runner_count = runners;
+    tasks->wake = wake;
+    tasks->device = device;
+    for (uint32_t i = 0; i < runners; i++) {
+        tasks->runners[i].tasks = tasks;
+        tasks->runners[i].index = i;
+        tasks->runners[i].self.shard = i < workers ? 1 + i : 0;
+        atomic_init(&tasks->runners[i].taken, i < workers);
+    }
+    atomic_init(&tasks->shards_used, 1 + workers);
+    order_victims(tasks);
+    return PEL_OK;
+}
+
+void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator) {
+    pel_free(allocator, tasks->block);
+    pel_free(allocator, tasks->victims);
+    tasks->block = NULL;
+    tasks->victims = NULL;
+}
+
+/* Caches name memory of whoever filled them; it goes now. */
+void pel_host_tasks_forget(pel_host_tasks *tasks) {
+    for (uint32_t i = 0; i < tasks->runner_count; i++) {
+        memset(&tasks->runners[i].self.cache, 0, sizeof tasks->runners[i].self.cache);
+    }
+    for (uint32_t i = 0; i < PEL_HOST_LANES; i++) {
+        memset(&tasks->lanes[i].self.cache, 0, sizeof tasks->lanes[i].self.cache);
+    }
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The task engine: items of a queue's command (lane.h) from whoever submits them to whoever runs them, without a lock and without a system call while
+ * there is something to do.
+ *
+ * A *runner* is what a thread needs to run tasks: a deque and caches. Each worker has one; a few more are for *guests*, threads of the caller that wait
+ * for something or lend themselves. Runners take from their own deque, then many at a time from the lanes of those who submit from outside, then
+ * steal from the nearest. What a running task makes ready goes to its runner's deque.
+ *
+ * Who looks for work in vain spins for a while (`looking`), then sleeps (`asleep`). A submitter wakes one sleeper, and only when nobody is looking. The
+ * last one that looks and finds something looks once more whether there is work left over for another. docs/design/queue.md has the argument that no
+ * wake-up is lost, tests/model_check the model.
+ */
+#ifndef PEL_BACKEND_HOST_TASKS_H
+#define PEL_BACKEND_HOST_TASKS_H
+
+#include "backend/host/deque.h"
+#include "backend/host/lane.h"
+
+enum { PEL_HOST_LANES = 16, PEL_HOST_GUESTS = 8, PEL_HOST_BATCH = 128 };
+
+typedef struct pel_host_tasks pel_host_tasks;
+typedef struct pel_host_runner pel_host_runner;
+
+struct pel_host_runner {
+    pel_host_deque deque;
+    _Alignas(64) pel_host_self self;
+    pel_host_tasks *tasks;
+    const uint16_t *victims; /* other runners, the nearest first */
+    void *task;              /* the owner's: what runs now */
+    uint32_t index;
+    uint32_t ticks;
+    uint32_t depth;          /* tasks on this thread's stack that wait */
+    _Alignas(64) atomic_bool taken; /* by a guest; workers' always */
+};
+
+struct pel_host_tasks {
+    /* Read-mostly. Runs one item; returns one that became ready by it and is to run next, or NULL. */
+    pel_host_item *(*run)(pel_host_runner *runner, pel_host_item *item);
+    pel_host_runner *runners;
+    pel_host_lane *lanes;
+    uint32_t worker_count, runner_count;
+    uint16_t *victims;
+    void *block; /* runners and lanes, as allocated */
+    atomic_uint lanes_used;
+    atomic_uint shards_used; /* those of pel_host_self that have done something; 0 is for the queue's own use */
+    _Alignas(64) atomic_uint looking; /* runners that look for work */
+    atomic_uint asleep;               /* workers that can be woken */
+    void (*wake)(void *device); /* wakes one worker; the device's */
+    void *device;
+};
+
+/* OUT_OF_MEMORY or OK. wake(device) wakes one sleeping worker and may be called from any thread without locks. */
+pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *allocator, uint32_t workers, void (*wake)(void *device), void *device);
+void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator);
+
+/* Shares that counters need for all who have a pel_host_self. */
+static inline uint32_t pel_host_tasks_shards(const pel_host_tasks *tasks) { return 1 + tasks->runner_count + PEL_HOST_LANES; }
+
+/* The calling thread's runner in this engine; NULL: it has none. enter returns what to give to leave. */
+pel_host_runner *pel_host_runner_current(const pel_host_tasks *tasks);
+pel_host_runner *pel_host_runner_enter(pel_host_runner *runner);
+void pel_host_runner_leave(pel_host_runner *before);
+
+/* A guest's runner, entered; NULL: all are taken. *before is for leave. */
+pel_host_runner *pel_host_guest_enter(pel_host_tasks *tasks, pel_host_runner **before);
+void pel_host_guest_leave(pel_host_runner *runner, pel_host_runner *before);
+
+/* From outside: claim a lane, use its self, push, release. release also wakes whom it must. */
+pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks);
+void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pushed);
+
+/* From a runner: what its task made ready. */
+void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item);
+
+/* Runs an item if there is one. False: nothing was found; it may be there all the same. */
+bool pel_host_runner_work(pel_host_runner *runner);
+/* A guess whether there is something to run for this runner. */
+bool pel_host_runner_sees_work(const pel_host_runner *runner);
+/* The truth, for whoever will sleep: after it has said in `asleep` that it does. */
+bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks);
+
+/* Brackets looking for work. stop: whoever looked does not any more, because it found something or gave up. */
+void pel_host_look_begin(pel_host_tasks *tasks);
+void pel_host_look_stop(pel_host_tasks *tasks);
+
+/* Everything counted by lanes so far is counted: waits for each claim that is under way. */
+void pel_host_lanes_settle(pel_host_tasks *tasks);
+
+#endif

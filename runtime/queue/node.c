@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "queue/node.h"
+
+/* A word of a list: the generation's lower 16 bits, an address, and what it is. */
+#define TAG_SHIFT 48
+#define ADDRESS (((uintptr_t)1 << TAG_SHIFT) - 64)
+enum {
+    IS_EDGE = 1, /* a pel_edge, not the successor itself */
+    DATA = 2,    /* its result is read */
+    WATCHED = 4, /* of the head: somebody waits */
+    CLOSED = 8   /* of the head */
+};
+
+typedef struct edge {
+    uintptr_t next;
+    pel_node *to;
+} edge;
+
+static uintptr_t tag_of(uint64_t generation) { return (uintptr_t)(generation & 0xffff) << TAG_SHIFT; }
+
+pel_node *pel_node_take(pel_pool *pool, pel_host_self *self, pel_node_kind kind) {
+    pel_node *node = pel_pool_take(pool, &self->cache);
+    if (!node) {
+        return NULL;
+    }
+    uint64_t generation = pel_node_order(node);
+    generation = (generation > self->order ? generation : self->order) + 1;
+    self->order = generation;
+    atomic_store_explicit(&node->hazard.generation, generation, memory_order_relaxed);
+    atomic_store_explicit(&node->successors, tag_of(generation), memory_order_relaxed);
+    atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
+    node->more = NULL;
+    node->kind = (uint8_t)kind;
+    node->shared = false;
+    node->status = PEL_OK;
+    node->linked = false;
+    return node;
+}
+
+void pel_node_give(pel_pool *pool, pel_host_self *self, pel_node *node) {
+    if (node->shared) {
+        uint64_t generation = pel_node_order(node);
+        atomic_store_explicit(&node->hazard.generation, generation + 1, memory_order_release);
+    }
+    for (pel_node_more *next, *more = node->more; more; more = next) {
+        next = more->next;
+        pel_pool_give(pool, &self->cache, more);
+    }
+    pel_pool_give(pool, &self->cache, node);
+}
+
+static bool open_for(uintptr_t head, uint64_t generation) { return (head & CLOSED) == 0 && (head ^ tag_of(generation)) >> TAG_SHIFT == 0; }
+
+pel_status pel_node_follow(pel_pool *pool, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over) {
+    uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire);
+    uintptr_t address = (uintptr_t)to;
+    edge *added = NULL;
+    *over = true;
+    if (!open_for(head, generation)) {
+        return PEL_OK;
+    }
+    if ((head & ADDRESS) == address && !(head & IS_EDGE) && (!data || (head & DATA))) {
+        *over = false;
+        return PEL_OK; /* it is there already */
+    }
+    if (to->linked) {
+        added = pel_pool_take(pool, &self->cache);
+        if (!added) {
+            return PEL_OUT_OF_MEMORY;
+        }
+        added->to = to;
+        address = (uintptr_t)added | IS_EDGE;
+    }
+    atomic_fetch_add_explicit(&to->pending, 1, memory_order_relaxed);
+    uintptr_t wanted;
+    do {
+        if (!open_for(head, generation)) {
+            atomic_fetch_sub_explicit(&to->pending, 1, memory_order_relaxed); /* not the last: the submission counts, too */
+            if (added) {
+                pel_pool_give(pool, &self->cache, added);
+            }
+            return PEL_OK;
+        }
+        uintptr_t rest = head & ~(uintptr_t)WATCHED;
+        if (added) {
+            added->next = rest;
+        } else {
+            atomic_store_explicit(&to->item.link, (pel_host_item *)rest, memory_order_relaxed);
+        }
+        wanted = tag_of(generation) | address | (data ? DATA : 0) | (head & WATCHED);
+    } while (!atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
+    to->linked = to->linked || !added;
+    *over = false;
+    return PEL_OK;
+}
+
+bool pel_node_watch(pel_node *node, uint64_t generation) {
+    uintptr_t head = atomic_load_explicit(&node->successors, memory_order_acquire);
+    do {
+        if (!open_for(head, generation)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&node->successors, &head, head | WATCHED, memory_order_acq_rel, memory_order_acquire));
+    return true;
+}
+
+pel_successors pel_node_close(pel_node *node, bool *watched) {
+    uintptr_t head = atomic_exchange_explicit(&node->successors, tag_of(pel_node_order(node)) | CLOSED, memory_order_acq_rel);
+    *watched = (head & WATCHED) != 0;
+    return head;
+}
+
+/* The link is read before the successor is told: it may run, end and be another command at once. */
+pel_node *pel_successors_next(pel_pool *pool, pel_host_self *self, pel_successors *list, bool *data) {
+    uintptr_t address = *list & ADDRESS;
+    if (address == 0) {
+        return NULL;
+    }
+    *data = (*list & DATA) != 0;
+    if (*list & IS_EDGE) {
+        edge *met = (edge *)address;
+        pel_node *to = met->to;
+        *list = met->next;
+        pel_pool_give(pool, &self->cache, met);
+        return to;
+    }
+    pel_node *to = (pel_node *)address;
+    *list = (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
+    return to;
+}

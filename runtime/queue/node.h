@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Nodes: what all commands have in common, in one cache line.
+ *
+ * A node counts the predecessors that are not over (`pending`) and lists its successors; both without a lock. Whoever takes the last predecessor
+ * away owns the node and starts it; completing it closes the list, so that nobody can be added any more, and takes one predecessor from each that is in
+ * it. A successor's first entry in such a list is the successor itself, linked through the word with which it will later be queued: a chain of a million tasks
+ * allocates no edges.
+ *
+ * Nodes come from a pool and are used again while others may still know them, so a node is known by address and generation, which only grows: it is also
+ * the command's place in program order. The upper 16 bits of a list's head repeat it, so that an edge to a command that is over is refused by the same
+ * compare-and-swap that would have added it. (An address has 48 bits at most here; the list must live through exactly 65,536 commands of one node
+ * between two instructions of one submitter for the tag to lie, and what happens then is one order too many.)
+ *
+ * Two kinds. A *task* is all here: function, context, accesses in `more`; it goes from its submitter to a runner without runtime->lock. Any other
+ * command hangs on `hazard.user` (a pel_command), and its readiness and end are the dispatcher's business, under the lock.
+ */
+#ifndef PEL_QUEUE_NODE_H
+#define PEL_QUEUE_NODE_H
+
+#include "backend/host/tasks.h"
+#include "queue/hazard.h"
+#include "queue/stage.h"
+#include <pel/queue.h>
+
+typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND } pel_node_kind;
+
+/* Accesses and event of a task, in blocks of the pool. */
+enum { PEL_MORE_RANGES = 3 };
+typedef struct pel_node_more {
+    struct pel_node_more *next;
+    pel_event *event;                                /* the first block's; retained; may be NULL */
+    struct { uint64_t lo, bytes; } ranges[PEL_MORE_RANGES]; /* mode in the two upper bits of bytes; bytes 0: no more */
+} pel_node_more;
+
+typedef struct pel_node {
+    pel_host_item item;
+    pel_task_fn task;             /* NULL: it is not run */
+    _Atomic uintptr_t successors;
+    pel_hazard_node hazard;       /* generation; user: the task's context or the pel_command; of a task that is not run its pel_error */
+    pel_stage *stage;             /* where it is counted */
+    pel_node_more *more;          /* of a task; may be NULL */
+    atomic_uint pending;
+    uint8_t kind;
+    bool shared;                  /* others may know it: successors, the hazards, an event */
+    uint8_t status;               /* a failed predecessor's mark (a pel_status); under runtime->lock until it is ready */
+    bool linked;                  /* the submitter's: its own entry is used */
+} pel_node;
+
+_Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK, "blocks of the pool");
+
+static inline pel_node *pel_node_of_hazard(pel_hazard_node *hazard) {
+    return (pel_node *)(void *)((char *)hazard - offsetof(pel_node, hazard));
+}
+static inline uint64_t pel_node_order(const pel_node *node) {
+    return atomic_load_explicit(&((pel_node *)(uintptr_t)node)->hazard.generation, memory_order_relaxed);
+}
+
+/* A new one with one predecessor, the submission itself. NULL: no memory. */
+pel_node *pel_node_take(pel_pool *pool, pel_host_self *self, pel_node_kind kind);
+/* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
+void pel_node_give(pel_pool *pool, pel_host_self *self, pel_node *node);
+
+/*
+ * `to` comes after `from`. Done: also when `from` was over already, and nothing is to be waited for. OUT_OF_MEMORY: not noted.
+ */
+pel_status pel_node_follow(pel_pool *pool, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over);
+
+/* Asks to be told by pel_node_close that somebody waits. False: it is over already. */
+bool pel_node_watch(pel_node *node, uint64_t generation);
+
+/* The successors of a node, closed. next: NULL at the end; call pel_node_arrive for each that it yields. */
+typedef uintptr_t pel_successors;
+pel_successors pel_node_close(pel_node *node, bool *watched);
+pel_node *pel_successors_next(pel_pool *pool, pel_host_self *self, pel_successors *list, bool *data);
+
+/* A predecessor is over. True: it was the last one, and the caller must start the node. */
+static inline bool pel_node_arrive(pel_node *node) {
+    return atomic_fetch_sub_explicit(&node->pending, 1, memory_order_acq_rel) == 1;
+}
+
+#endif

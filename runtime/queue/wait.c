@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Waiting, and what a waiter does meanwhile: it runs tasks, it drives devices, it looks for a moment, it sleeps.
+ *
+ * Sleeping is on one condition variable of the dispatcher, under the lock. Completions of the lock's commands broadcast it; tasks, which do not take the lock, do
+ * so only when a waiter has asked for it: by a mark in the node that it waits for, or by `watches` for a stage.
+ */
+#include "backend/host/host.h"
+#include "backend/simulated/machine.h"
+#include "base/barrier.h"
+#include "queue/command.h"
+#include <sched.h>
+
+/*
+ * After a part of its own, a waiter looks for a moment whether the others end, too: they have about as much left, and sleeping costs a wake-up
+ * (28-55 us from sleep on a virtual machine, 2026-11).
+ */
+enum { LOOK_NS = 50000, LOOKS_PER_CLOCK = 32, PATIENCE = 8 };
+
+void pel_tell_waiters(pel_runtime *runtime) {
+    pthread_mutex_lock(&runtime->lock);
+    pel_dispatcher_unlock(runtime, true);
+}
+
+static bool help_devices(pel_runtime *runtime, const pel_waiting *what) {
+    for (uint32_t i = 0; i < runtime->device_count && what->works; i++) {
+        pel_backend_device *driver = runtime->devices[i].driver;
+        const uint32_t *on_device = what->works(what->user); /* asked anew: the queue may be gone after the lock was given up */
+        if (!on_device || on_device[i] == 0 || !driver->backend->help) {
+            continue;
+        }
+        pthread_mutex_unlock(&runtime->lock);
+        bool helped = driver->backend->help(driver);
+        pthread_mutex_lock(&runtime->lock);
+        if (helped) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Until it seems over or nothing is there. Events are asked after each task, sums of counters, which are dearer, less often. */
+static void run_some(pel_host_runner *runner, const pel_waiting *what) {
+    for (uint32_t i = 0; (i % what->patience != 0 || !what->seems_over(what->user)) && pel_host_runner_work(runner); i++) {
+    }
+}
+
+/* Runs what there is; looks for more for a while. */
+static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_waiting *what) {
+    int64_t until = 0;
+    run_some(runner, what);
+    pel_host_look_begin(tasks);
+    for (uint32_t look = 1; !what->seems_over(what->user); look++) {
+        if (pel_host_runner_sees_work(runner)) {
+            pel_host_look_stop(tasks);
+            run_some(runner, what);
+            pel_host_look_begin(tasks);
+            until = 0;
+        }
+        pel_host_pause();
+        if (look % LOOKS_PER_CLOCK == 0) {
+            int64_t now = pel_clock_now(&pel_clock_monotonic);
+            until = until == 0 ? now + LOOK_NS : until;
+            if (now > until) {
+                break;
+            }
+        }
+    }
+    pel_host_look_stop(tasks);
+}
+
+void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what) {
+    pel_host_tasks *tasks = runtime->dispatcher->tasks;
+    pel_host_runner *before;
+    if (!tasks || !what->seems_over || !pel_host_may_help(runtime->task_device->driver)) {
+        return;
+    }
+    pel_host_runner *runner = pel_host_guest_enter(tasks, &before);
+    if (runner) {
+        run_tasks(tasks, runner, what);
+        pel_host_guest_leave(runner, before);
+    }
+}
+
+static void look_for_completions(pel_runtime *runtime, const pel_waiting *what) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    const unsigned before = atomic_load_explicit(&dispatcher->completions, memory_order_relaxed);
+    pthread_mutex_unlock(&runtime->lock);
+    const int64_t until = pel_clock_now(&pel_clock_monotonic) + LOOK_NS;
+    while (atomic_load_explicit(&dispatcher->completions, memory_order_relaxed) == before && pel_clock_now(&pel_clock_monotonic) < until &&
+           !(what->seems_over && what->seems_over(what->user))) {
+    }
+    pthread_mutex_lock(&runtime->lock);
+}
+
+static void help_unlocked(pel_runtime *runtime, const pel_waiting *what) {
+    pthread_mutex_unlock(&runtime->lock);
+    pel_help_tasks(runtime, what);
+    pthread_mutex_lock(&runtime->lock);
+}
+
+void pel_wait_for(pel_runtime *runtime, const pel_waiting *what) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    bool helped = false;
+    while (!what->over(what->user)) {
+        if (runtime->machine) {
+            pthread_mutex_unlock(&runtime->lock);
+            bool advanced = pel_machine_advance(runtime->machine);
+            pthread_mutex_lock(&runtime->lock);
+            if (!advanced) {
+                return; /* nothing will ever happen: the caller finds its condition unmet and says so */
+            }
+        } else if (what->works && help_devices(runtime, what)) {
+            helped = true;
+        } else if (helped) {
+            helped = false;
+            if (!what->over(what->user)) {
+                look_for_completions(runtime, what);
+            }
+        } else {
+            if (dispatcher->tasks && what->seems_over && pel_host_tasks_any_for_sure(dispatcher->tasks)) {
+                help_unlocked(runtime, what);
+            }
+            if (!what->over(what->user)) {
+                dispatcher->waiters++;
+                pthread_cond_wait(&dispatcher->changed, &runtime->lock);
+                dispatcher->waiters--;
+            }
+        }
+    }
+}
+
+/* ---- events ---- */
+
+static bool event_seems_over(void *user) { return pel_event_is_complete(user); }
+
+static bool event_is_over(void *user) {
+    pel_event *event = user;
+    return pel_event_is_complete(event) || !pel_node_watch(event->node, event->generation);
+}
+
+static const uint32_t *event_works(void *user) {
+    const pel_event *event = user;
+    return event->command ? event->command->queue->on_device : NULL;
+}
+
+pel_status pel_event_wait(pel_event *event) {
+    if (!event) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    if (pel_event_is_complete(event)) {
+        return event->status;
+    }
+    pel_runtime *runtime = event->runtime;
+    pel_status status = pel_runtime_check(runtime, NULL);
+    if (status != PEL_OK) {
+        return status;
+    }
+    if (pel_inside_task(runtime)) {
+        return PEL_WOULD_DEADLOCK;
+    }
+    const pel_waiting what = {event_is_over, event_seems_over, event_works, event, 1};
+    pel_help_tasks(runtime, &what);
+    if (pel_event_is_complete(event)) {
+        return event->status;
+    }
+    pthread_mutex_lock(&runtime->lock);
+    pel_wait_for(runtime, &what);
+    pthread_mutex_unlock(&runtime->lock);
+    return pel_event_is_complete(event) ? event->status : PEL_INTERNAL;
+}
+
+/* ---- stages ---- */
+
+void pel_watch_begin(pel_dispatcher *dispatcher) {
+    atomic_fetch_add(&dispatcher->watches, 1);
+    if (!dispatcher->fence) {
+        pel_barrier_heavy();
+    }
+}
+
+void pel_queue_advance(pel_queue *queue) {
+    pel_runtime *runtime = queue->runtime;
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    const pel_stage *current = atomic_load_explicit(&queue->stage, memory_order_relaxed);
+    while (queue->first_stage != current && pel_stage_unfinished(queue->first_stage) == 0) {
+        pel_stage *stage = queue->first_stage;
+        pel_node *follower = stage->follower;
+        queue->first_stage = stage->next;
+        queue->drained++;
+        pel_stage_give(&dispatcher->stages, stage);
+        if (follower) {
+            atomic_fetch_sub(&dispatcher->watches, 1);
+            if (pel_node_arrive(follower)) {
+                pel_start_node(runtime, follower);
+            }
+        }
+    }
+}
+
+void pel_queues_advance(pel_runtime *runtime) {
+    pthread_mutex_lock(&runtime->lock);
+    for (pel_queue *queue = runtime->dispatcher->queues; queue; queue = queue->next) {
+        pel_queue_advance(queue);
+    }
+    pel_queue_advance(&runtime->dispatcher->own);
+    pel_dispatch(runtime);
+    pel_dispatcher_unlock(runtime, true);
+}
+
+pel_status pel_queue_cut(pel_queue *queue, pel_stage **before) {
+    pel_dispatcher *dispatcher = queue->runtime->dispatcher;
+    pel_stage *fresh = pel_stage_take(&dispatcher->stages, queue->runtime, &queue->runtime->allocator, queue);
+    if (!fresh) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    *before = atomic_load_explicit(&queue->stage, memory_order_relaxed);
+    (*before)->next = fresh;
+    atomic_store_explicit(&queue->stage, fresh, memory_order_release);
+    if (dispatcher->tasks) {
+        pel_host_lanes_settle(dispatcher->tasks); /* who has read the old one has counted in it */
+    }
+    return PEL_OK;
+}
+
+static uint64_t unfinished(const pel_queue *queue) {
+    uint64_t sum = 0;
+    for (const pel_stage *stage = queue->first_stage; stage; stage = stage->next) {
+        sum += pel_stage_unfinished(stage);
+    }
+    return sum;
+}
+
+/* Not at once when there is room for one: a producer that is woken for each command costs more than the commands. */
+static bool has_room(void *user) {
+    const pel_queue *queue = user;
+    return unfinished(queue) < queue->max_in_flight - queue->max_in_flight / 4;
+}
+
+static bool seems_to_have_room(void *user) {
+    pel_queue *queue = user;
+    return pel_stage_unfinished(atomic_load_explicit(&queue->stage, memory_order_acquire)) < queue->max_in_flight - queue->max_in_flight / 4;
+}
+
+static const uint32_t *queue_works(void *user) { return ((const pel_queue *)user)->on_device; }
+
+void pel_queue_make_room(pel_queue *queue) {
+    pel_runtime *runtime = queue->runtime;
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    if (queue->max_in_flight == 0 || pel_inside_task(runtime)) {
+        return;
+    }
+    pthread_mutex_lock(&runtime->lock);
+    if (unfinished(queue) >= queue->max_in_flight) {
+        pthread_mutex_unlock(&runtime->lock);
+        const pel_waiting what = {has_room, seems_to_have_room, queue_works, queue, PATIENCE};
+        pel_help_tasks(runtime, &what);
+        pthread_mutex_lock(&runtime->lock);
+        atomic_fetch_add(&dispatcher->throttled, 1);
+        pel_watch_begin(dispatcher);
+        pel_wait_for(runtime, &what);
+        atomic_fetch_sub(&dispatcher->watches, 1);
+        atomic_fetch_sub(&dispatcher->throttled, 1);
+    }
+    pthread_mutex_unlock(&runtime->lock);
+}
