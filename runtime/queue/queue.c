@@ -231,6 +231,7 @@ typedef struct drain {
 static bool is_drained(void *user) {
     const drain *d = user;
     pel_queue_advance(d->queue);
+    pel_dispatch(d->queue->runtime); /* markers that followed */
     return d->queue->drained >= d->drained ||
            (d->queue->first_stage->next == NULL && pel_stage_unfinished(d->queue->first_stage) == 0);
 }
@@ -275,7 +276,6 @@ static pel_status drain_queue(pel_queue *queue) {
         }
     }
     pel_status status = is_drained(&d) ? PEL_OK : PEL_INTERNAL;
-    pel_dispatch(runtime); /* markers that followed */
     pel_dispatcher_unlock(runtime, true);
     return status;
 }

@@ -155,6 +155,7 @@ bool pel_host_runner_work(pel_host_runner *runner) {
     if (!item) {
         return false;
     }
+    atomic_store_explicit(&runner->running, true, memory_order_relaxed);
     for (uint32_t i = 0; item; i++) {
         item = tasks->run(runner, item);
         if (item && i == CHAIN_LIMIT) {
@@ -162,7 +163,16 @@ bool pel_host_runner_work(pel_host_runner *runner) {
             item = NULL;
         }
     }
+    atomic_store_explicit(&runner->running, false, memory_order_relaxed);
     return true;
+}
+
+uint32_t pel_host_tasks_running(const pel_host_tasks *tasks) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < tasks->worker_count; i++) {
+        count += atomic_load_explicit(&tasks->runners[i].running, memory_order_relaxed);
+    }
+    return count;
 }
 
 bool pel_host_runner_sees_work(const pel_host_runner *runner) {

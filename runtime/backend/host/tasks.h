@@ -32,6 +32,7 @@ struct pel_host_runner {
     uint32_t ticks;
     uint32_t depth;          /* tasks on this thread's stack that wait */
     _Alignas(64) atomic_bool taken; /* by a guest; workers' always */
+    atomic_bool running;            /* a task */
 };
 
 struct pel_host_tasks {
@@ -75,6 +76,8 @@ void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item);
 
 /* Runs an item if there is one. False: nothing was found; it may be there all the same. */
 bool pel_host_runner_work(pel_host_runner *runner);
+/* How many workers run tasks: a guess. */
+uint32_t pel_host_tasks_running(const pel_host_tasks *tasks);
 /* A guess whether there is something to run for this runner. */
 bool pel_host_runner_sees_work(const pel_host_runner *runner);
 /* The truth, for whoever will sleep: after it has said in `asleep` that it does. */

@@ -100,7 +100,7 @@ static uint32_t issue_for_waiting(pel_host_device *device) {
         return 0;
     }
     uint32_t issued = issue_tokens(device, wanted - looking);
-    const bool all_in_tasks = device->in_tasks + 1 >= device->worker_count;
+    const bool all_in_tasks = device->in_tasks + pel_host_tasks_running(&device->tasks) + 1 >= device->worker_count;
     if (issued < wanted - looking && (device->queue.tasks > 0 || all_in_tasks) && issue_reserve_token(device)) {
         pthread_cond_signal(&device->wake_reserve);
     }
@@ -291,6 +291,9 @@ static bool job_to_join(const pel_host_worker *worker) {
 
 static bool run_item(pel_host_worker *worker) {
     worker->node_turn = false;
+    if (anything_waits(worker->device) && pel_host_runner_sees_work(worker->runner)) {
+        wake_for_waiting(worker->device); /* whoever submitted may have counted on this worker */
+    }
     return pel_host_runner_work(worker->runner);
 }
 
@@ -474,6 +477,7 @@ static bool help_once(pel_host_device *device, pel_host_worker *lane) {
     }
     if (ended) {
         complete(device, device->job.work, true);
+        wake_for_waiting(device); /* a worker would go on with what waits; a guest may leave */
     }
     return helped;
 }
