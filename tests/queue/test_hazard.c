@@ -387,7 +387,7 @@ static bool ordered[COLUMNS + 1][COLUMNS + 1]; /* [later][earlier], also through
 static int asking;
 
 static bool note_order(void *user, const pel_hazard *before) {
-    int earlier = (int)(intptr_t)before->node->command - 1;
+    int earlier = (int)(intptr_t)before->node->user - 1;
     (void)user;
     ordered[asking][earlier] = true;
     for (int i = 0; i < earlier; i++) {
