@@ -116,7 +116,7 @@ typedef struct pel_dispatcher {
     uint32_t waiters;
     atomic_uint completions;    /* for a waiter that looks without the lock */
     pel_host_tasks *tasks;      /* the task engine; NULL on a virtual machine */
-    pel_pool *pool;
+    pel_node_pools pools;
     pel_host_self self;         /* of whoever has the lock */
     pel_stages stages;
     atomic_uint one_share;      /* of a stage's, where there is no task engine */

@@ -105,7 +105,7 @@ void pel_start_node(pel_runtime *runtime, pel_node *node) {
     } else if (node->hazard.user) {
         pel_command_make_ready(node->hazard.user);
     } else { /* withdrawn: it only waited to be forgotten */
-        pel_node_give(runtime->dispatcher->pool, &runtime->dispatcher->self, node);
+        pel_node_give(&runtime->dispatcher->pools, &runtime->dispatcher->self, node);
     }
 }
 
@@ -114,7 +114,7 @@ static void wake_successors(const pel_command *command) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     bool watched, data;
     pel_successors list = pel_node_close(command->node, &watched);
-    for (pel_node *to; (to = pel_successors_next(dispatcher->pool, &dispatcher->self, &list, &data)) != NULL;) {
+    for (pel_node *to; (to = pel_successors_next(&dispatcher->pools, &dispatcher->self, &list, &data)) != NULL;) {
         if (command->status != PEL_OK && data) {
             pel_node_inherit_failure(runtime, to, command->name, command->event->error);
         }
@@ -143,7 +143,7 @@ void pel_command_end(pel_command *command) {
     }
     pel_command_free(command);
     pel_stage_end(node->stage, dispatcher->self.shard, true);
-    pel_node_give(dispatcher->pool, &dispatcher->self, node);
+    pel_node_give(&dispatcher->pools, &dispatcher->self, node);
     pel_queue_advance(queue);
 }
 

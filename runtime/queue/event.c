@@ -18,7 +18,9 @@ void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel
     event->error = error;
     event->plan = plan;
     event->timing.ended = now;
-    event->command = NULL;
+    if (event->command) { /* under the lock then; tasks that are only nodes end without it */
+        event->command = NULL;
+    }
     atomic_store_explicit(&event->state, PEL_EVENT_COMPLETE, memory_order_release);
 }
 

@@ -18,8 +18,8 @@ typedef struct edge {
 
 static uintptr_t tag_of(uint64_t generation) { return (uintptr_t)(generation & 0xffff) << TAG_SHIFT; }
 
-pel_node *pel_node_take(pel_pool *pool, pel_host_self *self, pel_node_kind kind) {
-    pel_node *node = pel_pool_take(pool, &self->cache);
+pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind) {
+    pel_node *node = pel_pool_take(pools->nodes, &self->cache);
     if (!node) {
         return NULL;
     }
@@ -37,21 +37,21 @@ pel_node *pel_node_take(pel_pool *pool, pel_host_self *self, pel_node_kind kind)
     return node;
 }
 
-void pel_node_give(pel_pool *pool, pel_host_self *self, pel_node *node) {
+void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
     if (node->shared) {
         uint64_t generation = pel_node_order(node);
         atomic_store_explicit(&node->hazard.generation, generation + 1, memory_order_release);
     }
     for (pel_node_more *next, *more = node->more; more; more = next) {
         next = more->next;
-        pel_pool_give(pool, &self->cache, more);
+        pel_pool_give(pools->scraps, &self->scraps, more);
     }
-    pel_pool_give(pool, &self->cache, node);
+    pel_pool_give(pools->nodes, &self->cache, node);
 }
 
 static bool open_for(uintptr_t head, uint64_t generation) { return (head & CLOSED) == 0 && (head ^ tag_of(generation)) >> TAG_SHIFT == 0; }
 
-pel_status pel_node_follow(pel_pool *pool, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over) {
+pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over) {
     uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire);
     uintptr_t address = (uintptr_t)to;
     edge *added = NULL;
@@ -64,7 +64,7 @@ pel_status pel_node_follow(pel_pool *pool, pel_host_self *self, pel_node *from, 
         return PEL_OK; /* it is there already */
     }
     if (to->linked) {
-        added = pel_pool_take(pool, &self->cache);
+        added = pel_pool_take(pools->scraps, &self->scraps);
         if (!added) {
             return PEL_OUT_OF_MEMORY;
         }
@@ -77,7 +77,7 @@ pel_status pel_node_follow(pel_pool *pool, pel_host_self *self, pel_node *from, 
         if (!open_for(head, generation)) {
             atomic_fetch_sub_explicit(&to->pending, 1, memory_order_relaxed); /* not the last: the submission counts, too */
             if (added) {
-                pel_pool_give(pool, &self->cache, added);
+                pel_pool_give(pools->scraps, &self->scraps, added);
             }
             return PEL_OK;
         }
@@ -111,7 +111,7 @@ pel_successors pel_node_close(pel_node *node, bool *watched) {
 }
 
 /* The link is read before the successor is told: it may run, end and be another command at once. */
-pel_node *pel_successors_next(pel_pool *pool, pel_host_self *self, pel_successors *list, bool *data) {
+pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data) {
     uintptr_t address = *list & ADDRESS;
     if (address == 0) {
         return NULL;
@@ -121,7 +121,7 @@ pel_node *pel_successors_next(pel_pool *pool, pel_host_self *self, pel_successor
         edge *met = (edge *)address;
         pel_node *to = met->to;
         *list = met->next;
-        pel_pool_give(pool, &self->cache, met);
+        pel_pool_give(pools->scraps, &self->scraps, met);
         return to;
     }
     pel_node *to = (pel_node *)address;

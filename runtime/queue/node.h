@@ -49,6 +49,11 @@ typedef struct pel_node {
 
 _Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK, "blocks of the pool");
 
+/* Nodes have blocks of their own, so that a generation is never anything else; edges and pel_node_more share the others. */
+typedef struct pel_node_pools {
+    pel_pool *nodes, *scraps;
+} pel_node_pools;
+
 static inline pel_node *pel_node_of_hazard(pel_hazard_node *hazard) {
     return (pel_node *)(void *)((char *)hazard - offsetof(pel_node, hazard));
 }
@@ -57,14 +62,14 @@ static inline uint64_t pel_node_order(const pel_node *node) {
 }
 
 /* A new one with one predecessor, the submission itself. NULL: no memory. */
-pel_node *pel_node_take(pel_pool *pool, pel_host_self *self, pel_node_kind kind);
+pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind);
 /* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
-void pel_node_give(pel_pool *pool, pel_host_self *self, pel_node *node);
+void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
 
 /*
  * `to` comes after `from`. Done: also when `from` was over already, and nothing is to be waited for. OUT_OF_MEMORY: not noted.
  */
-pel_status pel_node_follow(pel_pool *pool, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over);
+pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over);
 
 /* Asks to be told by pel_node_close that somebody waits. False: it is over already. */
 bool pel_node_watch(pel_node *node, uint64_t generation);
@@ -72,7 +77,7 @@ bool pel_node_watch(pel_node *node, uint64_t generation);
 /* The successors of a node, closed. next: NULL at the end; call pel_node_arrive for each that it yields. */
 typedef uintptr_t pel_successors;
 pel_successors pel_node_close(pel_node *node, bool *watched);
-pel_node *pel_successors_next(pel_pool *pool, pel_host_self *self, pel_successors *list, bool *data);
+pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data);
 
 /* A predecessor is over. True: it was the last one, and the caller must start the node. */
 static inline bool pel_node_arrive(pel_node *node) {

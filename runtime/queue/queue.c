@@ -83,7 +83,8 @@ static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
     if (dispatcher) {
         pel_hazards_destroy(dispatcher->hazards);
         pel_stages_free(&dispatcher->stages, &runtime->allocator);
-        pel_pool_destroy(dispatcher->pool);
+        pel_pool_destroy(dispatcher->pools.nodes);
+        pel_pool_destroy(dispatcher->pools.scraps);
         pel_error_destroy(dispatcher->own.error);
         pel_error_destroy(dispatcher->own.refused);
         pthread_cond_destroy(&dispatcher->changed);
@@ -122,8 +123,9 @@ static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
     dispatcher->stages.used = dispatcher->tasks ? &dispatcher->tasks->shards_used : &dispatcher->one_share;
     dispatcher->fence = !pel_barrier_prepare();
     dispatcher->hazards = pel_hazards_create(&runtime->allocator);
-    dispatcher->pool = pel_pool_create(&runtime->allocator);
-    if (!dispatcher->hazards || !dispatcher->pool || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
+    dispatcher->pools.nodes = pel_pool_create(&runtime->allocator);
+    dispatcher->pools.scraps = pel_pool_create(&runtime->allocator);
+    if (!dispatcher->hazards || !dispatcher->pools.nodes || !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
         free_dispatcher(runtime, dispatcher);
         return NULL;
     }

@@ -112,7 +112,7 @@ static bool depend_on(void *user, const pel_hazard *before) {
         }
         return true;
     }
-    return pel_node_follow(dispatcher->pool, &dispatcher->self, pel_node_of_hazard(before->node), before->generation, command->node, data, &over) ==
+    return pel_node_follow(&dispatcher->pools, &dispatcher->self, pel_node_of_hazard(before->node), before->generation, command->node, data, &over) ==
            PEL_OK;
 }
 
@@ -125,7 +125,7 @@ pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node 
     *failed = false;
     if (!pel_event_is_complete(event)) {
         bool over;
-        pel_status status = pel_node_follow(runtime->dispatcher->pool, self, event->node, event->generation, to, data, &over);
+        pel_status status = pel_node_follow(&runtime->dispatcher->pools, self, event->node, event->generation, to, data, &over);
         if (status != PEL_OK || !over) {
             return status;
         }
@@ -261,7 +261,7 @@ static void withdraw(pel_command *command) {
 
 static pel_status find_predecessors(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
     pel_dispatcher *dispatcher = command->runtime->dispatcher;
-    command->node = pel_node_take(dispatcher->pool, &dispatcher->self, PEL_NODE_COMMAND);
+    command->node = pel_node_take(&dispatcher->pools, &dispatcher->self, PEL_NODE_COMMAND);
     if (!command->node) {
         return PEL_OUT_OF_MEMORY;
     }

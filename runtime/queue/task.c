@@ -69,7 +69,7 @@ static pel_node *wake_successors(pel_runtime *runtime, pel_host_runner *runner, 
     pel_node *next = NULL;
     bool watched, data;
     pel_successors list = pel_node_close(node, &watched);
-    for (pel_node *to; (to = pel_successors_next(dispatcher->pool, &runner->self, &list, &data)) != NULL;) {
+    for (pel_node *to; (to = pel_successors_next(&dispatcher->pools, &runner->self, &list, &data)) != NULL;) {
         if (failed && data) {
             pthread_mutex_lock(&runtime->lock);
             pel_node_inherit_failure(runtime, to, "task", failed);
@@ -172,7 +172,7 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     } else if (status != PEL_OK) {
         pel_error_destroy(note_failure(runtime, node, status, error));
     }
-    pel_node_give(runtime->dispatcher->pool, &runner->self, node);
+    pel_node_give(&runtime->dispatcher->pools, &runner->self, node);
     count(runtime, runner, stage);
     return next ? &next->item : NULL;
 }
@@ -215,7 +215,7 @@ static bool depend_on(void *user, const pel_hazard *before) {
         s->failed = before->data && !s->failed ? before->failed : s->failed;
         return true;
     }
-    return pel_node_follow(s->runtime->dispatcher->pool, s->self, pel_node_of_hazard(before->node), before->generation, s->node, before->data,
+    return pel_node_follow(&s->runtime->dispatcher->pools, s->self, pel_node_of_hazard(before->node), before->generation, s->node, before->data,
                            &over) == PEL_OK;
 }
 
@@ -223,7 +223,7 @@ static bool depend_on(void *user, const pel_hazard *before) {
 static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t count) {
     pel_node_more **link = &s->node->more;
     for (uint32_t i = 0; i < count || (i == 0 && s->event); i += PEL_MORE_RANGES) {
-        pel_node_more *more = pel_pool_take(s->runtime->dispatcher->pool, &s->self->cache);
+        pel_node_more *more = pel_pool_take(s->runtime->dispatcher->pools.scraps, &s->self->scraps);
         if (!more) {
             return false;
         }
@@ -316,10 +316,10 @@ static void put(submission *s) {
 /* Predecessors may know it already: it stays until they are over, as something that is not counted, not run, and not remembered. */
 static void withdraw(submission *s) {
     pel_node *node = s->node;
-    pel_pool *pool = s->runtime->dispatcher->pool;
+    pel_pool *scraps = s->runtime->dispatcher->pools.scraps;
     for (pel_node_more *next; node->more; node->more = next) {
         next = node->more->next;
-        pel_pool_give(pool, &s->self->cache, node->more);
+        pel_pool_give(scraps, &s->self->scraps, node->more);
     }
     leave(s, false);
     pthread_mutex_lock(&s->runtime->lock);
@@ -343,7 +343,7 @@ static bool begin(submission *s) {
     if (parent && s->self->order < pel_node_order(parent)) {
         s->self->order = pel_node_order(parent);
     }
-    s->node = pel_node_take(dispatcher->pool, s->self, PEL_NODE_TASK);
+    s->node = pel_node_take(&dispatcher->pools, s->self, PEL_NODE_TASK);
     if (!s->node) {
         leave(s, false);
         pel_event_release(s->event);

@@ -32,7 +32,7 @@ struct pel_host_item {
 typedef struct pel_host_self {
     uint32_t shard;     /* its share of counters that are kept apart; 0: none yet, it has done nothing so far */
     uint64_t order;     /* a logical clock */
-    pel_pool_cache cache;
+    pel_pool_cache cache, scraps;
 } pel_host_self;
 
 typedef struct pel_host_lane {

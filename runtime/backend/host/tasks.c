@@ -4,7 +4,6 @@
 #include "base/alloc.h"
 
 #include <sched.h>
-#include <string.h>
 
 enum {
     OUTSIDE_FIRST = 64, /* every so often lanes go before the own deque, so that tasks that make tasks do not shut others out */
@@ -277,9 +276,9 @@ void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator) 
 /* Caches name memory of whoever filled them; it goes now. */
 void pel_host_tasks_forget(pel_host_tasks *tasks) {
     for (uint32_t i = 0; i < tasks->runner_count; i++) {
-        memset(&tasks->runners[i].self.cache, 0, sizeof tasks->runners[i].self.cache);
+        tasks->runners[i].self.cache = tasks->runners[i].self.scraps = (pel_pool_cache){0};
     }
     for (uint32_t i = 0; i < PEL_HOST_LANES; i++) {
-        memset(&tasks->lanes[i].self.cache, 0, sizeof tasks->lanes[i].self.cache);
+        tasks->lanes[i].self.cache = tasks->lanes[i].self.scraps = (pel_pool_cache){0};
     }
 }
