@@ -23,6 +23,10 @@ int main(int argc, char **argv) {
 }
 C
 library=$(dirname "${PEL_LIBRARY:?}")
+if ldd "$PEL_LIBRARY" 2> /dev/null | grep -q 'lib[a-z]*san\.'; then
+    echo "an instrumented library must be loaded first, and cannot be with more rights"
+    exit 77
+fi
 if ! ${PEL_CC:-cc} -I"${PEL_SOURCE_DIR:?}/include" "$work/program.c" -o "$work/program" -L"$library" -lpel -Wl,-rpath,"$library" 2> "$work/error"; then
     echo "an instrumented library cannot be linked here"
     exit 77

@@ -214,9 +214,9 @@ static void test_failures_outlive_merged_wraps(void **state) {
 }
 
 typedef struct tile_step {
-    int *matrix;
+    uint32_t *matrix;
     uint64_t row, column; /* of tiles */
-    int add;
+    uint32_t add;
 } tile_step;
 
 enum { MATRIX = 64, TILE = 8, TILES = MATRIX / TILE };
@@ -224,7 +224,7 @@ enum { MATRIX = 64, TILE = 8, TILES = MATRIX / TILE };
 static pel_status add_to_tile(void *context) {
     const tile_step *s = context;
     for (uint64_t i = 0; i < TILE * TILE; i++) {
-        int *cell = &s->matrix[(s->row * TILE + i / TILE) * MATRIX + s->column * TILE + i % TILE];
+        uint32_t *cell = &s->matrix[(s->row * TILE + i / TILE) * MATRIX + s->column * TILE + i % TILE];
         *cell = *cell * 3 + s->add; /* the order shows */
     }
     return PEL_OK;
@@ -233,20 +233,20 @@ static pel_status add_to_tile(void *context) {
 /* Tiles of one matrix, whole rows, and a transposed pitch now and then; the same as one after the other. */
 static void test_rectangles(void **state) {
     (void)state;
-    static int matrix[MATRIX * MATRIX], expected[MATRIX * MATRIX];
+    static uint32_t matrix[MATRIX * MATRIX], expected[MATRIX * MATRIX];
     enum { TILE_STEPS = 2000 };
     static tile_step steps[TILE_STEPS];
     pel_buffer *buffer = NULL;
     pel_queue *queue = new_queue();
     assert_int_equal(pel_buffer_wrap(runtime, matrix, sizeof matrix, &buffer), PEL_OK);
     for (int i = 0; i < TILE_STEPS; i++) {
-        steps[i] = (tile_step){expected, next_random() % TILES, next_random() % TILES, i};
+        steps[i] = (tile_step){expected, next_random() % TILES, next_random() % TILES, (uint32_t)i};
         (void)add_to_tile(&steps[i]);
         steps[i].matrix = matrix;
-        uint64_t at = (steps[i].row * TILE * MATRIX + steps[i].column * TILE) * sizeof(int), row = MATRIX * sizeof(int);
-        pel_access tile = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof(int), TILE, row, PEL_READ_WRITE);
+        uint64_t at = (steps[i].row * TILE * MATRIX + steps[i].column * TILE) * sizeof *matrix, row = MATRIX * sizeof *matrix;
+        pel_access tile = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof *matrix, TILE, row, PEL_READ_WRITE);
         pel_access rows = PEL_ACCESS(buffer, steps[i].row * TILE * row, TILE * row, PEL_READ_WRITE);
-        pel_access half = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof(int), 2 * TILE - 1, row / 2, PEL_READ_WRITE); /* more than the tile */
+        pel_access half = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof *matrix, 2 * TILE - 1, row / 2, PEL_READ_WRITE); /* more than the tile */
         uint64_t kind = next_random() % 16;
         pel_access *access = kind == 0 ? &rows : kind == 1 && steps[i].row + 1 < TILES ? &half : &tile;
         assert_int_equal(pel_task(queue, add_to_tile, &steps[i], access, 1, NULL, NULL), PEL_OK);
