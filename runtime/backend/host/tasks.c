@@ -162,7 +162,7 @@ bool pel_host_runner_work(pel_host_runner *runner) {
             item = NULL;
         }
     }
-    atomic_store_explicit(&runner->running, false, memory_order_relaxed);
+    atomic_store_explicit(&runner->running, false, memory_order_release);
     return true;
 }
 
@@ -273,9 +273,12 @@ void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator) 
     tasks->victims = NULL;
 }
 
-/* Caches name memory of whoever filled them; it goes now. */
+/* Whoever ran the last task may still be on its way out of it. Caches name memory of whoever filled them; it goes now. */
 void pel_host_tasks_forget(pel_host_tasks *tasks) {
     for (uint32_t i = 0; i < tasks->runner_count; i++) {
+        while (atomic_load_explicit(&tasks->runners[i].running, memory_order_acquire)) {
+            sched_yield();
+        }
         tasks->runners[i].self.cache = tasks->runners[i].self.scraps = (pel_pool_cache){0};
     }
     for (uint32_t i = 0; i < PEL_HOST_LANES; i++) {
