@@ -250,6 +250,15 @@ static uint64_t count_stages(const pel_queue *queue) {
     return count;
 }
 
+/* Works on devices come first: each moment of looking for tasks would be one in which nobody drives them. */
+static bool drives_devices(const pel_runtime *runtime, const uint32_t *on_device) {
+    uint32_t works = 0;
+    for (uint32_t i = 0; on_device && i < runtime->device_count; i++) {
+        works += on_device[i];
+    }
+    return works > 0;
+}
+
 /* Waits for what has been submitted to the queue so far, and for what tasks of that submit to it. */
 static pel_status drain_queue(pel_queue *queue) {
     pel_runtime *runtime = queue->runtime;
@@ -266,7 +275,7 @@ static pel_status drain_queue(pel_queue *queue) {
         pel_stage *before;
         (void)pel_queue_cut(queue, &before); /* no memory for it: then we wait until the queue is empty for once */
         const pel_waiting what = {is_drained, seems_drained, drain_works, &d, PATIENCE};
-        if (!runtime->machine) {
+        if (!runtime->machine && !drives_devices(runtime, drain_works(&d))) {
             pthread_mutex_unlock(&runtime->lock);
             pel_help_tasks(runtime, &what);
             pthread_mutex_lock(&runtime->lock);
