@@ -227,6 +227,12 @@ static void take_snapshot(snapshot *s, cl_command_queue queue, cl_kernel kernel)
     }
 }
 
+/* Rounded up: a script that asks for flips gets at least one. */
+static uint64_t whole_flips(double bits) {
+    const uint64_t whole = bits < 1e9 ? (uint64_t)(bits > 0 ? bits : 0) : 1000000000u;
+    return whole + ((double)whole < bits && whole < 1000000000u);
+}
+
 /* Calls visit(user, mem, offset, byte now there) for each byte that the launch changed, until it says stop. */
 static uint64_t count_changed(const snapshot *s, unsigned char *const after[64]) {
     uint64_t changed = 0;
@@ -258,7 +264,7 @@ static void flip_results(snapshot *s, cl_command_queue queue, double bits) {
         after[i] = s->bytes[i] ? read_all(queue, s->mems[i], s->sizes[i]) : NULL;
     }
     uint64_t changed = count_changed(s, after);
-    for (double bit = 0; bit < bits && changed > 0; bit++) {
+    for (uint64_t left = whole_flips(bits); left > 0 && changed > 0; left--) {
         flip_nth(s, after, queue, pel_faults_pick(changed));
     }
     for (uint32_t i = 0; i < s->count; i++) {
@@ -273,7 +279,7 @@ static void drop_snapshot(snapshot *s) {
 }
 
 static void flip_bytes(unsigned char *bytes, size_t size, double bits) {
-    for (double bit = 0; bit < bits && size > 0; bit++) {
+    for (uint64_t left = whole_flips(bits); left > 0 && size > 0; left--) {
         bytes[pel_faults_pick(size)] ^= (unsigned char)(1u << pel_faults_pick(8));
     }
 }

@@ -109,8 +109,9 @@ static const char *read_number(const char *text, double *number) {
     const char *at = read_whole(text, &whole);
     double value = (double)whole, place = 0.1;
     if (at && *at == '.') {
-        for (at++; isdigit((unsigned char)*at); at++, place /= 10) {
+        for (at++; isdigit((unsigned char)*at); at++) {
             value += place * (*at - '0');
+            place /= 10;
         }
     }
     *number = value;
