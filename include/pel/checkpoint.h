@@ -2,10 +2,11 @@
 /*
  * Checkpoint and restart: the contents of named buffers and how far the program is, in files that survive being killed at any moment.
  *
- * A checkpoint has a path. Beside it lie two generations, PATH.0 and PATH.1, and each one's journal, PATH.0.log and PATH.1.log. pel_checkpoint_write
- * replaces the older generation; pel_checkpoint_note adds to the journal of the newest: a chunk that is finished, with the bytes that it wrote. Whatever
- * happens in between, pel_checkpoint_read finds the newest state that is whole: every byte is under a checksum, and nothing damaged is ever accepted. A
- * file may be read on another machine with other devices, but not on one with the other byte order.
+ * A checkpoint has a path. Beside it lie two generations, PATH.0 and PATH.1, and each one's journal, PATH.0.log and PATH.1.log.
+ * pel_checkpoint_write replaces the older generation; pel_checkpoint_note adds to the journal of the newest: a chunk that is finished, with the
+ * bytes that it wrote. Whatever happens in between, pel_checkpoint_read finds the newest state that is whole: every byte is under a checksum, and
+ * nothing damaged is ever accepted. A pel_checkpoint is used by one thread at a time and closed before its runtime is destroyed; buffers stay the
+ * caller's. Getters do not block. A file may be read on another machine with other devices, but not on one with the other byte order.
  */
 #ifndef PEL_CHECKPOINT_H
 #define PEL_CHECKPOINT_H

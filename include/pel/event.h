@@ -28,8 +28,9 @@ PEL_API pel_status pel_event_status(const pel_event *event);
 PEL_API const pel_error *pel_event_error(const pel_event *event);
 
 /*
- * Waits until the command is complete and returns its status. Blocks; may drive devices meanwhile. It does not bring data home: that is
- * pel_queue_finish or pel_buffer_sync. From inside a task: WOULD_DEADLOCK when the event could depend on that task.
+ * Waits until the command is complete and returns its status. Blocks; may drive devices and run tasks and host variants on the calling thread
+ * meanwhile, as pel_queue_finish does. It does not bring data home: that is pel_queue_finish or pel_buffer_sync. From inside a task or a host variant:
+ * WOULD_DEADLOCK, unless the command is complete.
  */
 PEL_API pel_status pel_event_wait(pel_event *event);
 

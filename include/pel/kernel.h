@@ -17,7 +17,7 @@ typedef struct pel_kernel pel_kernel;
 /*
  * Host variant: computes the items of `span`, which is cut at work-group boundaries. arguments[i] points to the value, to byte 0 of the buffer
  * or sub-range ("base-relative": index with global ids), or to local memory; scratch is `scratch_bytes` of the executing worker's own, 64-byte aligned,
- * contents undefined. Runs on several threads at once, on different spans. Returns PEL_OK or a failure that becomes the command's TASK_FAILED.
+ * contents undefined. Runs on several threads at once, on different spans: workers, and threads of the caller that wait. Returns PEL_OK or a failure that becomes the command's TASK_FAILED.
  */
 typedef pel_status (*pel_host_fn)(const pel_span *span, void *const *arguments, void *scratch, void *user);
 

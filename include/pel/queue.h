@@ -103,8 +103,9 @@ PEL_API PEL_MUST_CHECK pel_status pel_marker(pel_queue *queue, const pel_task_de
 
 /*
  * Waits for all commands of the queue and for those that tasks submit to it meanwhile, brings wrapped memory that they wrote up to date,
- * and returns the first failure in program order since the queue was made or reset. Blocks; drives devices meanwhile. From inside a task of
- * the runtime, or the host variant of a kernel: WOULD_DEADLOCK.
+ * and returns the first failure in program order since the queue was made or reset. Blocks; drives devices meanwhile, and may run
+ * tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task of the runtime, or the host variant of a
+ * kernel: WOULD_DEADLOCK.
  */
 PEL_API pel_status pel_queue_finish(pel_queue *queue);
 

@@ -127,7 +127,6 @@ typedef struct pel_work {
     const pel_work_arg *args;
     pel_span span;
     bool chunked;
-    bool chunkable;                /* the whole-launch addressing may be used although it is not needed (for tails of awkward sizes) */
     double predicted_ns;           /* 0: unknown; used to sleep before polling */
 
     /* TASK, LOOP */
@@ -167,7 +166,7 @@ struct pel_backend {
 
     void (*submit)(pel_backend_device *device, pel_work *work);
 
-    /* Optional (NULL): a waiting thread offers itself. Runs queued work of this device on the caller if nobody else does; returns whether it did anything. */
+    /* Optional (NULL): a waiting thread offers itself. Runs queued work of this device on the caller, or a share of what runs; returns whether it did anything. */
     bool (*help)(pel_backend_device *device);
 };
 

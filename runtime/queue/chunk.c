@@ -133,7 +133,6 @@ pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error 
     job->work.kind = PEL_WORK_LAUNCH;
     job->work.kernel = &bound->kernel->image;
     job->work.chunked = slice->lo != 0 || slice->hi != bound->units;
-    job->work.chunkable = !bound->single;
     job->work.predicted_ns = slice->predicted_ns;
     pel_bound_span(bound, slice->lo, slice->hi, &job->work.span);
     job->args = pel_alloc_zero(&command->runtime->allocator, bound->arg_count + 1u, sizeof *job->args);

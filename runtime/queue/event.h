@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Events: the part of a command that outlives it. Everything but `references` and `state` is written under runtime->lock before state becomes COMPLETE. */
+/* Events: the part of a command that outlives it. Whoever ends the command writes all but `references` before state becomes COMPLETE: under runtime->lock, or, of a task that is only a node, its runner without. */
 #ifndef PEL_QUEUE_EVENT_H
 #define PEL_QUEUE_EVENT_H
 

@@ -30,7 +30,6 @@ void test_launches_of_many_sizes(void **state) {
         job_area(&work, &x, PEL_READ);
         job_area(&work, &y, PEL_WRITE);
         job_range(&work, n);
-        work.work.chunkable = true;
         job_submit(&work);
         job_wait_ok(&work);
         for (uint64_t i = 0; i < n; i++) {
@@ -219,7 +218,6 @@ void test_private_reduction(void **state) {
         job_area(&work, &sums, PEL_READ_WRITE);
         work.args[1].kind = PEL_WORK_ARG_PRIVATE;
         job_range(&work, N);
-        work.work.chunkable = true;
         job_submit(&work);
         job_wait_ok(&work);
         assert_memory_equal(sums.host, expected, sizeof expected);

@@ -6,8 +6,8 @@
  * makes work available does so under the lock or takes it afterwards, and a worker looks once more under the lock before it
  * sleeps; so nothing can be missed between the two. Workers run the user's functions: they keep the synchronous signals, so that
  * a crash is reported where it happened, and block all others, which belong to the caller's threads. They are confined to the
- * device's cores, never the caller's threads. Rejected: one condition variable per worker (cheaper wake-ups of many, but more
- * state to agree upon) and lending the waiting caller's thread (it would run beside a worker on the same core).
+ * device's cores, never the caller's threads. A caller that waits takes the last worker's place (host.h). Rejected: one condition
+ * variable per worker (cheaper wake-ups of many, but more state to agree upon).
  */
 #include "backend/host/host.h"
 
