@@ -18,16 +18,24 @@ typedef struct edge {
 
 static uintptr_t tag_of(uint64_t generation) { return (uintptr_t)(generation & 0xffff) << TAG_SHIFT; }
 
+/* The caller's logical clock, of all its runtimes: what a thread submits later has the higher number, whichever lane it gets. */
+static _Thread_local uint64_t last_order;
+
+void pel_node_come_after(uint64_t order) { last_order = last_order > order ? last_order : order; }
+
+static void set_order(pel_node *node, uint64_t order) {
+    pel_node_come_after(order);
+    atomic_store_explicit(&node->hazard.generation, order, memory_order_relaxed);
+    atomic_store_explicit(&node->successors, tag_of(order), memory_order_relaxed);
+}
+
 pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind) {
     pel_node *node = pel_pool_take(pools->nodes, &self->cache);
     if (!node) {
         return NULL;
     }
     uint64_t generation = pel_node_order(node);
-    generation = (generation > self->order ? generation : self->order) + 1;
-    self->order = generation;
-    atomic_store_explicit(&node->hazard.generation, generation, memory_order_relaxed);
-    atomic_store_explicit(&node->successors, tag_of(generation), memory_order_relaxed);
+    set_order(node, (generation > last_order ? generation : last_order) + 1);
     atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
     node->more = NULL;
     node->kind = (uint8_t)kind;
@@ -56,6 +64,9 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
     uintptr_t address = (uintptr_t)to;
     edge *added = NULL;
     *over = true;
+    if (generation >= pel_node_order(to)) { /* of another thread; nobody knows `to` yet */
+        set_order(to, generation + 1);
+    }
     if (!open_for(head, generation)) {
         return PEL_OK;
     }

@@ -66,8 +66,12 @@ pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_no
 /* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
 
+/* What the calling thread takes from now on has a higher order. */
+void pel_node_come_after(uint64_t order);
+
 /*
- * `to` comes after `from`. Done: also when `from` was over already, and nothing is to be waited for. OUT_OF_MEMORY: not noted.
+ * `to`, which nobody but its submitter knows yet, comes after `from`, and has the higher order from now on. Done: also when `from` was over already, and
+ * nothing is to be waited for. OUT_OF_MEMORY: not noted.
  */
 pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over);
 

@@ -261,6 +261,10 @@ static void withdraw(pel_command *command) {
 
 static pel_status find_predecessors(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
     pel_dispatcher *dispatcher = command->runtime->dispatcher;
+    const pel_node *parent = pel_running_node(command->runtime);
+    if (parent) {
+        pel_node_come_after(pel_node_order(parent));
+    }
     command->node = pel_node_take(&dispatcher->pools, &dispatcher->self, PEL_NODE_COMMAND);
     if (!command->node) {
         return PEL_OUT_OF_MEMORY;
@@ -268,12 +272,15 @@ static pel_status find_predecessors(pel_command *command, const pel_event *const
     command->node->hazard.user = command;
     command->node->shared = true;
     command->event->node = command->node;
-    command->event->generation = pel_node_order(command->node);
     pel_status status = follow_events(command, waits, wait_count);
     if (status == PEL_OK && command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0) {
         status = follow_queue(command);
     }
-    return status == PEL_OK ? enter_hazards(command) : status;
+    if (status == PEL_OK) {
+        status = enter_hazards(command);
+    }
+    command->event->generation = pel_node_order(command->node);
+    return status;
 }
 
 pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event) {

@@ -340,8 +340,8 @@ static bool begin(submission *s) {
     bool child = parent && parent->stage->queue == s->queue;
     s->lane = child ? NULL : pel_host_lane_claim(dispatcher->tasks);
     s->self = child ? &s->runner->self : &s->lane->self;
-    if (parent && s->self->order < pel_node_order(parent)) {
-        s->self->order = pel_node_order(parent);
+    if (parent) {
+        pel_node_come_after(pel_node_order(parent));
     }
     s->node = pel_node_take(&dispatcher->pools, s->self, PEL_NODE_TASK);
     if (!s->node) {
@@ -364,7 +364,6 @@ static pel_status connect(submission *s, const pel_access *accesses, uint32_t ac
     s->node->shared = true;
     if (s->event) {
         s->event->node = s->node;
-        s->event->generation = pel_node_order(s->node);
         s->event->queue = s->queue->id;
     }
     if (!keep_ranges(s, accesses, access_count)) {
@@ -401,6 +400,7 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
             return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status;
         }
         if (event) {
+            s.event->generation = pel_node_order(s.node);
             *event = pel_event_retain(s.event);
         }
     }

@@ -31,7 +31,6 @@ struct pel_host_item {
 /* What a thread needs that submits or runs tasks. Its own as long as it has the lane or the runner that this is a part of. */
 typedef struct pel_host_self {
     uint32_t shard;     /* its share of counters that are kept apart; 0: none yet, it has done nothing so far */
-    uint64_t order;     /* a logical clock */
     pel_pool_cache cache, scraps;
 } pel_host_self;
 
