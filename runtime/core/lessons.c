@@ -3,6 +3,8 @@
  * A history is a convenience: nothing that is wrong with it fails a runtime or a launch, it is logged and the runtime learns
  * anew.
  *
+ * It is read when the first kernel is made, not with the runtime: somebody who only looks at the devices does not pay the milliseconds of a long file.
+ *
  * What was read stays in memory beside the models. So at the time of writing it is known which models this process has taught,
  * and only these compete with what other processes wrote meanwhile. Writing happens when a runtime ends, and from waits of its
  * queues when the last write is a minute old: never inside a launch. A simulated machine reads and writes only a file that its
@@ -29,6 +31,8 @@ typedef struct kernel_name {
 struct pel_lessons {
     char *path;
     pel_history known; /* as read, and as written since */
+    pthread_mutex_t reading;
+    atomic_bool read;  /* once, whatever came of it */
     int64_t kept_at;
     atomic_flag keeping;
     kernel_name *names; /* runtime->lock guards them */
@@ -59,7 +63,7 @@ static bool only_look(void *user, pel_history *history) {
     return false;
 }
 
-static pel_status learn_from(pel_runtime *runtime, struct pel_lessons *lessons) {
+static void learn_from(pel_runtime *runtime, struct pel_lessons *lessons) {
     pel_error *why = NULL;
     uint32_t skipped = 0;
     pel_status status = pel_history_file_read(lessons->path, &lessons->known, &why);
@@ -68,19 +72,34 @@ static pel_status learn_from(pel_runtime *runtime, struct pel_lessons *lessons) 
         why = NULL;
         status = pel_history_file_change(lessons->path, &runtime->allocator, &runtime->logger, only_look, NULL, &why);
     }
-    if (status != PEL_OK && status != PEL_NOT_FOUND && status != PEL_OUT_OF_MEMORY) {
-        pel_log(&runtime->logger, PEL_LOG_WARNING, "%s", pel_error_message(why));
-        status = PEL_OK;
+    if (status != PEL_OK && status != PEL_NOT_FOUND) {
+        pel_log(&runtime->logger, PEL_LOG_WARNING, "%s", why ? pel_error_message(why) : "no memory for the history of the cost models");
     }
     pel_error_destroy(why);
     if (status == PEL_OK) {
+        pthread_mutex_lock(&runtime->lock);
         status = pel_history_give(&lessons->known, runtime->models, &skipped);
+        pthread_mutex_unlock(&runtime->lock);
+        if (status != PEL_OK) {
+            pel_log(&runtime->logger, PEL_LOG_WARNING, "the history %s: no memory for all of its models", lessons->path);
+        }
     }
     if (skipped > 0) {
         pel_log(&runtime->logger, PEL_LOG_WARNING, "the history %s: %u of its %u models make no sense and are ignored",
                 lessons->path, skipped, lessons->known.count);
     }
-    return status == PEL_NOT_FOUND ? PEL_OK : status;
+}
+
+static void learn_once(pel_runtime *runtime, struct pel_lessons *lessons) {
+    if (atomic_load_explicit(&lessons->read, memory_order_acquire)) {
+        return;
+    }
+    pthread_mutex_lock(&lessons->reading);
+    if (!atomic_load_explicit(&lessons->read, memory_order_relaxed)) {
+        learn_from(runtime, lessons);
+        atomic_store_explicit(&lessons->read, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&lessons->reading);
 }
 
 pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error) {
@@ -89,19 +108,18 @@ pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc,
         return PEL_OK;
     }
     struct pel_lessons *lessons = pel_alloc_zero(&runtime->allocator, 1, sizeof *lessons);
-    pel_status status = lessons ? PEL_OK : PEL_OUT_OF_MEMORY;
-    if (lessons) {
-        lessons->path = path;
-        lessons->known.allocator = &runtime->allocator;
-        lessons->kept_at = pel_clock_now(&pel_clock_monotonic);
-        atomic_flag_clear(&lessons->keeping);
-        runtime->lessons = lessons;
-        status = learn_from(runtime, lessons);
-    } else {
+    if (!lessons) {
         pel_free(&runtime->allocator, path);
+        return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the history of the cost models");
     }
-    return status == PEL_OK ? PEL_OK
-                            : pel_fail(error, &runtime->allocator, status, NULL, "no memory for the history of the cost models");
+    lessons->path = path;
+    lessons->known.allocator = &runtime->allocator;
+    lessons->kept_at = pel_clock_now(&pel_clock_monotonic);
+    pthread_mutex_init(&lessons->reading, NULL);
+    atomic_init(&lessons->read, false);
+    atomic_flag_clear(&lessons->keeping);
+    runtime->lessons = lessons;
+    return PEL_OK;
 }
 
 static const char *name_of(const struct pel_lessons *lessons, uint64_t kernel) {
@@ -130,6 +148,7 @@ void pel_lessons_name(pel_runtime *runtime, uint64_t kernel, const char *name) {
     if (!lessons) {
         return;
     }
+    learn_once(runtime, lessons);
     pthread_mutex_lock(&runtime->lock);
     if (lessons->name_count < NAMES && !name_of(lessons, kernel)) {
         uint32_t count = lessons->name_count;
@@ -183,6 +202,9 @@ static void keep(pel_runtime *runtime) {
     struct pel_lessons *lessons = runtime->lessons;
     pel_error *error = NULL;
     bool changed = false;
+    if (!atomic_load_explicit(&lessons->read, memory_order_acquire)) {
+        return; /* no kernel yet: nothing was learned */
+    }
     pthread_mutex_lock(&runtime->lock);
     pel_status status = pel_history_take(&lessons->known, runtime->models, (uint64_t)time(NULL), label, runtime, &changed);
     pthread_mutex_unlock(&runtime->lock);
@@ -215,6 +237,7 @@ void pel_lessons_end(pel_runtime *runtime) {
         keep(runtime);
         pel_allocator allocator = runtime->allocator;
         pel_history_free(&lessons->known);
+        pthread_mutex_destroy(&lessons->reading);
         pel_free(&allocator, lessons->names);
         pel_free(&allocator, lessons->path);
         pel_free(&allocator, lessons);

@@ -11,13 +11,13 @@
  */
 char *pel_lessons_path(const pel_allocator *allocator, const char *asked, bool environment, const char *cache_directory);
 
-/*
- * Finds the history file (descriptor, environment, cache directory) and teaches the models what it holds. What is wrong is
- * logged; OUT_OF_MEMORY only.
- */
+/* Finds where the history file is (descriptor, environment, cache directory). OUT_OF_MEMORY only. */
 pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error);
 
-/* Notes what a kernel is called, for people who look into the history. */
+/*
+ * Notes what a kernel is called, for people who look into the history. The first call reads the file and teaches the models what it holds; what is wrong
+ * with it is logged. Without runtime->lock; may block for the file.
+ */
 void pel_lessons_name(pel_runtime *runtime, uint64_t kernel, const char *name);
 
 /* Writes what was learned, now and then; cheap when it is not yet time. Without runtime->lock; may block for a write. */
