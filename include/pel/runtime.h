@@ -89,7 +89,7 @@ PEL_API PEL_MUST_CHECK pel_status pel_runtime_create(const pel_runtime_desc *des
 
 /*
  * Destroys a runtime: waits for running work, stops its threads, releases everything. Objects made from it (queues, buffers,
- * programs, kernels) must have been destroyed, else PEL_BUSY and nothing happens; events and plans may outlive it. In a forked
+ * programs, kernels, checkpoints) must have been destroyed, else PEL_BUSY, nothing happens, and the log says how many of which are left; events and plans may outlive it. In a forked
  * child it releases nothing and returns AFTER_FORK. NULL: OK.
  */
 PEL_API pel_status pel_runtime_destroy(pel_runtime *runtime);

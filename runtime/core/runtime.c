@@ -9,6 +9,7 @@
 #include "core/runtime.h"
 #include "backend/simulated/machine.h"
 #include "base/hash.h"
+#include "base/text.h"
 #include "core/cache_directory.h"
 #include "core/lessons.h"
 #include "kernel/kernel.h"
@@ -281,6 +282,30 @@ pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtim
     return PEL_OK;
 }
 
+uint32_t pel_objects_alive(const pel_runtime *runtime) {
+    uint32_t alive = 0;
+    for (int kind = 0; kind < PEL_OBJECT_KINDS; kind++) {
+        alive += atomic_load((atomic_uint *)(uintptr_t)&runtime->objects[kind]);
+    }
+    return alive;
+}
+
+/* There is no error to tell it with, but a log. */
+static void tell_alive(pel_runtime *runtime) {
+    static const char *const names[PEL_OBJECT_KINDS] = {"queues", "buffers", "kernels", "programs", "checkpoints"};
+    pel_text text;
+    pel_text_init(&text, &runtime->allocator);
+    for (int kind = 0; kind < PEL_OBJECT_KINDS; kind++) {
+        uint32_t alive = atomic_load(&runtime->objects[kind]);
+        if (alive > 0) {
+            pel_text_format(&text, "%s%s: %u", text.length ? ", " : "", names[kind], alive);
+        }
+    }
+    char *list = pel_text_take(&text);
+    pel_log(&runtime->logger, PEL_LOG_WARNING, "pel_runtime_destroy: the runtime stays, not destroyed yet: %s", list ? list : "objects of it");
+    pel_free(&runtime->allocator, list);
+}
+
 pel_status pel_runtime_destroy(pel_runtime *runtime) {
     if (!runtime) {
         return PEL_OK;
@@ -289,7 +314,8 @@ pel_status pel_runtime_destroy(pel_runtime *runtime) {
     if (status != PEL_OK) {
         return status;
     }
-    if (atomic_load(&runtime->objects) != 0) {
+    if (pel_objects_alive(runtime) != 0) {
+        tell_alive(runtime);
         return PEL_BUSY;
     }
     dismantle(runtime);

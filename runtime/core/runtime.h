@@ -41,6 +41,16 @@ struct pel_device {
     double link_bytes_per_ns;  /* what transfers achieved; 0: not yet known */
 };
 
+/* What belongs to a runtime and is destroyed by its maker. */
+typedef enum pel_object_kind {
+    PEL_OBJECT_QUEUE,
+    PEL_OBJECT_BUFFER,
+    PEL_OBJECT_KERNEL,
+    PEL_OBJECT_PROGRAM,
+    PEL_OBJECT_CHECKPOINT,
+    PEL_OBJECT_KINDS
+} pel_object_kind;
+
 struct pel_runtime {
     pel_allocator allocator;
     pel_logger logger;
@@ -64,12 +74,16 @@ struct pel_runtime {
     struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */
     struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */
     void (*dispatcher_destroy)(pel_runtime *runtime);
-    atomic_uint objects;       /* live queues, buffers, programs, kernels */
+    atomic_uint objects[PEL_OBJECT_KINDS]; /* alive, by kind: they must be gone before the runtime */
     atomic_ullong next_id;
 };
 
 /* AFTER_FORK with its story when the calling process is not the creator, else OK. */
 pel_status pel_runtime_check(const pel_runtime *runtime, pel_error **error);
+
+static inline void pel_object_made(pel_runtime *runtime, pel_object_kind kind) { atomic_fetch_add(&runtime->objects[kind], 1); }
+static inline void pel_object_gone(pel_runtime *runtime, pel_object_kind kind) { atomic_fetch_sub(&runtime->objects[kind], 1); }
+uint32_t pel_objects_alive(const pel_runtime *runtime);
 
 /* A process-wide unique id of this runtime's objects. */
 uint64_t pel_runtime_next_id(pel_runtime *runtime);

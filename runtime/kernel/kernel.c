@@ -448,7 +448,7 @@ pel_status pel_kernel_create(pel_program *program, const pel_kernel_desc *desc, 
     if (status != PEL_OK) {
         return status;
     }
-    atomic_fetch_add(&program->runtime->objects, 1);
+    pel_object_made(program->runtime, PEL_OBJECT_KERNEL);
     *kernel = m.kernel;
     return PEL_OK;
 }
@@ -464,6 +464,6 @@ pel_status pel_kernel_destroy(pel_kernel *kernel) {
     }
     pel_kernel_release(kernel);
     pel_kernels_reap(runtime);
-    atomic_fetch_sub(&runtime->objects, 1);
+    pel_object_gone(runtime, PEL_OBJECT_KERNEL);
     return PEL_OK;
 }

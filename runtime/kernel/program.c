@@ -432,7 +432,7 @@ pel_status pel_program_create(pel_runtime *runtime, const pel_program_desc *desc
         }
         return status;
     }
-    atomic_fetch_add(&runtime->objects, 1);
+    pel_object_made(runtime, PEL_OBJECT_PROGRAM);
     *program = m.program;
     return PEL_OK;
 }
@@ -448,6 +448,6 @@ pel_status pel_program_destroy(pel_program *program) {
     }
     pel_program_release(program);
     pel_kernels_reap(runtime);
-    atomic_fetch_sub(&runtime->objects, 1);
+    pel_object_gone(runtime, PEL_OBJECT_PROGRAM);
     return PEL_OK;
 }

@@ -230,7 +230,7 @@ pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, p
         pel_free(&runtime->allocator, made);
         return status;
     }
-    atomic_fetch_add(&runtime->objects, 1);
+    pel_object_made(runtime, PEL_OBJECT_BUFFER);
     *buffer = made;
     return PEL_OK;
 }
@@ -303,7 +303,7 @@ pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **
         pel_free(&runtime->allocator, made);
         return status;
     }
-    atomic_fetch_add(&runtime->objects, 1);
+    pel_object_made(runtime, PEL_OBJECT_BUFFER);
     *buffer = made;
     return PEL_OK;
 }
@@ -377,7 +377,7 @@ pel_status pel_buffer_destroy(pel_buffer *buffer) {
     remove_buffer(buffer);
     pthread_mutex_unlock(&runtime->lock);
     pel_free(&runtime->allocator, buffer);
-    atomic_fetch_sub(&runtime->objects, 1);
+    pel_object_gone(runtime, PEL_OBJECT_BUFFER);
     return status;
 }
 

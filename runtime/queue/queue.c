@@ -217,7 +217,7 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
     made->next = runtime->dispatcher->queues;
     runtime->dispatcher->queues = made;
     pthread_mutex_unlock(&runtime->lock);
-    atomic_fetch_add(&runtime->objects, 1);
+    pel_object_made(runtime, PEL_OBJECT_QUEUE);
     *queue = made;
     return PEL_OK;
 }
@@ -520,6 +520,6 @@ pel_status pel_queue_destroy(pel_queue *queue) {
     *link = queue->next;
     pthread_mutex_unlock(&runtime->lock);
     free_queue(queue);
-    atomic_fetch_sub(&runtime->objects, 1);
+    pel_object_gone(runtime, PEL_OBJECT_QUEUE);
     return status;
 }

@@ -123,7 +123,7 @@ void pel_checkpoint_close(pel_checkpoint *c) {
     pel_free(allocator, c->temporary);
     pel_free(allocator, c->lock_path);
     pel_free(allocator, c->finished);
-    atomic_fetch_sub(&c->runtime->objects, 1);
+    pel_object_gone(c->runtime, PEL_OBJECT_CHECKPOINT);
     pel_free(allocator, c);
 }
 
@@ -151,7 +151,7 @@ pel_status pel_checkpoint_open_with(pel_runtime *runtime, const pel_checkpoint_d
     c->flags = desc->flags;
     c->lock = c->journal = -1;
     c->newest = NO_SLOT;
-    atomic_fetch_add(&runtime->objects, 1);
+    pel_object_made(runtime, PEL_OBJECT_CHECKPOINT);
     status = make_paths(c, desc->path)
                  ? take_lock(c, error)
                  : pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a checkpoint");

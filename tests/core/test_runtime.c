@@ -175,8 +175,39 @@ static void test_wrong_descriptors(void **state) {
     assert_null(pel_runtime_device(NULL, 0));
 }
 
+static char heard[256];
+
+static void hear(void *user, pel_log_level level, const char *message) {
+    (void)user;
+    (void)level;
+    (void)snprintf(heard, sizeof heard, "%s", message);
+}
+
+static void what_is_left_is_named(void **state) {
+    (void)state;
+    int values[4] = {0};
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    pel_buffer *buffers[2] = {NULL, NULL};
+    pel_queue *queue = NULL;
+    desc.devices = "host";
+    desc.log = hear;
+    desc.log_level = PEL_LOG_WARNING;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(runtime, values, sizeof *values, &buffers[0]), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(runtime, values + 2, sizeof *values, &buffers[1]), PEL_OK);
+    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_BUSY);
+    assert_non_null(strstr(heard, "queues: 1, buffers: 2"));
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(buffers[0]);
+    pel_buffer_destroy(buffers[1]);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_left_is_named),
         cmocka_unit_test(test_the_process_is_as_it_was),
         cmocka_unit_test(test_thousand_host_runtimes),
         cmocka_unit_test(test_thousand_simulated_runtimes),

@@ -281,13 +281,13 @@ static void test_lifetime(void **state) {
     pel_kernel *kernel;
     pel_bound bound;
     assert_int_equal(pel_kernel_create(program, &desc, &kernel, NULL), PEL_OK);
-    assert_int_equal(atomic_load(&l.fake.runtime.objects), 3);
+    assert_int_equal(pel_objects_alive(&l.fake.runtime), 3);
     pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
     launch.global[0] = 10;
     assert_int_equal(pel_bind(kernel, &launch, NULL, 0, &bound, NULL), PEL_OK);
     assert_int_equal(pel_program_destroy(program), PEL_OK);
     assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
-    assert_int_equal(atomic_load(&l.fake.runtime.objects), 1);
+    assert_int_equal(pel_objects_alive(&l.fake.runtime), 1);
     assert_int_equal(l.fake.drivers[1].kernels_forgotten, 0);
     assert_string_equal(bound.kernel->image.program->source, "__kernel void k() { }");
     launches_unbind(&l, &bound);

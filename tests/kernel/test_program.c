@@ -100,7 +100,7 @@ static void test_options_and_image(void **state) {
     assert_null(program->unsafe);
     assert_int_equal(fake.drivers[0].programs_prepared, 0); /* the host needs no source */
     assert_int_equal(fake.drivers[1].programs_prepared, 1);
-    assert_int_equal(atomic_load(&fake.runtime.objects), 1);
+    assert_int_equal(pel_objects_alive(&fake.runtime), 1);
     assert_int_equal(pel_program_destroy(program), PEL_OK);
     assert_int_equal(fake.drivers[1].programs_forgotten, 1);
     assert_int_equal(pel_program_destroy(NULL), PEL_OK);

@@ -150,7 +150,7 @@ void fake_runtime_init(fake_runtime *fake, const char *devices) {
 }
 
 void fake_runtime_end(fake_runtime *fake) {
-    assert_int_equal(atomic_load(&fake->runtime.objects), 0);
+    assert_int_equal(pel_objects_alive(&fake->runtime), 0);
     assert_null(fake->runtime.allocations);
     for (uint32_t i = 0; i < fake->runtime.device_count; i++) {
         assert_int_equal(fake->drivers[i].live_mems, 0);
