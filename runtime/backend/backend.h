@@ -93,16 +93,38 @@ typedef enum pel_work_arg_kind {
 
 typedef struct pel_work_arg {
     pel_work_arg_kind kind;
-    pel_mem *mem;         /* a view made by mem_view, or NULL on the host backend */
+    pel_mem *mem;         /* a view made by mem_view, a window, or NULL on the host backend */
     void *host;
     uint64_t bytes;
+    uint64_t rebase;      /* MEM: byte 0 of mem is byte `rebase` of the argument, modulo 2^64; not 0 only for steps of backends with `windows` */
 } pel_work_arg;
 
-/* Copies bytes between mem and the host memory that it mirrors: host address = mem->host + offset. */
+/*
+ * Copies between mem and host memory: `rows` rows of `bytes` bytes, `pitch` apart on both sides (rows 0 or 1: one piece). The first begins at byte
+ * `offset` of mem and at `host`, NULL: at mem->host + offset.
+ */
 typedef struct pel_transfer {
     pel_mem *mem;
     uint64_t offset, bytes;
+    uint64_t rows, pitch;
+    void *host;
 } pel_transfer;
+
+static inline uint64_t pel_transfer_rows(const pel_transfer *transfer) { return transfer->rows > 1 ? transfer->rows : 1; }
+static inline unsigned char *pel_transfer_host(const pel_transfer *transfer) {
+    return transfer->host ? (unsigned char *)transfer->host : (unsigned char *)transfer->mem->host + transfer->offset;
+}
+
+/*
+ * A part of a launch that goes through the device in steps, so that transfers of some run beside the launches of others: in, launch and out of one step come
+ * one after the other, and each of the three in the order of the steps. Step k begins when step k - work->step_depth has ended: they share windows.
+ */
+typedef struct pel_step {
+    pel_span span;
+    const pel_work_arg *args;
+    const pel_transfer *in, *out;
+    uint32_t in_count, out_count;
+} pel_step;
 
 typedef enum pel_work_kind {
     PEL_WORK_TRANSFER = 1, /* only transfers */
@@ -128,6 +150,8 @@ typedef struct pel_work {
     pel_span span;
     bool chunked;
     double predicted_ns;           /* 0: unknown; used to sleep before polling */
+    const pel_step *steps;         /* instead of args, between the work's own in and out; chunked is true. Only for backends with `windows` */
+    uint32_t step_count, step_depth;
 
     /* TASK, LOOP */
     pel_task_fn task;
@@ -140,6 +164,7 @@ typedef struct pel_work {
     pel_error *error;              /* owned by whoever completes; NULL when OK */
     bool cold;                     /* a compilation took place inside */
     int64_t began, launch_began, launch_ended, ended;
+    int64_t computed;              /* with steps: what their launches took in sum */
 } pel_work;
 
 struct pel_backend {
@@ -168,6 +193,12 @@ struct pel_backend {
 
     /* Optional (NULL): a waiting thread offers itself. Runs queued work of this device on the caller, or a share of what runs; returns whether it did anything. */
     bool (*help)(pel_backend_device *device);
+
+    /*
+     * Optional (NULL: no): whether this kernel runs in steps with windows, args whose `rebase` is not 0. May build and run a trial; any thread, no locks
+     * held. False: *why is a text that stays.
+     */
+    bool (*windows)(pel_backend_device *device, const pel_kernel_image *kernel, const char **why);
 };
 
 /* The open driver behind a device of a runtime, for interoperation; NULL for NULL. Defined beside the device table (core/runtime.c). */

@@ -58,7 +58,7 @@ static pel_status add_private(pel_job *job, uint32_t index, pel_work_arg *out, p
             status = pel_job_bring_out(job, p->mem, NULL, 0, bytes);
         }
     }
-    *out = (pel_work_arg){PEL_WORK_ARG_PRIVATE, p->mem, p->host, bytes};
+    *out = (pel_work_arg){.kind = PEL_WORK_ARG_PRIVATE, .mem = p->mem, .host = p->host, .bytes = bytes};
     return status;
 }
 
@@ -92,7 +92,7 @@ static pel_status add_buffer(pel_job *job, uint32_t index, pel_work_arg *out, pe
         return add_private(job, index, out, error);
     }
     pel_status status = pel_allocation_view(arg->allocation, job->device, arg->offset, arg->bytes, &view, error);
-    *out = (pel_work_arg){PEL_WORK_ARG_MEM, view, arg->allocation->base + arg->offset, arg->bytes};
+    *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = view, .host = arg->allocation->base + arg->offset, .bytes = arg->bytes};
     if (status == PEL_OK) {
         status = pel_footprint_query(&job->command->bound, &job->work.span, index, footprint);
     }
@@ -107,10 +107,10 @@ static pel_status add_arg(pel_job *job, uint32_t index, pel_work_arg *out, pel_f
     switch (arg->kind) {
     case PEL_ARG_VALUE:
     case PEL_ARG_STRUCT:
-        *out = (pel_work_arg){PEL_WORK_ARG_VALUE, NULL, (void *)(uintptr_t)arg->value, arg->bytes};
+        *out = (pel_work_arg){.kind = PEL_WORK_ARG_VALUE, .mem = NULL, .host = (void *)(uintptr_t)arg->value, .bytes = arg->bytes};
         return PEL_OK;
     case PEL_ARG_LOCAL:
-        *out = (pel_work_arg){PEL_WORK_ARG_LOCAL, NULL, NULL, arg->bytes};
+        *out = (pel_work_arg){.kind = PEL_WORK_ARG_LOCAL, .mem = NULL, .host = NULL, .bytes = arg->bytes};
         return PEL_OK;
     case PEL_ARG_BUFFER:
     case PEL_ARG_RANGE:

@@ -232,7 +232,7 @@ pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t l
 
 pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t hi) {
     pel_status status = append_transfer(&job->command->runtime->allocator, &job->in, &job->work.in_count,
-                                        (pel_transfer){mem, lo, hi - lo});
+                                        (pel_transfer){.mem = mem, .offset = lo, .bytes = hi - lo});
     job->work.in = job->in;
     return status;
 }
@@ -252,7 +252,7 @@ pel_status pel_job_seal_in(pel_job *job, pel_error **error) {
 
 pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocation, uint64_t lo, uint64_t hi) {
     const pel_allocator *allocator = &job->command->runtime->allocator;
-    pel_status status = append_transfer(allocator, &job->out, &job->work.out_count, (pel_transfer){mem, lo, hi - lo});
+    pel_status status = append_transfer(allocator, &job->out, &job->work.out_count, (pel_transfer){.mem = mem, .offset = lo, .bytes = hi - lo});
     job->work.out = job->out;
     if (status == PEL_OK && allocation && !pel_uses_add(allocator, &job->copied_out, allocation, lo, hi, PEL_READ)) {
         status = PEL_OUT_OF_MEMORY;

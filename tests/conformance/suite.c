@@ -80,10 +80,10 @@ void job_null(job *self) {
 void job_area(job *self, const area *memory, pel_access_mode mode) {
     *next_arg(self) = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = memory->mem, .host = memory->host, .bytes = memory->bytes};
     if ((mode & PEL_READ) != 0) {
-        self->in[self->work.in_count++] = (pel_transfer){memory->mem, 0, memory->bytes};
+        self->in[self->work.in_count++] = (pel_transfer){.mem = memory->mem, .bytes = memory->bytes};
     }
     if ((mode & PEL_WRITE) != 0) {
-        self->out[self->work.out_count++] = (pel_transfer){memory->mem, 0, memory->bytes};
+        self->out[self->work.out_count++] = (pel_transfer){.mem = memory->mem, .bytes = memory->bytes};
     }
 }
 

@@ -260,8 +260,8 @@ void test_transfers_move_exactly_their_bytes(void **state) {
     job_begin(&work, self, KERNEL_COUNT); /* all of both goes in */
     fill(&x, 1);
     fill(&y, 2);
-    work.in[0] = (pel_transfer){x.mem, 0, x.bytes};
-    work.in[1] = (pel_transfer){y.mem, 0, y.bytes};
+    work.in[0] = (pel_transfer){.mem = x.mem, .bytes = x.bytes};
+    work.in[1] = (pel_transfer){.mem = y.mem, .bytes = y.bytes};
     work.work.in_count = 2;
     job_submit(&work);
     job_wait_ok(&work);
@@ -274,11 +274,11 @@ void test_transfers_move_exactly_their_bytes(void **state) {
     job_value(&work, &a, sizeof a);
     job_area(&work, &x, 0);
     job_area(&work, &y, 0);
-    work.in[0] = (pel_transfer){x.mem, 400, 804};
-    work.in[1] = (pel_transfer){x.mem, 2000, 4};
+    work.in[0] = (pel_transfer){.mem = x.mem, .offset = 400, .bytes = 804};
+    work.in[1] = (pel_transfer){.mem = x.mem, .offset = 2000, .bytes = 4};
     work.work.in_count = 2;
-    work.out[0] = (pel_transfer){y.mem, 40, 1200}; /* words [10, 310) come out ... */
-    work.out[1] = (pel_transfer){y.mem, 1996, 12}; /* ... and [499, 502) */
+    work.out[0] = (pel_transfer){.mem = y.mem, .offset = 40, .bytes = 1200}; /* words [10, 310) come out ... */
+    work.out[1] = (pel_transfer){.mem = y.mem, .offset = 1996, .bytes = 12}; /* ... and [499, 502) */
     work.work.out_count = 2;
     job_range(&work, N);
     job_submit(&work);
@@ -324,9 +324,9 @@ void test_views(void **state) {
         area part_x = {x.host + offsets[o], PART * 4, from}, part_y = {y.host + offsets[o], PART * 4, to};
         job_area(&work, &part_x, 0);
         job_area(&work, &part_y, 0);
-        work.in[work.work.in_count++] = (pel_transfer){x.mem, 0, x.bytes};
-        work.in[work.work.in_count++] = (pel_transfer){y.mem, 0, y.bytes};
-        work.out[work.work.out_count++] = (pel_transfer){y.mem, 0, y.bytes};
+        work.in[work.work.in_count++] = (pel_transfer){.mem = x.mem, .bytes = x.bytes};
+        work.in[work.work.in_count++] = (pel_transfer){.mem = y.mem, .bytes = y.bytes};
+        work.out[work.work.out_count++] = (pel_transfer){.mem = y.mem, .bytes = y.bytes};
         job_range(&work, PART);
         job_submit(&work);
         job_wait_ok(&work);

@@ -13,8 +13,8 @@ void test_works_without_a_launch(void **state) {
         job work;
         job_begin(&work, self, KERNEL_COUNT);
         if (i > 0) {
-            work.in[work.work.in_count++] = (pel_transfer){x.mem, 0, 4096};
-            work.out[work.work.out_count++] = (pel_transfer){x.mem, 1, 4094};
+            work.in[work.work.in_count++] = (pel_transfer){.mem = x.mem, .bytes = 4096};
+            work.out[work.work.out_count++] = (pel_transfer){.mem = x.mem, .offset = 1, .bytes = 4094};
         }
         memset(x.host, i, 4096);
         job_submit(&work);

@@ -115,6 +115,10 @@ pel_status pel_cl_mem_view(pel_backend_device *device, pel_mem *parent, uint64_t
                            pel_error **error);
 void pel_cl_mem_destroy(pel_backend_device *device, pel_mem *mem);
 
+/* transfer.c: one transfer, without waiting */
+pel_status pel_cl_enqueue_transfer(const pel_cl_device *device, cl_command_queue queue, const pel_transfer *transfer, bool in, cl_event *event,
+                                   pel_error **error);
+
 /* program.c, kernel.c */
 pel_status pel_cl_prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
                           pel_error **error);

@@ -129,8 +129,6 @@ static pel_status enqueue_transfers(pel_cl_flight *flight, const pel_transfer *l
     }
     for (uint32_t i = 0; i < count; i++) {
         const pel_transfer *t = &list[i];
-        unsigned char *host = (unsigned char *)t->mem->host + t->offset;
-        cl_mem cl = ((pel_cl_mem *)t->mem)->cl;
         if (t->bytes == 0) {
             continue;
         }
@@ -144,12 +142,9 @@ static pel_status enqueue_transfers(pel_cl_flight *flight, const pel_transfer *l
         }
         cl_event *event = &flight->events[flight->count];
         *event = NULL;
-        cl_int code = in ? clEnqueueWriteBuffer(device->queue, cl, CL_FALSE, (size_t)t->offset, (size_t)t->bytes, host, 0, NULL, event)
-                         : clEnqueueReadBuffer(device->queue, cl, CL_FALSE, (size_t)t->offset, (size_t)t->bytes, host, 0, NULL, event);
-        if (code != CL_SUCCESS) {
-            return pel_cl_fail(device, error, code, in ? "clEnqueueWriteBuffer" : "clEnqueueReadBuffer",
-                               "bytes [%llu, +%llu) cannot be copied %s the device", (unsigned long long)t->offset,
-                               (unsigned long long)t->bytes, in ? "to" : "from");
+        pel_status status = pel_cl_enqueue_transfer(device, device->queue, t, in, event, error);
+        if (status != PEL_OK) {
+            return status;
         }
         flight->count++;
     }

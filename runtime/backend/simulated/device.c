@@ -174,6 +174,13 @@ static void program_forget(pel_backend_device *device, const pel_program_image *
     (void)program;
 }
 
+static bool windows(pel_backend_device *device, const pel_kernel_image *kernel, const char **why) {
+    (void)device;
+    (void)kernel;
+    *why = "";
+    return true;
+}
+
 /* Tasks of one moment go by priority, then by submission; jobs by submission. */
 static void enqueue(pel_simulated_lane *lane, pel_work *work) {
     work->next = NULL;
@@ -201,6 +208,7 @@ static void submit(pel_backend_device *device, pel_work *work) {
     work->status = PEL_OK;
     work->error = NULL;
     work->cold = false;
+    work->computed = 0;
     work->sequence = driver->machine->submissions++;
     work->began = work->launch_began = work->launch_ended = work->ended = driver->machine->now;
     enqueue(work->kind == PEL_WORK_TASK ? &driver->tasks : &driver->jobs, work);
@@ -221,4 +229,5 @@ const pel_backend pel_backend_simulated = {
     .program_forget = program_forget,
     .submit = submit,
     .help = NULL,
+    .windows = windows,
 };

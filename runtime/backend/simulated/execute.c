@@ -26,13 +26,14 @@ static pel_status fail(pel_simulated_driver *driver, pel_work *work, pel_status 
 static pel_status move(pel_simulated_driver *driver, pel_work *work, const pel_transfer *transfers, uint32_t count, bool in) {
     for (uint32_t i = 0; i < count; i++) {
         const pel_simulated_mem *mem = (const pel_simulated_mem *)(const void *)transfers[i].mem;
-        uint64_t offset = transfers[i].offset, bytes = transfers[i].bytes;
-        if (!pel_range_within(offset, bytes, mem->base.bytes)) {
+        uint64_t offset = transfers[i].offset, bytes = transfers[i].bytes, rows = pel_transfer_rows(&transfers[i]), last;
+        if (!pel_mul_u64(rows - 1, transfers[i].pitch, &last) || !pel_add_u64(last, bytes, &last) ||
+            !pel_range_within(offset, last, mem->base.bytes)) {
             return fail(driver, work, PEL_INVALID_ARGUMENT, "transfer", "a transfer leaves its memory object");
         }
-        unsigned char *host = (unsigned char *)mem->base.host + offset, *device = mem->data + offset;
-        if (host != device && bytes > 0) {
-            memcpy(in ? device : host, in ? host : device, (size_t)bytes);
+        unsigned char *host = pel_transfer_host(&transfers[i]), *device = mem->data + offset;
+        for (uint64_t row = 0; row < rows && host != device && bytes > 0; row++) {
+            memcpy((in ? device : host) + row * transfers[i].pitch, (in ? host : device) + row * transfers[i].pitch, (size_t)bytes);
         }
     }
     return PEL_OK;
@@ -84,13 +85,13 @@ static pel_status call_groups(const pel_kernel_image *kernel, const pel_span *sp
 }
 
 /* Bytes of a launch's scratch, local memory and table of arguments, each on cache lines of its own. */
-static bool arena_bytes(const pel_work *work, uint64_t *bytes) {
+static bool arena_bytes(const pel_work *work, const pel_work_arg *args, uint64_t *bytes) {
     uint64_t total = 2 * LINE, part;
     bool fits = pel_mul_u64(work->kernel->param_count, sizeof(void *), &part) && pel_add_u64(total, part, &total) &&
                 pel_add_u64(total, work->kernel->scratch_bytes, &total);
     for (uint32_t i = 0; i < work->kernel->param_count && fits; i++) {
-        if (work->args[i].kind == PEL_WORK_ARG_LOCAL) {
-            fits = pel_add_u64(total, LINE, &total) && pel_add_u64(total, work->args[i].bytes, &total);
+        if (args[i].kind == PEL_WORK_ARG_LOCAL) {
+            fits = pel_add_u64(total, LINE, &total) && pel_add_u64(total, args[i].bytes, &total);
         }
     }
     *bytes = total + 2 * LINE;
@@ -103,24 +104,28 @@ static unsigned char *take(unsigned char **at, uint64_t bytes) {
     return aligned;
 }
 
+/* As numbers: the pointer itself may lie outside of any object, only what the function touches does not. */
+static void *rebased(unsigned char *data, uint64_t rebase) { return (void *)((uintptr_t)data - (uintptr_t)rebase); }
+
 static void *argument_of(const pel_work_arg *arg, unsigned char **arena) {
     switch (arg->kind) {
     case PEL_WORK_ARG_VALUE: return arg->host;
     case PEL_WORK_ARG_LOCAL: return take(arena, arg->bytes);
     case PEL_WORK_ARG_MEM:
-    case PEL_WORK_ARG_PRIVATE: return arg->mem != NULL ? ((const pel_simulated_mem *)(const void *)arg->mem)->data : arg->host;
+    case PEL_WORK_ARG_PRIVATE:
+        return arg->mem != NULL ? rebased(((const pel_simulated_mem *)(const void *)arg->mem)->data, arg->rebase) : arg->host;
     case PEL_WORK_ARG_NULL: break;
     }
     return NULL;
 }
 
-static pel_status launch(pel_simulated_driver *driver, pel_work *work) {
+static pel_status launch(pel_simulated_driver *driver, pel_work *work, const pel_span *part, const pel_work_arg *args) {
     const pel_kernel_image *kernel = work->kernel;
     if (kernel->host == NULL && kernel->host_group == NULL) {
         return fail(driver, work, PEL_UNSUPPORTED, "launch", "it has no host variant, and simulated devices run nothing else");
     }
     uint64_t bytes;
-    unsigned char *block = arena_bytes(work, &bytes) ? pel_alloc(driver->allocator, (size_t)bytes) : NULL;
+    unsigned char *block = arena_bytes(work, args, &bytes) ? pel_alloc(driver->allocator, (size_t)bytes) : NULL;
     if (block == NULL) {
         return fail(driver, work, PEL_OUT_OF_MEMORY, "launch", "no memory for its local and scratch memory");
     }
@@ -128,10 +133,10 @@ static pel_status launch(pel_simulated_driver *driver, pel_work *work) {
     void **arguments = (void **)(void *)take(&at, kernel->param_count * sizeof(void *));
     void *scratch = take(&at, kernel->scratch_bytes);
     for (uint32_t i = 0; i < kernel->param_count; i++) {
-        arguments[i] = argument_of(&work->args[i], &at);
+        arguments[i] = argument_of(&args[i], &at);
     }
     pel_span span;
-    normalise(&work->span, kernel->host_group != NULL, &span);
+    normalise(part, kernel->host_group != NULL, &span);
     pel_status status = kernel->host != NULL ? kernel->host(&span, arguments, scratch, kernel->user)
                                              : call_groups(kernel, &span, arguments, scratch);
     pel_free(driver->allocator, block);
@@ -141,6 +146,18 @@ static pel_status launch(pel_simulated_driver *driver, pel_work *work) {
         return fail(driver, work, PEL_TASK_FAILED, "host variant", what);
     }
     return PEL_OK;
+}
+
+/* One after the other: what overlaps is time, and steps that run beside each other share no bytes. */
+static pel_status launch_steps(pel_simulated_driver *driver, pel_work *work) {
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < work->step_count && status == PEL_OK; i++) {
+        const pel_step *step = &work->steps[i];
+        status = move(driver, work, step->in, step->in_count, true);
+        status = status == PEL_OK ? launch(driver, work, &step->span, step->args) : status;
+        status = status == PEL_OK ? move(driver, work, step->out, step->out_count, false) : status;
+    }
+    return status;
 }
 
 static pel_status loop(pel_simulated_driver *driver, pel_work *work) {
@@ -163,7 +180,7 @@ static pel_status run(pel_simulated_driver *driver, pel_work *work) {
         return PEL_OK;
     }
     if (work->kind == PEL_WORK_LAUNCH) {
-        return launch(driver, work);
+        return work->step_count > 0 ? launch_steps(driver, work) : launch(driver, work, &work->span, work->args);
     }
     if (!is_host) {
         return fail(driver, work, PEL_UNSUPPORTED, "submit", "tasks and loops run on the host only");

@@ -9,6 +9,8 @@
 
 #include <pthread.h>
 
+#define PEL_SIMULATED_DEPTH 16u /* steps of one work under way at once, at most */
+
 /*
  * Works in the order of submission; the first of a lane of tasks is over at its `ended`, the first of a lane of jobs when it has
  * started.

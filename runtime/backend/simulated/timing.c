@@ -23,11 +23,11 @@ static double items_of(const pel_span *span) {
     return items;
 }
 
-static double launch_time(pel_simulated_driver *driver, const pel_work *work) {
+static double launch_time(pel_simulated_driver *driver, const pel_work *work, const pel_span *span) {
     const pel_machine *machine = driver->machine;
-    double items = items_of(&work->span), cost = work->kernel->cost_hint > 0.0 ? work->kernel->cost_hint : 1.0;
+    double items = items_of(span), cost = work->kernel->cost_hint > 0.0 ? work->kernel->cost_hint : 1.0;
     double amount =
-        machine->work ? machine->work(machine->work_user, driver->base.facts->info.id, work->kernel->name, &work->span) : 0.0;
+        machine->work ? machine->work(machine->work_user, driver->base.facts->info.id, work->kernel->name, span) : 0.0;
     if (!(amount > 0.0) || !isfinite(amount)) {
         amount = items * cost;
     }
@@ -39,7 +39,7 @@ static double transfer_time(const pel_simulated_driver *driver, const pel_transf
     const pel_simulated_device *spec = driver->spec;
     double time = 0.0;
     for (uint32_t i = 0; spec->link_bytes_per_ns > 0.0 && i < count; i++) {
-        time += spec->link_latency_ns + (double)transfers[i].bytes / spec->link_bytes_per_ns;
+        time += spec->link_latency_ns + (double)(pel_transfer_rows(&transfers[i]) * transfers[i].bytes) / spec->link_bytes_per_ns;
     }
     return time;
 }
@@ -49,10 +49,11 @@ static int64_t after(int64_t when, double duration) {
     return __builtin_add_overflow(when, step, &sum) ? INT64_MAX : sum;
 }
 
-static void start_launch(pel_simulated_driver *driver, pel_work *work) {
+/* Time of one launch, and what goes wrong in it. */
+static double time_launch(pel_simulated_driver *driver, pel_work *work, const pel_span *span) {
     const pel_simulated_device *spec = driver->spec;
     driver->chunks++;
-    double duration = launch_time(driver, work);
+    double duration = launch_time(driver, work, span);
     if (spec->lost_at > 0 && driver->chunks >= spec->lost_at) {
         driver->lost = true;
         work->status = PEL_DEVICE_LOST; /* half way through */
@@ -60,7 +61,25 @@ static void start_launch(pel_simulated_driver *driver, pel_work *work) {
     } else if (driver->chunks == spec->fail_at) {
         work->status = PEL_DEVICE_FAILED;
     }
-    work->launch_ended = after(work->launch_began, duration);
+    return duration;
+}
+
+/* The link carries both directions at once (PCIe does, GPUs have an engine for each), the processors compute beside it. */
+static void start_steps(pel_simulated_driver *driver, pel_work *work) {
+    double in_free = 0.0, computer_free = 0.0, out_free = 0.0, computed = 0.0, over[PEL_SIMULATED_DEPTH] = {0};
+    uint32_t depth = work->step_depth < PEL_SIMULATED_DEPTH ? work->step_depth : PEL_SIMULATED_DEPTH;
+    for (uint32_t i = 0; i < work->step_count && work->status == PEL_OK; i++) {
+        const pel_step *step = &work->steps[i];
+        double *slot = &over[depth > 0 ? i % depth : 0];
+        in_free = fmax(in_free, *slot) + transfer_time(driver, step->in, step->in_count);
+        double duration = time_launch(driver, work, &step->span);
+        computer_free = fmax(computer_free, in_free) + duration;
+        computed += duration;
+        out_free = fmax(out_free, computer_free) + (work->status == PEL_OK ? transfer_time(driver, step->out, step->out_count) : 0.0);
+        *slot = out_free;
+    }
+    work->launch_ended = after(work->launch_began, out_free);
+    work->computed = (int64_t)fmin(computed, LONGEST_NS);
 }
 
 /* The first job of the driver begins now; its times are those without company. */
@@ -78,7 +97,11 @@ static void start(pel_simulated_driver *driver) {
         work->launch_began = after(work->began, transfer_time(driver, work->in, work->in_count));
         work->launch_ended = work->launch_began;
         if (work->kind == PEL_WORK_LAUNCH) {
-            start_launch(driver, work);
+            if (work->step_count > 0) {
+                start_steps(driver, work);
+            } else {
+                work->launch_ended = after(work->launch_began, time_launch(driver, work, &work->span));
+            }
         } else if (work->kind == PEL_WORK_LOOP) {
             double luck = pel_simulated_luck(driver->spec, &driver->stream);
             double duration = (driver->spec->start_ns + 1e3 * (double)work->loop_count / driver->spec->rate) * luck;

@@ -103,8 +103,8 @@ static void times_follow_the_description(void **state) {
     pel_mem *mem;
     record w[2];
     assert_int_equal(pel_backend_simulated.mem_create(r.devices[1], data, sizeof data, &mem, NULL), PEL_OK);
-    const pel_work_arg arg = {PEL_WORK_ARG_MEM, mem, data, sizeof data};
-    const pel_transfer all = {mem, 0, sizeof data};
+    const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = data, .bytes = sizeof data};
+    const pel_transfer all = {.mem = mem, .bytes = sizeof data};
     for (int i = 0; i < 2; i++) {
         prepare_launch(&w[i], &arg, 0, 1000, 1000);
         w[i].work.in = i == 0 ? &all : NULL;
@@ -145,8 +145,8 @@ static void missing_transfers_show(void **state) {
     assert_int_equal(pel_backend_simulated.mem_create(r.devices[1], data, sizeof data, &mem, NULL), PEL_OK);
     assert_int_equal(pel_backend_simulated.mem_view(r.devices[1], mem, 32, 32, &view, NULL), PEL_OK);
     assert_int_equal(pel_backend_simulated.mem_view(r.devices[1], mem, 40, 32, &view, NULL), PEL_INVALID_ARGUMENT);
-    const pel_work_arg arg = {PEL_WORK_ARG_MEM, view, data + 8, 32};
-    const pel_transfer in = {mem, 32, 8}, out = {view, 0, 16};
+    const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = view, .host = data + 8, .bytes = 32};
+    const pel_transfer in = {.mem = mem, .offset = 32, .bytes = 8}, out = {.mem = view, .bytes = 16};
     prepare_launch(&w, &arg, 0, 4, 8);
     w.work.in = &in;
     w.work.in_count = 1;
@@ -194,7 +194,7 @@ static void faults_happen_when_described(void **state) {
     build(&r, devices, 2, 1);
     for (uint32_t d = 1; d <= 2; d++) {
         uint32_t x = 1;
-        const pel_work_arg arg = {PEL_WORK_ARG_MEM, NULL, &x, sizeof x};
+        const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = NULL, .host = &x, .bytes = sizeof x};
         record w[5];
         for (int i = 0; i < 5; i++) {
             prepare_launch(&w[i], &arg, 0, 1, 1);
@@ -225,7 +225,7 @@ static void slows_down_after(void **state) {
     rig r;
     build(&r, &gpu, 1, 1);
     uint32_t data[100] = {0};
-    const pel_work_arg arg = {PEL_WORK_ARG_MEM, NULL, data, sizeof data};
+    const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = NULL, .host = data, .bytes = sizeof data};
     record w[4];
     for (int i = 0; i < 4; i++) {
         prepare_launch(&w[i], &arg, 0, 100, 100);
@@ -255,7 +255,7 @@ static void groups_never_run_at_once(void **state) {
     record w[3];
     pel_work_arg args[3];
     for (uint32_t i = 0; i < 3; i++) {
-        args[i] = (pel_work_arg){PEL_WORK_ARG_MEM, NULL, data[i], sizeof data[i]};
+        args[i] = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = NULL, .host = data[i], .bytes = sizeof data[i]};
         prepare_launch(&w[i], &args[i], 0, 100, 100);
         pel_backend_simulated.submit(r.devices[i], &w[i].work);
     }
@@ -274,7 +274,7 @@ static void luck_is_as_described(void **state) {
     rig r;
     build(&r, devices, 2, 12345);
     uint32_t x = 0, spikes = 0;
-    const pel_work_arg arg = {PEL_WORK_ARG_MEM, NULL, &x, sizeof x};
+    const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = NULL, .host = &x, .bytes = sizeof x};
     double sum = 0.0, square = 0.0;
     for (int i = 0; i < 20000; i++) {
         record w[2];
@@ -308,7 +308,7 @@ static uint64_t trace(uint64_t seed) {
     pel_work_arg args[4];
     for (uint32_t d = 0; d < 4; d++) {
         assert_int_equal(pel_backend_simulated.mem_create(r.devices[d], data[d], sizeof data[d], &mem[d], NULL), PEL_OK);
-        args[d] = (pel_work_arg){PEL_WORK_ARG_MEM, mem[d], data[d], sizeof data[d]};
+        args[d] = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = mem[d], .host = data[d], .bytes = sizeof data[d]};
     }
     record *w = calloc(400, sizeof *w);
     assert_non_null(w);
@@ -363,7 +363,7 @@ static void tasks_run_on_the_host(void **state) {
     const int32_t priorities[4] = {0, 5, 5, -1};
     record w[4], job;
     uint32_t x = 1;
-    const pel_work_arg arg = {PEL_WORK_ARG_MEM, NULL, &x, sizeof x};
+    const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = NULL, .host = &x, .bytes = sizeof x};
     prepare_launch(&job, &arg, 0, 1, 1);
     pel_backend_simulated.submit(r.devices[0], &job.work);
     ran_count = 0;
@@ -544,7 +544,7 @@ static void failed_allocations_are_clean(void **state) {
             status = pel_backend_simulated.mem_create(device, &x, sizeof x, &mem, NULL);
             status = status == PEL_OK ? pel_backend_simulated.mem_view(device, mem, 0, sizeof x, &view, NULL) : status;
             if (status == PEL_OK) {
-                const pel_work_arg arg = {PEL_WORK_ARG_MEM, view, &x, sizeof x};
+                const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = view, .host = &x, .bytes = sizeof x};
                 record w;
                 prepare_launch(&w, &arg, 0, 1, 1);
                 pel_backend_simulated.submit(device, &w.work);
