@@ -5,6 +5,7 @@
 
 #include <pel/export.h>
 #include <pel/plan.h>
+#include <pel/runtime.h>
 #include <pel/status.h>
 #include <stdint.h>
 
@@ -42,6 +43,27 @@ PEL_API void pel_event_get_timing(const pel_event *event, pel_event_timing *timi
 
 /* A snapshot of the launch's plan with its actual times, owned by the caller (pel_plan_destroy). NOT_FOUND for commands other than launches; BUSY before completion. */
 PEL_API PEL_MUST_CHECK pel_status pel_event_get_plan(const pel_event *event, pel_plan **plan);
+
+/*
+ * An event that the caller ends: commands that wait for it begin only then. Unless it is ended it counts as an object of the runtime (pel_runtime_destroy
+ * is BUSY). Releasing the last reference ends it as CANCELLED. Any thread. On a virtual machine, waiting for something that waits for it is WOULD_DEADLOCK
+ * or INTERNAL unless it has been ended before: nobody else could.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_event_create_user(pel_runtime *runtime, pel_event **event, pel_error **error);
+
+/*
+ * Ends a user event. A status other than OK is a failure: what waits for it is not run and ends as DEPENDENCY_FAILED. Any thread, also in a task or a
+ * callback; never blocks. INVALID_ARGUMENT: not a user event; BUSY: it has been ended already.
+ */
+PEL_API pel_status pel_event_set_status(pel_event *event, pel_status status);
+
+/*
+ * Cancels a command that has not begun. OK: it will not run; it ends as CANCELLED as soon as what it comes after is over (or as DEPENDENCY_FAILED when
+ * that fails first). It is a failure like any other: what depends on it by data or by waiting ends as DEPENDENCY_FAILED, what only comes after it runs, what it should
+ * have written is undefined, and pel_queue_finish reports it until pel_queue_reset. BUSY: it has begun (state RUNNING: it may still be waiting for a device) or is over.
+ * A user event is ended as CANCELLED. Any thread; never blocks.
+ */
+PEL_API pel_status pel_event_cancel(pel_event *event);
 
 PEL_API pel_event *pel_event_retain(pel_event *event);
 PEL_API void pel_event_release(pel_event *event); /* NULL is allowed */

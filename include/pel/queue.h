@@ -102,6 +102,22 @@ PEL_API PEL_MUST_CHECK pel_status pel_write(pel_queue *queue, pel_buffer *buffer
 PEL_API PEL_MUST_CHECK pel_status pel_marker(pel_queue *queue, const pel_task_desc *desc, pel_event **event);
 
 /*
+ * A marker that later commands of the queue wait for. With waits: later commands begin only when these events are complete (wait-for-event); earlier ones
+ * are left alone. Without: later commands begin only when everything submitted before is complete. What running tasks of the queue submit to it is
+ * part of those tasks and does not wait. When a wait fails, so does every later command, as DEPENDENCY_FAILED, until pel_queue_reset.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_barrier(pel_queue *queue, const pel_task_desc *desc, pel_event **event);
+
+/*
+ * Runs `function` as a host task of the queue once `watched` is complete, however it ended (pel_event_status tells): on a host worker or a thread that waits, never
+ * on a driver's thread and never inside this call, even when `watched` is complete already. It may submit, end user events and cancel, but not wait.
+ * pel_queue_finish waits for it. `watched` may belong to any queue of the runtime and is held until then.
+ */
+typedef void (*pel_callback_fn)(pel_event *watched, void *context);
+PEL_API PEL_MUST_CHECK pel_status pel_callback(pel_queue *queue, pel_event *watched, pel_callback_fn function, void *context,
+                                               pel_event **event);
+
+/*
  * Waits for all commands of the queue and for those that tasks submit to it meanwhile, brings wrapped memory that they wrote up to date,
  * and returns the first failure in program order since the queue was made or reset. Blocks; drives devices meanwhile, and may run
  * tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task of the runtime, or the host variant of a

@@ -68,6 +68,7 @@ struct pel_command {
     char *name;                 /* may be NULL */
     uint64_t order;             /* the node's: of submission */
     int32_t priority;
+    bool is_gate;               /* a barrier */
     bool tolerant;              /* failures of predecessors do not spread to it */
     pel_uses uses;              /* what it reads and writes; allocations retained */
     pel_status status;          /* first failure of a job, or of a predecessor */
@@ -89,6 +90,9 @@ struct pel_command {
     pel_task_fn task;
     pel_loop_fn loop;
     void *context;
+    pel_callback_fn callback;   /* with the event that it is told of, retained */
+    pel_event *watched;
+    void *callback_context;
     uint64_t loop_count, loop_grain;
     struct pel_move_bytes *move; /* storage for copies and fills; `context` points to it */
 };
@@ -108,6 +112,7 @@ struct pel_queue {
     pel_status status;
     pel_error *error;           /* of the first failure in program order */
     pel_error *refused;         /* of the last refused submission */
+    _Atomic(pel_event *) gate;  /* of the barrier that later commands wait for, retained; NULL: none. Changed under the lock */
     pel_event *anonymous;       /* a failed one, for the hazards, where memory for the task's own is lacking */
 };
 
@@ -137,6 +142,8 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error); /* ta
 void pel_command_make_ready(pel_command *command);
 void pel_command_fail(pel_command *command, pel_status status, pel_error *error); /* takes over error; keeps the first failure */
 void pel_command_end(pel_command *command); /* completes the event, wakes successors, frees the command */
+/* Closes a node and starts what waited only for it. `failed`: those that read its result fail, too; `error` may be NULL all the same. */
+void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool failed, const pel_error *error);
 void pel_queue_note_failure(pel_queue *queue, uint64_t order, pel_status status, const pel_error *error);
 /* Tells a successor that what it reads failed; it is not started yet. */
 void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error);

@@ -109,18 +109,25 @@ void pel_start_node(pel_runtime *runtime, pel_node *node) {
     }
 }
 
-static void wake_successors(const pel_command *command) {
-    pel_runtime *runtime = command->runtime;
+void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool failed, const pel_error *error) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     bool watched, data;
-    pel_successors list = pel_node_close(command->node, &watched);
+    pel_successors list = pel_node_close(node, &watched);
     for (pel_node *to; (to = pel_successors_next(&dispatcher->pools, &dispatcher->self, &list, &data)) != NULL;) {
-        if (command->status != PEL_OK && data) {
-            pel_node_inherit_failure(runtime, to, command->name, command->event->error);
+        if (failed && data) {
+            pel_node_inherit_failure(runtime, to, name, error);
         }
         if (pel_node_arrive(to)) {
             pel_start_node(runtime, to);
         }
+    }
+}
+
+/* A barrier that has failed stays: whatever comes later depends on it. */
+static void open_gate(const pel_command *command) {
+    if (command->status == PEL_OK && atomic_load_explicit(&command->queue->gate, memory_order_relaxed) == command->event) {
+        atomic_store_explicit(&command->queue->gate, NULL, memory_order_relaxed);
+        pel_event_release(command->event);
     }
 }
 
@@ -133,11 +140,12 @@ void pel_command_end(pel_command *command) {
         pel_queue_note_failure(queue, command->order, command->status, command->error);
     }
     leave_queue(command);
+    open_gate(command);
     pel_command_leave_hazards(command);
     pel_event_finish(command->event, command->status, command->error, command->plan, pel_clock_now(runtime->clock));
     command->error = NULL;
     command->plan = NULL;
-    wake_successors(command);
+    pel_node_end(runtime, node, command->name, command->status != PEL_OK, command->event->error);
     for (uint32_t i = 0; i < command->uses.count; i++) {
         command->uses.data[i].allocation->commands--;
     }

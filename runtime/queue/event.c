@@ -25,8 +25,8 @@ void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel
 }
 
 pel_event_state pel_event_get_state(const pel_event *event) {
-    return event ? (pel_event_state)atomic_load_explicit(&((pel_event *)(uintptr_t)event)->state, memory_order_acquire)
-                 : PEL_EVENT_COMPLETE;
+    int state = event ? atomic_load_explicit(&((pel_event *)(uintptr_t)event)->state, memory_order_acquire) : PEL_EVENT_COMPLETE;
+    return state == PEL_EVENT_CLAIMED ? PEL_EVENT_SUBMITTED : (pel_event_state)state;
 }
 
 pel_status pel_event_status(const pel_event *event) {
@@ -77,6 +77,9 @@ pel_event *pel_event_retain(pel_event *event) {
 void pel_event_release(pel_event *event) {
     if (event && atomic_fetch_sub_explicit(&event->references, 1, memory_order_acq_rel) == 1) {
         pel_allocator allocator = event->allocator;
+        if (event->user && !pel_event_is_complete(event)) { /* nobody could end it any more */
+            (void)pel_event_set_status(event, PEL_CANCELLED);
+        }
         pel_error_destroy(event->error);
         pel_plan_destroy(event->plan);
         pel_free(&allocator, event);

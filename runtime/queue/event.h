@@ -19,6 +19,7 @@ struct pel_event {
     uint64_t generation;
     uint64_t queue;                 /* id of its queue */
     pel_status status;
+    bool user;                      /* ended by the caller; has a node of its own and no command */
     bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */
     pel_error *error;
     pel_plan *plan;                 /* NULL for commands other than launches */
@@ -29,6 +30,17 @@ pel_event *pel_event_new(pel_runtime *runtime); /* one reference; NULL: no memor
 
 /* Makes the event complete; takes over `error` and `plan`. Under the lock when it has a command. */
 void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now);
+
+/* Besides the public states: will not run, or is being ended by its owner; told as SUBMITTED. */
+enum { PEL_EVENT_CLAIMED = 3 };
+
+/* From submitted to `state`, once: who begins a command and who cancels it may be two threads. False: the other was first. */
+static inline bool pel_event_claim(pel_event *event, int state) {
+    int expected = PEL_EVENT_SUBMITTED;
+    return atomic_compare_exchange_strong_explicit(&event->state, &expected, state, memory_order_acq_rel, memory_order_relaxed);
+}
+
+pel_error *pel_event_cancelled(const pel_event *event, const char *name); /* the story of a cancelled command; name may be NULL */
 
 static inline bool pel_event_is_complete(const pel_event *event) {
     return atomic_load_explicit(&((pel_event *)(uintptr_t)event)->state, memory_order_acquire) == PEL_EVENT_COMPLETE;

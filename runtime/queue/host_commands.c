@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tasks, loops, copies, fills, reads, writes and markers. Copies and fills are tasks on host memory; large ones are loops. */
+/* Tasks, loops, copies, fills, reads, writes, markers, barriers and callbacks. Copies and fills are tasks on host memory; large ones are loops. */
 #include "base/checked.h"
 #include "queue/command.h"
 #include <string.h>
@@ -118,8 +118,9 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
                     const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
     pel_status status = check_queue(queue, event);
-    if (status == PEL_OK) {
-        status = pel_task_submit(queue, function, context, accesses, access_count, desc, event);
+    if (status == PEL_OK) { /* barriers are for those who have the lock */
+        status = atomic_load_explicit(&queue->gate, memory_order_relaxed) ? PEL_UNSUPPORTED
+                                                                           : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
     }
     if (status != PEL_UNSUPPORTED) {
         return status;
@@ -262,4 +263,49 @@ pel_status pel_marker(pel_queue *queue, const pel_task_desc *desc, pel_event **e
     }
     pel_command *command = new_command(queue, PEL_COMMAND_MARKER, desc, "marker", &error);
     return command ? conclude(queue, command, PEL_OK, NULL, desc, event) : no_command(queue, error);
+}
+
+pel_status pel_barrier(pel_queue *queue, const pel_task_desc *desc, pel_event **event) {
+    pel_error *error = NULL;
+    pel_status status = check_queue(queue, event);
+    if (status != PEL_OK) {
+        return status;
+    }
+    pel_command *command = new_command(queue, PEL_COMMAND_MARKER, desc, "barrier", &error);
+    if (!command) {
+        return no_command(queue, error);
+    }
+    command->is_gate = true;
+    return conclude(queue, command, PEL_OK, NULL, desc, event);
+}
+
+static pel_status call_back(void *context) {
+    const pel_command *command = context;
+    command->callback(command->watched, command->callback_context);
+    return PEL_OK;
+}
+
+pel_status pel_callback(pel_queue *queue, pel_event *watched, pel_callback_fn function, void *context, pel_event **event) {
+    pel_error *error = NULL;
+    pel_status status = check_queue(queue, event);
+    if (status != PEL_OK) {
+        return status;
+    }
+    pel_command *command = new_command(queue, PEL_COMMAND_TASK, NULL, "callback", &error);
+    if (!command) {
+        return no_command(queue, error);
+    }
+    if (!watched || !function) {
+        status = pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "callback: the %s is NULL", watched ? "function" : "event");
+        return conclude(queue, command, status, error, NULL, event);
+    }
+    const pel_event *before = watched;
+    const pel_task_desc waits = {.waits = &before, .wait_count = 1};
+    command->tolerant = true;
+    command->task = call_back;
+    command->context = command;
+    command->callback = function;
+    command->callback_context = context;
+    command->watched = pel_event_retain(watched);
+    return conclude(queue, command, PEL_OK, NULL, &waits, event);
 }

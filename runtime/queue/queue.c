@@ -157,6 +157,7 @@ static void free_queue(pel_queue *queue) {
         pel_stage_give(&runtime->dispatcher->stages, stage);
     }
     pthread_mutex_unlock(&runtime->lock);
+    pel_event_release(atomic_load_explicit(&queue->gate, memory_order_relaxed));
     pel_event_release(queue->anonymous);
     pel_error_destroy(queue->error);
     pel_error_destroy(queue->refused);
@@ -490,6 +491,7 @@ pel_status pel_queue_reset(pel_queue *queue) {
     pthread_mutex_lock(&queue->runtime->lock);
     pel_event_release(queue->anonymous);
     queue->anonymous = anonymous;
+    pel_event_release(atomic_exchange_explicit(&queue->gate, NULL, memory_order_relaxed));
     pthread_mutex_lock(&queue->runtime->dispatcher->hazard_lock);
     pel_hazards_forgive(queue->runtime->dispatcher->hazards, queue->id);
     pthread_mutex_unlock(&queue->runtime->dispatcher->hazard_lock);

@@ -47,6 +47,7 @@ void pel_command_free(pel_command *command) {
     pel_plan_destroy(command->plan);
     pel_error_destroy(command->error);
     pel_event_release(command->event);
+    pel_event_release(command->watched);
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
     pel_free(allocator, command->shares);
@@ -216,11 +217,19 @@ static pel_status follow_queue(pel_command *command) {
     return status;
 }
 
+/* What is submitted by a running task of the queue comes before later barriers, like the task. */
+static bool is_child(const pel_queue *queue, const pel_node *parent) { return parent && parent->stage->queue == queue; }
+
+static pel_status follow_gate(pel_command *command, const pel_node *parent) {
+    const pel_event *gate = atomic_load_explicit(&command->queue->gate, memory_order_relaxed);
+    return gate && !is_child(command->queue, parent) ? follow_events(command, &gate, 1) : PEL_OK;
+}
+
 static void join_queue(pel_command *command) {
     pel_runtime *runtime = command->runtime;
     pel_queue *queue = command->queue;
     const pel_node *parent = pel_running_node(runtime);
-    pel_stage *stage = parent && parent->stage->queue == queue ? parent->stage : atomic_load_explicit(&queue->stage, memory_order_relaxed);
+    pel_stage *stage = is_child(queue, parent) ? parent->stage : atomic_load_explicit(&queue->stage, memory_order_relaxed);
     command->order = pel_node_order(command->node);
     command->node->stage = stage;
     pel_stage_begin(stage, runtime->dispatcher->self.shard);
@@ -273,6 +282,9 @@ static pel_status find_predecessors(pel_command *command, const pel_event *const
     command->node->shared = true;
     command->event->node = command->node;
     pel_status status = follow_events(command, waits, wait_count);
+    if (status == PEL_OK) {
+        status = follow_gate(command, parent);
+    }
     if (status == PEL_OK && command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0) {
         status = follow_queue(command);
     }
@@ -301,6 +313,9 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
         return status;
     }
     join_queue(command);
+    if (command->is_gate) { /* it follows the one before */
+        pel_event_release(atomic_exchange_explicit(&queue->gate, pel_event_retain(command->event), memory_order_relaxed));
+    }
     if (event) {
         *event = pel_event_retain(command->event);
     }

@@ -152,11 +152,15 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     void *outer = runner->task;
     pel_status status = (pel_status)node->status;
     pel_error *error = NULL;
-    if (node->more && node->more->event && status == PEL_OK) {
+    bool runs = node->task, begins = status == PEL_OK && node->more && node->more->event;
+    if (begins && pel_event_claim(node->more->event, PEL_EVENT_RUNNING)) {
         node->more->event->timing.began = pel_clock_now(runtime->clock);
-        atomic_store_explicit(&node->more->event->state, PEL_EVENT_RUNNING, memory_order_relaxed);
+    } else if (begins) {
+        runs = false;
+        status = PEL_CANCELLED;
+        node->hazard.user = pel_event_cancelled(node->more->event, "task");
     }
-    if (node->task) {
+    if (runs) {
         runner->task = node;
         pel_status returned = node->task(node->hazard.user);
         runner->task = outer;
