@@ -48,6 +48,8 @@ typedef enum pel_object_kind {
     PEL_OBJECT_KERNEL,
     PEL_OBJECT_PROGRAM,
     PEL_OBJECT_CHECKPOINT,
+    PEL_OBJECT_EVENT, /* of the caller, not yet ended */
+    PEL_OBJECT_GRAPH,
     PEL_OBJECT_KINDS
 } pel_object_kind;
 

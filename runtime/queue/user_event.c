@@ -43,7 +43,7 @@ pel_status pel_event_create_user(pel_runtime *runtime, pel_event **event, pel_er
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a user event");
     }
     made->user = true;
-    atomic_fetch_add(&runtime->objects, 1);
+    pel_object_made(runtime, PEL_OBJECT_EVENT);
     *event = made;
     return PEL_OK;
 }
@@ -61,7 +61,7 @@ static void end(pel_event *event, pel_status status) {
     pel_node_give(&runtime->dispatcher->pools, &runtime->dispatcher->self, node);
     pel_dispatch(runtime);
     pel_dispatcher_unlock(runtime, true);
-    atomic_fetch_sub(&runtime->objects, 1);
+    pel_object_gone(runtime, PEL_OBJECT_EVENT);
 }
 
 pel_status pel_event_set_status(pel_event *event, pel_status status) {
