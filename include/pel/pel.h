@@ -12,6 +12,7 @@
 #include <pel/kernel.h>
 #include <pel/launch.h>
 #include <pel/log.h>
+#include <pel/map.h>
 #include <pel/plan.h>
 #include <pel/program.h>
 #include <pel/queue.h>

@@ -292,7 +292,8 @@ uint32_t pel_objects_alive(const pel_runtime *runtime) {
 
 /* There is no error to tell it with, but a log. */
 static void tell_alive(pel_runtime *runtime) {
-    static const char *const names[PEL_OBJECT_KINDS] = {"queues", "buffers", "kernels", "programs", "checkpoints", "user events", "graphs"};
+    static const char *const names[PEL_OBJECT_KINDS] = {"queues",      "buffers", "kernels", "programs", "checkpoints",
+                                                        "user events", "graphs",  "mappings"};
     pel_text text;
     pel_text_init(&text, &runtime->allocator);
     for (int kind = 0; kind < PEL_OBJECT_KINDS; kind++) {

@@ -50,6 +50,7 @@ typedef enum pel_object_kind {
     PEL_OBJECT_CHECKPOINT,
     PEL_OBJECT_EVENT, /* of the caller, not yet ended */
     PEL_OBJECT_GRAPH,
+    PEL_OBJECT_MAPPING,
     PEL_OBJECT_KINDS
 } pel_object_kind;
 

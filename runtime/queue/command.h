@@ -53,8 +53,10 @@ struct pel_job {
     struct pel_private *privates;
 };
 
-typedef enum pel_command_kind { PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER } pel_command_kind;
-typedef enum pel_command_phase { PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING } pel_command_phase;
+typedef enum pel_command_kind {
+    PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER, PEL_COMMAND_MAP, PEL_COMMAND_PREFETCH
+} pel_command_kind;
+typedef enum pel_command_phase { PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED } pel_command_phase;
 
 struct pel_command {
     pel_command *next;          /* ready or stalled list */
@@ -71,6 +73,7 @@ struct pel_command {
     bool is_gate;               /* a barrier */
     bool tolerant;              /* failures of predecessors do not spread to it */
     pel_uses uses;              /* what it reads and writes; allocations retained */
+    uint64_t behind;            /* order of the newest mapping that it comes after, directly or through others; 0: none */
     pel_status status;          /* first failure of a job, or of a predecessor */
     pel_error *error;
     pel_job *jobs;              /* array of the current phase */
@@ -95,6 +98,10 @@ struct pel_command {
     void *callback_context;
     uint64_t loop_count, loop_grain;
     struct pel_move_bytes *move; /* storage for copies and fills; `context` points to it */
+
+    /* MAP and PREFETCH */
+    pel_device *device;          /* whose memory; NULL: the host's */
+    struct pel_mapping *mapping; /* NULL: a prefetch, or it was unmapped already */
 };
 
 struct pel_queue {
@@ -121,6 +128,8 @@ typedef struct pel_dispatcher {
     uint32_t waiters;
     atomic_uint completions;    /* for a waiter that looks without the lock */
     pel_host_tasks *tasks;      /* the task engine; NULL on a virtual machine */
+    atomic_uint mapping_count;  /* of the list: tasks ask without the lock, and take the long way then */
+    struct pel_mapping *mappings; /* those that are not over */
     pel_node_pools pools;
     pel_host_self self;         /* of whoever has the lock */
     pel_stages stages;
@@ -210,6 +219,13 @@ void pel_launch_folded(pel_command *command);                      /* and what t
 void pel_launch_done(pel_command *command);                        /* actual times into plan and models */
 pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 void pel_privates_free(pel_job *job);
+
+/* mapping.c. Whether the calling thread would wait for itself: it has a mapping that this waits for. */
+bool pel_mapping_blocks(const pel_command *command);
+bool pel_mapping_blocks_queue(const pel_queue *queue);
+bool pel_mapping_blocks_memory(const pel_allocation *allocation);
+bool pel_mapping_mine(const pel_runtime *runtime); /* it has one */
+void pel_command_come_after(pel_command *command, const pel_command *before); /* which is not over */
 
 /* submit.c */
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error); /* without the lock */

@@ -3,6 +3,7 @@
 #include "queue/command.h"
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
+#include "queue/mapping.h"
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
@@ -294,10 +295,18 @@ static pel_status build_host_job(pel_command *command) {
     return PEL_OK;
 }
 
+static bool goes_to_a_place(const pel_command *command) { return command->kind == PEL_COMMAND_MAP || command->kind == PEL_COMMAND_PREFETCH; }
+
 static void run(pel_command *command) {
     pel_status status = PEL_OK;
     if (command->kind == PEL_COMMAND_MARKER) {
         pel_command_end(command);
+        return;
+    }
+    if (goes_to_a_place(command)) {
+        if (pel_place_run(command)) {
+            submit_phase(command, PEL_PHASE_RUNNING);
+        }
         return;
     }
     status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_run(command) : build_host_job(command);
@@ -330,7 +339,9 @@ static void start(pel_command *command) {
     if (status == PEL_OK) {
         command->event->timing.began = pel_clock_now(command->runtime->clock);
         atomic_store_explicit(&command->event->state, PEL_EVENT_RUNNING, memory_order_relaxed);
-        status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_start(command, &stalled) : fetch_for_host(command, &stalled);
+        status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_start(command, &stalled)
+                 : goes_to_a_place(command)          ? pel_place_start(command, &stalled)
+                                                     : fetch_for_host(command, &stalled);
     }
     if (status != PEL_OK) {
         pel_command_end(command);
@@ -376,6 +387,10 @@ static void phase_over(pel_command *command) {
         }
         return;
     case PEL_PHASE_RUNNING:
+        if (goes_to_a_place(command)) {
+            pel_place_arrived(command);
+            return;
+        }
         if (command->kind == PEL_COMMAND_LAUNCH) {
             pel_launch_done(command);
             const uint64_t partials = command->status == PEL_OK ? pel_launch_fold_count(command) : 0;
@@ -397,6 +412,7 @@ static void phase_over(pel_command *command) {
         pel_command_end(command);
         return;
     case PEL_PHASE_WAITING:
+    case PEL_PHASE_MAPPED:
         return;
     }
 }

@@ -41,6 +41,10 @@ static pel_status idle_hook(pel_runtime *runtime, pel_allocation *allocation) {
         return PEL_WOULD_DEADLOCK;
     }
     pthread_mutex_lock(&runtime->lock);
+    if (pel_mapping_blocks_memory(allocation)) {
+        pthread_mutex_unlock(&runtime->lock);
+        return PEL_WOULD_DEADLOCK;
+    }
     pel_wait_for(runtime, &(pel_waiting){.over = is_idle, .user = allocation});
     pel_status status = is_idle(allocation) ? PEL_OK : PEL_INTERNAL;
     pthread_mutex_unlock(&runtime->lock);
@@ -268,6 +272,10 @@ static pel_status drain_queue(pel_queue *queue) {
         return PEL_WOULD_DEADLOCK;
     }
     pthread_mutex_lock(&runtime->lock);
+    if (pel_mapping_blocks_queue(queue)) {
+        pthread_mutex_unlock(&runtime->lock);
+        return PEL_WOULD_DEADLOCK;
+    }
     if (dispatcher->tasks) {
         pel_host_lanes_settle(dispatcher->tasks);
     }

@@ -2,6 +2,7 @@
 /* From a public call to a command in the graph: checks, hazards, edges. A submission that fails leaves nothing behind. */
 #include "base/checked.h"
 #include "queue/command.h"
+#include "queue/mapping.h"
 #include <math.h>
 #include <string.h>
 
@@ -42,6 +43,9 @@ void pel_command_free(pel_command *command) {
     }
     if (command->is_bound) {
         pel_unbind(&command->bound);
+    }
+    if (command->mapping) {
+        pel_mapping_end(command);
     }
     pel_uses_free(allocator, &command->uses);
     pel_plan_destroy(command->plan);
@@ -113,8 +117,14 @@ static bool depend_on(void *user, const pel_hazard *before) {
         }
         return true;
     }
-    return pel_node_follow(&dispatcher->pools, &dispatcher->self, pel_node_of_hazard(before->node), before->generation, command->node, data, &over) ==
-           PEL_OK;
+    pel_node *node = pel_node_of_hazard(before->node);
+    if (pel_node_follow(&dispatcher->pools, &dispatcher->self, node, before->generation, command->node, data, &over) != PEL_OK) {
+        return false;
+    }
+    if (!over && node->kind == PEL_NODE_COMMAND && node->hazard.user) {
+        pel_command_come_after(command, node->hazard.user);
+    }
+    return true;
 }
 
 static pel_hazard_range range_of(const pel_use *use) {
@@ -144,6 +154,9 @@ static pel_status follow_events(pel_command *command, const pel_event *const *wa
         if (status == PEL_OK && failed && !command->tolerant) {
             fail_for(command, waits[i]);
         }
+        if (waits[i]->command) {
+            pel_command_come_after(command, waits[i]->command);
+        }
     }
     return status;
 }
@@ -155,6 +168,7 @@ static void note_devices(const pel_command *command) {
     for (uint32_t i = 0; i < runtime->device_count && command->kind == PEL_COMMAND_LAUNCH; i++) {
         elsewhere |= runtime->devices[i].place != 0;
     }
+    elsewhere |= command->device && command->device->place != 0;
     for (uint32_t i = 0; i < command->uses.count && elsewhere; i++) {
         pel_allocation_leave_home(command->uses.data[i].allocation);
     }
@@ -212,6 +226,9 @@ static pel_status follow_queue(pel_command *command) {
     if (status == PEL_OK) {
         atomic_fetch_add_explicit(&command->node->pending, 1, memory_order_relaxed);
         before->follower = command->node;
+        for (const pel_command *c = queue->first; c; c = c->after) {
+            pel_command_come_after(command, c);
+        }
         pel_watch_begin(command->runtime->dispatcher);
     }
     return status;

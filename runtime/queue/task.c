@@ -381,7 +381,7 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
                            const pel_task_desc *desc, pel_event **event) {
     pel_runtime *runtime = queue->runtime;
     submission s = {.queue = queue, .runtime = runtime};
-    if (!runtime->dispatcher->tasks || !function || !plain(desc) || (access_count > 0 && !accesses) ||
+    if (!runtime->dispatcher->tasks || atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) > 0 || !function || !plain(desc) || (access_count > 0 && !accesses) ||
         !all_at_home(runtime, accesses, access_count)) {
         return PEL_UNSUPPORTED;
     }

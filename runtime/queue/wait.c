@@ -144,6 +144,18 @@ static const uint32_t *event_works(void *user) {
     return event->command ? event->command->queue->on_device : NULL;
 }
 
+/* The calling thread has a mapping that the event waits for. */
+static bool waits_for_itself(const pel_event *event) {
+    pel_runtime *runtime = event->runtime;
+    if (atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) == 0) {
+        return false;
+    }
+    pthread_mutex_lock(&runtime->lock);
+    bool blocked = event->command && pel_mapping_blocks(event->command);
+    pthread_mutex_unlock(&runtime->lock);
+    return blocked;
+}
+
 pel_status pel_event_wait(pel_event *event) {
     if (!event) {
         return PEL_INVALID_ARGUMENT;
@@ -157,6 +169,9 @@ pel_status pel_event_wait(pel_event *event) {
         return status;
     }
     if (pel_inside_task(runtime)) {
+        return PEL_WOULD_DEADLOCK;
+    }
+    if (waits_for_itself(event)) {
         return PEL_WOULD_DEADLOCK;
     }
     const pel_waiting what = {event_is_over, event_seems_over, event_works, event, 1};
@@ -251,7 +266,7 @@ void pel_queue_make_room(pel_queue *queue) {
         return;
     }
     pthread_mutex_lock(&runtime->lock);
-    if (unfinished(queue) >= queue->max_in_flight) {
+    if (unfinished(queue) >= queue->max_in_flight && !pel_mapping_mine(runtime)) {
         pthread_mutex_unlock(&runtime->lock);
         const pel_waiting what = {has_room, seems_to_have_room, queue_works, queue, PATIENCE};
         pel_help_tasks(runtime, &what);
