@@ -88,6 +88,17 @@ PEL_API PEL_MUST_CHECK pel_status pel_loop(pel_queue *queue, uint64_t count, uin
 PEL_API PEL_MUST_CHECK pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset, pel_buffer *source,
                                            uint64_t source_offset, uint64_t bytes, const pel_task_desc *desc, pel_event **event);
 
+/*
+ * Copies a rectangle: `rows` rows of `row_bytes` bytes; row i begins at offset + i * pitch in its buffer. Pitches are at least row_bytes (0: row_bytes) and
+ * may differ. Orders by the bytes of the rows only, as PEL_ACCESS_RECTANGLE does. CONFLICT: rows of source and destination overlap.
+ */
+typedef struct pel_rows {
+    pel_buffer *buffer;
+    uint64_t offset, pitch;
+} pel_rows;
+PEL_API PEL_MUST_CHECK pel_status pel_copy_rect(pel_queue *queue, const pel_rows *destination, const pel_rows *source, uint64_t row_bytes,
+                                                uint64_t rows, const pel_task_desc *desc, pel_event **event);
+
 /* Fills bytes with a repeated pattern of 1 to 128 bytes; `bytes` is a multiple of it. */
 PEL_API PEL_MUST_CHECK pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *pattern,
                                            uint64_t pattern_bytes, const pel_task_desc *desc, pel_event **event);

@@ -97,7 +97,7 @@ struct pel_command {
     pel_event *watched;
     void *callback_context;
     uint64_t loop_count, loop_grain;
-    struct pel_move_bytes *move; /* storage for copies and fills; `context` points to it */
+    void *move;                 /* storage for copies and fills; `context` points to it */
 
     /* MAP and PREFETCH */
     pel_device *device;          /* whose memory; NULL: the host's */

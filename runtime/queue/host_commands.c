@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Tasks, loops, copies, fills, reads, writes, markers, barriers and callbacks. Copies and fills are tasks on host memory; large ones are loops. */
-#include "base/checked.h"
-#include "queue/command.h"
-#include <string.h>
+#include "queue/host_commands.h"
 
-#define LOOP_BLOCK (1u << 20) /* copies are cut into blocks of this: large enough to hide a steal, small enough to share */
+#include "base/checked.h"
+#include <string.h>
 
 /* What a copy or fill does. Pointers stay valid because the command holds the allocations. */
 typedef struct pel_move_bytes {
@@ -16,14 +15,14 @@ typedef struct pel_move_bytes {
 
 static pel_status copy_blocks(uint64_t begin, uint64_t end, void *context) {
     const pel_move_bytes *move = context;
-    uint64_t lo = begin * LOOP_BLOCK, hi = end * LOOP_BLOCK < move->bytes ? end * LOOP_BLOCK : move->bytes;
+    uint64_t lo = begin * PEL_COPY_BLOCK, hi = end * PEL_COPY_BLOCK < move->bytes ? end * PEL_COPY_BLOCK : move->bytes;
     memcpy(move->to + lo, move->from + lo, (size_t)(hi - lo));
     return PEL_OK;
 }
 
 static pel_status fill_blocks(uint64_t begin, uint64_t end, void *context) {
     const pel_move_bytes *move = context;
-    uint64_t lo = begin * LOOP_BLOCK, hi = end * LOOP_BLOCK < move->bytes ? end * LOOP_BLOCK : move->bytes;
+    uint64_t lo = begin * PEL_COPY_BLOCK, hi = end * PEL_COPY_BLOCK < move->bytes ? end * PEL_COPY_BLOCK : move->bytes;
     if (move->pattern_bytes == 1) {
         memset(move->to + lo, move->pattern[0], (size_t)(hi - lo));
         return PEL_OK;
@@ -42,7 +41,7 @@ static pel_status check_task_desc(const pel_queue *queue, const pel_task_desc *d
     return PEL_OK;
 }
 
-static pel_command *new_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name, pel_error **error) {
+pel_command *pel_host_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name, pel_error **error) {
     if (check_task_desc(queue, desc, error) != PEL_OK) {
         return NULL;
     }
@@ -78,7 +77,7 @@ static pel_status add_access(pel_command *command, const pel_access *access, uin
     return status == PEL_OK ? PEL_OK : pel_fail(error, allocator, status, NULL, "%s: no memory for its accesses", command->name);
 }
 
-static pel_status add_accesses(pel_command *command, const pel_access *accesses, uint32_t count, pel_error **error) {
+pel_status pel_host_command_accesses(pel_command *command, const pel_access *accesses, uint32_t count, pel_error **error) {
     if (count > 0 && !accesses) {
         return pel_fail(error, &command->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s: access_count is %u but accesses is NULL",
                         command->name, count);
@@ -92,9 +91,8 @@ static pel_status add_accesses(pel_command *command, const pel_access *accesses,
     return status;
 }
 
-/* Submits the command, or discards it when something before went wrong. */
-static pel_status conclude(pel_queue *queue, pel_command *command, pel_status status, pel_error *error, const pel_task_desc *desc,
-                           pel_event **event) {
+pel_status pel_host_command_conclude(pel_queue *queue, pel_command *command, pel_status status, pel_error *error, const pel_task_desc *desc,
+                                     pel_event **event) {
     if (status == PEL_OK) {
         return pel_command_submit(command, desc ? desc->waits : NULL, desc ? desc->wait_count : 0, event);
     }
@@ -104,20 +102,19 @@ static pel_status conclude(pel_queue *queue, pel_command *command, pel_status st
     return pel_refuse(queue, status, error);
 }
 
-static pel_status check_queue(pel_queue *queue, pel_event **event) {
+pel_status pel_host_command_check(pel_queue *queue, pel_event **event) {
     if (event) {
         *event = NULL;
     }
     return queue ? pel_runtime_check(queue->runtime, NULL) : PEL_INVALID_ARGUMENT;
 }
 
-/* No command could be made: the error says whether for want of memory or for a wrong descriptor. */
-static pel_status no_command(pel_queue *queue, pel_error *error) { return pel_refuse(queue, pel_error_status(error), error); }
+pel_status pel_host_command_none(pel_queue *queue, pel_error *error) { return pel_refuse(queue, pel_error_status(error), error); }
 
 pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
                     const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status == PEL_OK) { /* barriers are for those who have the lock */
         status = atomic_load_explicit(&queue->gate, memory_order_relaxed) ? PEL_UNSUPPORTED
                                                                            : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
@@ -125,27 +122,27 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
     if (status != PEL_UNSUPPORTED) {
         return status;
     }
-    pel_command *command = new_command(queue, PEL_COMMAND_TASK, desc, "task", &error);
+    pel_command *command = pel_host_command(queue, PEL_COMMAND_TASK, desc, "task", &error);
     if (!command) {
-        return no_command(queue, error);
+        return pel_host_command_none(queue, error);
     }
     command->task = function;
     command->context = context;
-    status = function ? add_accesses(command, accesses, access_count, &error)
+    status = function ? pel_host_command_accesses(command, accesses, access_count, &error)
                       : pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s: the function is NULL", command->name);
-    return conclude(queue, command, status, error, desc, event);
+    return pel_host_command_conclude(queue, command, status, error, desc, event);
 }
 
 pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_fn function, void *context, const pel_access *accesses,
                     uint32_t access_count, const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
-    pel_command *command = new_command(queue, PEL_COMMAND_LOOP, desc, "loop", &error);
+    pel_command *command = pel_host_command(queue, PEL_COMMAND_LOOP, desc, "loop", &error);
     if (!command) {
-        return no_command(queue, error);
+        return pel_host_command_none(queue, error);
     }
     command->loop = function;
     command->context = context;
@@ -155,38 +152,39 @@ pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_f
         status = pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s: %s", command->name,
                           function ? "the range is 0" : "the function is NULL");
     } else {
-        status = add_accesses(command, accesses, access_count, &error);
+        status = pel_host_command_accesses(command, accesses, access_count, &error);
     }
-    return conclude(queue, command, status, error, desc, event);
+    return pel_host_command_conclude(queue, command, status, error, desc, event);
 }
 
 static pel_status submit_move(pel_queue *queue, pel_move_bytes *move, pel_loop_fn blocks, const pel_access *accesses, uint32_t count,
                               const char *name, const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
-    pel_command *command = new_command(queue, PEL_COMMAND_LOOP, desc, name, &error);
+    pel_command *command = pel_host_command(queue, PEL_COMMAND_LOOP, desc, name, &error);
     if (!command) {
-        return no_command(queue, error);
+        return pel_host_command_none(queue, error);
     }
     command->move = pel_alloc(&queue->runtime->allocator, sizeof *move);
     pel_status status = command->move ? PEL_OK : pel_fail(&error, &queue->runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "%s: no memory", name);
     if (status == PEL_OK) {
-        status = add_accesses(command, accesses, count, &error);
+        status = pel_host_command_accesses(command, accesses, count, &error);
     }
     if (status == PEL_OK) { /* addresses are known only now that the allocations are held */
-        *command->move = *move;
-        command->move->to = accesses[0].mode == PEL_WRITE ? (unsigned char *)pel_buffer_data(accesses[0].buffer) + accesses[0].offset : move->to;
-        command->move->from = accesses[count - 1].mode == PEL_READ
+        pel_move_bytes *kept = command->move;
+        *kept = *move;
+        kept->to = accesses[0].mode == PEL_WRITE ? (unsigned char *)pel_buffer_data(accesses[0].buffer) + accesses[0].offset : move->to;
+        kept->from = accesses[count - 1].mode == PEL_READ
                                   ? (const unsigned char *)pel_buffer_data(accesses[count - 1].buffer) + accesses[count - 1].offset
                                   : move->from;
         command->loop = blocks;
         command->context = command->move;
-        command->loop_count = (move->bytes + LOOP_BLOCK - 1) / LOOP_BLOCK;
+        command->loop_count = (move->bytes + PEL_COPY_BLOCK - 1) / PEL_COPY_BLOCK;
         command->loop_grain = 1;
     }
-    return conclude(queue, command, status, error, desc, event);
+    return pel_host_command_conclude(queue, command, status, error, desc, event);
 }
 
-static pel_status refuse_move(pel_queue *queue, pel_status status, const char *name, const char *why) {
+pel_status pel_host_command_refuse(pel_queue *queue, pel_status status, const char *name, const char *why) {
     pel_error *error = NULL;
     pel_fail(&error, &queue->runtime->allocator, status, NULL, "%s: %s", name, why);
     return pel_refuse(queue, status, error);
@@ -194,18 +192,18 @@ static pel_status refuse_move(pel_queue *queue, pel_status status, const char *n
 
 pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset, pel_buffer *source, uint64_t source_offset,
                     uint64_t bytes, const pel_task_desc *desc, pel_event **event) {
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
     if (!destination || !source || bytes == 0) {
-        return refuse_move(queue, PEL_INVALID_ARGUMENT, "copy", bytes == 0 ? "0 bytes" : "a buffer is NULL");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "copy", bytes == 0 ? "0 bytes" : "a buffer is NULL");
     }
     const unsigned char *to = (const unsigned char *)pel_buffer_data(destination) + destination_offset;
     const unsigned char *from = (const unsigned char *)pel_buffer_data(source) + source_offset;
     if (pel_range_within(destination_offset, bytes, destination->bytes) && pel_range_within(source_offset, bytes, source->bytes) &&
         to < from + bytes && from < to + bytes) {
-        return refuse_move(queue, PEL_CONFLICT, "copy", "source and destination overlap");
+        return pel_host_command_refuse(queue, PEL_CONFLICT, "copy", "source and destination overlap");
     }
     pel_move_bytes move = {.bytes = bytes};
     const pel_access accesses[2] = {PEL_ACCESS(destination, destination_offset, bytes, PEL_WRITE), PEL_ACCESS(source, source_offset, bytes, PEL_READ)};
@@ -214,13 +212,13 @@ pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destinat
 
 pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *pattern, uint64_t pattern_bytes,
                     const pel_task_desc *desc, pel_event **event) {
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
     pel_move_bytes move = {.bytes = bytes, .pattern_bytes = pattern_bytes};
     if (!buffer || !pattern || bytes == 0 || pattern_bytes == 0 || pattern_bytes > sizeof move.pattern || bytes % pattern_bytes != 0) {
-        return refuse_move(queue, PEL_INVALID_ARGUMENT, "fill", "needs a buffer, a pattern of 1 to 128 bytes, and bytes that are a multiple of it");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "fill", "needs a buffer, a pattern of 1 to 128 bytes, and bytes that are a multiple of it");
     }
     memcpy(move.pattern, pattern, (size_t)pattern_bytes);
     const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_WRITE);
@@ -229,12 +227,12 @@ pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint6
 
 pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, void *destination, const pel_task_desc *desc,
                     pel_event **event) {
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
     if (!buffer || !destination || bytes == 0) {
-        return refuse_move(queue, PEL_INVALID_ARGUMENT, "read", bytes == 0 ? "0 bytes" : "the buffer or the destination is NULL");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "read", bytes == 0 ? "0 bytes" : "the buffer or the destination is NULL");
     }
     pel_move_bytes move = {.bytes = bytes, .to = destination};
     const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_READ);
@@ -243,12 +241,12 @@ pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint6
 
 pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *source, const pel_task_desc *desc,
                      pel_event **event) {
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
     if (!buffer || !source || bytes == 0) {
-        return refuse_move(queue, PEL_INVALID_ARGUMENT, "write", bytes == 0 ? "0 bytes" : "the buffer or the source is NULL");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "write", bytes == 0 ? "0 bytes" : "the buffer or the source is NULL");
     }
     pel_move_bytes move = {.bytes = bytes, .from = source};
     const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_WRITE);
@@ -257,26 +255,26 @@ pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint
 
 pel_status pel_marker(pel_queue *queue, const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
-    pel_command *command = new_command(queue, PEL_COMMAND_MARKER, desc, "marker", &error);
-    return command ? conclude(queue, command, PEL_OK, NULL, desc, event) : no_command(queue, error);
+    pel_command *command = pel_host_command(queue, PEL_COMMAND_MARKER, desc, "marker", &error);
+    return command ? pel_host_command_conclude(queue, command, PEL_OK, NULL, desc, event) : pel_host_command_none(queue, error);
 }
 
 pel_status pel_barrier(pel_queue *queue, const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
-    pel_command *command = new_command(queue, PEL_COMMAND_MARKER, desc, "barrier", &error);
+    pel_command *command = pel_host_command(queue, PEL_COMMAND_MARKER, desc, "barrier", &error);
     if (!command) {
-        return no_command(queue, error);
+        return pel_host_command_none(queue, error);
     }
     command->is_gate = true;
-    return conclude(queue, command, PEL_OK, NULL, desc, event);
+    return pel_host_command_conclude(queue, command, PEL_OK, NULL, desc, event);
 }
 
 static pel_status call_back(void *context) {
@@ -287,17 +285,17 @@ static pel_status call_back(void *context) {
 
 pel_status pel_callback(pel_queue *queue, pel_event *watched, pel_callback_fn function, void *context, pel_event **event) {
     pel_error *error = NULL;
-    pel_status status = check_queue(queue, event);
+    pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
-    pel_command *command = new_command(queue, PEL_COMMAND_TASK, NULL, "callback", &error);
+    pel_command *command = pel_host_command(queue, PEL_COMMAND_TASK, NULL, "callback", &error);
     if (!command) {
-        return no_command(queue, error);
+        return pel_host_command_none(queue, error);
     }
     if (!watched || !function) {
         status = pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "callback: the %s is NULL", watched ? "function" : "event");
-        return conclude(queue, command, status, error, NULL, event);
+        return pel_host_command_conclude(queue, command, status, error, NULL, event);
     }
     const pel_event *before = watched;
     const pel_task_desc waits = {.waits = &before, .wait_count = 1};
@@ -307,5 +305,5 @@ pel_status pel_callback(pel_queue *queue, pel_event *watched, pel_callback_fn fu
     command->callback = function;
     command->callback_context = context;
     command->watched = pel_event_retain(watched);
-    return conclude(queue, command, PEL_OK, NULL, &waits, event);
+    return pel_host_command_conclude(queue, command, PEL_OK, NULL, &waits, event);
 }
