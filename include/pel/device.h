@@ -51,6 +51,15 @@ typedef struct pel_device_info {
 /* Facts about a device; belongs to the device's runtime. Any thread; never blocks; NULL for NULL. */
 PEL_API const pel_device_info *pel_device_get_info(const pel_device *device);
 
+/* Bytes since the runtime was made. What was needed and not copied was there, or in host memory that the device shares. */
+typedef struct pel_device_counters {
+    uint64_t needed;           /* read by launches on this device */
+    uint64_t to_device, to_host; /* copied; 0 for a device that works in host memory */
+} pel_device_counters;
+
+/* Any thread; zeros for NULL. Takes the runtime's lock for a moment. */
+PEL_API void pel_device_get_counters(const pel_device *device, pel_device_counters *counters);
+
 /* 1 when core `core` is in the set. */
 static inline int pel_core_set_has(const pel_core_set *set, uint32_t core) {
     return core < PEL_CORE_LIMIT && (set->bits[core / 64] >> (core % 64) & 1u) != 0;

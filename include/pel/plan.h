@@ -39,6 +39,14 @@ PEL_API pel_status pel_plan_get_candidate(const pel_plan *plan, uint32_t index, 
 PEL_API const char *pel_plan_reason(const pel_plan *plan);       /* why these devices, in words */
 PEL_API const char *pel_plan_restriction(const pel_plan *plan);  /* why it may not be split; "" when it may */
 PEL_API const char *pel_plan_protection(const pel_plan *plan);   /* which protection, and why */
+
+/* Bytes of the whole launch: what its chunks read, what was copied for it (what came home from other devices for it included), and what they read that
+ * was where they ran already, or in host memory that the device shares. All 0 in a dry run. */
+typedef struct pel_plan_bytes {
+    uint64_t needed, moved, saved;
+} pel_plan_bytes;
+PEL_API pel_status pel_plan_get_bytes(const pel_plan *plan, pel_plan_bytes *bytes);
+
 PEL_API double pel_plan_predicted_ns(const pel_plan *plan);      /* makespan; 0: no model yet */
 PEL_API double pel_plan_actual_ns(const pel_plan *plan);         /* makespan; 0 in a dry run */
 PEL_API uint32_t pel_plan_split_dimension(const pel_plan *plan);

@@ -342,4 +342,16 @@ pel_backend_device *pel_device_driver(const pel_device *device) { return device 
 
 const pel_device_info *pel_device_get_info(const pel_device *device) { return device ? &device->facts->info : NULL; }
 
+void pel_device_get_counters(const pel_device *device, pel_device_counters *counters) {
+    if (!counters) {
+        return;
+    }
+    *counters = (pel_device_counters){0, 0, 0};
+    if (device && pel_runtime_check(device->runtime, NULL) == PEL_OK) {
+        pthread_mutex_lock(&device->runtime->lock);
+        *counters = device->counters;
+        pthread_mutex_unlock(&device->runtime->lock);
+    }
+}
+
 int64_t pel_runtime_now(const pel_runtime *runtime) { return runtime ? pel_clock_now(runtime->clock) : 0; }

@@ -39,6 +39,8 @@ struct pel_device {
     uint32_t running;          /* data-parallel works dispatched and not complete: who holds the cores */
     bool lost;                 /* reported DEVICE_LOST: never used again */
     double link_bytes_per_ns;  /* what transfers achieved; 0: not yet known */
+    double link_latency_ns;    /* and what starting one took */
+    pel_device_counters counters;
 };
 
 /* What belongs to a runtime and is destroyed by its maker. */

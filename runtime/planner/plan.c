@@ -17,6 +17,7 @@ struct pel_plan {
     uint32_t split_dimension;
     double predicted_ns, actual_ns;
     double expected_ns; /* of the best known plan while this one explores */
+    pel_plan_bytes bytes;
     bool together_probe;
 };
 
@@ -116,6 +117,20 @@ void pel_plan_into_lesson(const pel_plan *plan, pel_lesson *lesson) {
     lesson->together_probe = plan && plan->together_probe;
 }
 
+void pel_plan_set_bytes(pel_plan *plan, const pel_plan_bytes *bytes) {
+    if (plan) {
+        plan->bytes = *bytes;
+    }
+}
+
+pel_status pel_plan_get_bytes(const pel_plan *plan, pel_plan_bytes *bytes) {
+    if (!plan || !bytes) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    *bytes = plan->bytes;
+    return PEL_OK;
+}
+
 void pel_plan_set_makespan(pel_plan *plan, double actual_ns) {
     if (plan) {
         plan->actual_ns = actual_ns;
@@ -207,6 +222,7 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     copy->split_dimension = plan->split_dimension;
     copy->predicted_ns = plan->predicted_ns;
     copy->actual_ns = plan->actual_ns;
+    copy->bytes = plan->bytes;
     if (complete(copy)) {
         pel_text text;
         pel_text_init(&text, &copy->allocator);

@@ -20,6 +20,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
 
 /* Enters what chunk `index` took. */
 void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured);
+void pel_plan_set_bytes(pel_plan *plan, const pel_plan_bytes *bytes);
 void pel_plan_set_makespan(pel_plan *plan, double actual_ns);
 
 /* What the models must know of the plan besides its times: fills expected_ns and together_probe. */

@@ -48,6 +48,7 @@ struct pel_job {
     pel_uses copied_out;        /* valid in host memory once it succeeded */
     pel_uses written;           /* valid at device->place only */
     pel_transfer *in, *out;     /* storage behind work.in, work.out */
+    uint64_t needed;            /* bytes that it reads */
     pel_work_arg *args;
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;
@@ -83,6 +84,7 @@ struct pel_command {
     pel_bound bound;
     bool is_bound;
     pel_plan *plan;
+    uint64_t fetched;           /* bytes that came home for it */
     pel_share *shares;          /* fixed split, or NULL */
     uint32_t share_count;
     pel_plan_slice *slices;     /* as planned */

@@ -12,11 +12,9 @@
 #include "planner/plan.h"
 #include "planner/planner.h"
 #include "queue/command.h"
+#include "queue/transfers.h"
 #include <math.h>
 #include <string.h>
-
-#define LINK_GUESS_BYTES_PER_NS 8.0 /* PCIe 3 x16 gives 8-12 GB/s with pinned memory; replaced by what the first transfers achieve */
-#define LINK_LATENCY_NS 10000.0     /* start of a transfer on a discrete device, same source */
 
 typedef struct question {
     pel_runtime *runtime;
@@ -72,8 +70,8 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
             scaling += (double)(footprint->writes.data[k].hi - footprint->writes.data[k].lo);
         }
     }
-    double rate = device->link_bytes_per_ns > 0 ? device->link_bytes_per_ns : LINK_GUESS_BYTES_PER_NS;
-    entry->move_start_ns = (fixed + scaling > 0 ? LINK_LATENCY_NS : 0) + fixed / rate;
+    double rate = pel_link_bytes_per_ns(device);
+    entry->move_start_ns = (fixed + scaling > 0 ? pel_link_latency_ns(device) : 0) + fixed / rate;
     entry->move_unit_ns = scaling / rate / (double)q->bound->units;
 }
 
@@ -279,23 +277,6 @@ pel_status pel_launch_run(pel_command *command) {
     return status;
 }
 
-/* What transfers achieved: a moving average over those large enough to tell. */
-static void learn_link(pel_device *device, uint64_t bytes, int64_t ns) {
-    if (bytes < 65536 || ns <= 0) {
-        return;
-    }
-    double rate = (double)bytes / (double)ns;
-    device->link_bytes_per_ns = device->link_bytes_per_ns > 0 ? 0.75 * device->link_bytes_per_ns + 0.25 * rate : rate;
-}
-
-static uint64_t transfer_bytes(const pel_transfer *list, uint32_t count) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        bytes += list[i].bytes;
-    }
-    return bytes;
-}
-
 /* Hands what the chunks took to the models: the kernel's own times, without transfers. */
 static void learn(pel_command *command, double makespan_ns) {
     pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
@@ -318,24 +299,37 @@ static void learn(pel_command *command, double makespan_ns) {
     (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */
 }
 
+static uint64_t uses_bytes(const pel_uses *uses) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < uses->count; i++) {
+        bytes += uses->data[i].hi - uses->data[i].lo;
+    }
+    return bytes;
+}
+
 void pel_launch_done(pel_command *command) {
     int64_t first = INT64_MAX, last = 0;
+    pel_plan_bytes bytes = {.moved = command->fetched};
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job *job = &command->jobs[i];
         const pel_work *work = &job->work;
         pel_plan_chunk chunk = {.actual_ns = (double)(work->ended - work->began),
                                 .compute_ns = (double)(work->launch_ended - work->launch_began),
-                                .bytes_in = transfer_bytes(work->in, work->in_count),
-                                .bytes_out = transfer_bytes(work->out, work->out_count),
+                                .bytes_in = pel_transfers_bytes(work->in, work->in_count),
+                                .bytes_out = pel_transfers_bytes(work->out, work->out_count),
                                 .cold = work->cold};
         pel_plan_set_actual(command->plan, i, &chunk);
         first = work->began < first ? work->began : first;
         last = work->ended > last ? work->ended : last;
-        if (work->status == PEL_OK && !work->cold) {
-            learn_link(job->device, chunk.bytes_in, work->launch_began - work->began);
+        if (work->status == PEL_OK && !work->cold && job->device->place != 0) {
+            pel_link_learn(job->device, work->in_count, chunk.bytes_in, work->launch_began - work->began);
         }
+        bytes.needed += job->needed;
+        bytes.moved += job->device->place != 0 ? chunk.bytes_in + chunk.bytes_out : 0;
+        bytes.saved += job->needed - uses_bytes(&job->copied_in);
     }
     double makespan = last > first ? (double)(last - first) : 1.0;
     pel_plan_set_makespan(command->plan, makespan);
+    pel_plan_set_bytes(command->plan, &bytes);
     learn(command, makespan);
 }

@@ -5,6 +5,7 @@
  * commands never fetch from one allocation at once: the second stalls until the first is done and then looks again.
  */
 #include "queue/command.h"
+#include "queue/transfers.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -90,24 +91,50 @@ static void fetch_done(pel_job *job) {
     }
 }
 
+/* Groups intervals by allocation, in the order in which these first appear, each group sorted and without overlaps: what two arguments need moves once. */
+static void merge_uses(pel_uses *uses) {
+    uint32_t kept = 0;
+    for (uint32_t from = 0, to; from < uses->count; from = to) {
+        to = from + 1;
+        for (uint32_t i = to; i < uses->count; i++) {
+            if (uses->data[i].allocation == uses->data[from].allocation) {
+                pel_use swap = uses->data[to];
+                uses->data[to++] = uses->data[i];
+                uses->data[i] = swap;
+            }
+        }
+        const uint32_t count = pel_uses_merge(&uses->data[from], to - from);
+        memmove(&uses->data[kept], &uses->data[from], count * sizeof *uses->data);
+        kept += count;
+    }
+    uses->count = kept;
+}
+
+static uint32_t end_of_allocation(const pel_uses *uses, uint32_t from) {
+    uint32_t to = from + 1;
+    while (to < uses->count && uses->data[to].allocation == uses->data[from].allocation) {
+        to++;
+    }
+    return to;
+}
+
 static pel_status start_fetch(pel_job *job, pel_command *command, pel_device *device, pel_uses *parts, pel_error **error) {
     *job = (pel_job){.command = command, .device = device, .done = fetch_done};
-    job->out = pel_alloc_zero(&command->runtime->allocator, parts->count, sizeof *job->out);
-    if (!job->out) {
-        return PEL_OUT_OF_MEMORY;
-    }
-    for (uint32_t i = 0; i < parts->count; i++) {
-        pel_use *use = &parts->data[i];
-        pel_status status = pel_allocation_mem(use->allocation, device, &job->out[i].mem, error);
+    job->work.kind = PEL_WORK_TRANSFER;
+    merge_uses(parts);
+    for (uint32_t from = 0, to; from < parts->count; from = to) {
+        pel_mem *mem = NULL;
+        to = end_of_allocation(parts, from);
+        pel_status status = pel_allocation_mem(parts->data[from].allocation, device, &mem, error);
+        if (status == PEL_OK) {
+            status = pel_transfers_append(device, &parts->data[from], to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count);
+        }
+        job->work.out = job->out;
         if (status != PEL_OK) {
             return status;
         }
-        job->out[i].offset = use->lo;
-        job->out[i].bytes = use->hi - use->lo;
     }
-    job->work.kind = PEL_WORK_TRANSFER;
-    job->work.out = job->out;
-    job->work.out_count = parts->count;
+    command->fetched += pel_transfers_bytes(job->out, job->work.out_count);
     job->copied_out = *parts;
     *parts = (pel_uses){0};
     return PEL_OK;
@@ -227,6 +254,7 @@ pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t l
         pel_allocation_missing(allocation, job->device->place, lo, hi, add_in, &b);
     }
     count_bytes(allocation, b.at, hi, offsetof(pel_buffer_counters, used_in_place));
+    job->needed += hi - lo;
     return b.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
 }
 
@@ -237,15 +265,30 @@ pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t
     return status;
 }
 
+/* Nobody else's command is at these bytes, and the host's are the newest. Tasks that only the hazards know leave bytes alone that were ever on a device. */
+static bool gap_is_ours(void *user, uint64_t lo, uint64_t hi) {
+    const bring_in *b = user;
+    const pel_uses *uses = &b->job->command->uses;
+    uint32_t own = 0;
+    for (uint32_t i = 0; i < uses->count; i++) {
+        own += uses->data[i].allocation == b->allocation ? 1u : 0u;
+    }
+    return own == b->allocation->commands && pel_allocation_missing_bytes(b->allocation, 0, lo, hi) == 0;
+}
+
 pel_status pel_job_seal_in(pel_job *job, pel_error **error) {
     pel_status status = PEL_OK;
-    for (uint32_t i = 0; i < job->copied_in.count && status == PEL_OK; i++) {
-        const pel_use *use = &job->copied_in.data[i];
+    merge_uses(&job->copied_in);
+    for (uint32_t from = 0, to; from < job->copied_in.count && status == PEL_OK; from = to) {
+        const pel_use *use = &job->copied_in.data[from];
+        bring_in b = {.job = job, .allocation = use->allocation};
         pel_mem *mem = NULL;
+        to = end_of_allocation(&job->copied_in, from);
         status = pel_allocation_mem(use->allocation, job->device, &mem, error);
         if (status == PEL_OK) {
-            status = pel_job_transfer_in(job, mem, use->lo, use->hi);
+            status = pel_transfers_append(job->device, use, to - from, mem, 0, gap_is_ours, &b, &job->in, &job->work.in_count);
         }
+        job->work.in = job->in;
     }
     return status;
 }
@@ -262,6 +305,9 @@ pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocat
 
 void pel_job_apply(pel_job *job) {
     pel_status status = PEL_OK;
+    job->device->counters.needed += job->needed;
+    job->device->counters.to_device += job->device->place == 0 ? 0 : pel_transfers_bytes(job->work.in, job->work.in_count);
+    job->device->counters.to_host += job->device->place == 0 ? 0 : pel_transfers_bytes(job->work.out, job->work.out_count);
     for (uint32_t i = 0; i < job->copied_in.count && status == PEL_OK; i++) {
         const pel_use *use = &job->copied_in.data[i];
         status = pel_allocation_copied(use->allocation, job->device->place, use->lo, use->hi);
