@@ -15,7 +15,10 @@
  *   3. At completion all effects of the work on host memory are visible to the completing thread.
  *   4. A failed work stops at the failing step; its outputs are undefined. The device stays usable unless the status is DEVICE_LOST.
  *   5. close waits for submitted work. prepare may block for seconds and may be called from any thread, also while work runs.
- *   6. No spinning longer than a tuning constant allows; idle means 0 % CPU.
+ *   6. Where `chains` says so, works may be submitted behind others of the same device that they depend on. Completions then come in the order of
+ *      submission. When one fails, its complete() sets `skip` in those that depend on it: what has not begun by then must not run and completes as
+ *      failed (DEPENDENCY_FAILED); what has begun meanwhile may run on undefined bytes, and its owner takes it as failed whatever its status says.
+ *   7. No spinning longer than a tuning constant allows; idle means 0 % CPU.
  * Every backend passes tests/conformance. To write one: copy backend/template/, add one line to backend.c.
  */
 #ifndef PEL_BACKEND_BACKEND_H
@@ -28,6 +31,7 @@
 #include "topology/topology.h"
 #include <pel/kernel.h>
 #include <pel/queue.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -140,6 +144,7 @@ typedef struct pel_work {
     void (*complete)(struct pel_work *work);
     void *owner;
     int32_t priority;
+    atomic_bool skip;              /* the owner's: see rule 6 */
 
     const pel_transfer *in, *out;
     uint32_t in_count, out_count;
@@ -163,12 +168,14 @@ typedef struct pel_work {
     pel_status status;
     pel_error *error;              /* owned by whoever completes; NULL when OK */
     bool cold;                     /* a compilation took place inside */
+    bool pooled;                   /* several ended unseen between two looks: its launch_* times are a share of what these took together */
     int64_t began, launch_began, launch_ended, ended;
     int64_t computed;              /* with steps: what their launches took in sum */
 } pel_work;
 
 struct pel_backend {
     const char *name;
+    bool chains;                   /* see rule 6 */
 
     /* Opens a device. May block. */
     pel_status (*open)(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device, pel_error **error);

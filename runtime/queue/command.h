@@ -80,6 +80,13 @@ struct pel_command {
     pel_job *jobs;              /* array of the current phase */
     uint32_t job_count, outstanding;
 
+    /* chain.c */
+    pel_device *leads;          /* its only work is queued there, and its end is the command's: others may be queued behind it */
+    pel_device *track;          /* where predecessors of this kind are */
+    uint32_t chained;           /* how many they are */
+    bool astray;                /* they are on several devices, or it was tried in vain: it waits for all of them */
+    bool early;                 /* begun before its predecessors were over */
+
     /* LAUNCH */
     pel_bound bound;
     bool is_bound;
@@ -128,6 +135,8 @@ struct pel_queue {
 typedef struct pel_dispatcher {
     pthread_cond_t changed;     /* something completed */
     uint32_t waiters;
+    uint32_t restless;          /* these of them want to look after every completion */
+    bool news;                  /* since the last broadcast: what an event's or a stage's waiter waits for, or works that it may help with */
     atomic_uint completions;    /* for a waiter that looks without the lock */
     pel_host_tasks *tasks;      /* the task engine; NULL on a virtual machine */
     atomic_uint mapping_count;  /* of the list: tasks ask without the lock, and take the long way then */
@@ -181,6 +190,7 @@ typedef struct pel_waiting {
     const uint32_t *(*works)(void *user);
     void *user;
     uint32_t patience; /* tasks between two looks whether it seems over; > 0 where seems_over is given */
+    bool restless;     /* `over` may change with any completion; else with the end of a stage, or of the node that it watches */
 } pel_waiting;
 void pel_wait_for(pel_runtime *runtime, const pel_waiting *what); /* lock held on entry and exit, given up meanwhile */
 /* A thread outside runs tasks until it seems over or there is nothing to run for a while. Without the lock. */
@@ -215,6 +225,7 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */
 pel_status pel_launch_run(pel_command *command);                   /* chunks into command->jobs */
+pel_status pel_launch_plan_now(pel_command *command, bool *exploring); /* plan and slices; failures are noted in the command */
 uint64_t pel_launch_fold_count(const pel_command *command);        /* partial results to merge; 0: none */
 void pel_launch_fold(pel_command *command);                        /* merges partial results: few at once, many on a worker without the lock */
 void pel_launch_folded(pel_command *command);                      /* and what that means for residency */
@@ -228,6 +239,13 @@ bool pel_mapping_blocks_queue(const pel_queue *queue);
 bool pel_mapping_blocks_memory(const pel_allocation *allocation);
 bool pel_mapping_mine(const pel_runtime *runtime); /* it has one */
 void pel_command_come_after(pel_command *command, const pel_command *before); /* which is not over */
+
+/* chain.c: launches that are queued behind those that they depend on, on the same device */
+void pel_chain_added(pel_node *from, pel_node *to);      /* a predecessor more */
+void pel_chain_left(const pel_node *from, pel_node *to); /* and one less: `from` is over */
+bool pel_chain_may_begin(const pel_command *command);    /* all that it waits for is queued on one device */
+bool pel_chain_begin(pel_command *command);              /* true: its work is queued behind theirs; else it waits until they are over */
+void pel_chain_lead(pel_command *command);               /* it has been handed over: successors may follow */
 
 /* submit.c */
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error); /* without the lock */

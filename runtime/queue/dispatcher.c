@@ -93,6 +93,9 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
              !command ? "task" : command->name ? command->name : "a command", from ? from : "a command", pel_error_message(error));
     if (command) {
         pel_command_fail(command, PEL_DEPENDENCY_FAILED, story);
+        if (command->early) {
+            atomic_store_explicit(&command->jobs[0].work.skip, true, memory_order_release);
+        }
         return;
     }
     to->status = PEL_DEPENDENCY_FAILED;
@@ -104,7 +107,10 @@ void pel_start_node(pel_runtime *runtime, pel_node *node) {
     if (node->kind == PEL_NODE_TASK) {
         pel_task_put(runtime, node);
     } else if (node->hazard.user) {
-        pel_command_make_ready(node->hazard.user);
+        pel_command *command = node->hazard.user;
+        if (!command->early) { /* else it is queued on its device already */
+            pel_command_make_ready(command);
+        }
     } else { /* withdrawn: it only waited to be forgotten */
         pel_node_give(&runtime->dispatcher->pools, &runtime->dispatcher->self, node);
     }
@@ -114,10 +120,12 @@ void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool f
     pel_dispatcher *dispatcher = runtime->dispatcher;
     bool watched, data;
     pel_successors list = pel_node_close(node, &watched);
+    dispatcher->news = dispatcher->news || watched;
     for (pel_node *to; (to = pel_successors_next(&dispatcher->pools, &dispatcher->self, &list, &data)) != NULL;) {
         if (failed && data) {
             pel_node_inherit_failure(runtime, to, name, error);
         }
+        pel_chain_left(node, to);
         if (pel_node_arrive(to)) {
             pel_start_node(runtime, to);
         }
@@ -209,10 +217,12 @@ static void job_complete(pel_work *work) {
         phase_over(command);
     }
     pel_dispatch(runtime);
-    pel_dispatcher_unlock(runtime, true);
+    pel_dispatcher_unlock(runtime, runtime->dispatcher->news || runtime->dispatcher->restless > 0);
 }
 
 static void hand_over(pel_job *job) {
+    pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
+    dispatcher->news = dispatcher->news || job->device->facts->info.kind == PEL_DEVICE_HOST; /* a waiter is a guest there */
     job->device->running += job->data_parallel ? 1u : 0u;
     job->command->queue->on_device[job->device->index]++;
     job->device->driver->backend->submit(job->device->driver, &job->work);
@@ -256,6 +266,9 @@ static void submit_phase(pel_command *command, pel_command_phase phase) {
     command->outstanding = command->job_count;
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job_submit(&command->jobs[i]);
+    }
+    if (phase == PEL_PHASE_RUNNING) {
+        pel_chain_lead(command);
     }
 }
 
@@ -333,12 +346,23 @@ static pel_status fetch_for_host(pel_command *command, bool *stalled) {
     return status;
 }
 
+static void begin(pel_command *command) {
+    command->event->timing.began = pel_clock_now(command->runtime->clock);
+    atomic_store_explicit(&command->event->state, PEL_EVENT_RUNNING, memory_order_relaxed);
+}
+
 static void start(pel_command *command) {
     bool stalled = false;
     pel_status status = command->status;
+    if (atomic_load_explicit(&command->node->pending, memory_order_acquire) > 0) { /* only a chain makes it ready before that */
+        if (pel_chain_begin(command)) {
+            begin(command);
+            submit_phase(command, PEL_PHASE_RUNNING);
+        }
+        return;
+    }
     if (status == PEL_OK) {
-        command->event->timing.began = pel_clock_now(command->runtime->clock);
-        atomic_store_explicit(&command->event->state, PEL_EVENT_RUNNING, memory_order_relaxed);
+        begin(command);
         status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_start(command, &stalled)
                  : goes_to_a_place(command)          ? pel_place_start(command, &stalled)
                                                      : fetch_for_host(command, &stalled);
@@ -434,6 +458,7 @@ void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
         atomic_fetch_add_explicit(&dispatcher->completions, 1, memory_order_relaxed);
     }
     if (something_completed && dispatcher->waiters > 0) {
+        dispatcher->news = false;
         pthread_cond_broadcast(&dispatcher->changed);
     }
     pthread_mutex_unlock(&runtime->lock);

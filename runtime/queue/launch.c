@@ -183,7 +183,7 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     return status;
 }
 
-static pel_status plan_launch(pel_command *command) {
+pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
@@ -198,6 +198,7 @@ static pel_status plan_launch(pel_command *command) {
     }
     memcpy(command->slices, result.slices, result.slice_count * sizeof *command->slices);
     command->slice_count = result.slice_count;
+    *exploring = result.exploring;
     atomic_fetch_add(&command->bound.kernel->launches, 1);
     return PEL_OK;
 }
@@ -246,7 +247,8 @@ static pel_status gather_needed(pel_command *command, gather *g) {
 
 pel_status pel_launch_start(pel_command *command, bool *stalled) {
     if (!command->slices) { /* else it was planned already and had stalled */
-        pel_status status = plan_launch(command);
+        bool exploring;
+        pel_status status = pel_launch_plan_now(command, &exploring);
         if (status != PEL_OK) {
             return status;
         }
@@ -284,7 +286,7 @@ static void learn(pel_command *command, double makespan_ns) {
     pel_plan_into_lesson(command->plan, &lesson);
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
-        if (job->work.status != PEL_OK) {
+        if (job->work.status != PEL_OK || job->work.pooled) { /* a share of several launches' time is not what one takes */
             return;
         }
         chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = job->device->model_id,

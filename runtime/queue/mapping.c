@@ -365,7 +365,7 @@ pel_status pel_mapping_await(pel_mapping *mapping) {
         if (waits_for_itself(mapping)) {
             status = PEL_WOULD_DEADLOCK;
         } else {
-            pel_wait_for(runtime, &(pel_waiting){is_open, is_open, mapping_works, mapping, 1});
+            pel_wait_for(runtime, &(pel_waiting){is_open, is_open, mapping_works, mapping, 1, true});
             status = is_open(mapping) ? PEL_OK : PEL_INTERNAL;
         }
         pthread_mutex_unlock(&runtime->lock);

@@ -59,11 +59,12 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
 
 static bool open_for(uintptr_t head, uint64_t generation) { return (head & CLOSED) == 0 && (head ^ tag_of(generation)) >> TAG_SHIFT == 0; }
 
-pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over) {
+pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data,
+                           pel_follow *how) {
     uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire);
     uintptr_t address = (uintptr_t)to;
     edge *added = NULL;
-    *over = true;
+    *how = PEL_FOLLOW_OVER;
     if (generation >= pel_node_order(to)) { /* of another thread; nobody knows `to` yet */
         set_order(to, generation + 1);
     }
@@ -71,8 +72,8 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
         return PEL_OK;
     }
     if ((head & ADDRESS) == address && !(head & IS_EDGE) && (!data || (head & DATA))) {
-        *over = false;
-        return PEL_OK; /* it is there already */
+        *how = PEL_FOLLOW_KNOWN;
+        return PEL_OK;
     }
     if (to->linked) {
         added = pel_pool_take(pools->scraps, &self->scraps);
@@ -101,7 +102,7 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
         wanted = tag_of(generation) | address | (data ? DATA : 0) | (head & WATCHED);
     } while (!atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
     to->linked = to->linked || !added;
-    *over = false;
+    *how = PEL_FOLLOW_ADDED;
     return PEL_OK;
 }
 
@@ -138,4 +139,21 @@ pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, 
     pel_node *to = (pel_node *)address;
     *list = (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
     return to;
+}
+
+/* Entries are pushed in front only, and stay as they are until the list is closed. */
+void pel_node_visit(pel_node *node, void (*visit)(pel_node *to, void *user), void *user) {
+    uintptr_t at = atomic_load_explicit(&node->successors, memory_order_acquire);
+    while ((at & ADDRESS) != 0) {
+        const uintptr_t address = at & ADDRESS;
+        if (at & IS_EDGE) {
+            const edge *met = (const edge *)address;
+            at = met->next;
+            visit(met->to, user);
+        } else {
+            pel_node *to = (pel_node *)address;
+            at = (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
+            visit(to, user);
+        }
+    }
 }

@@ -73,7 +73,12 @@ void pel_node_come_after(uint64_t order);
  * `to`, which nobody but its submitter knows yet, comes after `from`, and has the higher order from now on. Done: also when `from` was over already, and
  * nothing is to be waited for. OUT_OF_MEMORY: not noted.
  */
-pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data, bool *over);
+typedef enum pel_follow { PEL_FOLLOW_OVER, PEL_FOLLOW_KNOWN, PEL_FOLLOW_ADDED } pel_follow; /* it was over; it was there already; one predecessor more */
+pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data,
+                           pel_follow *how);
+
+/* Visits the successors that a node has now, once for each predecessor that they count for it; the node must not end meanwhile. */
+void pel_node_visit(pel_node *node, void (*visit)(pel_node *to, void *user), void *user);
 
 /* Asks to be told by pel_node_close that somebody waits. False: it is over already. */
 bool pel_node_watch(pel_node *node, uint64_t generation);

@@ -45,7 +45,7 @@ static pel_status idle_hook(pel_runtime *runtime, pel_allocation *allocation) {
         pthread_mutex_unlock(&runtime->lock);
         return PEL_WOULD_DEADLOCK;
     }
-    pel_wait_for(runtime, &(pel_waiting){.over = is_idle, .user = allocation});
+    pel_wait_for(runtime, &(pel_waiting){.over = is_idle, .user = allocation, .restless = true});
     pel_status status = is_idle(allocation) ? PEL_OK : PEL_INTERNAL;
     pthread_mutex_unlock(&runtime->lock);
     return status;
@@ -282,8 +282,8 @@ static pel_status drain_queue(pel_queue *queue) {
     drain d = {queue, queue->drained + count_stages(queue), atomic_load_explicit(&queue->stage, memory_order_relaxed)};
     if (!is_drained(&d)) {
         pel_stage *before;
-        (void)pel_queue_cut(queue, &before); /* no memory for it: then we wait until the queue is empty for once */
-        const pel_waiting what = {is_drained, seems_drained, drain_works, &d, PATIENCE};
+        const bool uncut = pel_queue_cut(queue, &before) != PEL_OK; /* no memory for it: then we wait until the queue is empty for once */
+        const pel_waiting what = {is_drained, seems_drained, drain_works, &d, PATIENCE, uncut};
         if (!runtime->machine && !drives_devices(runtime, drain_works(&d))) {
             pthread_mutex_unlock(&runtime->lock);
             pel_help_tasks(runtime, &what);

@@ -110,7 +110,8 @@ static void fail_for(pel_command *command, const pel_event *before) {
 static bool depend_on(void *user, const pel_hazard *before) {
     pel_command *command = user;
     pel_dispatcher *dispatcher = command->runtime->dispatcher;
-    bool data = before->data && !command->tolerant, over;
+    bool data = before->data && !command->tolerant;
+    pel_follow how;
     if (before->failed) {
         if (data) {
             fail_for(command, before->failed);
@@ -118,10 +119,13 @@ static bool depend_on(void *user, const pel_hazard *before) {
         return true;
     }
     pel_node *node = pel_node_of_hazard(before->node);
-    if (pel_node_follow(&dispatcher->pools, &dispatcher->self, node, before->generation, command->node, data, &over) != PEL_OK) {
+    if (pel_node_follow(&dispatcher->pools, &dispatcher->self, node, before->generation, command->node, data, &how) != PEL_OK) {
         return false;
     }
-    if (!over && node->kind == PEL_NODE_COMMAND && node->hazard.user) {
+    if (how == PEL_FOLLOW_ADDED) {
+        pel_chain_added(node, command->node);
+    }
+    if (how != PEL_FOLLOW_OVER && node->kind == PEL_NODE_COMMAND && node->hazard.user) {
         pel_command_come_after(command, node->hazard.user);
     }
     return true;
@@ -135,9 +139,12 @@ static pel_hazard_range range_of(const pel_use *use) {
 pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data, bool *failed) {
     *failed = false;
     if (!pel_event_is_complete(event)) {
-        bool over;
-        pel_status status = pel_node_follow(&runtime->dispatcher->pools, self, event->node, event->generation, to, data, &over);
-        if (status != PEL_OK || !over) {
+        pel_follow how;
+        pel_status status = pel_node_follow(&runtime->dispatcher->pools, self, event->node, event->generation, to, data, &how);
+        if (how == PEL_FOLLOW_ADDED) {
+            pel_chain_added(event->node, to);
+        }
+        if (status != PEL_OK || how != PEL_FOLLOW_OVER) {
             return status;
         }
     }
@@ -336,7 +343,7 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
     if (event) {
         *event = pel_event_retain(command->event);
     }
-    if (pel_node_arrive(command->node)) {
+    if (pel_node_arrive(command->node) || pel_chain_may_begin(command)) {
         pel_command_make_ready(command);
     } else {
         pel_queue_advance(queue); /* what a marker follows may be over already */

@@ -214,13 +214,13 @@ static bool all_at_home(const pel_runtime *runtime, const pel_access *accesses, 
 
 static bool depend_on(void *user, const pel_hazard *before) {
     submission *s = user;
-    bool over;
+    pel_follow how;
     if (before->failed) {
         s->failed = before->data && !s->failed ? before->failed : s->failed;
         return true;
     }
     return pel_node_follow(&s->runtime->dispatcher->pools, s->self, pel_node_of_hazard(before->node), before->generation, s->node, before->data,
-                           &over) == PEL_OK;
+                           &how) == PEL_OK;
 }
 
 /* Keeps the ranges with the node, for a failure. */

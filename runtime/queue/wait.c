@@ -123,7 +123,9 @@ void pel_wait_for(pel_runtime *runtime, const pel_waiting *what) {
             }
             if (!what->over(what->user)) {
                 dispatcher->waiters++;
+                dispatcher->restless += what->restless ? 1u : 0u;
                 pthread_cond_wait(&dispatcher->changed, &runtime->lock);
+                dispatcher->restless -= what->restless ? 1u : 0u;
                 dispatcher->waiters--;
             }
         }
@@ -174,7 +176,7 @@ pel_status pel_event_wait(pel_event *event) {
     if (waits_for_itself(event)) {
         return PEL_WOULD_DEADLOCK;
     }
-    const pel_waiting what = {event_is_over, event_seems_over, event_works, event, 1};
+    const pel_waiting what = {event_is_over, event_seems_over, event_works, event, 1, false};
     pel_help_tasks(runtime, &what);
     if (pel_event_is_complete(event)) {
         return event->status;
@@ -203,6 +205,7 @@ void pel_queue_advance(pel_queue *queue) {
         pel_node *follower = stage->follower;
         queue->first_stage = stage->next;
         queue->drained++;
+        dispatcher->news = true;
         pel_stage_give(&dispatcher->stages, stage);
         if (follower) {
             atomic_fetch_sub(&dispatcher->watches, 1);
@@ -268,7 +271,7 @@ void pel_queue_make_room(pel_queue *queue) {
     pthread_mutex_lock(&runtime->lock);
     if (unfinished(queue) >= queue->max_in_flight && !pel_mapping_mine(runtime)) {
         pthread_mutex_unlock(&runtime->lock);
-        const pel_waiting what = {has_room, seems_to_have_room, queue_works, queue, PATIENCE};
+        const pel_waiting what = {has_room, seems_to_have_room, queue_works, queue, PATIENCE, true};
         pel_help_tasks(runtime, &what);
         pthread_mutex_lock(&runtime->lock);
         atomic_fetch_add(&dispatcher->throttled, 1);

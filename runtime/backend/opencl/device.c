@@ -3,11 +3,11 @@
  * An open OpenCL device: a context and one in-order queue, made on first use, and a queue of work with a driver thread.
  *
  * The problem: enqueueing may block (PoCL's basic device runs the kernel inside it), waiting spins on some drivers, and yet an empty launch should
- * cost what the raw calls cost. So submission only appends; whoever takes the baton runs one work from enqueue to completion: the driver thread, which
+ * cost what the raw calls cost. So submission only appends; whoever takes the baton begins, awaits and reports works (train.c): the driver thread, which
  * sleeps while there is nothing, or a thread that waits anyway and offers itself by help(), which saves waking the driver (PoCL: 56 us against
  * 70-74 us for an empty kernel).
  *
- * The invariant: the baton is held from before a work leaves the queue until after its complete(), so works run, and complete, one at a time and in
+ * The invariant: only who has the baton takes works from the queue, calls OpenCL for them and calls their complete(), so works begin, and complete, in
  * order; complete() is called with no lock held and may submit or free the work. Rejected: event callbacks. They come on a driver's own thread, and on
  * PoCL < 7 never for failed commands.
  */
@@ -108,18 +108,29 @@ pel_status pel_cl_renew_queue(pel_cl_device *device, pel_error **error) {
 
 /* ---- the queue of work ---- */
 
-/* Needs the lock and the baton; both are held again on return. */
-static void run_next(pel_cl_device *device) {
-    pel_work *work = device->head;
-    device->head = work->next;
-    if (!device->head) {
-        device->tail = NULL;
-    }
-    work->next = NULL;
-    pthread_mutex_unlock(&device->lock);
-    pel_cl_run(device, work);
-    work->complete(work);
+pel_work *pel_cl_take_work(pel_cl_device *device, bool only_rider) {
     pthread_mutex_lock(&device->lock);
+    pel_work *work = device->head;
+    if (work && (!only_rider || pel_cl_rides(device, work))) {
+        device->head = work->next;
+        device->tail = device->head ? device->tail : NULL;
+        work->next = NULL;
+    } else {
+        work = NULL;
+    }
+    pthread_mutex_unlock(&device->lock);
+    return work;
+}
+
+static bool has_work(const pel_cl_device *device) { return device->head || atomic_load_explicit(&device->rider_count, memory_order_relaxed) > 0; }
+
+/* Needs the lock and takes the baton; the lock is held again on return. */
+static void run_some(pel_cl_device *device) {
+    device->running = true;
+    pthread_mutex_unlock(&device->lock);
+    (void)pel_cl_train_step(device);
+    pthread_mutex_lock(&device->lock);
+    device->running = false;
 }
 
 /* Sleeps until woken, or until it is time to save; returns whether it is. */
@@ -143,10 +154,8 @@ static void *drive(void *argument) {
     pel_cl_device *device = argument;
     pthread_mutex_lock(&device->lock);
     for (;;) {
-        if (device->head && !device->running) {
-            device->running = true;
-            run_next(device);
-            device->running = false;
+        if (has_work(device) && !device->running) {
+            run_some(device);
         } else if (device->closing && !device->running) {
             break;
         } else if (wait_for_work(device)) {
@@ -183,14 +192,12 @@ static bool help(pel_backend_device *base) {
     bool wake = false;
 
     pthread_mutex_lock(&device->lock);
-    if (device->running || !device->head) {
+    if (device->running || !has_work(device)) {
         pthread_mutex_unlock(&device->lock);
         return false;
     }
-    device->running = true;
-    run_next(device);
-    device->running = false;
-    wake = device->head || device->closing || (device->sleeps_long && atomic_load(&device->unsaved));
+    run_some(device);
+    wake = has_work(device) || device->closing || (device->sleeps_long && atomic_load(&device->unsaved));
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);
@@ -300,6 +307,7 @@ cl_context pel_cl_context_of(pel_backend_device *base) {
 
 const pel_backend pel_backend_opencl = {
     .name = "opencl",
+    .chains = true,
     .open = open_device,
     .close = close_device,
     .mem_create = pel_cl_mem_create,

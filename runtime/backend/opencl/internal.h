@@ -58,6 +58,14 @@ typedef struct pel_cl_kernel {
     pel_cl_arg_facts *args;  /* param_count of them; NULL: unknown */
 } pel_cl_kernel;
 
+/* Works that are on the command queue and not reported, oldest first: see train.c. */
+enum { PEL_CL_TRAIN = 256, PEL_CL_RIDER_EVENTS = 4 };
+typedef struct pel_cl_rider {
+    pel_work *work;          /* its status says whether it could be enqueued */
+    cl_event events[PEL_CL_RIDER_EVENTS];
+    uint32_t count;
+} pel_cl_rider;
+
 #define PEL_CL_BUCKETS 64u /* power of two; programs and kernels of one runtime are few */
 
 typedef struct pel_cl_device {
@@ -86,6 +94,11 @@ typedef struct pel_cl_device {
     bool running;            /* the baton */
     bool closing;
     bool sleeps_long;        /* the driver thread sleeps without an alarm for saving binaries */
+    pel_cl_rider riders[PEL_CL_TRAIN]; /* (baton) a ring */
+    uint32_t first_rider;
+    atomic_uint rider_count; /* written by who has the baton */
+    int64_t last_report;     /* (baton) when the last of them was seen to have ended, of the runtime's clock */
+    int64_t broken_at;       /* (baton) != 0: one of them failed then (CLOCK_MONOTONIC); nobody gets on before the queue is replaced */
     int64_t last_ended;      /* when the last work ended, CLOCK_MONOTONIC: idle since then */
     pthread_t driver;
 } pel_cl_device;
@@ -153,5 +166,18 @@ cl_context pel_cl_context_of(pel_backend_device *device);
 
 /* launch.c: runs one work to its end and fills its results; does not call complete(). */
 void pel_cl_run(pel_cl_device *device, pel_work *work);
+/* Only a launch, and nothing to copy before or after it. */
+bool pel_cl_rides(const pel_cl_device *device, const pel_work *work);
+/* Enqueues it and comes back; what went wrong is in work->status. */
+void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider);
+/* > 0: it is under way; 0: it has ended, well or not: see work->status. */
+int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider);
+/* Sleeps until the oldest of `count` may have ended. `around`: how many there are in the ring. */
+void pel_cl_await(pel_cl_device *device);
+void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider); /* releases its events; nothing of it runs any more */
+
+/* train.c; all need the baton */
+bool pel_cl_train_step(pel_cl_device *device); /* begins and reports what it can, and waits for one if it must; false: nothing was there */
+pel_work *pel_cl_take_work(pel_cl_device *device, bool only_rider); /* device.c: the oldest one that is queued; NULL: none (of the kind) */
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "base/hash.h"
+#include <string.h>
 #include <time.h>
 
 #define EVENTS 64            /* commands of one work in flight; more transfers are waited for in between */
@@ -22,6 +23,7 @@
 #define FIRST_NAP_NS 5000
 #define LONGEST_NAP_NS 500000
 #define DRAIN_NS 1000000000  /* what a failed work's other commands get to end */
+#define SOON_NS 300000.0     /* what a report may be late for those behind it: five times what waiting costs at all */
 #define SMALL_GRID 65535u    /* PoCL's limit for its small-grid variants */
 
 typedef struct pel_cl_flight {
@@ -76,20 +78,24 @@ static bool is_mute(cl_event event) {
 }
 
 /* After a failure: nothing of this work may touch memory any more when it is reported. */
-static void drain(pel_cl_flight *flight) {
+static void drain_events(const pel_cl_device *device, const cl_event *events, uint32_t count, int64_t limit_ns) {
     bool stuck = false, mute = false;
-    clFlush(flight->device->queue);
-    for (uint32_t i = 0; i < flight->count && !stuck; i++) {
-        cl_int state = flight->events[i] ? poll_event(flight->events[i], DRAIN_NS) : CL_COMPLETE;
+    clFlush(device->queue);
+    for (uint32_t i = 0; i < count && !stuck; i++) {
+        cl_int state = events[i] ? poll_event(events[i], limit_ns) : CL_COMPLETE;
         stuck = state > 0;
-        mute = mute || (state < 0 && is_mute(flight->events[i]));
+        mute = mute || (state < 0 && is_mute(events[i]));
     }
     if (mute && !stuck) {
-        clFinish(flight->device->queue); /* the last way to learn that the command has ended: it may still be writing to memory that is freed next */
+        clFinish(device->queue); /* the last way to learn that the command has ended: it may still be writing to memory that is freed next */
     }
     if (stuck) {
-        pel_log(flight->device->env->logger, PEL_LOG_ERROR, "%s: commands of a failed launch do not end", flight->device->label);
+        pel_log(device->env->logger, PEL_LOG_ERROR, "%s: commands of a failed launch do not end", device->label);
     }
+}
+
+static void drain(pel_cl_flight *flight) {
+    drain_events(flight->device, flight->events, flight->count, DRAIN_NS);
     drop_events(flight);
     (void)pel_cl_renew_queue(flight->device, NULL); /* without one, the next work finds none and says so */
 }
@@ -394,15 +400,22 @@ static pel_status run_transfers(pel_cl_flight *flight, pel_work *work) {
     return status;
 }
 
+static pel_status begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *work) {
+    flight->device = device;
+    flight->work = work;
+    flight->count = flight->in_end = 0;
+    work->error = NULL;
+    work->cold = work->pooled = false;
+    work->began = work->launch_began = work->launch_ended = now(device);
+    if (atomic_load_explicit(&work->skip, memory_order_acquire)) {
+        return pel_cl_refuse(device, &work->error, PEL_DEPENDENCY_FAILED, "", "not run: what it depends on has failed");
+    }
+    return pel_cl_ready(device, &work->error);
+}
+
 void pel_cl_run(pel_cl_device *device, pel_work *work) {
     pel_cl_flight flight;
-    flight.device = device;
-    flight.work = work;
-    flight.count = flight.in_end = 0;
-    work->error = NULL;
-    work->cold = false;
-    work->began = work->launch_began = work->launch_ended = now(device);
-    work->status = pel_cl_ready(device, &work->error);
+    work->status = begin(&flight, device, work);
     if (work->status == PEL_OK) {
         switch (work->kind) {
         case PEL_WORK_TRANSFER: work->status = run_transfers(&flight, work); break;
@@ -418,4 +431,107 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
     drop_events(&flight);
     work->ended = now(device);
     device->last_ended = pel_clock_now(&pel_clock_monotonic);
+}
+
+/* ---- works on the train ---- */
+
+bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
+    return work->kind == PEL_WORK_LAUNCH && (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
+}
+
+void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
+    pel_cl_flight flight;
+    rider->work = work;
+    rider->count = 0;
+    work->status = begin(&flight, device, work);
+    if (work->status == PEL_OK) {
+        work->status = enqueue_launch(&flight, &work->cold, &work->error);
+    }
+    if (work->status == PEL_OK && !device->is_pocl) {
+        clFlush(device->queue);
+    }
+    if (work->status == PEL_OK && flight.count > PEL_CL_RIDER_EVENTS) { /* more work-groups than one enqueue takes: billions */
+        work->status = settle(&flight, 0, flight.count, work->predicted_ns, "the launch failed", &work->error);
+    } else if (flight.count <= PEL_CL_RIDER_EVENTS) {
+        memcpy(rider->events, flight.events, flight.count * sizeof *rider->events);
+        rider->count = flight.count;
+        flight.count = 0;
+    }
+    if (flight.count > 0) {
+        if (work->status != PEL_OK) {
+            device->broken_at = pel_clock_now(&pel_clock_monotonic);
+            drain_events(device, flight.events, flight.count, DRAIN_NS);
+        }
+        drop_events(&flight);
+    }
+    if (work->status != PEL_OK && rider->count > 0 && device->broken_at == 0) {
+        device->broken_at = pel_clock_now(&pel_clock_monotonic);
+    }
+}
+
+int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
+    pel_work *work = rider->work;
+    for (uint32_t i = 0; i < rider->count && work->status == PEL_OK; i++) {
+        cl_int state = state_of(rider->events[i]);
+        if (state > 0) {
+            if (device->broken_at == 0 || pel_clock_now(&pel_clock_monotonic) - device->broken_at < DRAIN_NS) {
+                return 1;
+            }
+            work->status = pel_cl_refuse(device, &work->error, PEL_DEVICE_FAILED, "", "the launch did not end after an earlier one had failed");
+        } else if (state < 0) {
+            work->status = pel_cl_fail(device, &work->error, state, "the command's event", "the launch failed");
+        }
+    }
+    return 0;
+}
+
+void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
+    if (rider->work->status != PEL_OK && rider->count > 0) {
+        device->broken_at = device->broken_at != 0 ? device->broken_at : pel_clock_now(&pel_clock_monotonic);
+        drain_events(device, rider->events, rider->count, DRAIN_NS);
+    }
+    for (uint32_t i = 0; i < rider->count; i++) {
+        clReleaseEvent(rider->events[i]);
+    }
+    rider->count = 0;
+}
+
+/* clFinish waits for all of them: where that is not much longer than for the oldest. */
+static bool ends_soon(const pel_cl_device *device, uint32_t count) {
+    double sum = 0;
+    for (uint32_t i = 0; i < count && count > 1 && sum < SOON_NS; i++) {
+        const double predicted = device->riders[(device->first_rider + i) % PEL_CL_TRAIN].work->predicted_ns;
+        sum += predicted > 0 ? predicted : SOON_NS;
+    }
+    return sum < SOON_NS;
+}
+
+static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
+    bool failed = false;
+    for (uint32_t i = 0; i < count && !failed; i++) {
+        const pel_cl_rider *rider = &device->riders[(device->first_rider + i) % PEL_CL_TRAIN];
+        for (uint32_t k = 0; k < rider->count; k++) {
+            failed = failed || state_of(rider->events[k]) < 0;
+        }
+    }
+    return failed;
+}
+
+void pel_cl_await(pel_cl_device *device) {
+    const uint32_t count = atomic_load_explicit(&device->rider_count, memory_order_relaxed);
+    pel_cl_rider *oldest = &device->riders[device->first_rider];
+    pel_work *work = oldest->work;
+    if (device->is_pocl && device->broken_at == 0 && ends_soon(device, count) && !one_has_failed(device, count)) {
+        cl_int code = clFinish(device->queue);
+        if (code != CL_SUCCESS) {
+            work->status = pel_cl_fail(device, &work->error, code, "clFinish", "the launch failed");
+        }
+    } else if (device->is_pocl || device->broken_at != 0) {
+        nap(FIRST_NAP_NS);
+    } else {
+        if (work->predicted_ns > WORTH_SLEEPING_NS && count == 1) {
+            nap((int64_t)(work->predicted_ns * SLEEP_SHARE));
+        }
+        (void)poll_event(oldest->events[oldest->count - 1], 0);
+    }
 }
