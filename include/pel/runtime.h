@@ -66,6 +66,8 @@ typedef struct pel_runtime_desc {
  * away from the default). An item that matches nothing is PEL_NOT_FOUND, and the error lists what there is; a `!item` may match nothing.
  * `cpu` is whatever runs on the host's cores, the host included. Emulators (llvmpipe, Oclgrind) must be named. One CPU device may be listed
  * several times with disjoint core sets; the parts are then called `opencl:0@0`, `opencl:0@1`.
+ * `opencl:0[memory=64M;allocation=16M]` uses less of a device's memory than it has, and buffers no larger than that (K, M, G: powers of 1024); `[own]` copies to
+ * and from it even where it could use host memory in place: for tests of what discrete devices need, and to leave memory to others.
  * Precedence: the descriptor, then the environment, then the default.
  *
  * $PEL_FREEZE=1: cost models stay as they are, and no launch is used to learn: the same history, the same plans. Without a history devices share by what

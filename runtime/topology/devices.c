@@ -9,6 +9,7 @@
  */
 #include "topology/devices.h"
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "topology/core_set.h"
@@ -36,13 +37,82 @@ static item_kind kind_of(const pel_device_item *item) {
 static pel_status bad_item(const pel_device_list *list, const char *item, size_t length, const char *what, pel_error **error) {
     return pel_fail(
         error, list->allocator, PEL_INVALID_ARGUMENT,
-        &(pel_story){.advice = "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','"},
+        &(pel_story){.advice = "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','; options as opencl:0[memory=64M;allocation=16M;own]"},
         "%s: item \"%.*s\": %s", list->source, (int)(length < 200 ? length : 200), item, what);
+}
+
+/* "64M": a number of bytes, of K, M or G of them. */
+static bool parse_bytes(const char *text, size_t length, uint64_t *bytes) {
+    uint64_t value = 0, unit = 1;
+    size_t at = 0;
+    for (; at < length && isdigit((unsigned char)text[at]); at++) {
+        if (!pel_mul_u64(value, 10, &value) || !pel_add_u64(value, (uint64_t)(text[at] - '0'), &value))
+            return false;
+    }
+    if (at == 0 || at + 1 < length)
+        return false;
+    if (at < length) {
+        const char *units = "kmg", *found = strchr(units, tolower((unsigned char)text[at]));
+        if (!found || !*found)
+            return false;
+        unit = 1ull << (10 * (found - units + 1));
+    }
+    *bytes = value;
+    return value > 0 && pel_mul_u64(value, unit, bytes);
+}
+
+static bool parse_option(const char *text, size_t length, pel_device_options *options) {
+    static const char memory[] = "memory=", allocation[] = "allocation=";
+    if (length == 3 && strncasecmp(text, "own", 3) == 0) {
+        options->own = true;
+        return true;
+    }
+    if (length > sizeof memory - 1 && strncasecmp(text, memory, sizeof memory - 1) == 0)
+        return parse_bytes(text + sizeof memory - 1, length - (sizeof memory - 1), &options->memory);
+    if (length > sizeof allocation - 1 && strncasecmp(text, allocation, sizeof allocation - 1) == 0)
+        return parse_bytes(text + sizeof allocation - 1, length - (sizeof allocation - 1), &options->allocation);
+    return false;
+}
+
+/* Takes "[...]" off the end of an item. */
+static bool take_options(const char *text, size_t *length, pel_device_options *options) {
+    const char *open = memchr(text, '[', *length);
+    if (!open)
+        return true;
+    const char *end = text + *length - 1, *at = open + 1;
+    if (*end != ']')
+        return false;
+    *length = (size_t)(open - text);
+    for (;;) {
+        const char *stop = memchr(at, ';', (size_t)(end - at));
+        stop = stop ? stop : end;
+        if (!parse_option(at, (size_t)(stop - at), options))
+            return false;
+        if (stop == end)
+            return true;
+        at = stop + 1;
+    }
+}
+
+void pel_device_options_apply(const pel_device_options *options, pel_topology_device *device) {
+    pel_device_info *info = &device->info;
+    info->memory_bytes = options->memory != 0 && options->memory < info->memory_bytes ? options->memory : info->memory_bytes;
+    const uint64_t most = options->allocation != 0 ? options->allocation : info->memory_bytes;
+    if ((options->memory != 0 || options->allocation != 0) && (most < info->max_allocation_bytes || info->max_allocation_bytes == 0))
+        info->max_allocation_bytes = most;
+    if (options->own) {
+        device->host_coherent = false;
+        info->shares_host_memory = 0;
+    }
 }
 
 static pel_status parse_item(pel_device_list *list, const char *text, size_t length, pel_device_item *item, pel_error **error) {
     const char *whole = text;
     size_t whole_length = length;
+    if (!take_options(text, &length, &item->options)) {
+        return bad_item(list, whole, whole_length, "what stands in [] is not memory=BYTES, allocation=BYTES or own, with ';' between", error);
+    }
+    const bool narrowed = whole_length != length;
     if (length > 0 && *text == '!') {
         item->negative = true;
         text++;
@@ -63,6 +133,8 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
         return bad_item(list, whole, whole_length, "it names no device", error);
     item->text = text;
     item->length = length;
+    if (narrowed && (item->negative || kind_of(item) == ITEM_HOST))
+        return bad_item(list, whole, whole_length, "the host, and a device that is taken away, have no memory to limit", error);
     return PEL_OK;
 }
 
@@ -231,6 +303,8 @@ static pel_status add_choice(selection *chosen, uint32_t device, const pel_devic
     pel_device_choice *choice = &chosen->choices[chosen->count++];
     memset(choice, 0, sizeof *choice);
     choice->device = device;
+    if (item && chosen->table->candidates[device].type != PEL_TYPE_HOST)
+        choice->options = item->options;
     if (item && item->declared) {
         choice->declared = true;
         choice->cores = item->cores;

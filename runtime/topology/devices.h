@@ -22,12 +22,19 @@ typedef struct pel_candidate {
     uint32_t same_as;      /* index of an earlier device that is this one seen through another platform, or PEL_NO_DEVICE_INDEX */
 } pel_candidate;
 
+/* What "[memory=64M;allocation=16M;own]" says behind an item: budgets below what the device has, and that host memory is not to be used in place. */
+typedef struct pel_device_options {
+    uint64_t memory, allocation; /* bytes; 0: all */
+    bool own;
+} pel_device_options;
+
 typedef struct pel_device_item {
     const char *text; /* within the list; not terminated; without '!' and '@...' */
     size_t length;
     bool negative;
     bool declared; /* has a core set */
     pel_core_set cores;
+    pel_device_options options;
 } pel_device_item;
 
 typedef struct pel_device_list {
@@ -54,6 +61,7 @@ typedef struct pel_device_choice {
     uint32_t device;
     bool declared;
     pel_core_set cores;
+    pel_device_options options;
 } pel_device_choice;
 
 typedef struct pel_device_table {
@@ -70,6 +78,9 @@ typedef struct pel_device_table {
  */
 pel_status pel_device_list_select(const pel_device_list *list, const pel_device_table *table, pel_device_choice **choices,
                                   uint32_t *choice_count, pel_error **error);
+
+/* Narrows a chosen device's facts. */
+void pel_device_options_apply(const pel_device_options *options, pel_topology_device *device);
 
 /* Why a device that was not chosen was not: static or kept text. */
 const char *pel_device_list_why_not(const pel_device_list *list, const pel_device_table *table, uint32_t device, pel_keep *keep);

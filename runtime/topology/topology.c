@@ -169,6 +169,7 @@ static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows,
             table->candidates[row] = table->candidates[device];
         }
         table->devices[row].selected = true;
+        pel_device_options_apply(&work->choices[i].options, &table->devices[row]);
         if (work->choices[i].declared)
             declare_cores(table, row, &work->choices[i].cores);
         work->selection[i] = row;

@@ -170,6 +170,38 @@ static void test_core_sets(void **state) {
     refuse("opencl:2@0", PEL_INVALID_ARGUMENT, "processors of its own");
 }
 
+static void test_options(void **state) {
+    (void)state;
+    machine m;
+    pel_device_choice *choices = NULL;
+    pel_error *error = NULL;
+    uint32_t count = 0;
+    make_machine(&m);
+    assert_int_equal(choose(&m, "opencl:0@0-1[memory=64M;own], gpu[allocation=3k],host", &choices, &count, &error), PEL_OK);
+    assert_int_equal(count, 4);
+    assert_true(choices[0].options.own && choices[0].declared);
+    assert_int_equal(choices[0].options.memory, 64 << 20);
+    assert_int_equal(choices[1].options.allocation, 3 << 10);
+    assert_int_equal(choices[3].options.memory, 0);
+    pel_topology_device row = {.host_coherent = true, .info = {.memory_bytes = 1ull << 40, .max_allocation_bytes = 1ull << 38, .shares_host_memory = 1}};
+    pel_device_options_apply(&choices[3].options, &row);
+    assert_true(row.host_coherent && row.info.max_allocation_bytes == 1ull << 38);
+    pel_device_options_apply(&choices[0].options, &row);
+    assert_true(!row.host_coherent && !row.info.shares_host_memory);
+    assert_int_equal(row.info.memory_bytes, 64 << 20);
+    assert_int_equal(row.info.max_allocation_bytes, 64 << 20);
+    pel_free(&pel_allocator_default, choices);
+    static const char *const bad[] = {"opencl:0[", "opencl:0[]", "opencl:0[memory=]", "opencl:0[memory=0]", "opencl:0[memory=64X]", "opencl:0[memory=64MB]",
+                                      "opencl:0[own]x", "opencl:0[own;]", "host[own]", "!opencl:0[own]", "[own]", "opencl:0[memory=99999999999999999999]",
+                                      "opencl:0[allocation=17179869184G]"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(choose(&m, bad[i], &choices, &count, &error), PEL_INVALID_ARGUMENT);
+        assert_non_null(strstr(pel_error_message(error), bad[i]));
+        pel_error_destroy(error);
+        error = NULL;
+    }
+}
+
 static void test_what_opencl_is_needed_for(void **state) {
     (void)state;
     static const struct {
@@ -315,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_taking_away),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_core_sets),
+        cmocka_unit_test(test_options),
         cmocka_unit_test(test_what_opencl_is_needed_for),
         cmocka_unit_test(test_properties),
         cmocka_unit_test(test_noise),

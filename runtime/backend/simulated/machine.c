@@ -177,6 +177,7 @@ static pel_status select_listed(pel_topology *topology, pel_keep *keep, const pe
                 error, topology->allocator, PEL_UNSUPPORTED, &(pel_story){.advice = "use core_group in the description"},
                 "%s: a simulated machine's core sets are given by its description", topology->devices[choices[i].device].info.id);
         }
+        pel_device_options_apply(&choices[i].options, &topology->devices[choices[i].device]);
         topology->devices[choices[i].device].selected = true;
         topology->selection[topology->selection_count++] = choices[i].device;
     }
