@@ -13,9 +13,9 @@
 PEL_BEGIN_DECLS
 
 typedef enum pel_protection {
-    PEL_PROTECT_DEFAULT = 0, /* the library chooses, and the plan says which; in this version always none */
+    PEL_PROTECT_DEFAULT = 0, /* retry where saving what chunks read and write is predicted to cost at most 1 %, else none; none with fixed shares */
     PEL_PROTECT_NONE = 1,
-    PEL_PROTECT_RETRY = 2,   /* a chunk whose device reports a failure runs again elsewhere; not yet: UNSUPPORTED */
+    PEL_PROTECT_RETRY = 2,   /* a chunk whose device reports a failure runs again on others, also with fixed shares, from the bytes it began with */
     PEL_PROTECT_ISOLATE = 3  /* private outputs, committed at the end: covers hangs too; not yet: UNSUPPORTED */
 } pel_protection;
 

@@ -21,6 +21,7 @@ typedef struct pel_plan_chunk {
     double compute_ns;         /* of which the kernel itself */
     uint64_t bytes_in, bytes_out;
     uint32_t cold;             /* 1: contained a compilation, not learned from */
+    const char *failure;       /* why its result does not count and its units are in later chunks again; "" when it does; owned by the plan */
 } pel_plan_chunk;
 
 /* One alternative that was considered. */

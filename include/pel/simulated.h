@@ -45,6 +45,10 @@ typedef struct pel_simulated_device {
     double drift_period_ns;    /* as a sine of the virtual time */
     double contention;         /* slower by this fraction for each other device that is busy at the same time */
     double busy_watts, idle_watts;
+    double lost_part;          /* how much of the chunk of lost_at runs before the device is gone, above 0 to 1; 0: half */
+    uint64_t hang_at;          /* this chunk (1-based) does not end; 0: never */
+    double hang_ns;            /* but for so much later; 0: not at all */
+    uint64_t wrong_every;      /* every so many chunks have one bit of their result flipped; 0: none */
 } pel_simulated_device;
 
 /*

@@ -57,7 +57,7 @@ static char *copy_of(const pel_plan *plan, const char *text) {
 static bool complete(const pel_plan *plan) {
     bool whole = plan->kernel && plan->reason && plan->restriction && plan->protection;
     for (uint32_t i = 0; i < plan->chunk_count; i++) {
-        whole = whole && plan->chunks[i].device;
+        whole = whole && plan->chunks[i].device && plan->chunks[i].failure;
     }
     for (uint32_t i = 0; i < plan->candidate_count; i++) {
         whole = whole && plan->candidates[i].devices && plan->candidates[i].reason;
@@ -77,7 +77,8 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
                                            .lo = slice->lo,
                                            .hi = slice->hi,
                                            .share = (double)(slice->hi - slice->lo) / (double)request->units,
-                                           .predicted_ns = slice->predicted_ns};
+                                           .predicted_ns = slice->predicted_ns,
+                                           .failure = copy_of(plan, NULL)};
     }
     for (uint32_t i = 0; i < result->choice_count; i++) {
         plan->candidates[i] = (pel_plan_candidate){.devices = names_of(allocator, request, result->choices[i].device_mask),
@@ -110,6 +111,38 @@ void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *m
     chunk->bytes_in = measured->bytes_in;
     chunk->bytes_out = measured->bytes_out;
     chunk->cold = measured->cold;
+}
+
+pel_status pel_plan_add_chunk(pel_plan *plan, const char *device, const pel_plan_slice *slice, uint64_t units) {
+    pel_plan_chunk *grown = plan ? pel_resize(&plan->allocator, plan->chunks, (plan->chunk_count + 2u) * sizeof *grown) : NULL;
+    if (!grown) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    plan->chunks = grown;
+    pel_plan_chunk *chunk = &grown[plan->chunk_count++];
+    *chunk = (pel_plan_chunk){.device = copy_of(plan, device),
+                              .lo = slice->lo,
+                              .hi = slice->hi,
+                              .share = (double)(slice->hi - slice->lo) / (double)units,
+                              .predicted_ns = slice->predicted_ns,
+                              .failure = copy_of(plan, NULL)};
+    return chunk->device && chunk->failure ? PEL_OK : PEL_OUT_OF_MEMORY;
+}
+
+void pel_plan_chunk_failed(pel_plan *plan, uint32_t index, const char *why) {
+    char *text = plan && index < plan->chunk_count ? copy_of(plan, why && why[0] ? why : "its device was lost") : NULL;
+    if (text) { /* without memory the plan lacks a remark */
+        pel_free(&plan->allocator, (char *)(uintptr_t)plan->chunks[index].failure);
+        plan->chunks[index].failure = text;
+    }
+}
+
+void pel_plan_set_protection(pel_plan *plan, const char *text) {
+    char *copy = plan ? copy_of(plan, text) : NULL;
+    if (copy) {
+        pel_free(&plan->allocator, plan->protection);
+        plan->protection = copy;
+    }
 }
 
 void pel_plan_into_lesson(const pel_plan *plan, pel_lesson *lesson) {
@@ -164,6 +197,10 @@ static void append_chunk(pel_text *text, const pel_plan *plan, const pel_plan_ch
         }
         pel_text_append(text, chunk->cold ? ", compiled on the way (not learned from)" : "");
     }
+    if (chunk->failure[0]) {
+        pel_text_append(text, "; failed, and runs again below: ");
+        pel_text_append(text, chunk->failure);
+    }
     pel_text_append(text, "\n");
 }
 
@@ -209,6 +246,7 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     for (uint32_t i = 0; i < plan->chunk_count; i++) {
         copy->chunks[i] = plan->chunks[i];
         copy->chunks[i].device = copy_of(copy, plan->chunks[i].device);
+        copy->chunks[i].failure = copy_of(copy, plan->chunks[i].failure);
     }
     for (uint32_t i = 0; i < plan->candidate_count; i++) {
         copy->candidates[i] = plan->candidates[i];
@@ -289,6 +327,7 @@ void pel_plan_destroy(pel_plan *plan) {
     pel_allocator allocator = plan->allocator;
     for (uint32_t i = 0; plan->chunks && i < plan->chunk_count; i++) {
         pel_free(&allocator, (char *)(uintptr_t)plan->chunks[i].device);
+        pel_free(&allocator, (char *)(uintptr_t)plan->chunks[i].failure);
     }
     for (uint32_t i = 0; plan->candidates && i < plan->candidate_count; i++) {
         pel_free(&allocator, (char *)(uintptr_t)plan->candidates[i].devices);

@@ -21,6 +21,10 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
 /* Enters what chunk `index` took. */
 void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured);
 void pel_plan_set_bytes(pel_plan *plan, const pel_plan_bytes *bytes);
+/* One more chunk, behind those that there are; OUT_OF_MEMORY. And: chunk `index` failed, so its units are in later chunks again. */
+pel_status pel_plan_add_chunk(pel_plan *plan, const char *device, const pel_plan_slice *slice, uint64_t units);
+void pel_plan_set_protection(pel_plan *plan, const char *text);
+void pel_plan_chunk_failed(pel_plan *plan, uint32_t index, const char *why);
 void pel_plan_set_makespan(pel_plan *plan, double actual_ns);
 
 /* What the models must know of the plan besides its times: fills expected_ns and together_probe. */

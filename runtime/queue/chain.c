@@ -12,6 +12,7 @@
  * there to be learned from. A failure spreads as always, and tells works that are queued already not to run. Rejected: waiting only where the
  * device says so (barriers, markers): it cannot know what other devices and the host do.
  */
+#include "planner/plan.h"
 #include "queue/command.h"
 
 static pel_command *command_of(const pel_node *node) { return node->kind == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
@@ -41,7 +42,7 @@ void pel_chain_left(const pel_node *from, pel_node *to) {
 }
 
 bool pel_chain_may_begin(const pel_command *command) {
-    return command->chained > 0 && !command->astray && !command->early && command->kind == PEL_COMMAND_LAUNCH && command->status == PEL_OK &&
+    return command->chained > 0 && command->asked < PEL_PROTECT_RETRY && !command->astray && !command->early && command->kind == PEL_COMMAND_LAUNCH && command->status == PEL_OK &&
            command->track->running < DEPTH && atomic_load_explicit(&command->node->pending, memory_order_acquire) == command->chained;
 }
 
@@ -92,6 +93,8 @@ static bool begin_behind(pel_command *command, const pel_device *device) {
     pel_status status = pel_launch_plan_now(command, &exploring);
     if (status == PEL_OK && !exploring && command->slice_count == 1 && &command->runtime->devices[command->slices[0].device] == device &&
         pel_launch_run(command) == PEL_OK) {
+        command->protection = PEL_PROTECT_NONE; /* what it will read and write is not there yet to be saved */
+        pel_plan_set_protection(command->plan, "none: it is queued behind launches that it depends on; ask for retry to have it wait for them");
         return true;
     }
     unplan(command); /* a failure is found again when its turn comes */
@@ -115,7 +118,7 @@ static void offer(pel_node *to, void *user) {
 }
 
 void pel_chain_lead(pel_command *command) {
-    if (command->kind != PEL_COMMAND_LAUNCH || command->job_count != 1 || !command->jobs[0].device->driver->backend->chains ||
+    if (command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY || command->job_count != 1 || !command->jobs[0].device->driver->backend->chains ||
         pel_launch_fold_count(command) > 0) {
         return;
     }

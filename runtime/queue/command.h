@@ -2,8 +2,8 @@
 /*
  * Commands and the dispatcher that drives them.
  *
- * A command passes through: waiting (for predecessors) -> ready -> [fetching: bytes that only a device holds come home] -> running (jobs on devices)
- * -> [folding: partial results are merged on the host] -> complete. The dispatcher has no thread of its own: whoever brings news (a submitter, a
+ * A command passes through: waiting (for predecessors) -> ready -> [fetching: bytes that only a device holds come home] -> [saving: what chunks may spoil is
+ * copied] -> running (jobs on devices; again with those that failed, queue/retry.c) -> [folding: partial results are merged on the host] -> complete. The dispatcher has no thread of its own: whoever brings news (a submitter, a
  * backend's completion) takes runtime->lock, advances the state and hands the next works to the backends, which never block in submit. The rejected
  * alternative, a dispatcher thread, costs two wake-ups per launch. With a simulated machine the same code runs single-threaded under the virtual clock.
  *
@@ -52,12 +52,15 @@ struct pel_job {
     pel_work_arg *args;
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;
+    bool superseded;            /* its units run again in another job */
 };
 
 typedef enum pel_command_kind {
     PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER, PEL_COMMAND_MAP, PEL_COMMAND_PREFETCH
 } pel_command_kind;
-typedef enum pel_command_phase { PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED } pel_command_phase;
+typedef enum pel_command_phase {
+    PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_SAVING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED
+} pel_command_phase;
 
 struct pel_command {
     pel_command *next;          /* ready or stalled list */
@@ -96,7 +99,10 @@ struct pel_command {
     uint32_t share_count;
     pel_plan_slice *slices;     /* as planned */
     uint32_t slice_count;
-    pel_job fold;
+    pel_job fold;               /* also of the saving */
+    pel_protection asked, protection;
+    uint64_t failed_once, failed_twice; /* devices, by index, that failed chunks of this launch */
+    struct pel_saved *saved;    /* queue/retry.c */
 
     /* TASK and LOOP */
     pel_task_fn task;
@@ -219,8 +225,10 @@ void pel_job_apply(pel_job *job);           /* residency and counters after a su
 void pel_job_clear(pel_job *job);           /* frees what hangs on it */
 
 /* launch.c, chunk.c; failures are noted in the command, too */
-pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
+pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count, pel_protection *protection,
                              pel_plan_result *result, pel_plan **plan, pel_error **error);
+/* A plan for units [lo, hi) alone, without the refused devices (by index). */
+pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result, pel_error **error);
 /* Why this device cannot run any part of the launch, or NULL. Static text, or composed and stored in *text for the caller to free. */
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */

@@ -4,6 +4,7 @@
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
 #include "queue/mapping.h"
+#include "queue/retry.h"
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
@@ -207,7 +208,7 @@ static void job_complete(pel_work *work) {
     }
     if (work->status == PEL_OK) {
         pel_job_apply(job);
-    } else {
+    } else if (!pel_retry_takes(job)) {
         pel_command_fail(command, work->status, told_by(command, work));
     }
     if (job->done) {
@@ -261,15 +262,23 @@ static void submit_jobs(pel_runtime *runtime) {
     dispatcher->last_job = last;
 }
 
-static void submit_phase(pel_command *command, pel_command_phase phase) {
+static void submit_from(pel_command *command, pel_command_phase phase, uint32_t first) {
     command->phase = phase;
-    command->outstanding = command->job_count;
-    for (uint32_t i = 0; i < command->job_count; i++) {
+    command->outstanding = command->job_count - first;
+    for (uint32_t i = first; i < command->job_count; i++) {
         pel_job_submit(&command->jobs[i]);
     }
     if (phase == PEL_PHASE_RUNNING) {
         pel_chain_lead(command);
     }
+}
+
+static void submit_phase(pel_command *command, pel_command_phase phase) { submit_from(command, phase, 0); }
+
+static void submit_aside(pel_command *command, pel_command_phase phase) {
+    command->phase = phase;
+    command->outstanding = 1;
+    pel_job_submit(&command->fold);
 }
 
 static void clear_jobs(pel_command *command) {
@@ -327,7 +336,13 @@ static void run(pel_command *command) {
         pel_command_end(command);
         return;
     }
-    submit_phase(command, PEL_PHASE_RUNNING);
+    if (command->kind == PEL_COMMAND_LAUNCH && pel_retry_save(command)) {
+        submit_aside(command, PEL_PHASE_SAVING);
+    } else if (command->status != PEL_OK) {
+        pel_command_end(command);
+    } else {
+        submit_phase(command, PEL_PHASE_RUNNING);
+    }
 }
 
 static pel_status fetch_for_host(pel_command *command, bool *stalled) {
@@ -394,9 +409,7 @@ static void start_fold(pel_command *command) {
     command->fold.work.kind = PEL_WORK_TASK;
     command->fold.work.task = run_fold;
     command->fold.work.context = command;
-    command->phase = PEL_PHASE_FOLDING;
-    command->outstanding = 1;
-    pel_job_submit(&command->fold);
+    submit_aside(command, PEL_PHASE_FOLDING);
 }
 
 static void phase_over(pel_command *command) {
@@ -410,12 +423,24 @@ static void phase_over(pel_command *command) {
             pel_command_end(command);
         }
         return;
+    case PEL_PHASE_SAVING:
+        if (command->status == PEL_OK) {
+            submit_phase(command, PEL_PHASE_RUNNING);
+        } else {
+            pel_command_end(command);
+        }
+        return;
     case PEL_PHASE_RUNNING:
         if (goes_to_a_place(command)) {
             pel_place_arrived(command);
             return;
         }
         if (command->kind == PEL_COMMAND_LAUNCH) {
+            uint32_t again;
+            if (pel_retry_again(command, &again)) {
+                submit_from(command, PEL_PHASE_RUNNING, again);
+                return;
+            }
             pel_launch_done(command);
             const uint64_t partials = command->status == PEL_OK ? pel_launch_fold_count(command) : 0;
             if (partials > FOLDED_AT_ONCE) {

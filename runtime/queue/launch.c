@@ -13,6 +13,7 @@
 #include "planner/planner.h"
 #include "queue/command.h"
 #include "queue/transfers.h"
+#include "queue/retry.h"
 #include <math.h>
 #include <string.h>
 
@@ -160,34 +161,74 @@ static pel_status decide(question *q, const pel_share *shares, uint32_t share_co
     return status == PEL_OK ? PEL_OK : pel_fail(error, allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
 }
 
-pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
+static void forget_question(question *q) {
+    for (uint32_t i = 0; i < q->runtime->device_count; i++) {
+        pel_free(&q->runtime->allocator, q->excluded[i]);
+    }
+}
+
+pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count, pel_protection *protection,
                              pel_plan_result *result, pel_plan **plan, pel_error **error) {
     question q;
+    char protected_by[PEL_PROTECT_TEXT];
     char *conflict = NULL;
     ask(&q, runtime, bound);
     pel_status status = decide(&q, shares, share_count, result, &conflict, error);
     if (status == PEL_OK) {
+        *protection = pel_retry_choose(runtime, bound, *protection, share_count > 0, result, protected_by);
         pel_plan_context context = {.kernel = bound->kernel->image.name,
                                     .restriction = conflict ? conflict : bound->single,
-                                    .protection = "none: if a device fails, the launch fails",
+                                    .protection = protected_by,
                                     .split_dimension = bound->span.split};
         *plan = pel_plan_build(&runtime->allocator, &q.request, result, &context);
         if (!*plan) {
             status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the plan of %s", bound->kernel->image.name);
         }
     }
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        pel_free(&runtime->allocator, q.excluded[i]);
-    }
+    forget_question(&q);
     pel_free(&runtime->allocator, conflict);
     return status;
+}
+
+pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result, pel_error **error) {
+    pel_runtime *runtime = command->runtime;
+    const pel_bound *bound = &command->bound;
+    question q;
+    ask(&q, runtime, bound);
+    q.request.units = hi - lo;
+    q.request.frozen = true; /* no time for experiments */
+    q.request.record = NULL;
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        if ((refused >> i & 1u) != 0 && !q.devices[i].excluded) {
+            q.devices[i].excluded = "it failed a chunk of this launch";
+        }
+    }
+    char *conflict = NULL;
+    pel_status status = PEL_OK;
+    for (int attempt = 0; attempt < 2 && status == PEL_OK; attempt++) {
+        status = pel_planner_plan(&q.request, result);
+        for (uint32_t i = 0; i < result->slice_count && status == PEL_OK; i++) {
+            result->slices[i].lo += lo;
+            result->slices[i].hi += lo;
+        }
+        conflict = status == PEL_OK ? conflict_of(&q, result) : NULL;
+        if (!conflict) {
+            break;
+        }
+        pel_free(&runtime->allocator, conflict);
+        q.request.single_only = true; /* then there is nothing to conflict with */
+    }
+    forget_question(&q);
+    return status == PEL_OK ? PEL_OK : pel_fail(error, &runtime->allocator, status, NULL, "%s", result->reason);
 }
 
 pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
-    pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &result, &command->plan, &error);
+    command->protection = command->asked;
+    pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &command->protection, &result,
+                                          &command->plan, &error);
     if (status == PEL_OK) {
         command->slices = pel_alloc(&runtime->allocator, result.slice_count * sizeof *command->slices);
         status = command->slices ? PEL_OK : PEL_OUT_OF_MEMORY;
@@ -224,7 +265,8 @@ static pel_status gather_needed(pel_command *command, gather *g) {
     pel_status status = PEL_OK;
     for (uint32_t s = 0; s < command->slice_count && status == PEL_OK; s++) {
         pel_span span;
-        uint32_t place = command->runtime->devices[command->slices[s].device].place;
+        /* A protected launch may run again elsewhere, so it begins with all its inputs in host memory. */
+        uint32_t place = command->protection >= PEL_PROTECT_RETRY ? 0 : command->runtime->devices[command->slices[s].device].place;
         pel_bound_span(&command->bound, command->slices[s].lo, command->slices[s].hi, &span);
         for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
             const pel_bound_arg *arg = &command->bound.args[i];
@@ -286,7 +328,7 @@ static void learn(pel_command *command, double makespan_ns) {
     pel_plan_into_lesson(command->plan, &lesson);
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
-        if (job->work.status != PEL_OK || job->work.pooled) { /* a share of several launches' time is not what one takes */
+        if (job->work.status != PEL_OK || job->superseded || job->work.pooled) { /* a share of several launches' time is not what one takes */
             return;
         }
         chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = job->device->model_id,

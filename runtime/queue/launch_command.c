@@ -12,9 +12,9 @@ static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const
     if (kernel->runtime != queue->runtime) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: kernel %s belongs to another runtime", kernel->image.name);
     }
-    if (desc->protection == PEL_PROTECT_RETRY || desc->protection == PEL_PROTECT_ISOLATE) {
-        pel_story story = {.advice = "use PEL_PROTECT_DEFAULT or PEL_PROTECT_NONE"};
-        return pel_fail(error, allocator, PEL_UNSUPPORTED, &story, "launch of %s: this version re-executes nothing; protection cannot be promised",
+    if (desc->protection == PEL_PROTECT_ISOLATE) {
+        pel_story story = {.advice = "use PEL_PROTECT_RETRY, which covers failures that are reported"};
+        return pel_fail(error, allocator, PEL_UNSUPPORTED, &story, "launch of %s: this version isolates nothing; that cannot be promised",
                         kernel->image.name);
     }
     if ((uint32_t)desc->protection > PEL_PROTECT_ISOLATE) {
@@ -105,6 +105,7 @@ static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_la
         return status;
     }
     command->is_bound = true;
+    command->asked = desc->protection;
     status = copy_shares(command, desc);
     if (status == PEL_OK) {
         status = use_footprint(command);
@@ -169,8 +170,9 @@ pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launc
     }
     pel_plan_result result;
     pel_plan *internal = NULL;
+    pel_protection protection = desc->protection;
     pthread_mutex_lock(&queue->runtime->lock);
-    status = pel_launch_decide(queue->runtime, &bound, desc->shares, desc->share_count, &result, &internal, &error);
+    status = pel_launch_decide(queue->runtime, &bound, desc->shares, desc->share_count, &protection, &result, &internal, &error);
     pel_unbind(&bound);
     pthread_mutex_unlock(&queue->runtime->lock);
     if (status == PEL_OK) {

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "queue/command.h"
 #include "queue/mapping.h"
+#include "queue/retry.h"
 #include <math.h>
 #include <string.h>
 
@@ -52,6 +53,7 @@ void pel_command_free(pel_command *command) {
     pel_error_destroy(command->error);
     pel_event_release(command->event);
     pel_event_release(command->watched);
+    pel_retry_free(command);
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
     pel_free(allocator, command->shares);

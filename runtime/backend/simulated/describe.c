@@ -62,6 +62,10 @@ static const key keys[] = {
     {"contention_percent", REAL, offsetof(pel_simulated_device, contention), 0.01, 0.0, 1e4},
     {"busy_watts", REAL, offsetof(pel_simulated_device, busy_watts), 1.0, 0.0, 1e6},
     {"idle_watts", REAL, offsetof(pel_simulated_device, idle_watts), 1.0, 0.0, 1e6},
+    {"lost_part", REAL, offsetof(pel_simulated_device, lost_part), 1.0, 0.0, 1.0},
+    {"hang_at_chunk", COUNT, offsetof(pel_simulated_device, hang_at), 1.0, 0.0, 1e18},
+    {"hang_ms", REAL, offsetof(pel_simulated_device, hang_ns), 1e6, 0.0, 1e9},
+    {"wrong_every_chunks", COUNT, offsetof(pel_simulated_device, wrong_every), 1.0, 0.0, 1e18},
 };
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
 
@@ -294,7 +298,10 @@ static const char *fault_of(const pel_simulated_device *d) {
     if (strcmp(d->name, "host") == 0 && d->core_group > PEL_SIMULATED_HOST_GROUP) {
         return "the host's core_group is always 1";
     }
-    if (strcmp(d->name, "host") == 0 && (d->link_bytes_per_ns > 0.0 || d->fail_at > 0 || d->lost_at > 0)) {
+    if (!(d->lost_part >= 0.0 && d->lost_part <= 1.0) || !(d->hang_ns >= 0.0 && d->hang_ns < 1e17)) {
+        return "lost_part is between 0 and 1, and hang_ms is not negative";
+    }
+    if (strcmp(d->name, "host") == 0 && (d->link_bytes_per_ns > 0.0 || d->fail_at > 0 || d->lost_at > 0 || d->hang_at > 0)) {
         return "the host has no link and cannot be lost";
     }
     return NULL;

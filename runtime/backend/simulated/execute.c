@@ -160,6 +160,39 @@ static pel_status launch_steps(pel_simulated_driver *driver, pel_work *work) {
     return status;
 }
 
+/* Bytes of memory that the kernel may write, as the device sees them. NULL: not such an argument. */
+static unsigned char *written_memory(const pel_work *work, uint32_t i) {
+    const pel_work_arg *arg = &work->args[i];
+    if ((arg->kind != PEL_WORK_ARG_MEM && arg->kind != PEL_WORK_ARG_PRIVATE) || work->kernel->params[i].mode == PEL_READ || arg->bytes == 0) {
+        return NULL;
+    }
+    return arg->mem != NULL ? ((const pel_simulated_mem *)(const void *)arg->mem)->data : arg->host;
+}
+
+/* Runs the launch, and flips one bit of a byte that it changed; which one is the device's luck. */
+static pel_status launch_wrongly(pel_simulated_driver *driver, pel_work *work) {
+    for (uint32_t i = 0; i < work->kernel->param_count; i++) {
+        unsigned char *data = written_memory(work, i), *before = data ? pel_alloc(driver->allocator, (size_t)work->args[i].bytes) : NULL;
+        if (!before) {
+            continue;
+        }
+        memcpy(before, data, (size_t)work->args[i].bytes);
+        pel_status status = launch(driver, work, &work->span, work->args);
+        uint64_t changed = 0, chosen = 0;
+        for (uint64_t k = 0; k < work->args[i].bytes; k++) { /* each changed byte is chosen with the same chance */
+            if (data[k] != before[k] && (double)++changed * pel_simulated_uniform(&driver->stream.random) <= 1.0) {
+                chosen = k;
+            }
+        }
+        if (changed > 0) {
+            data[chosen] ^= (unsigned char)(1u << (pel_simulated_random(&driver->stream.random) % 8u));
+        }
+        pel_free(driver->allocator, before);
+        return status;
+    }
+    return launch(driver, work, &work->span, work->args);
+}
+
 static pel_status loop(pel_simulated_driver *driver, pel_work *work) {
     /* A few pieces, as there would be with several workers, but in order. */
     uint64_t piece = work->loop_count / 8 + 1;
@@ -180,7 +213,9 @@ static pel_status run(pel_simulated_driver *driver, pel_work *work) {
         return PEL_OK;
     }
     if (work->kind == PEL_WORK_LAUNCH) {
-        return work->step_count > 0 ? launch_steps(driver, work) : launch(driver, work, &work->span, work->args);
+        return work->step_count > 0    ? launch_steps(driver, work)
+               : work->child != NULL ? launch_wrongly(driver, work)
+                                     : launch(driver, work, &work->span, work->args);
     }
     if (!is_host) {
         return fail(driver, work, PEL_UNSUPPORTED, "submit", "tasks and loops run on the host only");
@@ -197,6 +232,11 @@ static pel_status run(pel_simulated_driver *driver, pel_work *work) {
 void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
     pel_status planned = work->status;
     if (planned == PEL_DEVICE_LOST) {
+        if (work->kind == PEL_WORK_LAUNCH && work->launch_ended > work->launch_began && move(driver, work, work->in, work->in_count, true) == PEL_OK) {
+            (void)run(driver, work); /* lost on the way: whatever it wrote by then is spoilt, which everything is the worst case of */
+            pel_error_destroy(work->error);
+            work->error = NULL;
+        }
         (void)fail(driver, work, planned, "simulation", "the device is lost, as its description says (lost_at)");
         return;
     }

@@ -19,6 +19,8 @@ typedef struct pel_simulated_lane {
     pel_work *first, *last;
 } pel_simulated_lane;
 
+#define PEL_SIMULATED_NEVER INT64_MAX /* pel_work.ended of one that hangs */
+
 typedef struct pel_simulated_driver {
     pel_backend_device base;
     pel_machine *machine;

@@ -267,7 +267,7 @@ static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver) 
     for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
         pel_simulated_lane *lanes[] = {&at->tasks, &at->jobs};
         for (int i = 0; i < 2; i++) {
-            bool over_some_day = lanes[i]->first != NULL && (i == 0 || at->running);
+            bool over_some_day = lanes[i]->first != NULL && (i == 0 || at->running) && lanes[i]->first->ended != PEL_SIMULATED_NEVER;
             if (over_some_day && (best == NULL || lanes[i]->first->ended < best->first->ended)) {
                 best = lanes[i];
                 *driver = at;

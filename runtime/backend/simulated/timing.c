@@ -13,6 +13,7 @@
 #include <math.h>
 
 #define LONGEST_NS 1e17 /* three years: sums of such times stay far inside int64_t */
+#define ENDLESS_NS 1e200 /* more than any description gives */
 #define NOTICE_NS 1000  /* how long it takes to find out that a device is gone */
 
 static double items_of(const pel_span *span) {
@@ -45,7 +46,10 @@ static double transfer_time(const pel_simulated_driver *driver, const pel_transf
 }
 
 static int64_t after(int64_t when, double duration) {
-    int64_t step = (int64_t)(duration < LONGEST_NS ? duration + 0.5 : LONGEST_NS), sum;
+    int64_t step = (int64_t)fmin(duration + 0.5, LONGEST_NS), sum;
+    if (duration >= ENDLESS_NS) {
+        return PEL_SIMULATED_NEVER;
+    }
     return __builtin_add_overflow(when, step, &sum) ? INT64_MAX : sum;
 }
 
@@ -56,10 +60,14 @@ static double time_launch(pel_simulated_driver *driver, pel_work *work, const pe
     double duration = launch_time(driver, work, span);
     if (spec->lost_at > 0 && driver->chunks >= spec->lost_at) {
         driver->lost = true;
-        work->status = PEL_DEVICE_LOST; /* half way through */
-        duration *= 0.5;
+        work->status = PEL_DEVICE_LOST; /* on the way */
+        duration *= spec->lost_part > 0.0 ? spec->lost_part : 0.5;
     } else if (driver->chunks == spec->fail_at) {
         work->status = PEL_DEVICE_FAILED;
+    }
+    work->child = spec->wrong_every > 0 && driver->chunks % spec->wrong_every == 0 ? work : NULL; /* marked for execute.c */
+    if (driver->chunks == spec->hang_at) {
+        duration = spec->hang_ns > 0.0 ? duration + spec->hang_ns : ENDLESS_NS;
     }
     return duration;
 }
@@ -140,7 +148,7 @@ static pel_simulated_driver *next_to_start(const pel_machine *machine) {
 static void spread(pel_simulated_driver *driver, double stretch) {
     pel_work *work = driver->jobs.first;
     int64_t now = driver->machine->now;
-    if (stretch == driver->stretch) {
+    if (stretch == driver->stretch || work->ended == PEL_SIMULATED_NEVER) {
         return;
     }
     driver->remaining -= (double)(now - driver->since) / driver->stretch;

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Retry: a chunk that failed runs again on devices that have not failed it, with the bytes it began with.
+ *
+ * The invariant: while a protected launch runs, all it reads is valid in host memory as it was before, but for what chunks that compute in host memory read
+ * and write in place, and that is saved. Bytes that only a device holds come home before (queue/launch.c). What a chunk only writes is not saved: its next
+ * run writes it. By the conflict rule no chunk reads what another one writes, so a failed range can be cut anew and run on its own.
+ *
+ * Another round begins when all works of the one before are over. With shares that end together the survivors are then free at once, and the lost range over
+ * the survivors' summed rates is exactly what they would have had more to do without the lost device. Rejected: handing it out at once; whoever is free
+ * early is so because the plan was wrong about it. A launch of default protection has none any more once others are queued behind it (chain.c). A device gets a second chance in a launch only when no other is left, and a third never.
+ */
+#include "queue/retry.h"
+#include "base/alloc.h"
+#include <string.h>
+
+enum { SAVED_AT_ONCE = 65536 }; /* bytes: under 10 us, where waking a worker costs 30-50 us */
+
+typedef struct saved_range {
+    unsigned char *at;   /* in host memory */
+    unsigned char *copy;
+    uint64_t bytes;
+} saved_range;
+
+/* All ranges of one job. */
+struct pel_saved {
+    struct pel_saved *next;  /* of the command */
+    uint32_t job;
+    uint32_t count, capacity;
+    saved_range *ranges;
+    unsigned char *block;
+    uint64_t bytes;
+};
+
+static bool reads_elsewhere(const pel_bound *bound, uint32_t arg) {
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        if (i != arg && bound->args[i].allocation == bound->args[arg].allocation && bound->kernel->image.params[i].mode != PEL_WRITE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether what a chunk writes through this argument is also read: by itself, or through another argument on the same memory. */
+static bool must_save(const pel_bound *bound, uint32_t i) {
+    const pel_bound_arg *arg = &bound->args[i];
+    const pel_param *param = &bound->kernel->image.params[i];
+    if (!arg->allocation || arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE || param->mode == PEL_READ) {
+        return false;
+    }
+    const bool undeclared = arg->param == PEL_PARAM_KIND_POINTER;
+    const bool rows = arg->param == PEL_PARAM_KIND_PER_GROUP;
+    return undeclared || (!rows && param->mode != PEL_WRITE) || reads_elsewhere(bound, i);
+}
+
+/* ---- the choice ---- */
+
+typedef struct price {
+    double copy, fetch, link;
+} price;
+
+static void add_price(const pel_runtime *runtime, const pel_bound *bound, const pel_plan_slice *slice, uint32_t i, pel_footprint *footprint, price *p) {
+    const pel_device *device = &runtime->devices[slice->device];
+    const pel_bound_arg *arg = &bound->args[i];
+    const bool copies = device->place == 0 && must_save(bound, i), fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
+    pel_span span;
+    if (!copies && !fetches) {
+        return;
+    }
+    pel_bound_span(bound, slice->lo, slice->hi, &span);
+    if (pel_footprint_query(bound, &span, i, footprint) != PEL_OK) {
+        return; /* a failed guess; the launch itself will say so */
+    }
+    for (uint32_t k = 0; copies && k < footprint->writes.count; k++) {
+        p->copy += (double)(footprint->writes.data[k].hi - footprint->writes.data[k].lo);
+    }
+    for (uint32_t k = 0; fetches && k < footprint->reads.count; k++) {
+        p->fetch += (double)pel_allocation_missing_bytes(arg->allocation, 0, arg->offset + footprint->reads.data[k].lo,
+                                                         arg->offset + footprint->reads.data[k].hi);
+    }
+    p->link = device->link_bytes_per_ns > 0 ? device->link_bytes_per_ns : p->link;
+}
+
+pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed, const pel_plan_result *result,
+                                char *text) {
+    pel_footprint footprint = {0};
+    price p = {0, 0, 8.0};
+    for (uint32_t s = 0; s < result->slice_count && asked != PEL_PROTECT_NONE && !(fixed && asked == PEL_PROTECT_DEFAULT); s++) {
+        for (uint32_t i = 0; i < bound->arg_count; i++) {
+            if (bound->args[i].allocation) {
+                add_price(runtime, bound, &result->slices[s], i, &footprint, &p);
+            }
+        }
+    }
+    pel_footprint_free(&runtime->allocator, &footprint);
+    const pel_protect_question question = {.asked = asked, .fixed = fixed, .copy_bytes = p.copy, .fetch_bytes = p.fetch, .link_bytes_per_ns = p.link,
+                                           .predicted_ns = result->predicted_ns};
+    return pel_protect_choose(&question, text);
+}
+
+/* ---- saving ---- */
+
+static bool add_range(const pel_allocator *allocator, struct pel_saved *saved, unsigned char *at, uint64_t bytes) {
+    if (saved->count == saved->capacity) {
+        uint32_t capacity = saved->capacity ? 2 * saved->capacity : 4;
+        saved_range *grown = pel_resize(allocator, saved->ranges, capacity * sizeof *grown);
+        if (!grown) {
+            return false;
+        }
+        saved->ranges = grown;
+        saved->capacity = capacity;
+    }
+    saved->ranges[saved->count++] = (saved_range){.at = at, .bytes = bytes};
+    saved->bytes += bytes;
+    return true;
+}
+
+static pel_status list_ranges(pel_command *command, const pel_job *job, struct pel_saved *saved) {
+    const pel_allocator *allocator = &command->runtime->allocator;
+    pel_footprint footprint = {0};
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
+        const pel_bound_arg *arg = &command->bound.args[i];
+        if (!must_save(&command->bound, i)) {
+            continue;
+        }
+        status = pel_footprint_query(&command->bound, &job->work.span, i, &footprint);
+        for (uint32_t k = 0; k < footprint.writes.count && status == PEL_OK; k++) {
+            const pel_interval *w = &footprint.writes.data[k];
+            status = add_range(allocator, saved, arg->allocation->base + arg->offset + w->lo, w->hi - w->lo) ? PEL_OK : PEL_OUT_OF_MEMORY;
+        }
+    }
+    pel_footprint_free(allocator, &footprint);
+    return status;
+}
+
+static void saved_free(const pel_allocator *allocator, struct pel_saved *saved) {
+    pel_pages_free(saved->block, saved->bytes);
+    pel_free(allocator, saved->ranges);
+    pel_free(allocator, saved);
+}
+
+/* What job `index` reads and writes in host memory gets a place; not copied yet. */
+static pel_status reserve(pel_command *command, uint32_t index) {
+    const pel_allocator *allocator = &command->runtime->allocator;
+    const pel_job *job = &command->jobs[index];
+    if (job->device->place != 0 && job->work.step_count == 0) { /* steps hand their results to host memory as they go */
+        return PEL_OK;
+    }
+    struct pel_saved *saved = pel_alloc_zero(allocator, 1, sizeof *saved);
+    pel_status status = saved ? list_ranges(command, job, saved) : PEL_OUT_OF_MEMORY;
+    if (status == PEL_OK && saved->bytes > 0) {
+        saved->block = pel_pages_alloc(saved->bytes);
+        status = saved->block ? PEL_OK : PEL_OUT_OF_MEMORY;
+    }
+    if (status != PEL_OK || saved->bytes == 0) {
+        if (saved) {
+            saved->bytes = saved->block ? saved->bytes : 0;
+            saved_free(allocator, saved);
+        }
+        return status;
+    }
+    unsigned char *at = saved->block;
+    for (uint32_t i = 0; i < saved->count; i++) {
+        saved->ranges[i].copy = at;
+        at += saved->ranges[i].bytes;
+    }
+    saved->job = index;
+    saved->next = command->saved;
+    command->saved = saved;
+    return PEL_OK;
+}
+
+static void copy_saved(const struct pel_saved *saved, bool back) {
+    for (uint32_t i = 0; i < saved->count; i++) {
+        const saved_range *r = &saved->ranges[i];
+        memcpy(back ? r->at : r->copy, back ? r->copy : r->at, (size_t)r->bytes);
+    }
+}
+
+static pel_status run_save(void *context) {
+    const pel_command *command = context;
+    for (const struct pel_saved *saved = command->saved; saved; saved = saved->next) {
+        copy_saved(saved, false);
+    }
+    return PEL_OK;
+}
+
+bool pel_retry_save(pel_command *command) {
+    uint64_t bytes = 0;
+    if (command->protection != PEL_PROTECT_RETRY) {
+        return false;
+    }
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        if (reserve(command, i) != PEL_OK) {
+            pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
+            return false;
+        }
+        bytes += command->saved && command->saved->job == i ? command->saved->bytes : 0;
+    }
+    if (bytes <= SAVED_AT_ONCE) {
+        (void)run_save(command);
+        return false;
+    }
+    command->fold = (pel_job){.command = command, .device = command->runtime->task_device};
+    command->fold.work.kind = PEL_WORK_TASK;
+    command->fold.work.task = run_save;
+    command->fold.work.context = command;
+    return true;
+}
+
+void pel_retry_free(pel_command *command) {
+    while (command->saved) {
+        struct pel_saved *saved = command->saved;
+        command->saved = saved->next;
+        saved_free(&command->runtime->allocator, saved);
+    }
+}
+
+/* ---- again ---- */
+
+/* What another device may do better. Not failures of the request, of host memory, or of the caller's own functions. */
+static bool is_the_devices(pel_status status) {
+    return status == PEL_DEVICE_FAILED || status == PEL_DEVICE_LOST || status == PEL_DEVICE_MEMORY || status == PEL_BUILD_FAILED ||
+           status == PEL_TIMED_OUT;
+}
+
+static pel_command *command_of(pel_node *node) { return node->kind == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
+
+static void look_behind(pel_node *to, void *user) {
+    bool *queued = user;
+    *queued = *queued || (command_of(to) && command_of(to)->early);
+}
+
+static void leave_behind(pel_node *to, void *user) {
+    (void)user;
+    if (command_of(to)) {
+        command_of(to)->chained--;
+    }
+}
+
+/* Launches that are queued behind it run on what it has not computed, and may spoil what it reads: then it is too late. Else nobody may follow any more. */
+static bool stops_leading(pel_command *command) {
+    bool queued = false;
+    if (command->leads) {
+        pel_node_visit(command->node, look_behind, &queued);
+    }
+    if (command->leads && !queued) {
+        pel_node_visit(command->node, leave_behind, NULL);
+        command->leads = NULL;
+    }
+    return !queued;
+}
+
+bool pel_retry_takes(const pel_job *job) {
+    pel_command *command = job->command;
+    return command->kind == PEL_COMMAND_LAUNCH && command->phase == PEL_PHASE_RUNNING && command->protection >= PEL_PROTECT_RETRY &&
+           command->status == PEL_OK && is_the_devices(job->work.status) && stops_leading(command);
+}
+
+/* Failed, or done on a device whose memory went with it. */
+static bool must_run_again(const pel_job *job) {
+    const bool gone = job->device->lost && job->device->place != 0;
+    return !job->superseded && (job->work.status != PEL_OK || gone);
+}
+
+/* The bytes as they were before the job: in host memory, and valid nowhere else. */
+static pel_status undo(pel_command *command, uint32_t index) {
+    pel_job *job = &command->jobs[index];
+    pel_status status = PEL_OK;
+    for (const struct pel_saved *saved = command->saved; saved; saved = saved->next) {
+        if (saved->job == index) {
+            copy_saved(saved, true);
+        }
+    }
+    for (uint32_t i = 0; i < job->written.count && status == PEL_OK; i++) {
+        const pel_use *use = &job->written.data[i];
+        status = pel_allocation_written(use->allocation, 0, use->lo, use->hi);
+    }
+    pel_privates_free(job);
+    return status;
+}
+
+/* Devices that may not run this launch's failed chunks any more. */
+static uint64_t refused(const pel_command *command) {
+    uint64_t once = command->failed_once, all = 0;
+    for (uint32_t i = 0; i < command->runtime->device_count; i++) {
+        all |= command->runtime->devices[i].lost ? 0 : 1ull << i;
+    }
+    return (all & ~once) != 0 ? once : command->failed_twice;
+}
+
+/* Room for `more` jobs behind those that there are. Nothing of the command is with a device now, so jobs may move. */
+static pel_status grow(pel_command *command, uint32_t more) {
+    const pel_allocator *allocator = &command->runtime->allocator;
+    pel_job *jobs = pel_resize(allocator, command->jobs, (command->job_count + more) * sizeof *jobs);
+    if (!jobs) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    command->jobs = jobs;
+    pel_plan_slice *slices = pel_resize(allocator, command->slices, (command->slice_count + more) * sizeof *slices);
+    if (!slices) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    command->slices = slices;
+    return PEL_OK;
+}
+
+static pel_status add_jobs(pel_command *command, const pel_plan_result *result, pel_error **error) {
+    pel_status status = grow(command, result->slice_count);
+    for (uint32_t i = 0; i < result->slice_count && status == PEL_OK; i++) {
+        const uint32_t index = command->job_count;
+        const pel_plan_slice *slice = &result->slices[i];
+        pel_job *job = &command->jobs[index];
+        *job = (pel_job){.command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true};
+        command->slices[command->slice_count++] = *slice;
+        command->job_count++;
+        status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
+        status = status == PEL_OK ? pel_chunk_build(job, slice, error) : status;
+        status = status == PEL_OK ? reserve(command, index) : status;
+        if (status == PEL_OK && command->saved && command->saved->job == index) {
+            copy_saved(command->saved, false); /* rare, so under the lock */
+        }
+    }
+    return status;
+}
+
+static pel_status run_again(pel_command *command, uint32_t index, pel_error **error) {
+    pel_plan_result result;
+    pel_status status = undo(command, index);
+    if (status == PEL_OK) {
+        status = pel_launch_replan(command, command->jobs[index].lo, command->jobs[index].hi, refused(command), &result, error);
+    }
+    return status == PEL_OK ? add_jobs(command, &result, error) : status;
+}
+
+/* In the end it is the first failure that is told, and what became of the attempts. */
+static void give_up(pel_command *command, uint32_t first, pel_status why, pel_error *error) {
+    const pel_work *work = &command->jobs[first].work;
+    pel_error *told = NULL;
+    const pel_error *cause = work->error;
+    pel_status status = work->status != PEL_OK ? work->status : PEL_DEVICE_LOST;
+    pel_story story = {pel_error_device(cause), pel_error_call(cause), pel_error_code(cause), pel_error_advice(cause), pel_error_build_log(cause)};
+    pel_fail(&told, &command->runtime->allocator, status, &story, "%s: %s; it could not run again: %s", command->name ? command->name : "launch",
+             cause ? pel_error_message(cause) : pel_status_text(status), error ? pel_error_message(error) : pel_status_text(why));
+    pel_error_destroy(error);
+    pel_command_fail(command, status, told);
+}
+
+bool pel_retry_again(pel_command *command, uint32_t *from) {
+    const uint32_t count = command->job_count;
+    uint32_t first = count;
+    pel_error *error = NULL;
+    pel_status status = PEL_OK;
+    *from = count;
+    if (command->status != PEL_OK || command->protection < PEL_PROTECT_RETRY) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t bit = 1ull << command->jobs[i].device->index;
+        if (must_run_again(&command->jobs[i])) {
+            first = first < count ? first : i;
+            command->failed_twice |= command->failed_once & bit;
+            command->failed_once |= bit;
+        }
+    }
+    for (uint32_t i = first; i < count && status == PEL_OK; i++) {
+        if (must_run_again(&command->jobs[i])) {
+            command->jobs[i].superseded = true;
+            pel_plan_chunk_failed(command->plan, i, pel_error_message(command->jobs[i].work.error));
+            status = run_again(command, i, &error);
+        }
+    }
+    if (status != PEL_OK) {
+        give_up(command, first, status, error);
+        return false;
+    }
+    if (first < count) {
+        pel_log(&command->runtime->logger, PEL_LOG_WARNING, "%s: %s; its units run again elsewhere", command->name ? command->name : "launch",
+                pel_error_message(command->jobs[first].work.error));
+    }
+    return first < count;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Chunks that run again elsewhere. Everything needs runtime->lock. */
+#ifndef PEL_QUEUE_RETRY_H
+#define PEL_QUEUE_RETRY_H
+
+#include "planner/planner.h"
+#include "queue/command.h"
+#include "resilience/protect.h"
+
+/* Which protection this plan gets; text: PEL_PROTECT_TEXT bytes. */
+pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed, const pel_plan_result *result,
+                                char *text);
+
+/*
+ * Before the chunks run, which are built: what they read and write in host memory is saved. False: it is done, or nothing has to be. True: a work of its own
+ * does it (command->fold), and pel_retry_saved is to be called afterwards.
+ */
+bool pel_retry_save(pel_command *command);
+
+/* A job failed. Whether that is not the command's failure, because it may run again when all others are over. */
+bool pel_retry_takes(const pel_job *job);
+
+/*
+ * All works of the round are over. *from: index of the first job of another round, built and to be submitted. False: there is none: all is well, or the command has
+ * failed.
+ */
+bool pel_retry_again(pel_command *command, uint32_t *from);
+
+void pel_retry_free(pel_command *command); /* what was saved */
+
+#endif
