@@ -7,6 +7,7 @@
  * then it is an error, because silently using others would not be what was asked for.
  */
 #include "core/runtime.h"
+#include "backend/interop.h"
 #include "backend/simulated/machine.h"
 #include "base/hash.h"
 #include "base/text.h"
@@ -155,7 +156,7 @@ static pel_status discover(pel_runtime *runtime, const pel_runtime_desc *desc, p
                                     .hwloc_topology = desc->hwloc_topology,
                                     .probe = (desc->flags & PEL_RUNTIME_PROBE) != 0,
                                     .cache_directory = runtime->cache_directory};
-    pel_status status = pel_adoption_contexts(desc->opencl, &runtime->allocator, &options.cl_contexts, &options.cl_context_count, error);
+    pel_status status = pel_adoption_read(desc->opencl, &options, error);
     return status == PEL_OK ? pel_topology_discover(&options, &runtime->topology, error) : status;
 }
 
@@ -337,6 +338,10 @@ const pel_device *pel_runtime_find_device(const pel_runtime *runtime, const char
     }
     return NULL;
 }
+
+pel_runtime *pel_device_runtime(const pel_device *device) { return device->runtime; }
+
+pel_status pel_device_usable(const pel_device *device, pel_error **error) { return pel_runtime_check(device->runtime, error); }
 
 pel_backend_device *pel_device_driver(const pel_device *device) { return device ? device->driver : NULL; }
 

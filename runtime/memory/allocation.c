@@ -155,7 +155,7 @@ void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device
 
 /* A copy that nobody uses and that is valid elsewhere. */
 static bool may_go(const pel_allocation *allocation, const pel_device *device) {
-    return allocation->mems[device->index] && pel_allocation_quiet(allocation) && !pel_allocation_alone_at(allocation, device->place);
+    return allocation->mems[device->index] && (allocation->kept >> device->index & 1u) == 0 && pel_allocation_quiet(allocation) && !pel_allocation_alone_at(allocation, device->place);
 }
 
 uint64_t pel_allocation_idle_bytes(const pel_device *device) {

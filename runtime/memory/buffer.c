@@ -365,6 +365,10 @@ pel_status pel_buffer_destroy(pel_buffer *buffer) {
         return status;
     }
     status = hold_for_tasks(buffer);
+    if (status == PEL_OK && buffer->let_go) {
+        const pel_memory_hooks *hooks = pel_memory_hooks_get(runtime);
+        status = hooks ? hooks->idle(runtime, buffer->allocation) : PEL_OK;
+    }
     if (status != PEL_OK) { /* no memory, inside a task */
         return status;
     }
@@ -376,6 +380,9 @@ pel_status pel_buffer_destroy(pel_buffer *buffer) {
     }
     remove_buffer(buffer);
     pthread_mutex_unlock(&runtime->lock);
+    if (buffer->let_go) {
+        buffer->let_go(buffer->user);
+    }
     pel_free(&runtime->allocator, buffer);
     pel_object_gone(runtime, PEL_OBJECT_BUFFER);
     return status;

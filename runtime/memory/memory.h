@@ -36,6 +36,7 @@ typedef struct pel_allocation {
     uint32_t commands;             /* unfinished commands that use it, those apart that only the hazards know: see busy below (L) */
     bool away;                     /* some of it may have been, or may be soon, in a device's own memory only (L) */
     uint32_t fetching;             /* transfers to the host under way (L) */
+    uint64_t kept;                 /* devices, by index, whose copy is never given up: it is the caller's object (L) */
     pel_interval_map *residency;   /* (L) offsets -> mask of places */
     pel_mem **mems;                /* per device, NULL until used (L) */
     pel_view *views;               /* (L) */
@@ -51,6 +52,8 @@ struct pel_buffer {
     bool wrapped;                  /* the caller may look at it after pel_queue_finish */
     atomic_bool away;              /* the allocation's; changes under the lock and that of the hazards */
     pel_buffer_counters counters;  /* (L) */
+    void (*let_go)(void *user);    /* adopted host memory goes back; else NULL */
+    void *user;
 };
 
 /* (L) Commands hold their allocations; the last release frees it and its device memory. */

@@ -11,6 +11,7 @@
  * let them run, as OpenCL does, where it leaves the contents undefined.
  */
 #include "queue/mapping.h"
+#include "backend/interop.h"
 #include "base/checked.h"
 #include <string.h>
 #include <sys/mman.h>
@@ -299,7 +300,7 @@ static pel_status submit_mapping(pel_queue *queue, pel_buffer *buffer, uint64_t 
     return pel_command_submit(command, desc ? desc->waits : NULL, desc ? desc->wait_count : 0, NULL);
 }
 
-pel_status pel_mapping_submit(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, pel_device *device,
+static pel_status make_and_submit(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, pel_device *device,
                               const pel_task_desc *desc, pel_mapping **mapping) {
     pel_status status = pel_runtime_check(queue->runtime, NULL);
     if (status != PEL_OK) {
@@ -333,7 +334,15 @@ pel_status pel_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64
     if (!queue || !mapping) {
         return PEL_INVALID_ARGUMENT;
     }
-    return pel_mapping_submit(queue, buffer, offset, bytes, flags, NULL, desc, mapping);
+    return make_and_submit(queue, buffer, offset, bytes, flags, NULL, desc, mapping);
+}
+
+pel_status pel_mapping_on_device(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, const pel_device *device,
+                                 const pel_task_desc *desc, pel_mapping **mapping) {
+    if (device->runtime != queue->runtime) {
+        return refuse(queue, PEL_INVALID_ARGUMENT, "map", "the device belongs to another runtime");
+    }
+    return make_and_submit(queue, buffer, offset, bytes, flags, &queue->runtime->devices[device->index], desc, mapping);
 }
 
 /* ---- the program's side ---- */
@@ -354,7 +363,8 @@ static bool waits_for_itself(const pel_mapping *mapping) {
     return command && command->behind != 0 && own_mapping(mapping->runtime->dispatcher, command->behind);
 }
 
-pel_status pel_mapping_await(pel_mapping *mapping) {
+/* Until it is open, or over: then its status. */
+static pel_status await(pel_mapping *mapping) {
     pel_runtime *runtime = mapping->runtime;
     pel_status status = PEL_OK;
     if (!is_open(mapping)) {
@@ -376,6 +386,16 @@ pel_status pel_mapping_await(pel_mapping *mapping) {
     return status;
 }
 
+pel_status pel_mapping_mem(pel_mapping *mapping, pel_mem **mem, uint64_t *offset) {
+    pel_status status = mapping->device ? pel_runtime_check(mapping->runtime, NULL) : PEL_INVALID_ARGUMENT;
+    status = status == PEL_OK ? await(mapping) : status;
+    if (status == PEL_OK) {
+        *mem = mapping->mem; /* once open, only its owner changes it */
+        *offset = mapping->offset;
+    }
+    return status;
+}
+
 pel_status pel_map_wait(pel_mapping *mapping, void **memory) {
     if (memory) {
         *memory = NULL;
@@ -384,7 +404,7 @@ pel_status pel_map_wait(pel_mapping *mapping, void **memory) {
         return PEL_INVALID_ARGUMENT;
     }
     pel_status status = pel_runtime_check(mapping->runtime, NULL);
-    status = status == PEL_OK ? pel_mapping_await(mapping) : status;
+    status = status == PEL_OK ? await(mapping) : status;
     if (status != PEL_OK) {
         return status;
     }

@@ -24,12 +24,6 @@ struct pel_mapping {
     bool filled;              /* these hold the bytes */
 };
 
-/* Makes the mapping of a part of a buffer in a device's memory (NULL: the host's) and submits it. */
-pel_status pel_mapping_submit(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, pel_device *device,
-                              const pel_task_desc *desc, pel_mapping **mapping);
-/* Waits until it is open, or over: then its status. */
-pel_status pel_mapping_await(pel_mapping *mapping);
-
 /* (L) The command's life, for the dispatcher: what it needs in host memory first, then the move to its device, then what it is for. */
 pel_status pel_place_start(pel_command *command, bool *stalled);
 bool pel_place_run(pel_command *command); /* true: its job is to be submitted; else it is not the caller's any more */

@@ -3,11 +3,11 @@
 #ifndef PEL_TOPOLOGY_ADOPTION_H
 #define PEL_TOPOLOGY_ADOPTION_H
 
+#include "topology/topology.h"
 #include <pel/runtime.h>
 #include <pel/status.h>
 
-/* The contexts of an adoption (NULL: none). UNSUPPORTED without OpenCL, INVALID_ARGUMENT for a wrong size or a NULL context. */
-pel_status pel_adoption_contexts(const struct pel_opencl_adoption *adoption, const pel_allocator *allocator, void *const **contexts,
-                                 uint32_t *count, pel_error **error);
+/* The contexts and queues of an adoption (NULL: none) into the options. UNSUPPORTED without OpenCL, INVALID_ARGUMENT for a wrong size or a NULL handle. */
+pel_status pel_adoption_read(const struct pel_opencl_adoption *adoption, pel_topology_options *options, pel_error **error);
 
 #endif

@@ -463,6 +463,51 @@ pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t cou
     return PEL_OK;
 }
 
+static pel_status refuse_queue(const pel_rows *table, uint32_t number, const char *call, cl_int code, const char *why, const char *advice,
+                               pel_error **error) {
+    return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT, &(pel_story){.call = call, .code = code, .advice = advice},
+                    "adopted queue %u %s", (unsigned)number, why);
+}
+
+/* Works rely on the order of their queue. */
+static pel_status adopt_queue(pel_rows *table, cl_command_queue queue, uint32_t number, pel_error **error) {
+    cl_context context = NULL;
+    cl_device_id id = NULL;
+    cl_command_queue_properties properties = 0;
+    pel_topology_device *device = NULL;
+    cl_int code = clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof(cl_context), &context, NULL);
+    code = code ? code : clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(cl_device_id), &id, NULL);
+    code = code ? code : clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
+    if (code != CL_SUCCESS)
+        return refuse_queue(table, number, "clGetCommandQueueInfo", code, "does not answer", "", error);
+    if (properties & (CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_ON_DEVICE))
+        return refuse_queue(table, number, NULL, 0, "is not an in-order queue of the host", "adopt an in-order queue", error);
+    for (uint32_t row = 0; row < table->count; row++) {
+        if (table->devices[row].cl_device == id)
+            device = &table->devices[row];
+    }
+    if (!device)
+        return refuse_queue(table, number, NULL, 0, "is of a device that the OpenCL loader does not list", "adopt queues of root devices", error);
+    if (device->cl_queue || (device->cl_context && device->cl_context != context))
+        return refuse_queue(table, number, NULL, 0, "is of a device whose queue or context is another adopted one", "adopt one for each device", error);
+    code = device->cl_context ? CL_SUCCESS : clRetainContext(context);
+    if (code != CL_SUCCESS)
+        return refuse_queue(table, number, "clRetainContext", code, "has a context that cannot be retained", "", error);
+    device->cl_context = context;
+    code = clRetainCommandQueue(queue);
+    if (code != CL_SUCCESS)
+        return refuse_queue(table, number, "clRetainCommandQueue", code, "cannot be retained", "", error);
+    device->cl_queue = queue;
+    return PEL_OK;
+}
+
+pel_status pel_opencl_adopt_queues(pel_rows *table, void *const *queues, uint32_t count, pel_error **error) {
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < count && !status; i++)
+        status = adopt_queue(table, queues[i], i, error);
+    return status;
+}
+
 pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
     const pel_allocator *allocator = table->allocator;
     pel_topology_device *first = &table->devices[rows[0]];
@@ -500,11 +545,13 @@ pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_
 }
 
 void pel_opencl_release(pel_topology_device *device) {
+    if (device->cl_queue)
+        clReleaseCommandQueue(device->cl_queue);
     if (device->cl_context)
         clReleaseContext(device->cl_context);
     if (device->cl_sub_device)
         clReleaseDevice(device->cl_device);
-    device->cl_context = NULL;
+    device->cl_context = device->cl_queue = NULL;
     device->cl_sub_device = false;
 }
 
@@ -528,6 +575,10 @@ pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t cou
     if (count == 0)
         return PEL_OK;
     return pel_fail(error, table->allocator, PEL_UNSUPPORTED, NULL, "this build has no OpenCL: it cannot adopt contexts");
+}
+
+pel_status pel_opencl_adopt_queues(pel_rows *table, void *const *queues, uint32_t count, pel_error **error) {
+    return pel_opencl_adopt(table, queues, count, error);
 }
 
 pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {

@@ -15,6 +15,8 @@ pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pe
 /* Enters the caller's contexts in the rows of their devices, retained. INVALID_ARGUMENT: a context of a device that is not in the
  * table. */
 pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t count, pel_error **error);
+/* After the contexts: one queue a device, which brings its context along. */
+pel_status pel_opencl_adopt_queues(pel_rows *table, void *const *queues, uint32_t count, pel_error **error);
 
 /*
  * Gives the rows the parts of one CPU device: rows[i] gets a sub-device of units[i] compute units, all made by one call because

@@ -166,6 +166,7 @@ static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows,
             row = table->count - 1;
             table->devices[row] = original;
             table->devices[row].cl_context = NULL;
+            table->devices[row].cl_queue = NULL;
             table->candidates[row] = table->candidates[device];
         }
         table->devices[row].selected = true;
@@ -283,6 +284,8 @@ static pel_status scan_opencl(discovery *work, pel_error **error) {
         apply_findings(rows, &answer);
     if (!status)
         status = pel_opencl_adopt(rows, options->cl_contexts, options->cl_context_count, error);
+    if (!status)
+        status = pel_opencl_adopt_queues(rows, options->cl_queues, options->cl_queue_count, error);
     rows->vendors = NULL;
     pel_probe_remove_directory(rows->allocator, directory);
     pel_probe_free(&answer);

@@ -24,6 +24,7 @@ typedef struct pel_topology_device {
     const char *why_not;         /* not selected: why, in words; "" otherwise */
     void *cl_platform, *cl_device;
     void *cl_context;            /* adopted, else NULL */
+    void *cl_queue;              /* adopted, with its context, else NULL */
     bool cl_sub_device;          /* cl_device was made by clCreateSubDevices: released with the topology */
     bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
     uint32_t view_alignment;     /* a part of a buffer in its memory begins at a multiple of this many bytes; 0: anywhere */
@@ -50,6 +51,8 @@ typedef struct pel_topology_options {
     void *hwloc_topology;         /* the caller's, or NULL */
     void *const *cl_contexts;     /* adopted cl_contexts */
     uint32_t cl_context_count;
+    void *const *cl_queues;       /* adopted cl_command_queues */
+    uint32_t cl_queue_count;
     bool probe;                   /* ask pel-probe in a child process first */
     const char *cache_directory;  /* where the probe's answer is remembered; NULL: not at all */
     bool ignore_opencl;

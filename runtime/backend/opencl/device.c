@@ -41,6 +41,15 @@ static void restore_signals(const sigset_t *before) { pthread_sigmask(SIG_SETMAS
 
 static pel_status make_queue(pel_cl_device *device, pel_error **error) {
     cl_int code = CL_SUCCESS;
+    cl_command_queue adopted = device->base.facts->cl_queue;
+    if (adopted && !device->own_queue) { /* the caller's, until something fails in it */
+        code = clRetainCommandQueue(adopted);
+        if (code != CL_SUCCESS) {
+            return pel_cl_fail(device, error, code, "clRetainCommandQueue", "the adopted command queue cannot be used");
+        }
+        device->queue = adopted;
+        return PEL_OK;
+    }
     /* Not clCreateCommandQueueWithProperties: it never returns on Oclgrind 21.10. */
     device->queue = clCreateCommandQueue(device->context, device->id, 0, &code);
     if (!device->queue || code != CL_SUCCESS) {
@@ -101,6 +110,7 @@ pel_status pel_cl_ready(pel_cl_device *device, pel_error **error) {
 pel_status pel_cl_renew_queue(pel_cl_device *device, pel_error **error) {
     pthread_mutex_lock(&device->ready_lock);
     clReleaseCommandQueue(device->queue);
+    device->own_queue = true;
     pel_status status = make_queue(device, error);
     pthread_mutex_unlock(&device->ready_lock);
     return status;
@@ -207,18 +217,23 @@ static bool help(pel_backend_device *base) {
 
 /* ---- open and close ---- */
 
+int pel_cl_start_thread(pthread_t *thread, void *(*function)(void *), void *argument) {
+    sigset_t before;
+    block_signals(&before);
+    int code = pthread_create(thread, NULL, function, argument);
+    restore_signals(&before);
+    return code;
+}
+
 static pel_status start_driver(pel_cl_device *device, pel_error **error) {
     pthread_condattr_t attributes;
-    sigset_t before;
 
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     int code = pthread_cond_init(&device->wake, &attributes);
     pthread_condattr_destroy(&attributes);
     if (code == 0) {
-        block_signals(&before);
-        code = pthread_create(&device->driver, NULL, drive, device);
-        restore_signals(&before);
+        code = pel_cl_start_thread(&device->driver, drive, device);
         if (code != 0) {
             pthread_cond_destroy(&device->wake);
         }
@@ -296,6 +311,7 @@ static void close_device(pel_backend_device *base) {
     pthread_cond_signal(&device->wake);
     pthread_join(device->driver, NULL);
     pthread_cond_destroy(&device->wake);
+    pel_cl_watch_end(device);
     pel_cl_forget_all(device);
     release(device);
 }

@@ -77,8 +77,10 @@ typedef struct pel_cl_device {
     uint64_t max_groups;     /* work-groups in one enqueue */
 
     pthread_mutex_t ready_lock;
+    struct pel_cl_watch *watch; /* (ready_lock) made by the first adopted event; watch.c */
     cl_context context;      /* (ready_lock) made on first use */
     cl_command_queue queue;
+    bool own_queue;          /* never the adopted one any more: a work failed in it */
     char platform_version[256];
 
     pthread_mutex_t save_lock;  /* held while binaries are written: no program goes meanwhile */
@@ -122,7 +124,16 @@ pel_status pel_cl_refuse(const pel_cl_device *device, pel_error **error, pel_sta
 pel_status pel_cl_ready(pel_cl_device *device, pel_error **error);
 pel_status pel_cl_renew_queue(pel_cl_device *device, pel_error **error);
 
+/* As pthread_create, without the host's signals. */
+int pel_cl_start_thread(pthread_t *thread, void *(*function)(void *), void *argument);
+
+/* watch.c: ends `event` when the cl_event is complete. Both are retained until then. */
+pel_status pel_cl_watch(pel_cl_device *device, cl_event opencl_event, pel_event *event, pel_error **error);
+void pel_cl_watch_end(pel_cl_device *device);
+
 /* memory.c */
+/* A cl_mem of the caller's as ours, retained; its host memory is still to be told. */
+pel_status pel_cl_mem_adopt(pel_cl_device *device, cl_mem cl, uint64_t bytes, pel_mem **mem, pel_error **error);
 pel_status pel_cl_mem_create(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
 pel_status pel_cl_mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
                            pel_error **error);

@@ -86,6 +86,15 @@ pel_status pel_cl_mem_view(pel_backend_device *base, pel_mem *parent, uint64_t o
     return wrap(device, cl, host, bytes, view, error);
 }
 
+pel_status pel_cl_mem_adopt(pel_cl_device *device, cl_mem cl, uint64_t bytes, pel_mem **mem, pel_error **error) {
+    cl_int code = clRetainMemObject(cl);
+    *mem = NULL;
+    if (code != CL_SUCCESS) {
+        return pel_cl_fail(device, error, code, "clRetainMemObject", "an adopted buffer cannot be retained");
+    }
+    return wrap(device, cl, NULL, bytes, mem, error);
+}
+
 void pel_cl_mem_destroy(pel_backend_device *base, pel_mem *mem) {
     if (mem) {
         clReleaseMemObject(((pel_cl_mem *)mem)->cl);
