@@ -44,7 +44,7 @@ enum {
 
 enum { MOST_PLATFORMS = 64, MOST_DEVICES = 1024 };
 
-static const char *device_text(pel_rows *table, cl_device_id device, cl_device_info what) {
+static const char *device_text(pel_device_rows *table, cl_device_id device, cl_device_info what) {
     char text[1024];
     size_t bytes = 0;
     if (clGetDeviceInfo(device, what, sizeof text, text, &bytes) != CL_SUCCESS || bytes == 0 || bytes > sizeof text)
@@ -57,7 +57,7 @@ static const char *device_text(pel_rows *table, cl_device_id device, cl_device_i
     return pel_keep_bytes(&table->keep, first, length);
 }
 
-static const char *platform_text(pel_rows *table, cl_platform_id platform, cl_platform_info what) {
+static const char *platform_text(pel_device_rows *table, cl_platform_id platform, cl_platform_info what) {
     char text[1024];
     size_t bytes = 0;
     if (clGetPlatformInfo(platform, what, sizeof text, text, &bytes) != CL_SUCCESS || bytes == 0 || bytes > sizeof text)
@@ -106,7 +106,7 @@ static pel_pci_address device_pci(cl_device_id device) {
     return pci;
 }
 
-static const char *device_uuid(pel_rows *table, cl_device_id device) {
+static const char *device_uuid(pel_device_rows *table, cl_device_id device) {
     unsigned char uuid[16];
     char text[33];
     size_t bytes = 0;
@@ -121,7 +121,7 @@ static const char *device_uuid(pel_rows *table, cl_device_id device) {
 }
 
 /* Whether an earlier device of this platform has that identity: then it does not identify. */
-static bool identity_taken(const pel_rows *table, uint32_t row, const char *identity) {
+static bool identity_taken(const pel_device_rows *table, uint32_t row, const char *identity) {
     for (uint32_t i = 0; i < row; i++) {
         if (table->devices[i].cl_platform == table->devices[row].cl_platform &&
             strcmp(table->devices[i].info.identity, identity) == 0) {
@@ -133,7 +133,7 @@ static bool identity_taken(const pel_rows *table, uint32_t row, const char *iden
 
 /* PCI, UUID, name: the first that no earlier device of the platform has. MIG parts of a card share its PCI address, for example.
  */
-static void identify(pel_rows *table, uint32_t row, const pel_pci_address *pci) {
+static void identify(pel_device_rows *table, uint32_t row, const pel_pci_address *pci) {
     pel_topology_device *device = &table->devices[row];
     bool is_cpu = table->candidates[row].type == PEL_TYPE_CPU;
     const char *by_uuid = is_cpu ? NULL : device_uuid(table, device->cl_device);
@@ -169,7 +169,7 @@ static bool is_emulator(const pel_device_info *info) {
     return false;
 }
 
-static const char *unusable_reason(pel_rows *table, cl_device_id device, const pel_topology_device *facts, cl_device_type type) {
+static const char *unusable_reason(pel_device_rows *table, cl_device_id device, const pel_topology_device *facts, cl_device_type type) {
     unsigned major = 0, minor = 0;
     if ((type & (CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_ACCELERATOR)) == 0) {
         return "a custom device: it does not run OpenCL C";
@@ -187,7 +187,7 @@ static const char *unusable_reason(pel_rows *table, cl_device_id device, const p
 }
 
 /* What a device that runs on the host's cores may use is the budget's to say. */
-static void budget_cpu(const pel_rows *table, pel_topology_device *device) {
+static void budget_cpu(const pel_device_rows *table, pel_topology_device *device) {
     pel_device_info *info = &device->info;
     info->cores = table->budget.cores;
     if (info->compute_units > table->budget.usable)
@@ -200,7 +200,7 @@ static void budget_cpu(const pel_rows *table, pel_topology_device *device) {
     info->shares_host_memory = 1;
 }
 
-static void classify(pel_rows *table, uint32_t row, cl_device_type type) {
+static void classify(pel_device_rows *table, uint32_t row, cl_device_type type) {
     pel_topology_device *device = &table->devices[row];
     pel_candidate *candidate = &table->candidates[row];
     candidate->type = type & CL_DEVICE_TYPE_CPU           ? PEL_TYPE_CPU
@@ -220,7 +220,7 @@ static void classify(pel_rows *table, uint32_t row, cl_device_type type) {
         candidate->type == PEL_TYPE_CPU && !candidate->software && has_word(device->info.platform, "Portable Computing Language");
 }
 
-static void describe(pel_rows *table, uint32_t row, const pel_topology_device *platform, cl_device_id id) {
+static void describe(pel_device_rows *table, uint32_t row, const pel_topology_device *platform, cl_device_id id) {
     pel_topology_device *device = &table->devices[row];
     pel_device_info *info = &device->info;
     device->cl_platform = platform->cl_platform;
@@ -256,7 +256,7 @@ static void describe(pel_rows *table, uint32_t row, const pel_topology_device *p
     identify(table, row, &pci);
 }
 
-static pel_status scan_platform(pel_rows *table, cl_platform_id platform, pel_error **error) {
+static pel_status scan_platform(pel_device_rows *table, cl_platform_id platform, pel_error **error) {
     cl_uint count = 0;
     pel_topology_device shared = {.cl_platform = platform};
     shared.info.platform = platform_text(table, platform, CL_PLATFORM_NAME);
@@ -284,7 +284,7 @@ static pel_status scan_platform(pel_rows *table, cl_platform_id platform, pel_er
 }
 
 /* Emulators behind the others, so that "opencl:0" keeps its meaning when one is switched on; then ids and doubles. */
-static pel_status order_rows(pel_rows *table, uint32_t first, pel_error **error) {
+static pel_status order_rows(pel_device_rows *table, uint32_t first, pel_error **error) {
     uint32_t count = table->count - first, at = 0;
     if (count == 0)
         return PEL_OK;
@@ -323,7 +323,7 @@ static pel_status order_rows(pel_rows *table, uint32_t first, pel_error **error)
     return PEL_OK;
 }
 
-static pel_status scan_platforms(pel_rows *table, pel_error **error) {
+static pel_status scan_platforms(pel_device_rows *table, pel_error **error) {
     cl_platform_id platforms[MOST_PLATFORMS];
     cl_uint count = 0;
     uint32_t first = table->count;
@@ -348,7 +348,7 @@ static pel_status scan_platforms(pel_rows *table, pel_error **error) {
 }
 
 typedef struct scan_job {
-    pel_rows *table;
+    pel_device_rows *table;
     const pel_core_set *cores;
     pel_error **error;
     pel_status status;
@@ -388,7 +388,7 @@ static void *scan_bound(void *argument) {
 }
 
 /* In a thread of our own, whose binding the driver's pool inherits; the caller's thread keeps its own. */
-static pel_status scan_in_thread(pel_rows *table, const pel_core_set *cores, pel_error **error) {
+static pel_status scan_in_thread(pel_device_rows *table, const pel_core_set *cores, pel_error **error) {
     scan_job job = {.table = table, .cores = cores, .error = error, .status = PEL_OK};
     pthread_t thread;
     int code = pthread_create(&thread, NULL, scan_bound, &job);
@@ -401,7 +401,7 @@ static pel_status scan_in_thread(pel_rows *table, const pel_core_set *cores, pel
     return job.status;
 }
 
-pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pel_error **error) {
+pel_status pel_opencl_scan(pel_device_rows *table, const pel_core_set *driver_cores, pel_error **error) {
     pel_guard guard;
     pel_status status = pel_guard_enter(&guard, table->allocator);
     if (status)
@@ -419,7 +419,7 @@ pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pe
     return status;
 }
 
-static pel_status adopt_one(pel_rows *table, cl_context context, uint32_t number, pel_error **error) {
+static pel_status adopt_one(pel_device_rows *table, cl_context context, uint32_t number, pel_error **error) {
     cl_device_id devices[MOST_PLATFORMS];
     size_t bytes = 0;
     cl_int code = clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof devices, devices, &bytes);
@@ -452,7 +452,7 @@ static pel_status adopt_one(pel_rows *table, cl_context context, uint32_t number
     return PEL_OK;
 }
 
-pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t count, pel_error **error) {
+pel_status pel_opencl_adopt(pel_device_rows *table, void *const *contexts, uint32_t count, pel_error **error) {
     for (uint32_t i = 0; i < count; i++) {
         if (!contexts[i])
             return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT, NULL, "adopted context %u is NULL", (unsigned)i);
@@ -463,14 +463,14 @@ pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t cou
     return PEL_OK;
 }
 
-static pel_status refuse_queue(const pel_rows *table, uint32_t number, const char *call, cl_int code, const char *why, const char *advice,
+static pel_status refuse_queue(const pel_device_rows *table, uint32_t number, const char *call, cl_int code, const char *why, const char *advice,
                                pel_error **error) {
     return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT, &(pel_story){.call = call, .code = code, .advice = advice},
                     "adopted queue %u %s", (unsigned)number, why);
 }
 
 /* Works rely on the order of their queue. */
-static pel_status adopt_queue(pel_rows *table, cl_command_queue queue, uint32_t number, pel_error **error) {
+static pel_status adopt_queue(pel_device_rows *table, cl_command_queue queue, uint32_t number, pel_error **error) {
     cl_context context = NULL;
     cl_device_id id = NULL;
     cl_command_queue_properties properties = 0;
@@ -501,14 +501,14 @@ static pel_status adopt_queue(pel_rows *table, cl_command_queue queue, uint32_t 
     return PEL_OK;
 }
 
-pel_status pel_opencl_adopt_queues(pel_rows *table, void *const *queues, uint32_t count, pel_error **error) {
+pel_status pel_opencl_adopt_queues(pel_device_rows *table, void *const *queues, uint32_t count, pel_error **error) {
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < count && !status; i++)
         status = adopt_queue(table, queues[i], i, error);
     return status;
 }
 
-pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
+pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
     const pel_allocator *allocator = table->allocator;
     pel_topology_device *first = &table->devices[rows[0]];
     cl_device_partition_property *properties = pel_alloc_zero(allocator, (size_t)count + 3, sizeof *properties);
@@ -565,23 +565,23 @@ bool pel_opencl_built(void) {
     return false;
 }
 
-pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pel_error **error) {
+pel_status pel_opencl_scan(pel_device_rows *table, const pel_core_set *driver_cores, pel_error **error) {
     (void)table, (void)driver_cores, (void)error;
     return PEL_OK;
 }
 
-pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t count, pel_error **error) {
+pel_status pel_opencl_adopt(pel_device_rows *table, void *const *contexts, uint32_t count, pel_error **error) {
     (void)contexts;
     if (count == 0)
         return PEL_OK;
     return pel_fail(error, table->allocator, PEL_UNSUPPORTED, NULL, "this build has no OpenCL: it cannot adopt contexts");
 }
 
-pel_status pel_opencl_adopt_queues(pel_rows *table, void *const *queues, uint32_t count, pel_error **error) {
+pel_status pel_opencl_adopt_queues(pel_device_rows *table, void *const *queues, uint32_t count, pel_error **error) {
     return pel_opencl_adopt(table, queues, count, error);
 }
 
-pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
+pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
     (void)units, (void)count;
     return pel_fail(error, table->allocator, PEL_UNSUPPORTED, NULL, "this build has no OpenCL: it cannot split %s",
                     table->devices[rows[0]].info.id);

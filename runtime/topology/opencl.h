@@ -10,19 +10,19 @@
  * that order. driver_cores not NULL: the calls are made by a thread bound to these cores, so that a CPU driver's threads inherit
  * them. Failures of a driver cost its devices, not the call; errors are OUT_OF_MEMORY and a failing thread creation only.
  */
-pel_status pel_opencl_scan(pel_rows *table, const pel_core_set *driver_cores, pel_error **error);
+pel_status pel_opencl_scan(pel_device_rows *table, const pel_core_set *driver_cores, pel_error **error);
 
 /* Enters the caller's contexts in the rows of their devices, retained. INVALID_ARGUMENT: a context of a device that is not in the
  * table. */
-pel_status pel_opencl_adopt(pel_rows *table, void *const *contexts, uint32_t count, pel_error **error);
+pel_status pel_opencl_adopt(pel_device_rows *table, void *const *contexts, uint32_t count, pel_error **error);
 /* After the contexts: one queue a device, which brings its context along. */
-pel_status pel_opencl_adopt_queues(pel_rows *table, void *const *queues, uint32_t count, pel_error **error);
+pel_status pel_opencl_adopt_queues(pel_device_rows *table, void *const *queues, uint32_t count, pel_error **error);
 
 /*
  * Gives the rows the parts of one CPU device: rows[i] gets a sub-device of units[i] compute units, all made by one call because
  * separate calls may give the same units. DEVICE_FAILED: the driver cannot; rows are as before.
  */
-pel_status pel_opencl_split(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error);
+pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error);
 
 bool pel_opencl_built(void); /* whether this build has OpenCL */
 

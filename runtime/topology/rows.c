@@ -10,7 +10,7 @@
 #include "topology/opencl.h"
 #include <string.h>
 
-void pel_rows_init(pel_rows *table, const pel_allocator *allocator, pel_logger *logger, const char *root) {
+void pel_rows_init(pel_device_rows *table, const pel_allocator *allocator, pel_logger *logger, const char *root) {
     memset(table, 0, sizeof *table);
     table->allocator = allocator;
     table->logger = logger;
@@ -18,7 +18,7 @@ void pel_rows_init(pel_rows *table, const pel_allocator *allocator, pel_logger *
     pel_keep_init(&table->keep, allocator);
 }
 
-void pel_rows_free(pel_rows *table) {
+void pel_rows_free(pel_device_rows *table) {
     for (uint32_t i = 0; i < table->count; i++)
         pel_opencl_release(&table->devices[i]);
     pel_free(table->allocator, table->devices);
@@ -30,7 +30,7 @@ void pel_rows_free(pel_rows *table) {
     table->count = table->capacity = 0;
 }
 
-static bool grow(pel_rows *table) {
+static bool grow(pel_device_rows *table) {
     uint32_t capacity = table->capacity ? 2 * table->capacity : 4;
     pel_topology_device *devices = pel_resize(table->allocator, table->devices, capacity * sizeof *devices);
     if (!devices)
@@ -44,7 +44,7 @@ static bool grow(pel_rows *table) {
     return true;
 }
 
-pel_status pel_rows_add(pel_rows *table, pel_error **error) {
+pel_status pel_rows_add(pel_device_rows *table, pel_error **error) {
     if (table->count == table->capacity && !grow(table)) {
         return pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the table of devices");
     }

@@ -23,7 +23,7 @@ typedef struct topology_owner {
 typedef struct discovery {
     const pel_topology_options *options;
     pel_device_list list;
-    pel_rows table;
+    pel_device_rows table;
     pel_device_choice *choices;
     uint32_t choice_count;
     uint32_t *selection; /* row of each choice */
@@ -44,7 +44,7 @@ static pel_status read_list(discovery *work, pel_error **error) {
 
 /* The cores of this process: what hwloc sees, what the thread may run on, what cgroups leave. A recorded machine is taken whole.
  */
-static void find_budget(pel_rows *table) {
+static void find_budget(pel_device_rows *table) {
     pel_core_set cores;
     pel_budget_read(table->root, NULL, &table->budget);
     if (!pel_hardware_cores(&table->hardware, &cores))
@@ -62,7 +62,7 @@ static void find_budget(pel_rows *table) {
         table->budget.usable = whole > 0 ? (uint32_t)whole : 1;
 }
 
-static pel_status add_host(pel_rows *table, pel_error **error) {
+static pel_status add_host(pel_device_rows *table, pel_error **error) {
     pel_status status = pel_rows_add(table, error);
     if (status)
         return status;
@@ -96,7 +96,7 @@ static bool runs_on_cores(const pel_topology_device *device) {
 }
 
 /* Enters a declared core set in a row. */
-static void declare_cores(pel_rows *table, uint32_t row, const pel_core_set *cores) {
+static void declare_cores(pel_device_rows *table, uint32_t row, const pel_core_set *cores) {
     pel_topology_device *device = &table->devices[row];
     uint32_t units = pel_core_set_count(cores), most = table->candidates[row].driver_units;
     if (units > table->budget.usable)
@@ -110,7 +110,7 @@ static void declare_cores(pel_rows *table, uint32_t row, const pel_core_set *cor
 }
 
 /* Cuts the device of rows[] down to the units that the rows may use. Without a declaration that is best effort. */
-static pel_status limit_units(pel_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
+static pel_status limit_units(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
     const pel_topology_device *device = &table->devices[rows[0]];
     uint64_t sum = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -140,7 +140,7 @@ static pel_status limit_units(pel_rows *table, const uint32_t *rows, const uint3
     return status;
 }
 
-static const char *part_id(pel_rows *table, const char *id, const pel_core_set *cores) {
+static const char *part_id(pel_device_rows *table, const char *id, const pel_core_set *cores) {
     pel_text text;
     pel_text_init(&text, table->allocator);
     pel_text_format(&text, "%s@", id);
@@ -151,7 +151,7 @@ static const char *part_id(pel_rows *table, const char *id, const pel_core_set *
 /* The choices of one device: the first keeps its row, each further one gets a copy of it. rows and units: scratch of choice_count
  * each. */
 static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows, uint32_t *units, pel_error **error) {
-    pel_rows *table = &work->table;
+    pel_device_rows *table = &work->table;
     const char *id = table->devices[device].info.id;
     const pel_topology_device original = table->devices[device];
     uint32_t count = 0;
@@ -188,7 +188,7 @@ static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows,
 }
 
 static pel_status select_devices(discovery *work, pel_error **error) {
-    pel_rows *table = &work->table;
+    pel_device_rows *table = &work->table;
     pel_device_table view = {table->devices, table->candidates, table->count, &table->budget.cores};
     pel_status status = pel_device_list_select(&work->list, &view, &work->choices, &work->choice_count, error);
     if (status)
@@ -215,7 +215,7 @@ static pel_status select_devices(discovery *work, pel_error **error) {
 
 /* Moves what was found into a topology of its own. */
 static pel_status publish(discovery *work, pel_topology **topology, pel_error **error) {
-    pel_rows *table = &work->table;
+    pel_device_rows *table = &work->table;
     topology_owner *owner = table->keep.failed ? NULL : pel_alloc_zero(table->allocator, 1, sizeof *owner);
     if (!owner)
         return pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the table of devices");
@@ -239,7 +239,7 @@ static pel_status publish(discovery *work, pel_topology **topology, pel_error **
 }
 
 /* Devices that the child could not make work are known to be bad: same id, same name, so the same drivers. */
-static void apply_findings(pel_rows *rows, const pel_probe_answer *answer) {
+static void apply_findings(pel_device_rows *rows, const pel_probe_answer *answer) {
     for (uint32_t i = 0; i < answer->count; i++) {
         const pel_probe_finding *finding = &answer->findings[i];
         if (finding->driver)
@@ -257,7 +257,7 @@ static void apply_findings(pel_rows *rows, const pel_probe_answer *answer) {
 
 static pel_status scan_opencl(discovery *work, pel_error **error) {
     const pel_topology_options *options = work->options;
-    pel_rows *rows = &work->table;
+    pel_device_rows *rows = &work->table;
     pel_icd_list drivers = {0};
     pel_probe_answer answer = {0};
     pel_error *problem = NULL;
@@ -295,7 +295,7 @@ static pel_status scan_opencl(discovery *work, pel_error **error) {
 
 static pel_status run_discovery(discovery *work, pel_error **error) {
     const pel_topology_options *options = work->options;
-    pel_rows *table = &work->table;
+    pel_device_rows *table = &work->table;
     pel_status status = read_list(work, error);
     if (status)
         return status;
