@@ -48,7 +48,7 @@ typedef struct pel_checkpoint_item {
 PEL_API PEL_MUST_CHECK pel_status pel_checkpoint_open(pel_runtime *runtime, const pel_checkpoint_desc *desc, pel_checkpoint **checkpoint,
                                                       pel_error **error);
 
-/* Closes it; the files stay. NULL is allowed. */
+/* Closes it, after what is under way; the files stay. A failure that was not waited for goes to the log. NULL is allowed. */
 PEL_API void pel_checkpoint_close(pel_checkpoint *checkpoint);
 
 /*
@@ -59,6 +59,21 @@ PEL_API void pel_checkpoint_close(pel_checkpoint *checkpoint);
  */
 PEL_API PEL_MUST_CHECK pel_status pel_checkpoint_write(pel_checkpoint *checkpoint, pel_queue *queue, const pel_checkpoint_item *items,
                                                        uint32_t count, uint64_t step, pel_error **error);
+
+/*
+ * The same while the queue goes on: a task of the queue copies the items when everything submitted before is done, and a thread of its own writes the copy to the
+ * disk. Later commands wait for the copying only; `items` is the caller's again at once. Needs memory for one copy. pel_checkpoint_wait tells how it went; every
+ * other call of this checkpoint waits for it first, and returns its error, doing nothing else, if it failed. Blocks only for a checkpoint begun before.
+ * Errors: those of pel_checkpoint_write.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_checkpoint_begin(pel_checkpoint *checkpoint, pel_queue *queue, const pel_checkpoint_item *items,
+                                                       uint32_t count, uint64_t step, pel_error **error);
+
+/* Waits until the checkpoint that was begun is on the disk; OK also when none is under way. Errors: those of pel_checkpoint_write. */
+PEL_API PEL_MUST_CHECK pel_status pel_checkpoint_wait(pel_checkpoint *checkpoint, pel_error **error);
+
+/* Whether a checkpoint is under way that pel_checkpoint_wait would block for. */
+PEL_API int pel_checkpoint_pending(const pel_checkpoint *checkpoint);
 
 /* A finished piece of work: items [lo, hi) of a task of the program's own numbering, which wrote [offset, offset + bytes) of an item (bytes 0: nothing). */
 typedef struct pel_checkpoint_chunk {
@@ -105,7 +120,10 @@ typedef struct pel_checkpoint_advice {
 /* False: cost or mtbf is not a positive finite number. A restart is taken to cost what a checkpoint costs. */
 PEL_API int pel_checkpoint_advise(double cost_s, double mtbf_s, pel_checkpoint_advice *advice);
 
-/* The smoothed time of this checkpoint's writes so far, in seconds, for pel_checkpoint_advise; 0: none yet. */
+/*
+ * What a checkpoint has cost so far, smoothed, in seconds, for pel_checkpoint_advise; 0: none yet. Of pel_checkpoint_write the whole time; of
+ * pel_checkpoint_begin what somebody may have waited: beginning, copying, and pel_checkpoint_wait or the next call.
+ */
 PEL_API double pel_checkpoint_cost(const pel_checkpoint *checkpoint);
 
 PEL_END_DECLS

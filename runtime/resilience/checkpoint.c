@@ -20,31 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GENERATIONS = 2, NO_SLOT = -1 };
-#define COST_SMOOTHING                                                                                                           \
-    0.3 /* of the newest write: a checkpoint's cost varies by less than two between writes, and follows the data's size */
-
-typedef struct finished_chunk {
-    uint64_t task, lo, hi;
-} finished_chunk;
-
-struct pel_checkpoint {
-    pel_runtime *runtime;
-    pel_file_io io;
-    pel_checkpoint_env env;
-    uint32_t flags;
-    int lock;
-    char *paths[GENERATIONS], *journals[GENERATIONS], *temporary, *lock_path;
-    uint64_t generations[GENERATIONS]; /* by their headers; 0: none */
-    int newest;                        /* the slot that this object wrote or read; NO_SLOT: neither */
-    pel_checkpoint_header header;      /* of that slot: its parts' names and sizes */
-    int journal;                       /* file; -1: not begun */
-    uint64_t records, journal_end;     /* in the journal; where its last whole record ends */
-    finished_chunk *finished;
-    uint64_t finished_count, finished_capacity;
-    double cost;
-};
-
 static char *path_with(const pel_checkpoint *c, const char *path, const char *suffix) {
     size_t length = strlen(path), bytes = strlen(suffix) + 1;
     char *made = pel_alloc(&c->runtime->allocator, length + bytes);
@@ -56,9 +31,9 @@ static char *path_with(const pel_checkpoint *c, const char *path, const char *su
 }
 
 static bool make_paths(pel_checkpoint *c, const char *path) {
-    static const char *const suffixes[GENERATIONS][2] = {{".0", ".0.log"}, {".1", ".1.log"}};
+    static const char *const suffixes[PEL_CHECKPOINT_GENERATIONS][2] = {{".0", ".0.log"}, {".1", ".1.log"}};
     bool well = true;
-    for (int i = 0; i < GENERATIONS; i++) {
+    for (int i = 0; i < PEL_CHECKPOINT_GENERATIONS; i++) {
         c->paths[i] = path_with(c, path, suffixes[i][0]);
         c->journals[i] = path_with(c, path, suffixes[i][1]);
         well = well && c->paths[i] && c->journals[i];
@@ -84,7 +59,7 @@ static pel_status take_lock(pel_checkpoint *c, pel_error **error) {
 
 /* Which generations there are, by their headers. A damaged one counts as none: it is the first to be replaced. */
 static void look_at_generations(pel_checkpoint *c) {
-    for (int i = 0; i < GENERATIONS; i++) {
+    for (int i = 0; i < PEL_CHECKPOINT_GENERATIONS; i++) {
         pel_checkpoint_header header;
         int file;
         c->generations[i] = 0;
@@ -96,13 +71,13 @@ static void look_at_generations(pel_checkpoint *c) {
     }
 }
 
-static void forget_newest(pel_checkpoint *c) {
+void pel_checkpoint_forget_newest(pel_checkpoint *c) {
     if (c->journal >= 0) {
         (void)c->io.close(c->io.state, c->journal);
     }
     c->journal = -1;
     c->records = 0;
-    c->newest = NO_SLOT;
+    c->newest = PEL_CHECKPOINT_NO_SLOT;
     c->finished_count = 0;
     pel_checkpoint_free_header(&c->env, &c->header);
 }
@@ -112,11 +87,16 @@ void pel_checkpoint_close(pel_checkpoint *c) {
         return;
     }
     const pel_allocator *allocator = &c->runtime->allocator;
-    forget_newest(c);
+    pel_error *error = NULL;
+    if (pel_checkpoint_wait(c, &error) != PEL_OK) {
+        pel_log(&c->runtime->logger, PEL_LOG_WARNING, "the last checkpoint was not written: %s", pel_error_message(error));
+    }
+    pel_error_destroy(error);
+    pel_checkpoint_forget_newest(c);
     if (c->lock >= 0) {
         (void)c->io.close(c->io.state, c->lock);
     }
-    for (int i = 0; i < GENERATIONS; i++) {
+    for (int i = 0; i < PEL_CHECKPOINT_GENERATIONS; i++) {
         pel_free(allocator, c->paths[i]);
         pel_free(allocator, c->journals[i]);
     }
@@ -150,7 +130,7 @@ pel_status pel_checkpoint_open_with(pel_runtime *runtime, const pel_checkpoint_d
     c->env = (pel_checkpoint_env){&runtime->allocator, &c->io};
     c->flags = desc->flags;
     c->lock = c->journal = -1;
-    c->newest = NO_SLOT;
+    c->newest = PEL_CHECKPOINT_NO_SLOT;
     pel_object_made(runtime, PEL_OBJECT_CHECKPOINT);
     status = make_paths(c, desc->path)
                  ? take_lock(c, error)
@@ -171,25 +151,10 @@ pel_status pel_checkpoint_open(pel_runtime *runtime, const pel_checkpoint_desc *
 
 /* ---- work inside the queue ---- */
 
-/* What a task is to do with the buffers' bytes, and how it went: a task's own status cannot carry a story. */
-typedef struct job {
-    pel_checkpoint *c;
-    const pel_checkpoint_item *items;
-    uint32_t count;
-    uint64_t step;
-    const pel_checkpoint_chunk *chunk;
-    pel_checkpoint_state *state;
-    pel_status status;
-    pel_error *error;
-} job;
-
-static pel_status run_in_queue(pel_queue *queue, pel_task_fn function, job *j, const pel_access *accesses, uint32_t count,
-                               const char *name, pel_error **error) {
+pel_status pel_checkpoint_run(pel_queue *queue, pel_task_fn function, pel_checkpoint_job *j, const pel_access *accesses, uint32_t count,
+                              const char *name, pel_error **error) {
     pel_task_desc desc = PEL_TASK_DESC_INIT;
     pel_event *event = NULL;
-    if (pel_inside_task(j->c->runtime)) {
-        return pel_fail(error, j->c->env.allocator, PEL_WOULD_DEADLOCK, NULL, "a checkpoint cannot be waited for inside a task");
-    }
     desc.name = name;
     pel_status status = pel_task(queue, function, j, accesses, count, &desc, &event);
     if (status != PEL_OK) {
@@ -209,9 +174,8 @@ static pel_status run_in_queue(pel_queue *queue, pel_task_fn function, job *j, c
     return status;
 }
 
-/* The accesses of all items, and their parts of a file; owned by the caller. */
-static pel_status describe_items(pel_checkpoint *c, const pel_checkpoint_item *items, uint32_t count, pel_access_mode mode,
-                                 pel_access **accesses, pel_checkpoint_part **parts, pel_error **error) {
+pel_status pel_checkpoint_describe(pel_checkpoint *c, const pel_checkpoint_item *items, uint32_t count, pel_access_mode mode,
+                                   pel_access **accesses, pel_checkpoint_part **parts, pel_error **error) {
     *accesses = NULL;
     *parts = NULL;
     if (!items || count == 0 || count > PEL_CHECKPOINT_ITEMS) {
@@ -234,88 +198,34 @@ static pel_status describe_items(pel_checkpoint *c, const pel_checkpoint_item *i
     return PEL_OK;
 }
 
-static void free_items(pel_checkpoint *c, pel_access *accesses, pel_checkpoint_part *parts) {
+void pel_checkpoint_free_items(pel_checkpoint *c, pel_access *accesses, pel_checkpoint_part *parts) {
     pel_free(c->env.allocator, accesses);
     pel_free(c->env.allocator, parts);
 }
 
-static pel_status check_call(const pel_checkpoint *c, const pel_queue *queue, const char *call, pel_error **error) {
+pel_status pel_checkpoint_enter(pel_checkpoint *c, const pel_queue *queue, const char *call, pel_error **error) {
     if (!c || !queue) {
         return pel_fail(error, c ? c->env.allocator : &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
                         "%s: checkpoint or queue is NULL", call);
     }
-    return pel_runtime_check(c->runtime, error);
-}
-
-/* ---- write ---- */
-
-typedef struct write_job {
-    job base;
-    const pel_checkpoint_part *parts;
-    const char *path;
-    uint64_t generation;
-} write_job;
-
-static pel_status write_task(void *context) {
-    write_job *w = context;
-    pel_checkpoint *c = w->base.c;
-    w->base.status = pel_checkpoint_save(&c->env, w->path, c->temporary, w->parts, w->base.count, w->generation, w->base.step,
-                                         (c->flags & PEL_CHECKPOINT_COMPRESS) != 0, &w->base.error);
-    return PEL_OK;
-}
-
-/* The new generation is the newest now; its names and sizes are what later notes are checked against. */
-static pel_status adopt_slot(pel_checkpoint *c, int slot, pel_error **error) {
-    int file;
-    forget_newest(c);
-    pel_status status = pel_checkpoint_load_header(&c->env, c->paths[slot], &c->header, &file, error);
-    if (status == PEL_OK) {
-        (void)c->io.close(c->io.state, file);
-        c->generations[slot] = c->header.generation;
-        c->newest = slot;
+    pel_status status = pel_runtime_check(c->runtime, error);
+    if (status == PEL_OK && pel_inside_task(c->runtime)) {
+        status = pel_fail(error, c->env.allocator, PEL_WOULD_DEADLOCK, NULL, "%s: a checkpoint cannot be waited for inside a task", call);
     }
-    return status;
-}
-
-pel_status pel_checkpoint_write(pel_checkpoint *c, pel_queue *queue, const pel_checkpoint_item *items, uint32_t count,
-                                uint64_t step, pel_error **error) {
-    pel_access *accesses;
-    pel_checkpoint_part *parts;
-    pel_status status = check_call(c, queue, "pel_checkpoint_write", error);
-    if (status != PEL_OK) {
-        return status;
-    }
-    int newest = c->newest != NO_SLOT ? c->newest : c->generations[1] > c->generations[0], slot = 1 - newest;
-    uint64_t generation = (c->generations[0] > c->generations[1] ? c->generations[0] : c->generations[1]) + 1;
-    int64_t began = pel_clock_now(&pel_clock_monotonic);
-    status = describe_items(c, items, count, PEL_READ, &accesses, &parts, error);
-    if (status == PEL_OK) {
-        write_job w = {.base = {.c = c, .items = items, .count = count, .step = step},
-                       .parts = parts,
-                       .path = c->paths[slot],
-                       .generation = generation};
-        status = run_in_queue(queue, write_task, &w.base, accesses, count, "checkpoint", error);
-    }
-    free_items(c, accesses, parts);
-    if (status != PEL_OK) {
-        return status;
-    }
-    double took = 1e-9 * (double)(pel_clock_now(&pel_clock_monotonic) - began);
-    c->cost = c->cost > 0 ? (1 - COST_SMOOTHING) * c->cost + COST_SMOOTHING * took : took;
-    return adopt_slot(c, slot, error);
+    return status == PEL_OK ? pel_checkpoint_wait(c, error) : status;
 }
 
 /* ---- note ---- */
 
 typedef struct note_job {
-    job base;
+    pel_checkpoint_job base;
     pel_checkpoint_record record;
 } note_job;
 
 /* A torn record would hide all that come after it. */
 static void cut_torn_record(pel_checkpoint *c) {
     if (c->io.truncate(c->io.state, c->journal, c->journal_end) != 0) {
-        forget_newest(c); /* no further notes until the next write or read */
+        pel_checkpoint_forget_newest(c); /* no further notes until the next write or read */
     }
 }
 
@@ -351,7 +261,7 @@ static pel_status describe_chunk(const pel_checkpoint *c, const pel_checkpoint_c
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
                         "pel_checkpoint_note: the chunk's range is wrong, or its item is missing");
     }
-    if (c->newest == NO_SLOT) {
+    if (c->newest == PEL_CHECKPOINT_NO_SLOT) {
         pel_story story = {.advice = "write or read a checkpoint first"};
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, &story, "pel_checkpoint_note: there is no generation to add to");
     }
@@ -380,7 +290,7 @@ static pel_status describe_chunk(const pel_checkpoint *c, const pel_checkpoint_c
 
 pel_status pel_checkpoint_note(pel_checkpoint *c, pel_queue *queue, const pel_checkpoint_chunk *chunk, pel_error **error) {
     note_job n = {.base = {.c = c, .chunk = chunk}};
-    pel_status status = check_call(c, queue, "pel_checkpoint_note", error);
+    pel_status status = pel_checkpoint_enter(c, queue, "pel_checkpoint_note", error);
     if (status == PEL_OK && !chunk) {
         status = pel_fail(error, c->env.allocator, PEL_INVALID_ARGUMENT, NULL, "pel_checkpoint_note: chunk is NULL");
     }
@@ -391,13 +301,13 @@ pel_status pel_checkpoint_note(pel_checkpoint *c, pel_queue *queue, const pel_ch
         return status;
     }
     pel_access access = PEL_ACCESS(chunk->buffer, chunk->offset, chunk->bytes, PEL_READ);
-    return run_in_queue(queue, note_task, &n.base, &access, n.record.bytes > 0 ? 1 : 0, "checkpoint note", error);
+    return pel_checkpoint_run(queue, note_task, &n.base, &access, n.record.bytes > 0 ? 1 : 0, "checkpoint note", error);
 }
 
 /* ---- read ---- */
 
 typedef struct read_job {
-    job base;
+    pel_checkpoint_job base;
     const pel_checkpoint_part *wanted;
     pel_checkpoint_header header;
 } read_job;
@@ -427,7 +337,7 @@ static pel_status apply_record(void *user, const pel_checkpoint_record *record, 
     pel_checkpoint *c = r->base.c;
     if (c->finished_count == c->finished_capacity) {
         uint64_t capacity = c->finished_capacity ? 2 * c->finished_capacity : 64;
-        finished_chunk *grown = pel_resize(c->env.allocator, c->finished, (size_t)capacity * sizeof *grown);
+        pel_checkpoint_finished_chunk *grown = pel_resize(c->env.allocator, c->finished, (size_t)capacity * sizeof *grown);
         if (!grown) {
             return PEL_OUT_OF_MEMORY;
         }
@@ -437,7 +347,7 @@ static pel_status apply_record(void *user, const pel_checkpoint_record *record, 
     if (record->bytes > 0 && r->header.parts[record->part].data) {
         memcpy((unsigned char *)r->header.parts[record->part].data + record->offset, data, (size_t)record->bytes);
     }
-    c->finished[c->finished_count++] = (finished_chunk){record->task, record->lo, record->hi};
+    c->finished[c->finished_count++] = (pel_checkpoint_finished_chunk){record->task, record->lo, record->hi};
     return PEL_OK;
 }
 
@@ -445,7 +355,7 @@ static pel_status apply_record(void *user, const pel_checkpoint_record *record, 
 static pel_status read_slot(read_job *r, int slot, pel_error **error) {
     pel_checkpoint *c = r->base.c;
     int file;
-    forget_newest(c);
+    pel_checkpoint_forget_newest(c);
     pel_status status = pel_checkpoint_load_header(&c->env, c->paths[slot], &r->header, &file, error);
     if (status != PEL_OK) {
         return status;
@@ -504,17 +414,17 @@ pel_status pel_checkpoint_read(pel_checkpoint *c, pel_queue *queue, const pel_ch
     pel_access *accesses;
     pel_checkpoint_part *parts;
     pel_checkpoint_state ignored = {0};
-    pel_status status = check_call(c, queue, "pel_checkpoint_read", error);
+    pel_status status = pel_checkpoint_enter(c, queue, "pel_checkpoint_read", error);
     if (status != PEL_OK) {
         return status;
     }
-    status = describe_items(c, items, count, PEL_WRITE, &accesses, &parts, error);
+    status = pel_checkpoint_describe(c, items, count, PEL_WRITE, &accesses, &parts, error);
     if (status == PEL_OK) {
         look_at_generations(c);
         read_job r = {.base = {.c = c, .items = items, .count = count, .state = state ? state : &ignored}, .wanted = parts};
-        status = run_in_queue(queue, read_task, &r.base, accesses, count, "checkpoint read", error);
+        status = pel_checkpoint_run(queue, read_task, &r.base, accesses, count, "checkpoint read", error);
     }
-    free_items(c, accesses, parts);
+    pel_checkpoint_free_items(c, accesses, parts);
     return status;
 }
 
@@ -526,8 +436,4 @@ int pel_checkpoint_finished(const pel_checkpoint *c, uint64_t index, uint64_t *t
     *lo = c->finished[index].lo;
     *hi = c->finished[index].hi;
     return 1;
-}
-
-double pel_checkpoint_cost(const pel_checkpoint *c) {
-    return c ? c->cost : 0;
 }

@@ -82,10 +82,31 @@ static pel_checkpoint *open_on(memory_disk *disk) {
     return c;
 }
 
+static bool in_flight; /* checkpoints are written while the queue goes on */
+
+static pel_status write_items(pel_checkpoint *c, uint32_t step, pel_error **error) {
+    if (!in_flight) {
+        return pel_checkpoint_write(c, queue, items, 2, step, error);
+    }
+    pel_checkpoint_item mine[2] = {items[0], items[1]};
+    char name[] = "a";
+    mine[0].name = name;
+    pel_status status = pel_checkpoint_begin(c, queue, mine, 2, step, error);
+    if (status == PEL_OK) {
+        name[0] = '?'; /* is ours again */
+        if (fail_allocation == 0) {
+            set_state(998); /* comes after the copy, whenever that is made */
+        }
+        status = pel_checkpoint_wait(c, error);
+        assert_false(pel_checkpoint_pending(c));
+    }
+    return status;
+}
+
 static pel_status write_step(pel_checkpoint *c, uint32_t step) {
     pel_error *error = NULL;
     set_state(step);
-    pel_status status = pel_checkpoint_write(c, queue, items, 2, step, &error);
+    pel_status status = write_items(c, step, &error);
     assert_int_equal(status == PEL_OK, error == NULL);
     pel_error_destroy(error);
     return status;
@@ -369,7 +390,7 @@ static void test_failing_allocations(void **state) {
         pel_checkpoint_chunk chunk = {.task = 1, .lo = 0, .hi = 1, .item = "a", .buffer = a, .offset = 0, .bytes = 4};
         pel_status status = pel_checkpoint_open_with(runtime, &desc, &disk.io, &c, &error);
         if (status == PEL_OK) {
-            status = pel_checkpoint_write(c, queue, items, 2, 1, &error);
+            status = write_items(c, 1, &error);
         }
         if (status == PEL_OK) {
             status = pel_checkpoint_note(c, queue, &chunk, &error);
@@ -395,6 +416,41 @@ static void test_failing_allocations(void **state) {
     }
     assert_true(live <= before + 64); /* pools of the queue may have grown; a leak a site would be hundreds */
     printf("%ld allocation sites\n", sites);
+}
+
+static void test_in_flight(void **state) {
+    in_flight = true;
+    test_round_trips(state);
+    test_failing_operations(state);
+    test_power_cuts(state);
+    test_failing_allocations(state);
+    in_flight = false;
+}
+
+/* The next call tells what became of the one before, and does nothing else then. */
+static void test_untold_failures(void **state) {
+    memory_disk disk;
+    pel_checkpoint_state found;
+    pel_error *error = NULL;
+    (void)state;
+    disk_make(&disk);
+    pel_checkpoint *c = open_on(&disk);
+    assert_int_equal(pel_checkpoint_wait(c, NULL), PEL_OK); /* none is under way */
+    assert_int_equal(write_step(c, 1), PEL_OK);
+    disk.code = ENOSPC;
+    disk.fail_at = disk.operations + 1;
+    disk.for_ever = true;
+    set_state(2);
+    assert_int_equal(pel_checkpoint_begin(c, queue, items, 2, 2, NULL), PEL_OK);
+    assert_int_equal(pel_checkpoint_begin(c, queue, items, 2, 3, &error), PEL_IO);
+    disk.fail_at = 0;
+    assert_non_null(strstr(pel_error_message(error), "d/c"));
+    pel_error_destroy(error);
+    assert_int_equal(pel_checkpoint_begin(c, queue, items, 2, 2, NULL), PEL_OK); /* told once */
+    assert_int_equal(pel_checkpoint_wait(c, NULL), PEL_OK);
+    pel_checkpoint_close(c);
+    assert_int_equal(restart(&disk, 4, &found, "after an untold failure"), 2);
+    disk_free(&disk);
 }
 
 static void test_refusals(void **state) {
@@ -555,6 +611,8 @@ int main(void) {
                                        cmocka_unit_test(test_failing_operations),
                                        cmocka_unit_test(test_power_cuts),
                                        cmocka_unit_test(test_failing_allocations),
+                                       cmocka_unit_test(test_in_flight),
+                                       cmocka_unit_test(test_untold_failures),
                                        cmocka_unit_test(test_refusals),
                                        cmocka_unit_test(test_blocks),
                                        cmocka_unit_test(test_interval)};
