@@ -30,8 +30,12 @@ PEL_API const pel_error *pel_event_error(const pel_event *event);
 
 /*
  * Waits until the command is complete and returns its status. Blocks; may drive devices and run tasks and host variants on the calling thread
- * meanwhile, as pel_queue_finish does. It does not bring data home: that is pel_queue_finish or pel_buffer_sync. From inside a task or a host variant:
- * WOULD_DEADLOCK, unless the command is complete.
+ * meanwhile, as pel_queue_finish does. It does not bring data home: that is pel_queue_finish or pel_buffer_sync.
+ *
+ * From inside a task: runs other tasks on the calling thread meanwhile, whatever they are. WOULD_DEADLOCK, at once, when the command cannot be complete before
+ * the task: it is the task, one that submitted it, one below it on the calling thread's stack, or comes after one of these; or when stacks are
+ * 200 waits deep everywhere. A wait for commands that the task itself has submitted is refused for the last reason only. From inside a loop or a host
+ * variant: WOULD_DEADLOCK, unless the command is complete.
  */
 PEL_API pel_status pel_event_wait(pel_event *event);
 

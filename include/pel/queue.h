@@ -73,7 +73,14 @@ typedef struct pel_task_desc {
 } pel_task_desc;
 #define PEL_TASK_DESC_INIT {sizeof(pel_task_desc), NULL, NULL, 0, 0}
 
-/* A host task: runs once on a host worker when its accesses allow. A result other than PEL_OK becomes TASK_FAILED. */
+/*
+ * A host task: runs once on a host worker when its accesses allow. A result other than PEL_OK becomes TASK_FAILED.
+ *
+ * A task may submit commands, to any queue of its runtime, and wait for them (pel_event_wait). What it submits is a part of it: its children are ordered among
+ * themselves, they may touch only what the task has declared (else CONFLICT), and the task is complete when its function has returned and its children are
+ * complete. A child that fails and should have written something makes the task fail with DEPENDENCY_FAILED. A marker without waits follows what the
+ * task has submitted to that queue before. While a task waits, its thread runs other tasks on the same stack.
+ */
 typedef pel_status (*pel_task_fn)(void *context);
 PEL_API PEL_MUST_CHECK pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses,
                                            uint32_t access_count, const pel_task_desc *desc, pel_event **event);
@@ -131,8 +138,9 @@ PEL_API PEL_MUST_CHECK pel_status pel_callback(pel_queue *queue, pel_event *watc
 /*
  * Waits for all commands of the queue and for those that tasks submit to it meanwhile, brings wrapped memory that they wrote up to date,
  * and returns the first failure in program order since the queue was made or reset. Blocks; drives devices meanwhile, and may run
- * tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task of the runtime, or the host variant of a
- * kernel: WOULD_DEADLOCK.
+ * tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task it waits only, and leaves memory where it
+ * is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task itself, as a rule: see pel_event_wait). From inside a loop or the
+ * host variant of a kernel: WOULD_DEADLOCK.
  */
 PEL_API pel_status pel_queue_finish(pel_queue *queue);
 

@@ -17,6 +17,7 @@
 #include "queue/event.h"
 #include "queue/hazard.h"
 #include "queue/node.h"
+#include "queue/scope.h"
 #include <pel/queue.h>
 #include <stdatomic.h>
 
@@ -76,6 +77,8 @@ struct pel_command {
     int32_t priority;
     bool is_gate;               /* a barrier */
     bool tolerant;              /* failures of predecessors do not spread to it */
+    bool had_children;          /* its function has submitted something */
+    pel_scope *scope;           /* that; NULL: nothing, or it is over */
     pel_uses uses;              /* what it reads and writes; allocations retained */
     uint64_t behind;            /* order of the newest mapping that it comes after, directly or through others; 0: none */
     pel_status status;          /* first failure of a job, or of a predecessor */
@@ -131,6 +134,7 @@ struct pel_queue {
     pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
     uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
     uint64_t first_failure;     /* order; UINT64_MAX: none */
+    uint64_t first_inner;       /* its order within that command; UINT64_MAX: the command itself, after its children */
     pel_status status;
     pel_error *error;           /* of the first failure in program order */
     pel_error *refused;         /* of the last refused submission */
@@ -153,10 +157,13 @@ typedef struct pel_dispatcher {
     atomic_uint one_share;      /* of a stage's, where there is no task engine */
     atomic_uint watches;        /* how many wait for a stage to drain, or for room in a queue */
     atomic_uint throttled;      /* these last */
+    atomic_uint inside;         /* tasks that wait and may sleep as workers do */
+    struct pel_inner_wait *inner_waits;
     bool fence;                 /* whoever ends a task must fence: this system has no heavy barrier */
     pthread_mutex_t hazard_lock;/* taken inside the lock or without it, with no other lock inside */
     pel_hazards *hazards;       /* (hazard_lock) */
     pel_command *ready;         /* by priority, then submission */
+    pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
     pel_job *first_job, *last_job; /* in order, waiting for cores */
     pel_queue *queues;          /* the caller's */
@@ -170,14 +177,17 @@ void pel_command_fail(pel_command *command, pel_status status, pel_error *error)
 void pel_command_end(pel_command *command); /* completes the event, wakes successors, frees the command */
 /* Closes a node and starts what waited only for it. `failed`: those that read its result fail, too; `error` may be NULL all the same. */
 void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool failed, const pel_error *error);
-void pel_queue_note_failure(pel_queue *queue, uint64_t order, pel_status status, const pel_error *error);
+/*
+ * The queue remembers the first failure in program order: that of the outermost task in which it happened, and within that the first child's; a task that
+ * has submitted something comes after all that.
+ */
+void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status, const pel_error *error);
 /* Tells a successor that what it reads failed; it is not started yet. */
 void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error);
 void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
 bool pel_inside_task(const pel_runtime *runtime);
-pel_node *pel_running_node(const pel_runtime *runtime); /* the command whose function this thread runs; NULL: none */
 void pel_start_node(pel_runtime *runtime, pel_node *node); /* it has no predecessors left; under the lock */
 
 /* task.c: tasks that never take the lock. UNSUPPORTED: this one must take the other way. */
@@ -202,6 +212,24 @@ void pel_wait_for(pel_runtime *runtime, const pel_waiting *what); /* lock held o
 /* A thread outside runs tasks until it seems over or there is nothing to run for a while. Without the lock. */
 void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what);
 void pel_tell_waiters(pel_runtime *runtime);                         /* takes the lock */
+/* inner_wait.c: inside a task, whose thread runs other tasks meanwhile. WOULD_DEADLOCK: none may be run any more. Without the lock. */
+pel_status pel_wait_inside(pel_runtime *runtime, const pel_waiting *what);
+
+/*
+ * deadlock.c: whether the task that runs on this thread may wait for the event, or for all of the queue (one of the two is NULL). If it may, the wait is
+ * known to others until pel_inner_wait_end. OK, WOULD_DEADLOCK, OUT_OF_MEMORY. Under the lock.
+ */
+typedef struct pel_inner_wait {
+    struct pel_inner_wait *next;
+    const pel_frame *frame;
+    const pel_event *event;
+    const pel_queue *queue;
+} pel_inner_wait;
+bool pel_may_wait_inside(const pel_runtime *runtime);
+pel_status pel_inner_wait_begin(pel_runtime *runtime, pel_inner_wait *wait, const pel_event *event, const pel_queue *queue);
+void pel_inner_wait_end(pel_runtime *runtime, pel_inner_wait *wait);
+/* WOULD_DEADLOCK, with its story: a command that the running task submits must not wait for one of these events. Takes the lock. */
+pel_status pel_check_waits_inside(pel_runtime *runtime, const pel_event *const *waits, uint32_t count, pel_error **error);
 
 /* Stages of a queue; under the lock. */
 void pel_watch_begin(pel_dispatcher *dispatcher); /* from now on whoever ends a task sees that somebody waits */

@@ -8,36 +8,27 @@
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
-/* What the lock's commands run on this thread; tasks that are only nodes are known to their runner. */
-static _Thread_local pel_command *running;
-
 /* Host variants of kernels count as tasks: on a worker, waiting for anything may be waiting for oneself. */
 bool pel_inside_task(const pel_runtime *runtime) {
-    return pel_running_node(runtime) || pel_host_is_worker(runtime->task_device->driver);
-}
-
-pel_node *pel_running_node(const pel_runtime *runtime) {
-    const pel_dispatcher *dispatcher = runtime->dispatcher;
-    const pel_host_runner *runner = dispatcher && dispatcher->tasks ? pel_host_runner_current(dispatcher->tasks) : NULL;
-    if (runner && runner->task) {
-        return runner->task;
-    }
-    return running && running->runtime == runtime ? running->node : NULL;
+    return pel_frame_top(runtime) || pel_host_is_worker(runtime->task_device->driver);
 }
 
 static pel_status run_task(void *context) {
-    pel_command *command = context, *outer = running;
-    running = command;
+    pel_command *command = context;
+    pel_frame frame = {.runtime = command->runtime, .node = command->node, .command = command};
+    pel_frame_enter(&frame);
     pel_status status = command->task(command->context);
-    running = outer;
+    pel_frame_leave(&frame);
+    command->scope = frame.scope;
     return status;
 }
 
 static pel_status run_loop(uint64_t begin, uint64_t end, void *context) {
-    pel_command *command = context, *outer = running;
-    running = command;
+    pel_command *command = context;
+    pel_frame frame = {.runtime = command->runtime, .node = command->node, .command = command, .loop = true};
+    pel_frame_enter(&frame);
     pel_status status = command->loop(begin, end, command->context);
-    running = outer;
+    pel_frame_leave(&frame);
     return status;
 }
 
@@ -69,10 +60,16 @@ void pel_command_fail(pel_command *command, pel_status status, pel_error *error)
     command->error = error;
 }
 
-void pel_queue_note_failure(pel_queue *queue, uint64_t order, pel_status status, const pel_error *error) {
-    if (order < queue->first_failure) {
+void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status, const pel_error *error) {
+    const uint64_t inner = had_children ? UINT64_MAX : pel_node_order(node);
+    while (node->stage->scope) {
+        node = node->stage->scope->parent;
+    }
+    const uint64_t order = pel_node_order(node);
+    if (order < queue->first_failure || (order == queue->first_failure && inner < queue->first_inner)) {
         pel_error_destroy(queue->error);
         queue->first_failure = order;
+        queue->first_inner = inner;
         queue->status = status;
         queue->error = pel_error_clone(error, &queue->runtime->allocator);
     }
@@ -141,13 +138,27 @@ static void open_gate(const pel_command *command) {
     }
 }
 
+static void leave_stage(pel_runtime *runtime, pel_stage *stage) {
+    pel_scope *scope = stage->scope;
+    pel_stage *counted_in = scope ? stage->counted_in : stage;
+    if (scope && pel_brood_leave(stage, true)) {
+        pel_node *parent = pel_scope_over(scope, true);
+        if (parent) {
+            pel_task_put(runtime, parent);
+        }
+    }
+    if (counted_in) {
+        pel_stage_end(counted_in, runtime->dispatcher->self.shard, true);
+    }
+}
+
 void pel_command_end(pel_command *command) {
     pel_runtime *runtime = command->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_queue *queue = command->queue;
     pel_node *node = command->node;
     if (command->status != PEL_OK) {
-        pel_queue_note_failure(queue, command->order, command->status, command->error);
+        pel_queue_note_failure(queue, node, command->had_children, command->status, command->error);
     }
     leave_queue(command);
     open_gate(command);
@@ -160,8 +171,9 @@ void pel_command_end(pel_command *command) {
         command->uses.data[i].allocation->commands--;
     }
     pel_command_free(command);
-    pel_stage_end(node->stage, dispatcher->self.shard, true);
+    pel_stage *stage = node->stage;
     pel_node_give(&dispatcher->pools, &dispatcher->self, node);
+    leave_stage(runtime, stage);
     pel_queue_advance(queue);
 }
 
@@ -412,6 +424,23 @@ static void start_fold(pel_command *command) {
     submit_aside(command, PEL_PHASE_FOLDING);
 }
 
+/* False: its children go on, and the last one ends the command. */
+static bool task_is_over(pel_command *command) {
+    pel_scope *scope = command->scope;
+    pel_status status = command->status;
+    pel_error *error = command->error;
+    command->error = NULL;
+    command->status = PEL_OK;
+    command->had_children = true;
+    if (!pel_scope_return(scope, &status, &error)) {
+        return false;
+    }
+    command->scope = NULL;
+    command->status = status;
+    command->error = error;
+    return true;
+}
+
 static void phase_over(pel_command *command) {
     switch (command->phase) {
     case PEL_PHASE_FETCHING:
@@ -452,6 +481,9 @@ static void phase_over(pel_command *command) {
                 pel_launch_folded(command);
             }
         }
+        if (command->scope && !task_is_over(command)) {
+            return;
+        }
         pel_command_end(command);
         return;
     case PEL_PHASE_FOLDING:
@@ -468,11 +500,16 @@ static void phase_over(pel_command *command) {
 
 void pel_dispatch(pel_runtime *runtime) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    while (dispatcher->ready) {
-        pel_command *command = dispatcher->ready;
-        dispatcher->ready = command->next;
+    while (dispatcher->ready || dispatcher->over) {
+        pel_command *command = dispatcher->over ? dispatcher->over : dispatcher->ready;
+        const bool ends = command == dispatcher->over;
+        *(ends ? &dispatcher->over : &dispatcher->ready) = command->next;
         command->next = NULL;
-        start(command);
+        if (ends) {
+            pel_command_end(command);
+        } else {
+            start(command);
+        }
     }
     submit_jobs(runtime);
 }
@@ -485,6 +522,9 @@ void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
     if (something_completed && dispatcher->waiters > 0) {
         dispatcher->news = false;
         pthread_cond_broadcast(&dispatcher->changed);
+    }
+    if (something_completed && atomic_load_explicit(&dispatcher->inside, memory_order_relaxed) > 0) {
+        pel_host_nudge((pel_host_device *)runtime->task_device->driver);
     }
     pthread_mutex_unlock(&runtime->lock);
 }

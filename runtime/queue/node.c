@@ -38,6 +38,7 @@ pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_no
     set_order(node, (generation > last_order ? generation : last_order) + 1);
     atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
     node->more = NULL;
+    node->stage = NULL;
     node->kind = (uint8_t)kind;
     node->shared = false;
     node->status = PEL_OK;

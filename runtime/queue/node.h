@@ -23,7 +23,8 @@
 #include "queue/stage.h"
 #include <pel/queue.h>
 
-typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND } pel_node_kind;
+/* ENDED: a task whose function has returned and whose children are over. */
+typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND, PEL_NODE_ENDED } pel_node_kind;
 
 /* Accesses and event of a task, in blocks of the pool. */
 enum { PEL_MORE_RANGES = 3 };
@@ -33,12 +34,37 @@ typedef struct pel_node_more {
     struct { uint64_t lo, bytes; } ranges[PEL_MORE_RANGES]; /* mode in the two upper bits of bytes; bytes 0: no more */
 } pel_node_more;
 
+#define PEL_MORE_MODE_SHIFT 62
+
+static inline pel_hazard_range pel_more_range(const pel_node_more *more, uint32_t i) {
+    uint64_t bytes = more->ranges[i].bytes & (((uint64_t)1 << PEL_MORE_MODE_SHIFT) - 1);
+    return (pel_hazard_range){.lo = more->ranges[i].lo, .hi = more->ranges[i].lo + bytes,
+                              .mode = (pel_access_mode)(more->ranges[i].bytes >> PEL_MORE_MODE_SHIFT)};
+}
+
+/* Every range of a task, one after the other. */
+typedef struct pel_range_walk {
+    const pel_node_more *more;
+    uint32_t next;
+} pel_range_walk;
+
+static inline bool pel_range_next(pel_range_walk *w, pel_hazard_range *range) {
+    if (w->more && w->next == PEL_MORE_RANGES) {
+        *w = (pel_range_walk){w->more->next, 0};
+    }
+    if (!w->more || w->more->ranges[w->next].bytes == 0) {
+        return false;
+    }
+    *range = pel_more_range(w->more, w->next++);
+    return true;
+}
+
 typedef struct pel_node {
     pel_host_item item;
     pel_task_fn task;             /* NULL: it is not run */
     _Atomic uintptr_t successors;
     pel_hazard_node hazard;       /* generation; user: the task's context or the pel_command; of a task that is not run its pel_error */
-    pel_stage *stage;             /* where it is counted */
+    pel_stage *stage;             /* where it is counted; NULL: nowhere, it is being made or was withdrawn */
     pel_node_more *more;          /* of a task; may be NULL */
     atomic_uint pending;
     uint8_t kind;

@@ -268,34 +268,43 @@ static bool drives_devices(const pel_runtime *runtime, const uint32_t *on_device
 static pel_status drain_queue(pel_queue *queue) {
     pel_runtime *runtime = queue->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    if (pel_inside_task(runtime)) {
-        return PEL_WOULD_DEADLOCK;
-    }
+    const bool inside = pel_inside_task(runtime);
+    pel_inner_wait wait;
     pthread_mutex_lock(&runtime->lock);
-    if (pel_mapping_blocks_queue(queue)) {
+    if (pel_mapping_blocks_queue(queue) || (inside && pel_inner_wait_begin(runtime, &wait, NULL, queue) != PEL_OK)) {
         pthread_mutex_unlock(&runtime->lock);
         return PEL_WOULD_DEADLOCK;
     }
     if (dispatcher->tasks) {
         pel_host_lanes_settle(dispatcher->tasks);
     }
+    pel_status status = PEL_OK;
     drain d = {queue, queue->drained + count_stages(queue), atomic_load_explicit(&queue->stage, memory_order_relaxed)};
     if (!is_drained(&d)) {
         pel_stage *before;
         const bool uncut = pel_queue_cut(queue, &before) != PEL_OK; /* no memory for it: then we wait until the queue is empty for once */
         const pel_waiting what = {is_drained, seems_drained, drain_works, &d, PATIENCE, uncut};
-        if (!runtime->machine && !drives_devices(runtime, drain_works(&d))) {
+        if (!inside && !runtime->machine && !drives_devices(runtime, drain_works(&d))) {
             pthread_mutex_unlock(&runtime->lock);
             pel_help_tasks(runtime, &what);
             pthread_mutex_lock(&runtime->lock);
         }
         if (!is_drained(&d)) {
             pel_watch_begin(dispatcher);
-            pel_wait_for(runtime, &what);
+            if (inside) {
+                pthread_mutex_unlock(&runtime->lock);
+                status = pel_wait_inside(runtime, &what);
+                pthread_mutex_lock(&runtime->lock);
+            } else {
+                pel_wait_for(runtime, &what);
+            }
             atomic_fetch_sub(&dispatcher->watches, 1);
         }
     }
-    pel_status status = is_drained(&d) ? PEL_OK : PEL_INTERNAL;
+    if (inside) {
+        pel_inner_wait_end(runtime, &wait);
+    }
+    status = is_drained(&d) ? PEL_OK : status != PEL_OK ? status : PEL_INTERNAL;
     pel_dispatcher_unlock(runtime, true);
     return status;
 }
@@ -450,15 +459,21 @@ pel_status pel_queue_finish(pel_queue *queue) {
     if (status != PEL_OK) {
         return status;
     }
-    pel_kernels_reap(queue->runtime);
-    pel_status home = bring_wraps_home(queue->runtime);
-    if (home == PEL_OK) {
+    const bool inside = pel_inside_task(queue->runtime); /* other tasks use the memory: nothing comes home, nothing is given back */
+    pel_status home = PEL_OK;
+    if (!inside) {
+        pel_kernels_reap(queue->runtime);
+        home = bring_wraps_home(queue->runtime);
+    }
+    if (home == PEL_OK && !inside) {
         home = give_wraps_back(queue->runtime);
     }
     pthread_mutex_lock(&queue->runtime->lock);
     status = queue->status;
     pthread_mutex_unlock(&queue->runtime->lock);
-    pel_lessons_keep(queue->runtime);
+    if (!inside) {
+        pel_lessons_keep(queue->runtime);
+    }
     return status != PEL_OK ? status : home;
 }
 

@@ -33,6 +33,11 @@ typedef struct pel_stage {
     void *block;                 /* as allocated */
     const atomic_uint *used;     /* how many shares are */
     pel_stage_share *shares;
+    /* Of a brood, the children of a task (scope.h), which has no shares: */
+    struct pel_scope *scope;     /* NULL: this is none */
+    struct pel_stage *counted_in;/* where its members are counted, too; NULL: nowhere */
+    bool cut;                    /* a marker follows it */
+    atomic_uint members;         /* under way, and one for the task's function */
 } pel_stage;
 
 typedef struct pel_stages {

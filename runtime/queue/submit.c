@@ -183,8 +183,7 @@ static void note_devices(const pel_command *command) {
     }
 }
 
-static void note_all(pel_command *command) {
-    pel_hazards *hazards = command->runtime->dispatcher->hazards;
+static void note_all(pel_command *command, pel_hazards *hazards) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_hazard_range range = range_of(&command->uses.data[i]);
         command->uses.data[i].allocation->commands++;
@@ -202,13 +201,15 @@ static pel_status enter_hazards(pel_command *command) {
         return PEL_OK;
     }
     pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazards *hazards = pel_stage_hazards(command->runtime, command->node->stage);
+    status = hazards ? PEL_OK : PEL_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
         const pel_hazard_range range = range_of(&command->uses.data[i]);
-        status = pel_hazards_look(dispatcher->hazards, &range, 1, &command->node->hazard, depend_on, command);
+        status = pel_hazards_look(hazards, &range, 1, &command->node->hazard, depend_on, command);
     }
     if (status == PEL_OK) {
         note_devices(command);
-        note_all(command);
+        note_all(command, hazards);
     }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
     return status;
@@ -219,46 +220,52 @@ void pel_command_leave_hazards(pel_command *command) {
     if (command->status == PEL_OK || command->uses.count == 0) {
         return;
     }
+    bool writes = false;
     pthread_mutex_lock(&dispatcher->hazard_lock);
-    for (uint32_t i = 0; i < command->uses.count; i++) {
+    pel_hazards *hazards = pel_stage_hazards(command->runtime, command->node->stage);
+    for (uint32_t i = 0; hazards && i < command->uses.count; i++) {
         const pel_hazard_range range = range_of(&command->uses.data[i]);
-        pel_hazards_fail(dispatcher->hazards, &range, 1, &command->node->hazard, command->event);
+        pel_hazards_fail(hazards, &range, 1, &command->node->hazard, command->event);
+        writes = writes || (range.mode & PEL_WRITE) != 0;
     }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_scope_note_failure(command->node->stage, command->order, writes, command->error);
 }
 
 /* A marker without waits follows everything that its queue has not finished: the stage that it ends. */
-static pel_status follow_queue(pel_command *command) {
+static pel_status follow_queue(pel_command *command, pel_frame *frame) {
     pel_queue *queue = command->queue;
+    const bool child = frame && !frame->loop;
     pel_stage *before;
-    pel_status status = pel_queue_cut(queue, &before);
-    if (status == PEL_OK) {
-        atomic_fetch_add_explicit(&command->node->pending, 1, memory_order_relaxed);
-        before->follower = command->node;
-        for (const pel_command *c = queue->first; c; c = c->after) {
-            pel_command_come_after(command, c);
-        }
+    pel_status status = child ? pel_brood_cut(frame, queue, &before) : pel_queue_cut(queue, &before);
+    if (status != PEL_OK) {
+        return status;
+    }
+    atomic_fetch_add_explicit(&command->node->pending, 1, memory_order_relaxed);
+    before->follower = command->node;
+    for (const pel_command *c = queue->first; c && !child; c = c->after) {
+        pel_command_come_after(command, c);
+    }
+    if (child) {
+        (void)pel_brood_leave(before, true); /* not the scope's last: the function runs */
+    } else {
         pel_watch_begin(command->runtime->dispatcher);
     }
-    return status;
+    return PEL_OK;
 }
 
-/* What is submitted by a running task of the queue comes before later barriers, like the task. */
-static bool is_child(const pel_queue *queue, const pel_node *parent) { return parent && parent->stage->queue == queue; }
-
-static pel_status follow_gate(pel_command *command, const pel_node *parent) {
+/* Barriers are for their own scope only: what a running task submits is a part of the task, which comes before later barriers and may be what they wait for. */
+static pel_status follow_gate(pel_command *command) {
     const pel_event *gate = atomic_load_explicit(&command->queue->gate, memory_order_relaxed);
-    return gate && !is_child(command->queue, parent) ? follow_events(command, &gate, 1) : PEL_OK;
+    const bool follows = gate && (!command->node->stage || gate->scope == command->node->stage->scope);
+    return follows ? follow_events(command, &gate, 1) : PEL_OK;
 }
 
 static void join_queue(pel_command *command) {
     pel_runtime *runtime = command->runtime;
     pel_queue *queue = command->queue;
-    const pel_node *parent = pel_running_node(runtime);
-    pel_stage *stage = is_child(queue, parent) ? parent->stage : atomic_load_explicit(&queue->stage, memory_order_relaxed);
+    pel_stage_enter(command->node->stage, runtime->dispatcher->self.shard);
     command->order = pel_node_order(command->node);
-    command->node->stage = stage;
-    pel_stage_begin(stage, runtime->dispatcher->self.shard);
     command->before = queue->last;
     *(queue->last ? &queue->last->after : &queue->first) = command;
     queue->last = command;
@@ -288,17 +295,51 @@ static void withdraw(pel_command *command) {
     pel_command_free(command);
     if (node) {
         node->hazard.user = NULL;
+        node->stage = NULL;
         if (pel_node_arrive(node)) {
             pel_start_node(runtime, node);
         }
     }
 }
 
-static pel_status find_predecessors(pel_command *command, const pel_event *const *waits, uint32_t wait_count) {
+static pel_status check_scope(const pel_command *command, const pel_stage *stage, pel_error **error) {
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < command->uses.count && stage->scope && status == PEL_OK; i++) {
+        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        status = pel_stage_allows(stage, &range, command->name, i, error);
+    }
+    return status;
+}
+
+/*
+ * Where the command is counted. A marker in a loop must not be counted where the loop is, which it follows. What a task that is a command writes is at home
+ * from now on, not from its end: its children may take it to a device.
+ */
+static pel_status find_stage(pel_command *command, pel_frame *frame, bool follows_queue, pel_error **error) {
+    pel_queue *queue = command->queue;
+    const bool in_loop = frame && frame->loop && follows_queue;
+    if (in_loop && frame->node->stage->scope) {
+        return pel_fail(error, &queue->runtime->allocator, PEL_WOULD_DEADLOCK, NULL,
+                        "%s: a marker without waits in a loop that a task submitted would wait for that task", command->name);
+    }
+    if (frame && !frame->loop && frame->command && frame->command->jobs[0].written.count > 0) {
+        pel_job_apply(&frame->command->jobs[0]);
+        pel_uses_free(&queue->runtime->allocator, &frame->command->jobs[0].written);
+    }
+    command->node->stage = in_loop ? NULL : pel_frame_stage(frame, queue);
+    if (!command->node->stage && !in_loop) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    command->event->scope = in_loop ? NULL : command->node->stage->scope;
+    return in_loop ? PEL_OK : check_scope(command, command->node->stage, error);
+}
+
+static pel_status find_predecessors(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_error **error) {
     pel_dispatcher *dispatcher = command->runtime->dispatcher;
-    const pel_node *parent = pel_running_node(command->runtime);
-    if (parent) {
-        pel_node_come_after(pel_node_order(parent));
+    pel_frame *frame = command->queue == &dispatcher->own ? NULL : pel_frame_top(command->runtime);
+    const bool follows_queue = command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0;
+    if (frame) {
+        pel_node_come_after(pel_node_order(frame->node));
     }
     command->node = pel_node_take(&dispatcher->pools, &dispatcher->self, PEL_NODE_COMMAND);
     if (!command->node) {
@@ -307,12 +348,16 @@ static pel_status find_predecessors(pel_command *command, const pel_event *const
     command->node->hazard.user = command;
     command->node->shared = true;
     command->event->node = command->node;
-    pel_status status = follow_events(command, waits, wait_count);
+    pel_status status = find_stage(command, frame, follows_queue, error);
     if (status == PEL_OK) {
-        status = follow_gate(command, parent);
+        status = follow_events(command, waits, wait_count);
     }
-    if (status == PEL_OK && command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0) {
-        status = follow_queue(command);
+    if (status == PEL_OK) {
+        status = follow_gate(command);
+    }
+    if (status == PEL_OK && follows_queue) {
+        status = follow_queue(command, frame);
+        command->node->stage = pel_frame_stage(frame && !frame->loop ? frame : NULL, command->queue); /* the one that it began: there is one */
     }
     if (status == PEL_OK) {
         status = enter_hazards(command);
@@ -326,10 +371,13 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
     pel_queue *queue = command->queue;
     pel_error *error = NULL;
     pel_queue_make_room(queue);
-    pthread_mutex_lock(&runtime->lock);
     pel_status status = pel_check_waits(queue, waits, wait_count, &error);
     if (status == PEL_OK) {
-        status = find_predecessors(command, waits, wait_count);
+        status = pel_check_waits_inside(runtime, waits, wait_count, &error);
+    }
+    pthread_mutex_lock(&runtime->lock);
+    if (status == PEL_OK) {
+        status = find_predecessors(command, waits, wait_count, &error);
     }
     if (status != PEL_OK) {
         pel_error_destroy(queue->refused);

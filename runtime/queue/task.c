@@ -10,31 +10,6 @@
 #include "queue/command.h"
 #include <stddef.h>
 
-#define MODE_SHIFT 62
-
-static pel_hazard_range range_at(const pel_node_more *more, uint32_t i) {
-    uint64_t bytes = more->ranges[i].bytes & (((uint64_t)1 << MODE_SHIFT) - 1);
-    return (pel_hazard_range){.lo = more->ranges[i].lo, .hi = more->ranges[i].lo + bytes,
-                              .mode = (pel_access_mode)(more->ranges[i].bytes >> MODE_SHIFT)};
-}
-
-/* Every range of the node, one after the other. */
-typedef struct range_walk {
-    const pel_node_more *more;
-    uint32_t next;
-} range_walk;
-
-static bool walk(range_walk *w, pel_hazard_range *range) {
-    if (w->more && w->next == PEL_MORE_RANGES) {
-        *w = (range_walk){w->more->next, 0};
-    }
-    if (!w->more || w->more->ranges[w->next].bytes == 0) {
-        return false;
-    }
-    *range = range_at(w->more, w->next++);
-    return true;
-}
-
 void pel_task_put(pel_runtime *runtime, pel_node *node) {
     pel_host_tasks *tasks = runtime->dispatcher->tasks;
     pel_host_runner *runner = pel_host_runner_current(tasks);
@@ -91,8 +66,9 @@ static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status 
     pel_queue *queue = node->stage->queue;
     pel_event *event = node->more ? pel_event_retain(node->more->event) : NULL;
     pel_error *told = pel_error_clone(error, &runtime->allocator);
+    bool writes = false;
     pthread_mutex_lock(&runtime->lock);
-    pel_queue_note_failure(queue, pel_node_order(node), status, error);
+    pel_queue_note_failure(queue, node, node->kind == PEL_NODE_ENDED, status, error);
     event = !event && node->more ? pel_event_new(runtime) : event;
     if (event) {
         event->queue = queue->id;
@@ -101,12 +77,15 @@ static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status 
         event = pel_event_retain(queue->anonymous);
         pel_error_destroy(error);
     }
-    range_walk w = {node->more, 0};
+    pel_range_walk w = {node->more, 0};
     pthread_mutex_lock(&dispatcher->hazard_lock);
-    for (pel_hazard_range range; walk(&w, &range);) {
-        pel_hazards_fail(dispatcher->hazards, &range, 1, &node->hazard, event);
+    pel_hazards *hazards = pel_stage_hazards(runtime, node->stage);
+    for (pel_hazard_range range; hazards && pel_range_next(&w, &range);) {
+        pel_hazards_fail(hazards, &range, 1, &node->hazard, event);
+        writes = writes || (range.mode & PEL_WRITE) != 0;
     }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_scope_note_failure(node->stage, pel_node_order(node), writes, told);
     pthread_mutex_unlock(&runtime->lock);
     pel_event_release(event);
     return told;
@@ -135,8 +114,7 @@ static pel_node *end_shared(pel_runtime *runtime, pel_host_runner *runner, pel_n
     return next;
 }
 
-/* After this nothing of the queue is touched, which may be gone. */
-static void count(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stage) {
+static void count_in_queue(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stage) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_stage_end(stage, runner->self.shard, dispatcher->fence);
     if (atomic_load_explicit(&dispatcher->watches, memory_order_seq_cst) > 0 &&
@@ -145,31 +123,64 @@ static void count(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stag
     }
 }
 
+/* After this nothing of the queue is touched, which may be gone. Returns the task whose last child this was. */
+static pel_node *count(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stage) {
+    if (!stage->scope) {
+        count_in_queue(runtime, runner, stage);
+        return NULL;
+    }
+    pel_scope *scope = stage->scope;
+    pel_stage *counted_in = stage->counted_in;
+    pel_node *parent = pel_brood_leave(stage, false) ? pel_scope_over(scope, false) : NULL;
+    if (counted_in) {
+        count_in_queue(runtime, runner, counted_in);
+    }
+    return parent;
+}
+
+/* False: it was cancelled. */
+static bool begin_event(const pel_runtime *runtime, pel_event *event) {
+    const bool begins = pel_event_claim(event, PEL_EVENT_RUNNING);
+    if (begins) {
+        event->timing.began = pel_clock_now(runtime->clock);
+    }
+    return begins;
+}
+
+/* Runs the function. False: its children go on, and the last of them ends the node, which is not touched any more. */
+static bool call(pel_runtime *runtime, pel_node *node, pel_status *status, pel_error **error) {
+    pel_frame frame = {.runtime = runtime, .node = node};
+    pel_frame_enter(&frame);
+    pel_status returned = node->task(node->hazard.user);
+    pel_frame_leave(&frame);
+    if (returned != PEL_OK) {
+        *status = PEL_TASK_FAILED;
+        *error = task_failed(runtime, returned);
+    }
+    if (frame.scope) {
+        if (!pel_scope_return(frame.scope, status, error)) {
+            return false;
+        }
+        node->kind = PEL_NODE_ENDED;
+    }
+    return true;
+}
+
 pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     pel_node *node = (pel_node *)(void *)item, *next = NULL;
     pel_stage *stage = node->stage;
     pel_runtime *runtime = stage->runtime;
-    void *outer = runner->task;
     pel_status status = (pel_status)node->status;
     pel_error *error = NULL;
-    bool runs = node->task, begins = status == PEL_OK && node->more && node->more->event;
-    if (begins && pel_event_claim(node->more->event, PEL_EVENT_RUNNING)) {
-        node->more->event->timing.began = pel_clock_now(runtime->clock);
-    } else if (begins) {
-        runs = false;
+    if (node->kind == PEL_NODE_TASK && status == PEL_OK && node->more && node->more->event && !begin_event(runtime, node->more->event)) {
+        node->task = NULL;
         status = PEL_CANCELLED;
         node->hazard.user = pel_event_cancelled(node->more->event, "task");
     }
-    if (runs) {
-        runner->task = node;
-        pel_status returned = node->task(node->hazard.user);
-        runner->task = outer;
-        if (returned != PEL_OK) {
-            status = PEL_TASK_FAILED;
-            error = task_failed(runtime, returned);
-        }
-    } else {
+    if (!node->task) {
         error = node->hazard.user;
+    } else if (!call(runtime, node, &status, &error)) {
+        return NULL;
     }
     if (node->shared) {
         next = end_shared(runtime, runner, node, status, error);
@@ -177,7 +188,11 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
         pel_error_destroy(note_failure(runtime, node, status, error));
     }
     pel_node_give(&runtime->dispatcher->pools, &runner->self, node);
-    count(runtime, runner, stage);
+    pel_node *parent = count(runtime, runner, stage);
+    if (parent && next) {
+        pel_host_runner_push(runner, &next->item);
+    }
+    next = parent ? parent : next;
     return next ? &next->item : NULL;
 }
 
@@ -190,6 +205,7 @@ typedef struct submission {
     pel_host_lane *lane;   /* claimed; NULL: the runner's own */
     pel_host_runner *runner;
     pel_host_self *self;
+    pel_frame *frame;      /* the task that submits it; NULL: none */
     pel_event *event;
     const pel_event *failed; /* a predecessor that is over and whose result is read */
 } submission;
@@ -238,7 +254,7 @@ static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t coun
             const pel_access *a = &accesses[i + k];
             uint64_t bytes = a->bytes != 0 ? a->bytes : a->buffer->bytes - a->offset;
             more->ranges[k].lo = (uintptr_t)a->buffer->data + a->offset;
-            more->ranges[k].bytes = bytes | (uint64_t)a->mode << MODE_SHIFT;
+            more->ranges[k].bytes = bytes | (uint64_t)a->mode << PEL_MORE_MODE_SHIFT;
         }
     }
     return true;
@@ -255,15 +271,17 @@ static pel_status enter_hazards(submission *s, const pel_access *accesses, uint3
         pthread_mutex_unlock(&dispatcher->hazard_lock);
         return PEL_UNSUPPORTED;
     }
+    pel_hazards *hazards = pel_stage_hazards(s->runtime, s->node->stage);
+    status = hazards ? PEL_OK : PEL_OUT_OF_MEMORY;
     for (int pass = 0; pass < 2 && status == PEL_OK; pass++) {
         for (const pel_node_more *more = s->node->more; more && status == PEL_OK; more = more->next) {
             uint32_t n = 0;
             for (; n < PEL_MORE_RANGES && more->ranges[n].bytes != 0; n++) {
-                ranges[n] = range_at(more, n);
+                ranges[n] = pel_more_range(more, n);
             }
             if (pass == 0) {
-                status = pel_hazards_look(dispatcher->hazards, ranges, n, &s->node->hazard, depend_on, s);
-            } else if (pel_hazards_note(dispatcher->hazards, ranges, n, &s->node->hazard) != PEL_OK) {
+                status = pel_hazards_look(hazards, ranges, n, &s->node->hazard, depend_on, s);
+            } else if (pel_hazards_note(hazards, ranges, n, &s->node->hazard) != PEL_OK) {
                 noted = false;
             }
         }
@@ -291,7 +309,7 @@ static pel_status follow_events(submission *s, const pel_task_desc *desc) {
 /* Without the lane: nobody who has one waits for the lock, because whoever has the lock waits for lanes. */
 static void inherit(submission *s) {
     pthread_mutex_lock(&s->runtime->lock);
-    if (s->node->status == PEL_OK) {
+    if (s->node->status == PEL_OK) { /* of its predecessors none has told it yet */
         pel_error *error = NULL;
         pel_fail(&error, &s->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "task was not run: what it depends on had failed: %s",
                  pel_error_message(s->failed->error));
@@ -330,6 +348,7 @@ static void withdraw(submission *s) {
     node->kind = PEL_NODE_COMMAND;
     node->hazard.user = NULL;
     node->shared = true;
+    node->stage = NULL;
     if (pel_node_arrive(node)) {
         pel_start_node(s->runtime, node);
     }
@@ -340,20 +359,24 @@ static void withdraw(submission *s) {
 static bool begin(submission *s) {
     pel_dispatcher *dispatcher = s->runtime->dispatcher;
     s->runner = pel_host_runner_current(dispatcher->tasks);
-    const pel_node *parent = s->runner ? s->runner->task : NULL;
-    bool child = parent && parent->stage->queue == s->queue;
+    s->frame = pel_frame_top(s->runtime);
+    const bool child = s->frame && s->runner && !s->frame->loop && !pel_frame_counts_in_queue(s->frame, s->queue);
     s->lane = child ? NULL : pel_host_lane_claim(dispatcher->tasks);
     s->self = child ? &s->runner->self : &s->lane->self;
-    if (parent) {
-        pel_node_come_after(pel_node_order(parent));
+    if (s->frame) {
+        pel_node_come_after(pel_node_order(s->frame->node));
     }
     s->node = pel_node_take(&dispatcher->pools, s->self, PEL_NODE_TASK);
-    if (!s->node) {
+    pel_stage *stage = s->node ? pel_frame_stage(s->frame, s->queue) : NULL;
+    if (!stage) {
+        if (s->node) {
+            pel_node_give(&dispatcher->pools, s->self, s->node);
+        }
         leave(s, false);
         pel_event_release(s->event);
         return false;
     }
-    s->node->stage = child ? parent->stage : atomic_load_explicit(&s->queue->stage, memory_order_acquire);
+    s->node->stage = stage;
     return true;
 }
 
@@ -363,15 +386,29 @@ static pel_status out_of_memory(pel_queue *queue) {
     return pel_refuse(queue, PEL_OUT_OF_MEMORY, error);
 }
 
+static pel_status check_scope(const submission *s, pel_error **error) {
+    pel_range_walk w = {s->node->more, 0};
+    uint32_t index = 0;
+    pel_status status = PEL_OK;
+    for (pel_hazard_range range; s->node->stage->scope && status == PEL_OK && pel_range_next(&w, &range);) {
+        status = pel_stage_allows(s->node->stage, &range, "task", index++, error);
+    }
+    return status;
+}
+
 /* What others may know: its event, its accesses, those that it waits for. */
-static pel_status connect(submission *s, const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc) {
+static pel_status connect(submission *s, const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc, pel_error **error) {
     s->node->shared = true;
     if (s->event) {
         s->event->node = s->node;
         s->event->queue = s->queue->id;
+        s->event->scope = s->node->stage->scope;
     }
     if (!keep_ranges(s, accesses, access_count)) {
         return PEL_OUT_OF_MEMORY;
+    }
+    if (check_scope(s, error) != PEL_OK) {
+        return PEL_CONFLICT;
     }
     pel_status status = follow_events(s, desc);
     return status == PEL_OK && access_count > 0 ? enter_hazards(s, accesses, access_count) : status;
@@ -388,6 +425,10 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
     if (desc && desc->wait_count > 0 && pel_check_waits(queue, desc->waits, desc->wait_count, NULL) != PEL_OK) {
         return PEL_UNSUPPORTED;
     }
+    pel_error *error = NULL;
+    if (desc && desc->wait_count > 0 && pel_check_waits_inside(runtime, desc->waits, desc->wait_count, &error) != PEL_OK) {
+        return pel_refuse(queue, pel_error_status(error), error);
+    }
     pel_queue_make_room(queue);
     if (event && (s.event = pel_event_new(runtime)) == NULL) {
         return out_of_memory(queue);
@@ -398,17 +439,17 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
     s.node->task = function;
     s.node->hazard.user = context;
     if (event || access_count > 0 || (desc && desc->wait_count > 0)) {
-        pel_status status = connect(&s, accesses, access_count, desc);
+        pel_status status = connect(&s, accesses, access_count, desc, &error);
         if (status != PEL_OK) {
             withdraw(&s);
-            return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status;
+            return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status == PEL_CONFLICT ? pel_refuse(queue, status, error) : status;
         }
         if (event) {
             s.event->generation = pel_node_order(s.node);
             *event = pel_event_retain(s.event);
         }
     }
-    pel_stage_begin(s.node->stage, s.self->shard);
+    pel_stage_enter(s.node->stage, s.self->shard);
     if (s.failed) {
         leave(&s, false);
         inherit(&s);

@@ -158,6 +158,27 @@ static bool waits_for_itself(const pel_event *event) {
     return blocked;
 }
 
+static pel_status wait_inside(pel_runtime *runtime, const pel_waiting *what, pel_event *event) {
+    const pel_frame *frame = pel_frame_top(runtime);
+    const bool child = pel_may_wait_inside(runtime) && frame->scope && event->scope == frame->scope && !frame->foreign_waits;
+    pel_inner_wait wait;
+    pel_status status = PEL_OK;
+    if (!child) {
+        pthread_mutex_lock(&runtime->lock);
+        status = pel_inner_wait_begin(runtime, &wait, event, NULL);
+        pthread_mutex_unlock(&runtime->lock);
+    }
+    if (status == PEL_OK) {
+        status = pel_wait_inside(runtime, what);
+        if (!child) {
+            pthread_mutex_lock(&runtime->lock);
+            pel_inner_wait_end(runtime, &wait);
+            pthread_mutex_unlock(&runtime->lock);
+        }
+    }
+    return pel_event_is_complete(event) ? event->status : status != PEL_OK ? status : PEL_INTERNAL;
+}
+
 pel_status pel_event_wait(pel_event *event) {
     if (!event) {
         return PEL_INVALID_ARGUMENT;
@@ -170,13 +191,13 @@ pel_status pel_event_wait(pel_event *event) {
     if (status != PEL_OK) {
         return status;
     }
-    if (pel_inside_task(runtime)) {
-        return PEL_WOULD_DEADLOCK;
-    }
     if (waits_for_itself(event)) {
         return PEL_WOULD_DEADLOCK;
     }
     const pel_waiting what = {event_is_over, event_seems_over, event_works, event, 1, false};
+    if (pel_inside_task(runtime)) {
+        return wait_inside(runtime, &what, event);
+    }
     pel_help_tasks(runtime, &what);
     if (pel_event_is_complete(event)) {
         return event->status;

@@ -115,6 +115,7 @@ struct pel_host_device {
     atomic_bool background; /* nothing waits but tasks of negative priority */
     atomic_uint spinning;
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
+    atomic_uint nudges;
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
 };
 
@@ -132,6 +133,15 @@ void pel_host_wake_one(void *device); /* for the task engine */
 bool pel_host_is_worker(const pel_backend_device *device);
 /* A thread that waits works on the queued or the running job. False: there was nothing for it to do. */
 bool pel_host_help(pel_host_device *device);
+/*
+ * Inside a task that waits. work: a worker does whatever it finds, a guest runs an item; false: nothing was found. Who would sleep counts the nudges first, then
+ * looks whether what it waits for is over, then sleeps as workers do: until there is work, or a nudge, which whoever may have ended something gives.
+ */
+bool pel_host_work_inside(pel_host_device *device, pel_host_runner *runner);
+unsigned pel_host_nudges(const pel_host_device *device);
+bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges); /* false: this thread is no worker */
+void pel_host_nudge(pel_host_device *device);
+bool pel_host_in_job(void); /* this thread runs a piece of a launch or loop just now */
 /* Tells the reserve to wake. Not under the lock. */
 void pel_host_wake_reserve(pel_host_device *device);
 /* Tells as many sleepers to wake as the job that `lane` opened has use for. Not under the lock. */

@@ -194,6 +194,10 @@ static uint32_t most_now(pel_host_worker *lane, const pace *speed) {
     return units < 1.0 ? 1 : units < speed->piece ? (uint32_t)units : UINT32_MAX;
 }
 
+static _Thread_local bool in_job;
+
+bool pel_host_in_job(void) { return in_job; }
+
 /* Runs pieces until nothing is left to claim or steal. */
 static void work_off(pel_host_worker *lane) {
     pel_host_device *device = lane->device;
@@ -216,7 +220,9 @@ static void work_off(pel_host_worker *lane) {
         if (speed.last == 0) {
             speed.last = pel_clock_now(&pel_clock_monotonic);
         }
+        in_job = true; /* in which nothing can wait, so it never nests */
         pel_status status = run_units(lane, job, lo, count);
+        in_job = false;
         if (status != PEL_OK) {
             fail(lane, status, PEL_TASK_FAILED);
             break;

@@ -154,6 +154,7 @@ bool pel_host_runner_work(pel_host_runner *runner) {
     if (!item) {
         return false;
     }
+    const bool outer = atomic_load_explicit(&runner->running, memory_order_relaxed); /* a task that waits */
     atomic_store_explicit(&runner->running, true, memory_order_relaxed);
     for (uint32_t i = 0; item; i++) {
         item = tasks->run(runner, item);
@@ -162,7 +163,7 @@ bool pel_host_runner_work(pel_host_runner *runner) {
             item = NULL;
         }
     }
-    atomic_store_explicit(&runner->running, false, memory_order_release);
+    atomic_store_explicit(&runner->running, outer, memory_order_release);
     return true;
 }
 

@@ -27,7 +27,6 @@ struct pel_host_runner {
     _Alignas(64) pel_host_self self;
     pel_host_tasks *tasks;
     const uint16_t *victims; /* other runners, the nearest first */
-    void *task;              /* the owner's: what runs now */
     uint32_t index;
     uint32_t ticks;
     uint32_t depth;          /* tasks on this thread's stack that wait */
@@ -47,6 +46,7 @@ struct pel_host_tasks {
     atomic_uint shards_used; /* those of pel_host_self that have done something; 0 is for the queue's own use */
     _Alignas(64) atomic_uint looking; /* runners that look for work */
     atomic_uint asleep;               /* workers that can be woken */
+    atomic_uint stuck;                /* workers inside tasks that wait and may not run others any more */
     void (*wake)(void *device); /* wakes one worker; the device's */
     void *device;
 };

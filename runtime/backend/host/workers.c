@@ -380,13 +380,17 @@ static bool must_not_sleep(const pel_host_worker *worker) {
            pel_host_tasks_any_for_sure(&device->tasks);
 }
 
-/* Under the lock. */
-static void sleep_as_reserve(const pel_host_worker *worker) {
+static bool nudged(const pel_host_device *device, const unsigned *nudges) {
+    return nudges && *nudges != pel_host_nudges(device);
+}
+
+/* Under the lock. `nudges`: of whoever waits inside a task; NULL: an idle worker. */
+static void sleep_as_reserve(const pel_host_worker *worker, const unsigned *nudges) {
     pel_host_device *device = worker->device;
     device->reserve_asleep = true;
     publish_sleepers(device);
     if (!must_not_sleep(worker)) {
-        while (!device->reserve_token && !device->stop) {
+        while (!device->reserve_token && !device->stop && !nudged(device, nudges)) {
             pthread_cond_wait(&device->wake_reserve, &device->lock);
         }
     }
@@ -395,12 +399,12 @@ static void sleep_as_reserve(const pel_host_worker *worker) {
 }
 
 /* Under the lock. */
-static void sleep_for_token(const pel_host_worker *worker) {
+static void sleep_for_token(const pel_host_worker *worker, const unsigned *nudges) {
     pel_host_device *device = worker->device;
     device->sleeping++;
     publish_sleepers(device);
     if (!must_not_sleep(worker)) {
-        while (device->tokens == 0 && !device->stop) {
+        while (device->tokens == 0 && !device->stop && !nudged(device, nudges)) {
             pthread_cond_wait(&device->wake, &device->lock);
         }
         device->tokens -= device->tokens > 0;
@@ -411,13 +415,13 @@ static void sleep_for_token(const pel_host_worker *worker) {
 }
 
 /* Sleeps until there is work. False: time to stop. */
-static bool sleep_until_woken(pel_host_worker *worker) {
+static bool sleep_until_woken(pel_host_worker *worker, const unsigned *nudges) {
     pel_host_device *device = worker->device;
     pthread_mutex_lock(&device->lock);
     if (pel_host_is_last(worker)) {
-        sleep_as_reserve(worker);
+        sleep_as_reserve(worker, nudges);
     } else {
-        sleep_for_token(worker);
+        sleep_for_token(worker, nudges);
     }
     bool go_on = !device->stop;
     uint32_t left = device->tokens;
@@ -427,8 +431,33 @@ static bool sleep_until_woken(pel_host_worker *worker) {
 }
 
 static _Thread_local const pel_host_device *worker_of;
+static _Thread_local pel_host_worker *myself; /* of workers' threads */
 
 bool pel_host_is_worker(const pel_backend_device *device) { return worker_of != NULL && &worker_of->base == device; }
+
+unsigned pel_host_nudges(const pel_host_device *device) {
+    return atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->nudges, memory_order_acquire);
+}
+
+void pel_host_nudge(pel_host_device *device) {
+    pthread_mutex_lock(&device->lock);
+    atomic_fetch_add_explicit(&device->nudges, 1, memory_order_release);
+    pthread_cond_broadcast(&device->wake);
+    pthread_cond_broadcast(&device->wake_reserve);
+    pthread_mutex_unlock(&device->lock);
+}
+
+bool pel_host_work_inside(pel_host_device *device, pel_host_runner *runner) {
+    return myself && myself->device == device ? work_once(myself) : pel_host_runner_work(runner);
+}
+
+bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges) {
+    if (!myself || myself->device != device) {
+        return false;
+    }
+    (void)sleep_until_woken(myself, &nudges);
+    return true;
+}
 
 /* A worker that has just taken the job opens it in a moment, and one that ends it is done with it in a moment. */
 static bool settle(pel_host_device *device) {
@@ -496,13 +525,14 @@ bool pel_host_help(pel_host_device *device) {
 static void *worker_main(void *argument) {
     pel_host_worker *worker = argument;
     worker_of = worker->device;
+    myself = worker;
     (void)pel_host_runner_enter(worker->runner);
     confine(worker);
     for (;;) {
         while (work_once(worker)) {
         }
         while (!spin(worker)) { /* also after it was woken: it looks, and wakes the next if there is more */
-            if (!sleep_until_woken(worker)) {
+            if (!sleep_until_woken(worker, NULL)) {
                 return NULL;
             }
         }
