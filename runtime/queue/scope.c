@@ -151,17 +151,6 @@ pel_status pel_stage_allows(const pel_stage *stage, const pel_hazard_range *rang
 
 /* ---- the end ---- */
 
-pel_status pel_brood_cut(pel_frame *frame, pel_queue *queue, pel_stage **before) {
-    *before = pel_frame_stage(frame, queue);
-    pel_stage *fresh = *before ? begin_brood(frame->scope, queue, (*before)->counted_in) : NULL;
-    if (!fresh) {
-        return PEL_OUT_OF_MEMORY;
-    }
-    (*before)->next = fresh;
-    (*before)->cut = true;
-    return PEL_OK;
-}
-
 bool pel_brood_leave(pel_stage *brood, bool locked) {
     pel_scope *scope = brood->scope;
     pel_runtime *runtime = scope->runtime;
@@ -179,6 +168,26 @@ bool pel_brood_leave(pel_stage *brood, bool locked) {
         }
     }
     return atomic_fetch_sub_explicit(&scope->open, 1, memory_order_acq_rel) == 1;
+}
+
+/* As a rule one; more where the queue has been finished meanwhile, so that its commands are counted in another of its stages. */
+pel_status pel_brood_follow(pel_frame *frame, pel_queue *queue, pel_node *marker) {
+    pel_stage *now = pel_frame_stage(frame, queue);
+    pel_stage *fresh = now ? begin_brood(frame->scope, queue, now->counted_in) : NULL;
+    if (!fresh) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    for (pel_stage *brood = frame->scope->broods; brood; brood = brood->all) {
+        if (brood->queue == queue && !brood->cut && brood != fresh) {
+            atomic_fetch_add_explicit(&marker->pending, 1, memory_order_relaxed);
+            brood->follower = marker;
+            brood->next = fresh;
+            brood->cut = true;
+            (void)pel_brood_leave(brood, true); /* not the scope's last: the function runs; nor the marker's: it is being submitted */
+        }
+    }
+    marker->stage = fresh;
+    return PEL_OK;
 }
 
 static void free_scope(pel_scope *scope) {

@@ -75,8 +75,8 @@ static inline void pel_stage_enter(pel_stage *stage, uint32_t shard) {
     }
 }
 
-/* A marker ends the brood, follows it, and then leaves it in the function's place (pel_brood_leave). Under the lock. Like pel_queue_cut. */
-pel_status pel_brood_cut(pel_frame *frame, pel_queue *queue, pel_stage **before);
+/* A marker ends the queue's broods and follows them; it is counted in the next one. Under the lock, while the marker is being submitted. */
+pel_status pel_brood_follow(pel_frame *frame, pel_queue *queue, pel_node *marker);
 
 /* One of the brood is over. True: everything of its scope is; call pel_scope_over. `locked`: runtime->lock is held. */
 bool pel_brood_leave(pel_stage *brood, bool locked);

@@ -235,23 +235,21 @@ void pel_command_leave_hazards(pel_command *command) {
 /* A marker without waits follows everything that its queue has not finished: the stage that it ends. */
 static pel_status follow_queue(pel_command *command, pel_frame *frame) {
     pel_queue *queue = command->queue;
-    const bool child = frame && !frame->loop;
     pel_stage *before;
-    pel_status status = child ? pel_brood_cut(frame, queue, &before) : pel_queue_cut(queue, &before);
-    if (status != PEL_OK) {
-        return status;
+    if (frame && !frame->loop) {
+        return pel_brood_follow(frame, queue, command->node);
     }
-    atomic_fetch_add_explicit(&command->node->pending, 1, memory_order_relaxed);
-    before->follower = command->node;
-    for (const pel_command *c = queue->first; c && !child; c = c->after) {
-        pel_command_come_after(command, c);
-    }
-    if (child) {
-        (void)pel_brood_leave(before, true); /* not the scope's last: the function runs */
-    } else {
+    pel_status status = pel_queue_cut(queue, &before);
+    if (status == PEL_OK) {
+        atomic_fetch_add_explicit(&command->node->pending, 1, memory_order_relaxed);
+        before->follower = command->node;
+        command->node->stage = atomic_load_explicit(&queue->stage, memory_order_relaxed);
+        for (const pel_command *c = queue->first; c; c = c->after) {
+            pel_command_come_after(command, c);
+        }
         pel_watch_begin(command->runtime->dispatcher);
     }
-    return PEL_OK;
+    return status;
 }
 
 /* Barriers are for their own scope only: what a running task submits is a part of the task, which comes before later barriers and may be what they wait for. */
@@ -357,7 +355,6 @@ static pel_status find_predecessors(pel_command *command, const pel_event *const
     }
     if (status == PEL_OK && follows_queue) {
         status = follow_queue(command, frame);
-        command->node->stage = pel_frame_stage(frame && !frame->loop ? frame : NULL, command->queue); /* the one that it began: there is one */
     }
     if (status == PEL_OK) {
         status = enter_hazards(command);
