@@ -182,7 +182,8 @@ struct pel_backend {
     void (*close)(pel_backend_device *device);
 
     /*
-     * Memory that mirrors host[0, bytes). On devices with facts->host_coherent it *is* that memory. The backend never frees `host`.
+     * Memory that mirrors host[0, bytes). On devices with facts->host_coherent it *is* that memory. The backend never frees `host`. NULL, only for devices
+     * without it: a window, whose transfers say where they go.
      * mem_view: the part [offset, offset + bytes) as an object of its own whose byte 0 is `offset`, for kernel arguments; UNSUPPORTED when a
      * device with own memory gets an offset that is no multiple of facts->view_alignment: the planner asks the facts first. Views are destroyed
      * before their parent. All callable from any thread.

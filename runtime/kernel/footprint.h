@@ -33,6 +33,8 @@ typedef struct pel_bound {
     void *storage;                 /* one block behind it all */
     const char *single;            /* why it may not be split, or NULL (kernel/cuts.c) */
     char *single_text;             /* storage for a composed reason */
+    uint64_t windows;              /* devices, by index, that take parts of its buffers (queue/stream.c); asked where it may not fit whole */
+    const char *no_windows;        /* why one does not */
 } pel_bound;
 
 /*

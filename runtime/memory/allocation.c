@@ -100,7 +100,7 @@ void pel_allocation_drop_mem(pel_allocation *allocation, pel_device *device) {
     device->driver->backend->mem_destroy(device->driver, mem);
     allocation->mems[device->index] = NULL;
     if (device->place != 0) {
-        device->memory_used -= allocation->bytes;
+        pel_device_unreserve(device, allocation->bytes);
     }
 }
 
@@ -153,33 +153,6 @@ void pel_allocation_forget_device(pel_allocation *allocation, pel_device *device
     }
 }
 
-/* A copy that nobody uses and that is valid elsewhere. */
-static bool may_go(const pel_allocation *allocation, const pel_device *device) {
-    return allocation->mems[device->index] && (allocation->kept >> device->index & 1u) == 0 && pel_allocation_quiet(allocation) && !pel_allocation_alone_at(allocation, device->place);
-}
-
-uint64_t pel_allocation_idle_bytes(const pel_device *device) {
-    uint64_t bytes = 0;
-    for (const pel_allocation *a = device->runtime->allocations; a && device->place != 0; a = a->next) {
-        bytes += may_go(a, device) ? a->bytes : 0;
-    }
-    return bytes;
-}
-
-/* Drops copies that may go, until `bytes` more fit. */
-static void make_room(pel_device *device, uint64_t bytes) {
-    uint64_t budget = device->facts->info.memory_bytes;
-    for (pel_allocation *other = device->runtime->allocations; other && device->memory_used > budget - bytes;
-         other = other->next) {
-        if (may_go(other, device)) {
-            pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room",
-                    device->facts->info.id, other->bytes);
-            pel_allocation_drop_mem(other, device);
-            pel_allocation_forget_place(other, device->place);
-        }
-    }
-}
-
 static pel_status check_room(const pel_allocation *allocation, pel_device *device, pel_error **error) {
     const pel_device_info *info = &device->facts->info;
     const pel_allocator *allocator = &allocation->runtime->allocator;
@@ -189,20 +162,7 @@ static pel_status check_room(const pel_allocation *allocation, pel_device *devic
                         "a buffer of %" PRIu64 " bytes is more than %s allows for one (%" PRIu64 " bytes)", allocation->bytes,
                         info->id, info->max_allocation_bytes);
     }
-    if (device->place == 0 || info->memory_bytes == 0) {
-        return PEL_OK;
-    }
-    if (allocation->bytes <= info->memory_bytes) {
-        make_room(device, allocation->bytes);
-    }
-    if (!pel_range_within(device->memory_used, allocation->bytes, info->memory_bytes)) {
-        pel_story story = {.device = info->id,
-                           .advice = "destroy buffers, wait for commands that use others, or use smaller ones"};
-        return pel_fail(error, allocator, PEL_DEVICE_MEMORY, &story,
-                        "%s has no room for a buffer of %" PRIu64 " bytes: %" PRIu64 " of its %" PRIu64 " bytes are in use",
-                        info->id, allocation->bytes, device->memory_used, info->memory_bytes);
-    }
-    return PEL_OK;
+    return device->place == 0 ? PEL_OK : pel_device_reserve(device, allocation->bytes, error);
 }
 
 pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pel_mem **mem, pel_error **error) {
@@ -214,15 +174,14 @@ pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pe
     if (!allocation->mems[device->index]) {
         pel_status status = check_room(allocation, device, error);
         if (status == PEL_OK) {
-            status =
-                backend->mem_create(device->driver, allocation->base, allocation->bytes, &allocation->mems[device->index], error);
+            status = backend->mem_create(device->driver, allocation->base, allocation->bytes, &allocation->mems[device->index], error);
+            if (status != PEL_OK && device->place != 0) {
+                pel_device_unreserve(device, allocation->bytes);
+            }
         }
         if (status != PEL_OK) {
             allocation->mems[device->index] = NULL;
             return status;
-        }
-        if (device->place != 0 && allocation->mems[device->index]) {
-            device->memory_used += allocation->bytes;
         }
     }
     *mem = allocation->mems[device->index];

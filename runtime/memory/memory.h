@@ -68,8 +68,13 @@ pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pe
 pel_status pel_allocation_view(pel_allocation *allocation, pel_device *device, uint64_t offset, uint64_t bytes, pel_mem **view,
                                pel_error **error);
 
-/* (L) Bytes of the device's memory that would be given up for a new allocation: copies that nobody uses and that are valid elsewhere. */
-uint64_t pel_allocation_idle_bytes(const pel_device *device);
+/*
+ * evict.c (L): room in a device's memory. reserve: so many bytes more are in use, copies that nobody needs there go for them; DEVICE_MEMORY with the
+ * numbers. held: what would stay in use then.
+ */
+pel_status pel_device_reserve(pel_device *device, uint64_t bytes, pel_error **error);
+void pel_device_unreserve(pel_device *device, uint64_t bytes);
+uint64_t pel_device_held_bytes(const pel_device *device);
 
 /* (L) Parts of [lo, hi) not valid at `place` (0: host; device->place). visit gets the mask of places where they are valid. */
 void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi,

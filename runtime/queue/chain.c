@@ -13,7 +13,7 @@
  * device says so (barriers, markers): it cannot know what other devices and the host do.
  */
 #include "planner/plan.h"
-#include "queue/command.h"
+#include "queue/stream.h"
 
 static pel_command *command_of(const pel_node *node) { return node->kind == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
 
@@ -92,7 +92,7 @@ static bool begin_behind(pel_command *command, const pel_device *device) {
     }
     pel_status status = pel_launch_plan_now(command, &exploring);
     if (status == PEL_OK && !exploring && command->slice_count == 1 && &command->runtime->devices[command->slices[0].device] == device &&
-        pel_launch_run(command) == PEL_OK) {
+        !pel_stream_needed(&command->bound, device) && pel_launch_run(command) == PEL_OK) {
         command->protection = PEL_PROTECT_NONE; /* what it will read and write is not there yet to be saved */
         pel_plan_set_protection(command->plan, "none: it is queued behind launches that it depends on; ask for retry to have it wait for them");
         return true;
@@ -118,8 +118,8 @@ static void offer(pel_node *to, void *user) {
 }
 
 void pel_chain_lead(pel_command *command) {
-    if (command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY || command->job_count != 1 || !command->jobs[0].device->driver->backend->chains ||
-        pel_launch_fold_count(command) > 0) {
+    if (command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY || command->job_count != 1 || command->jobs[0].stream ||
+        !command->jobs[0].device->driver->backend->chains || pel_launch_fold_count(command) > 0) {
         return;
     }
     command->leads = command->jobs[0].device;

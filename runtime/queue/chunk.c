@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/reduce.h"
 #include "queue/command.h"
+#include "queue/stream.h"
 #include <string.h>
 
 /* A device's own copy of a reduction's array. */
@@ -85,11 +86,26 @@ static pel_status add_writes(pel_job *job, uint32_t index, const pel_footprint *
     return PEL_OK;
 }
 
+static bool streams(const pel_job *job) { return pel_stream_needed(&job->command->bound, job->device); }
+
+static pel_status count_streamed(pel_job *job, uint32_t index, pel_footprint *footprint) {
+    pel_status status = pel_footprint_query(&job->command->bound, &job->work.span, index, footprint);
+    for (uint32_t i = 0; i < footprint->reads.count && status == PEL_OK; i++) {
+        job->needed += footprint->reads.data[i].hi - footprint->reads.data[i].lo;
+        job->streamed_needed += footprint->reads.data[i].hi - footprint->reads.data[i].lo;
+    }
+    return status;
+}
+
 static pel_status add_buffer(pel_job *job, uint32_t index, pel_work_arg *out, pel_footprint *footprint, pel_error **error) {
     const pel_bound_arg *arg = &job->command->bound.args[index];
     pel_mem *view = NULL;
     if (arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE) {
         return add_private(job, index, out, error);
+    }
+    if (streams(job) && pel_stream_windowed(&job->command->bound, index)) {
+        *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .host = arg->allocation->base + arg->offset, .bytes = arg->bytes};
+        return count_streamed(job, index, footprint);
     }
     pel_status status = pel_allocation_view(arg->allocation, job->device, arg->offset, arg->bytes, &view, error);
     *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = view, .host = arg->allocation->base + arg->offset, .bytes = arg->bytes};
@@ -142,7 +158,8 @@ pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error 
     }
     job->work.args = job->args;
     pel_footprint_free(&command->runtime->allocator, &footprint);
-    return status == PEL_OK ? pel_job_seal_in(job, error) : status;
+    status = status == PEL_OK ? pel_job_seal_in(job, error) : status;
+    return status == PEL_OK && streams(job) ? pel_stream_build(job, error) : status;
 }
 
 /* The merge. */

@@ -50,6 +50,10 @@ struct pel_job {
     pel_uses written;           /* valid at device->place only */
     pel_transfer *in, *out;     /* storage behind work.in, work.out */
     uint64_t needed;            /* bytes that it reads */
+    struct pel_stream *stream;  /* stream.c: it goes through its device in steps; else NULL */
+    pel_uses streamed_in;       /* came into windows */
+    uint64_t streamed_needed;   /* part of `needed` that they hold */
+    pel_uses written_home;      /* valid in host memory only, once it succeeded */
     pel_work_arg *args;
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;

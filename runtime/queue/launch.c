@@ -12,6 +12,7 @@
 #include "planner/plan.h"
 #include "planner/planner.h"
 #include "queue/command.h"
+#include "queue/stream.h"
 #include "queue/transfers.h"
 #include "queue/retry.h"
 #include <math.h>
@@ -55,6 +56,7 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
     if (device->place == 0) {
         return;
     }
+    const bool streams = pel_stream_needed(q->bound, device);
     for (uint32_t i = 0; i < q->bound->arg_count; i++) {
         const pel_bound_arg *arg = &q->bound->args[i];
         if (!arg->allocation || pel_footprint_query(q->bound, &q->bound->span, i, footprint) != PEL_OK) {
@@ -62,12 +64,13 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
         }
         double bytes = 0;
         for (uint32_t k = 0; k < footprint->reads.count; k++) {
-            bytes += (double)pel_allocation_missing_bytes(arg->allocation, device->place, arg->offset + footprint->reads.data[k].lo,
-                                                          arg->offset + footprint->reads.data[k].hi);
+            const pel_interval *part = &footprint->reads.data[k];
+            bytes += streams ? (double)(part->hi - part->lo)
+                             : (double)pel_allocation_missing_bytes(arg->allocation, device->place, arg->offset + part->lo, arg->offset + part->hi);
         }
         bool whole = arg->param == PEL_PARAM_KIND_WHOLE || arg->param == PEL_PARAM_KIND_POINTER;
         *(whole ? &fixed : &scaling) += bytes;
-        for (uint32_t k = 0; k < footprint->writes.count && !arg->allocation->owned; k++) {
+        for (uint32_t k = 0; k < footprint->writes.count && (streams || !arg->allocation->owned); k++) {
             scaling += (double)(footprint->writes.data[k].hi - footprint->writes.data[k].lo);
         }
     }
@@ -267,6 +270,7 @@ static pel_status gather_needed(pel_command *command, gather *g) {
         pel_span span;
         /* A protected launch may run again elsewhere, so it begins with all its inputs in host memory. */
         uint32_t place = command->protection >= PEL_PROTECT_RETRY ? 0 : command->runtime->devices[command->slices[s].device].place;
+        const bool streams = pel_stream_needed(&command->bound, &command->runtime->devices[command->slices[s].device]);
         pel_bound_span(&command->bound, command->slices[s].lo, command->slices[s].hi, &span);
         for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
             const pel_bound_arg *arg = &command->bound.args[i];
@@ -275,7 +279,8 @@ static pel_status gather_needed(pel_command *command, gather *g) {
             }
             status = pel_footprint_query(&command->bound, &span, i, &footprint);
             g->allocation = arg->allocation;
-            uint32_t where = arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE ? 0 : place;
+            bool through = streams && pel_stream_windowed(&command->bound, i);
+            uint32_t where = through || arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE ? 0 : place;
             for (uint32_t k = 0; k < footprint.reads.count && status == PEL_OK; k++) {
                 pel_allocation_missing(arg->allocation, where, arg->offset + footprint.reads.data[k].lo,
                                        arg->offset + footprint.reads.data[k].hi, gather_missing, g);
@@ -321,6 +326,10 @@ pel_status pel_launch_run(pel_command *command) {
     return status;
 }
 
+static double compute_ns(const pel_work *work) {
+    return (double)(work->step_count > 0 ? work->computed : work->launch_ended - work->launch_began);
+}
+
 /* Hands what the chunks took to the models: the kernel's own times, without transfers. */
 static void learn(pel_command *command, double makespan_ns) {
     pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
@@ -334,7 +343,7 @@ static void learn(pel_command *command, double makespan_ns) {
         chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = job->device->model_id,
                                                           .lo = job->lo,
                                                           .hi = job->hi,
-                                                          .ns = (double)(job->work.launch_ended - job->work.launch_began),
+                                                          .ns = compute_ns(&job->work),
                                                           .cold = job->work.cold};
     }
     if (command->runtime->frozen) {
@@ -358,9 +367,9 @@ void pel_launch_done(pel_command *command) {
         pel_job *job = &command->jobs[i];
         const pel_work *work = &job->work;
         pel_plan_chunk chunk = {.actual_ns = (double)(work->ended - work->began),
-                                .compute_ns = (double)(work->launch_ended - work->launch_began),
-                                .bytes_in = pel_transfers_bytes(work->in, work->in_count),
-                                .bytes_out = pel_transfers_bytes(work->out, work->out_count),
+                                .compute_ns = compute_ns(work),
+                                .bytes_in = pel_transfers_bytes(work->in, work->in_count) + pel_stream_bytes(job, true),
+                                .bytes_out = pel_transfers_bytes(work->out, work->out_count) + pel_stream_bytes(job, false),
                                 .cold = work->cold};
         pel_plan_set_actual(command->plan, i, &chunk);
         first = work->began < first ? work->began : first;
@@ -370,7 +379,7 @@ void pel_launch_done(pel_command *command) {
         }
         bytes.needed += job->needed;
         bytes.moved += job->device->place != 0 ? chunk.bytes_in + chunk.bytes_out : 0;
-        bytes.saved += job->needed - uses_bytes(&job->copied_in);
+        bytes.saved += job->needed - uses_bytes(&job->copied_in) - (job->streamed_in.count > 0 ? job->streamed_needed : 0);
     }
     double makespan = last > first ? (double)(last - first) : 1.0;
     pel_plan_set_makespan(command->plan, makespan);

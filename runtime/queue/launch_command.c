@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pel_launch and pel_launch_plan: binding, the launch's accesses from its footprint, and the rest as for any command. */
-#include "queue/command.h"
+#include "planner/planner.h"
+#include "queue/stream.h"
 #include <math.h>
 #include <string.h>
 
@@ -98,6 +99,21 @@ static pel_status copy_shares(pel_command *command, const pel_launch_desc *desc)
     return PEL_OK;
 }
 
+/* Where a device's memory is too small for all of it, the launch is planned for once now: what fits nowhere is refused here, with the numbers. */
+static pel_status check_memory(pel_runtime *runtime, const pel_launch_desc *desc, const pel_bound *bound, pel_error **error) {
+    pel_plan_result result;
+    pel_plan *plan = NULL;
+    if (bound->windows == 0 && !bound->no_windows) {
+        return PEL_OK;
+    }
+    pthread_mutex_lock(&runtime->lock);
+    pel_protection protection = desc->protection;
+    pel_status status = pel_launch_decide(runtime, bound, desc->shares, desc->share_count, &protection, &result, &plan, error);
+    pthread_mutex_unlock(&runtime->lock);
+    pel_plan_destroy(plan);
+    return status;
+}
+
 static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,
                           pel_error **error) {
     pel_status status = pel_bind(kernel, desc, args, arg_count, &command->bound, error);
@@ -105,6 +121,11 @@ static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_la
         return status;
     }
     command->is_bound = true;
+    pel_stream_ask(command->runtime, &command->bound);
+    status = check_memory(command->runtime, desc, &command->bound, error);
+    if (status != PEL_OK) {
+        return status;
+    }
     command->asked = desc->protection;
     status = copy_shares(command, desc);
     if (status == PEL_OK) {
@@ -168,6 +189,7 @@ pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launc
     if (status != PEL_OK) {
         return pel_refuse(queue, status, error);
     }
+    pel_stream_ask(queue->runtime, &bound);
     pel_plan_result result;
     pel_plan *internal = NULL;
     pel_protection protection = desc->protection;

@@ -8,7 +8,7 @@
 #include "backend/addressing.h"
 #include "base/checked.h"
 #include "base/text.h"
-#include "queue/command.h"
+#include "queue/stream.h"
 #include <inttypes.h>
 
 /* OpenCL drivers number work-groups in 32 bits; a launch with more is cut by the backend, where the addressing contract lets it. */
@@ -21,45 +21,36 @@ typedef struct limits {
     pel_text why;
 } limits;
 
-static bool memory_fits(const limits *l, uint64_t *needed) {
-    const pel_device *device = l->device;
-    const pel_device_info *info = l->info;
-    *needed = 0;
-    for (uint32_t i = 0; i < l->bound->arg_count; i++) {
+/* Whole, or else in parts. What others use just now does not count: it goes, or is waited for. */
+static bool check_memory(limits *l) {
+    const uint64_t largest = l->info->max_allocation_bytes;
+    for (uint32_t i = 0; i < l->bound->arg_count && l->device->place == 0 && largest > 0; i++) { /* host memory, but in one object of the driver's */
         const pel_allocation *a = l->bound->args[i].allocation;
-        bool counted = false;
-        for (uint32_t j = 0; j < i; j++) {
-            counted = counted || l->bound->args[j].allocation == a;
-        }
-        if (!a || counted || (a->mems && a->mems[device->index])) {
-            continue;
-        }
-        if (a->bytes > info->max_allocation_bytes && info->max_allocation_bytes > 0) {
-            *needed = a->bytes;
+        if (a && a->bytes > largest) {
+            pel_text_format(&l->why, "a buffer of %" PRIu64 " bytes; it allocates %" PRIu64 " at once at most", a->bytes, largest);
             return false;
         }
-        *needed += a->bytes;
     }
-    /* What computes in host memory takes none of its own; only its largest allocation counts. */
-    return device->place == 0 || info->memory_bytes == 0 || *needed + device->memory_used <= info->memory_bytes ||
-           *needed + device->memory_used - pel_allocation_idle_bytes(device) <= info->memory_bytes;
-}
-
-static bool check_memory(limits *l) {
-    uint64_t needed;
-    if (memory_fits(l, &needed)) {
+    if (!pel_stream_needed(l->bound, l->device)) {
         return true;
     }
-    pel_text_format(&l->why, "needs %" PRIu64 " bytes more; it has %" PRIu64 ", of which %" PRIu64 " are in use, and allocates %" PRIu64 " at once at most",
-                    needed, l->info->memory_bytes, l->device->memory_used, l->info->max_allocation_bytes);
-    return false;
+    char *why = pel_stream_refusal(l->bound, l->device);
+    if (why) {
+        pel_text_append(&l->why, why);
+        pel_free(&l->device->runtime->allocator, why);
+    }
+    return !why;
 }
 
 /* In memory of its own an argument that begins within an allocation is a part of the device's buffer, and those must be aligned. */
 static bool check_views(limits *l) {
     uint32_t alignment = l->device->facts->view_alignment;
+    const bool streams = pel_stream_needed(l->bound, l->device);
     for (uint32_t i = 0; i < l->bound->arg_count && l->device->place != 0 && alignment > 1; i++) {
         const pel_bound_arg *arg = &l->bound->args[i];
+        if (streams && pel_stream_windowed(l->bound, i)) {
+            continue; /* windows begin anywhere */
+        }
         if (arg->allocation && arg->param != PEL_PARAM_KIND_REDUCE_PRIVATE && arg->offset % alignment != 0) { /* those get copies of their own */
             pel_text_format(&l->why, "argument %" PRIu32 " begins at byte %" PRIu64 " of its memory; this device wants multiples of %" PRIu32 " bytes",
                             i, arg->offset, alignment);

@@ -5,6 +5,7 @@
  * commands never fetch from one allocation at once: the second stalls until the first is done and then looks again.
  */
 #include "queue/command.h"
+#include "queue/stream.h"
 #include "queue/transfers.h"
 #include <stddef.h>
 #include <string.h>
@@ -306,8 +307,19 @@ pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocat
 void pel_job_apply(pel_job *job) {
     pel_status status = PEL_OK;
     job->device->counters.needed += job->needed;
-    job->device->counters.to_device += job->device->place == 0 ? 0 : pel_transfers_bytes(job->work.in, job->work.in_count);
-    job->device->counters.to_host += job->device->place == 0 ? 0 : pel_transfers_bytes(job->work.out, job->work.out_count);
+    if (job->device->place != 0) {
+        job->device->counters.to_device += pel_transfers_bytes(job->work.in, job->work.in_count) + pel_stream_bytes(job, true);
+        job->device->counters.to_host += pel_transfers_bytes(job->work.out, job->work.out_count) + pel_stream_bytes(job, false);
+    }
+    for (uint32_t i = 0; i < job->streamed_in.count; i++) {
+        const pel_use *use = &job->streamed_in.data[i];
+        count_bytes(use->allocation, use->lo, use->hi, offsetof(pel_buffer_counters, to_devices));
+    }
+    for (uint32_t i = 0; i < job->written_home.count && status == PEL_OK; i++) {
+        const pel_use *use = &job->written_home.data[i];
+        status = pel_allocation_written(use->allocation, 0, use->lo, use->hi);
+        count_bytes(use->allocation, use->lo, use->hi, offsetof(pel_buffer_counters, to_host));
+    }
     for (uint32_t i = 0; i < job->copied_in.count && status == PEL_OK; i++) {
         const pel_use *use = &job->copied_in.data[i];
         status = pel_allocation_copied(use->allocation, job->device->place, use->lo, use->hi);
@@ -330,6 +342,9 @@ void pel_job_apply(pel_job *job) {
 void pel_job_clear(pel_job *job) {
     const pel_allocator *allocator = &job->command->runtime->allocator;
     pel_privates_free(job);
+    pel_stream_free(job);
+    pel_uses_free(allocator, &job->streamed_in);
+    pel_uses_free(allocator, &job->written_home);
     pel_uses_free(allocator, &job->copied_in);
     pel_uses_free(allocator, &job->copied_out);
     pel_uses_free(allocator, &job->written);

@@ -12,6 +12,7 @@
  */
 #include "queue/retry.h"
 #include "base/alloc.h"
+#include "queue/stream.h"
 #include <string.h>
 
 enum { SAVED_AT_ONCE = 65536 }; /* bytes: under 10 us, where waking a worker costs 30-50 us */
@@ -62,7 +63,7 @@ typedef struct price {
 static void add_price(const pel_runtime *runtime, const pel_bound *bound, const pel_plan_slice *slice, uint32_t i, pel_footprint *footprint, price *p) {
     const pel_device *device = &runtime->devices[slice->device];
     const pel_bound_arg *arg = &bound->args[i];
-    const bool copies = device->place == 0 && must_save(bound, i), fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
+    const bool copies = (device->place == 0 || pel_stream_needed(bound, device)) && must_save(bound, i), fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
     pel_span span;
     if (!copies && !fetches) {
         return;

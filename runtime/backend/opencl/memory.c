@@ -25,7 +25,7 @@ static pel_status wrap(const pel_cl_device *device, cl_mem cl, void *host, uint6
 
 static pel_status create(pel_cl_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error) {
     const pel_device_info *info = &device->base.facts->info;
-    bool in_place = device->base.facts->host_coherent || info->shares_host_memory != 0;
+    bool in_place = host && (device->base.facts->host_coherent || info->shares_host_memory != 0); /* a window mirrors nothing */
     cl_mem_flags flags = CL_MEM_READ_WRITE | (in_place ? CL_MEM_USE_HOST_PTR : 0);
     cl_int code = CL_SUCCESS;
     size_t size;

@@ -94,7 +94,7 @@ static pel_status mem_create(pel_backend_device *device, void *host, uint64_t by
     }
     made->base = (pel_mem){.host = host, .bytes = bytes};
     made->data = host;
-    if (driver->spec->link_bytes_per_ns > 0.0) {
+    if (!device->facts->host_coherent) {
         if (!reserve(driver, bytes)) {
             pel_free(driver->allocator, made);
             return pel_fail(error, driver->allocator, PEL_DEVICE_MEMORY, &story,

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Room in a device's memory. Device memory is counted against the budget before the driver is asked, because drivers accept more than they have and fail
+ * at the launch instead. When the budget is full, copies that nobody uses and that are valid elsewhere make room; a copy that a command holds is never taken.
+ */
+#include "base/checked.h"
+#include "memory/residency.h"
+#include <inttypes.h>
+
+/* A copy that nobody uses and that is valid elsewhere. */
+static bool may_go(const pel_allocation *allocation, const pel_device *device) {
+    return allocation->mems[device->index] && (allocation->kept >> device->index & 1u) == 0 && pel_allocation_quiet(allocation) &&
+           !pel_allocation_alone_at(allocation, device->place);
+}
+
+uint64_t pel_device_held_bytes(const pel_device *device) {
+    uint64_t idle = 0;
+    for (const pel_allocation *a = device->runtime->allocations; a && device->place != 0; a = a->next) {
+        idle += may_go(a, device) ? a->bytes : 0;
+    }
+    return device->memory_used - idle;
+}
+
+/* Drops copies that may go, until `bytes` more fit. */
+static void make_room(pel_device *device, uint64_t bytes) {
+    uint64_t budget = device->facts->info.memory_bytes;
+    for (pel_allocation *other = device->runtime->allocations; other && device->memory_used > budget - bytes; other = other->next) {
+        if (may_go(other, device)) {
+            pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room", device->facts->info.id,
+                    other->bytes);
+            pel_allocation_drop_mem(other, device);
+            pel_allocation_forget_place(other, device->place);
+        }
+    }
+}
+
+pel_status pel_device_reserve(pel_device *device, uint64_t bytes, pel_error **error) {
+    const pel_device_info *info = &device->facts->info;
+    if (info->memory_bytes != 0) {
+        if (bytes <= info->memory_bytes) {
+            make_room(device, bytes);
+        }
+        if (!pel_range_within(device->memory_used, bytes, info->memory_bytes)) {
+            pel_story story = {.device = info->id, .advice = "destroy buffers, wait for commands that use others, or use smaller ones"};
+            return pel_fail(error, &device->runtime->allocator, PEL_DEVICE_MEMORY, &story,
+                            "%s has no room for %" PRIu64 " bytes more: %" PRIu64 " of its %" PRIu64 " bytes are in use", info->id, bytes,
+                            device->memory_used, info->memory_bytes);
+        }
+    }
+    device->memory_used += bytes;
+    return PEL_OK;
+}
+
+void pel_device_unreserve(pel_device *device, uint64_t bytes) { device->memory_used -= bytes; }
