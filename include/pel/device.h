@@ -60,6 +60,29 @@ typedef struct pel_device_counters {
 /* Any thread; zeros for NULL. Takes the runtime's lock for a moment. */
 PEL_API void pel_device_get_counters(const pel_device *device, pel_device_counters *counters);
 
+/*
+ * Whether a device is used. One that fails three chunks in a row, disappears, or computes wrongly is quarantined: launches go elsewhere, if there is anywhere else.
+ * When its time is over (1 s, doubled each time), the next launch has it tested with a known answer first. A context that is gone is built anew once.
+ */
+typedef enum pel_device_state {
+    PEL_DEVICE_WELL = 0,
+    PEL_DEVICE_QUARANTINED = 1,
+    PEL_DEVICE_TESTED = 2,     /* a known-answer test is under way */
+    PEL_DEVICE_RETIRED = 3     /* gone for good */
+} pel_device_state;
+
+typedef struct pel_device_health {
+    pel_device_state state;
+    uint32_t failures;         /* chunks that failed, since the runtime was made */
+    uint32_t quarantines;
+    uint32_t wrong_results;    /* since it last passed a test: found by comparing, or by a known-answer test */
+    int64_t since, until;      /* of a quarantine, in the runtime's time (pel_runtime_now) */
+    char reason[240];          /* why it is not well, or was not the last time; "" */
+} pel_device_health;
+
+/* Any thread; zeros for NULL. Takes the runtime's lock for a moment. */
+PEL_API void pel_device_get_health(const pel_device *device, pel_device_health *health);
+
 /* 1 when core `core` is in the set. */
 static inline int pel_core_set_has(const pel_core_set *set, uint32_t core) {
     return core < PEL_CORE_LIMIT && (set->bits[core / 64] >> (core % 64) & 1u) != 0;

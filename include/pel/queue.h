@@ -70,8 +70,10 @@ typedef struct pel_task_desc {
     const pel_event *const *waits;
     uint32_t wait_count;
     int32_t priority;          /* higher runs first among the tasks that wait for a host worker */
+    uint32_t retries;          /* a function that returned a failure runs so many times more, on what memory holds then: it must bear that */
+    uint32_t reserved;         /* 0 */
 } pel_task_desc;
-#define PEL_TASK_DESC_INIT {sizeof(pel_task_desc), NULL, NULL, 0, 0}
+#define PEL_TASK_DESC_INIT {sizeof(pel_task_desc), NULL, NULL, 0, 0, 0, 0}
 
 /*
  * A host task: runs once on a host worker when its accesses allow. A result other than PEL_OK becomes TASK_FAILED.

@@ -103,6 +103,12 @@ PEL_API const pel_device *pel_runtime_device(const pel_runtime *runtime, uint32_
 /* The device of that id ("opencl:0"), or NULL. */
 PEL_API const pel_device *pel_runtime_find_device(const pel_runtime *runtime, const char *id);
 
+/*
+ * Has every device compute something whose answer is known, and waits (10 s for each at most). A device that is wrong or does not answer is quarantined, which
+ * pel_device_get_health tells; the first such one is the error: MISMATCH, TIMED_OUT, or DEVICE_FAILED with what its driver said. Not from inside a task.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_runtime_test_devices(pel_runtime *runtime, pel_error **error);
+
 /* Nanoseconds of this runtime's clock: CLOCK_MONOTONIC, or the virtual clock of a simulation. */
 PEL_API int64_t pel_runtime_now(const pel_runtime *runtime);
 

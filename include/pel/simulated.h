@@ -48,6 +48,7 @@ typedef struct pel_simulated_device {
     double lost_part;          /* how much of the chunk of lost_at runs before the device is gone, above 0 to 1; 0: half */
     uint64_t hang_at;          /* this chunk (1-based) does not end; 0: never */
     double hang_ns;            /* but for so much later; 0: not at all */
+    uint64_t fail_until;       /* the chunks from fail_at to this one fail; 0: only fail_at */
     uint64_t wrong_every;      /* every so many chunks have one bit of their result flipped; 0: none */
 } pel_simulated_device;
 

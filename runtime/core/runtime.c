@@ -81,6 +81,10 @@ static pel_status open_device(pel_runtime *runtime, const pel_topology_device *f
 }
 
 static void close_device(pel_device *device) {
+    if (device->former) {
+        device->former->backend->close(device->former);
+        device->former = NULL;
+    }
     if (device->driver) {
         device->driver->backend->close(device->driver);
         device->driver = NULL;
@@ -203,6 +207,9 @@ static void dismantle(pel_runtime *runtime) {
         close_device(&runtime->devices[i]);
     }
     close_device(&runtime->hidden_host);
+    if (runtime->known_answers_destroy) {
+        runtime->known_answers_destroy(runtime);
+    }
     pel_lessons_end(runtime);
     pel_allocator allocator = runtime->allocator;
     pel_models_destroy(runtime->models);
@@ -355,6 +362,18 @@ void pel_device_get_counters(const pel_device *device, pel_device_counters *coun
     if (device && pel_runtime_check(device->runtime, NULL) == PEL_OK) {
         pthread_mutex_lock(&device->runtime->lock);
         *counters = device->counters;
+        pthread_mutex_unlock(&device->runtime->lock);
+    }
+}
+
+void pel_device_get_health(const pel_device *device, pel_device_health *health) {
+    if (!health) {
+        return;
+    }
+    memset(health, 0, sizeof *health);
+    if (device && pel_runtime_check(device->runtime, NULL) == PEL_OK) {
+        pthread_mutex_lock(&device->runtime->lock);
+        *health = device->health;
         pthread_mutex_unlock(&device->runtime->lock);
     }
 }

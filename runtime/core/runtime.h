@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "model/model.h"
 #include "topology/topology.h"
+#include <pel/device.h>
 #include <pel/runtime.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,7 +38,10 @@ struct pel_device {
     /* Guarded by lock: */
     uint64_t memory_used;      /* bytes of mem objects with memory of their own */
     uint32_t running;          /* data-parallel works dispatched and not complete: who holds the cores */
-    bool lost;                 /* reported DEVICE_LOST: never used again */
+    bool lost;                 /* reported DEVICE_LOST: not used until its context was built anew (resilience/health.h) */
+    pel_device_health health;
+    uint32_t streak;           /* chunks that failed since one succeeded */
+    pel_backend_device *former; /* the driver before its context was built anew; closed at the end */
     double link_bytes_per_ns;  /* what transfers achieved; 0: not yet known */
     double link_latency_ns;    /* and what starting one took */
     pel_device_counters counters;
@@ -79,6 +83,8 @@ struct pel_runtime {
     struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */
     struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */
     void (*dispatcher_destroy)(pel_runtime *runtime);
+    struct pel_known_answers *known_answers; /* resilience/: made with the first test */
+    void (*known_answers_destroy)(pel_runtime *runtime); /* after the drivers are closed */
     atomic_uint objects[PEL_OBJECT_KINDS]; /* alive, by kind: they must be gone before the runtime */
     atomic_ullong next_id;
 };

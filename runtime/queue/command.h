@@ -115,6 +115,7 @@ struct pel_command {
     pel_task_fn task;
     pel_loop_fn loop;
     void *context;
+    uint32_t retries;           /* left */
     pel_callback_fn callback;   /* with the event that it is told of, retained */
     pel_event *watched;
     void *callback_context;

@@ -5,6 +5,7 @@
 #include "backend/simulated/machine.h"
 #include "queue/mapping.h"
 #include "queue/retry.h"
+#include "resilience/health.h"
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
@@ -217,6 +218,14 @@ static void job_complete(pel_work *work) {
     job->device->running -= job->data_parallel ? 1u : 0u;
     if (work->status == PEL_DEVICE_LOST && !job->device->lost) {
         lose_device(job->device, work->error);
+    }
+    if (command->kind == PEL_COMMAND_LAUNCH) {
+        pel_health_note(job->device, work->status, work->error, runtime->clock);
+    } else if (pel_retry_task(job)) {
+        pel_job_submit(job);
+        pel_dispatch(runtime);
+        pel_dispatcher_unlock(runtime, true);
+        return;
     }
     if (work->status == PEL_OK) {
         pel_job_apply(job);

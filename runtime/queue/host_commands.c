@@ -45,7 +45,11 @@ pel_command *pel_host_command(pel_queue *queue, pel_command_kind kind, const pel
     if (check_task_desc(queue, desc, error) != PEL_OK) {
         return NULL;
     }
-    return pel_command_new(queue, kind, desc && desc->name ? desc->name : name, desc ? desc->priority : 0, error);
+    pel_command *command = pel_command_new(queue, kind, desc && desc->name ? desc->name : name, desc ? desc->priority : 0, error);
+    if (command && desc) {
+        command->retries = desc->retries;
+    }
+    return command;
 }
 
 static pel_status add_access(pel_command *command, const pel_access *access, uint32_t index, pel_error **error) {

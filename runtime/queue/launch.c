@@ -15,6 +15,7 @@
 #include "queue/stream.h"
 #include "queue/transfers.h"
 #include "queue/retry.h"
+#include "resilience/health.h"
 #include <math.h>
 #include <string.h>
 
@@ -81,6 +82,7 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
 
 static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
     pel_footprint footprint = {0};
+    pel_health_tend(runtime);
     *q = (question){.runtime = runtime, .bound = bound, .family = family_of(bound)};
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         const pel_device *device = &runtime->devices[i];

@@ -9,6 +9,8 @@
 #include "base/checked.h"
 #include "base/text.h"
 #include "queue/stream.h"
+#include "queue/command.h"
+#include "resilience/health.h"
 #include <inttypes.h>
 
 /* OpenCL drivers number work-groups in 32 bits; a launch with more is cut by the backend, where the addressing contract lets it. */
@@ -107,8 +109,11 @@ static bool check_groups(limits *l) {
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text) {
     const pel_kernel *kernel = bound->kernel;
     limits l = {.bound = bound, .device = device, .info = &device->facts->info};
-    if (device->lost) {
-        return "lost: it reported that it is gone";
+    if (device->lost || device->health.state != PEL_DEVICE_WELL) {
+        const char *why = pel_health_exclusion(device, text);
+        if (why) {
+            return why;
+        }
     }
     if (kernel->not_on && kernel->not_on[device->index]) {
         return kernel->not_on[device->index];

@@ -259,6 +259,19 @@ bool pel_retry_takes(const pel_job *job) {
            command->status == PEL_OK && is_the_devices(job->work.status) && stops_leading(command);
 }
 
+bool pel_retry_task(pel_job *job) {
+    pel_command *command = job->command;
+    const bool is_task = command->kind == PEL_COMMAND_TASK || command->kind == PEL_COMMAND_LOOP;
+    if (!is_task || command->phase != PEL_PHASE_RUNNING || job->work.status != PEL_TASK_FAILED || command->retries == 0) {
+        return false;
+    }
+    command->retries--;
+    pel_error_destroy(job->work.error);
+    job->work.error = NULL;
+    job->work.status = PEL_OK;
+    return true;
+}
+
 /* Failed, or done on a device whose memory went with it. */
 static bool must_run_again(const pel_job *job) {
     const bool gone = job->device->lost && job->device->place != 0;
@@ -286,7 +299,8 @@ static pel_status undo(pel_command *command, uint32_t index) {
 static uint64_t refused(const pel_command *command) {
     uint64_t once = command->failed_once, all = 0;
     for (uint32_t i = 0; i < command->runtime->device_count; i++) {
-        all |= command->runtime->devices[i].lost ? 0 : 1ull << i;
+        const pel_device *device = &command->runtime->devices[i];
+        all |= device->lost || device->health.state != PEL_DEVICE_WELL ? 0 : 1ull << i;
     }
     return (all & ~once) != 0 ? once : command->failed_twice;
 }

@@ -17,6 +17,9 @@ pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bou
  */
 bool pel_retry_save(pel_command *command);
 
+/* A host task failed and may run again: it is made ready to be submitted. */
+bool pel_retry_task(pel_job *job);
+
 /* A job failed. Whether that is not the command's failure, because it may run again when all others are over. */
 bool pel_retry_takes(const pel_job *job);
 

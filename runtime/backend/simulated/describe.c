@@ -65,6 +65,7 @@ static const key keys[] = {
     {"lost_part", REAL, offsetof(pel_simulated_device, lost_part), 1.0, 0.0, 1.0},
     {"hang_at_chunk", COUNT, offsetof(pel_simulated_device, hang_at), 1.0, 0.0, 1e18},
     {"hang_ms", REAL, offsetof(pel_simulated_device, hang_ns), 1e6, 0.0, 1e9},
+    {"fail_until_chunk", COUNT, offsetof(pel_simulated_device, fail_until), 1.0, 0.0, 1e18},
     {"wrong_every_chunks", COUNT, offsetof(pel_simulated_device, wrong_every), 1.0, 0.0, 1e18},
 };
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
@@ -300,6 +301,9 @@ static const char *fault_of(const pel_simulated_device *d) {
     }
     if (!(d->lost_part >= 0.0 && d->lost_part <= 1.0) || !(d->hang_ns >= 0.0 && d->hang_ns < 1e17)) {
         return "lost_part is between 0 and 1, and hang_ms is not negative";
+    }
+    if (d->fail_until > 0 && (d->fail_at == 0 || d->fail_until < d->fail_at)) {
+        return "fail_until_chunk is before fail_at_chunk";
     }
     if (strcmp(d->name, "host") == 0 && (d->link_bytes_per_ns > 0.0 || d->fail_at > 0 || d->lost_at > 0 || d->hang_at > 0)) {
         return "the host has no link and cannot be lost";

@@ -62,7 +62,7 @@ static double time_launch(pel_simulated_driver *driver, pel_work *work, const pe
         driver->lost = true;
         work->status = PEL_DEVICE_LOST; /* on the way */
         duration *= spec->lost_part > 0.0 ? spec->lost_part : 0.5;
-    } else if (driver->chunks == spec->fail_at) {
+    } else if (driver->chunks == spec->fail_at || (driver->chunks > spec->fail_at && driver->chunks <= spec->fail_until)) {
         work->status = PEL_DEVICE_FAILED;
     }
     work->child = spec->wrong_every > 0 && driver->chunks % spec->wrong_every == 0 ? work : NULL; /* marked for execute.c */

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Quarantine.
+ *
+ * One failed chunk may be the kernel's fault, three in a row are the device's: it is left out for a second, then for two, four, ... and must pass a
+ * known-answer test each time before it works again. A device that said that it is lost needs a new context for that: it gets one, once; who is lost again is
+ * retired. The context is only replaced while nothing of the old one is in use and no byte is valid there alone: such bytes stay marked as lost until they are
+ * written anew, or given up by pel_queue_reset. The old driver is kept, asleep, until the runtime ends: closing it could block, and this never does.
+ *
+ * Nobody is left without any device for a suspicion: failures alone exclude a device only while another one is well. There is no thread and no timer: who plans a
+ * launch looks whether somebody's time is over, so an idle runtime tests nothing.
+ */
+#include "resilience/health.h"
+#include "base/text.h"
+#include "memory/residency.h"
+#include "queue/command.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { STREAK = 3, LONGEST_DOUBLINGS = 9 };
+#define FIRST_NS 1000000000ll
+
+static void set_reason(pel_device *device, const char *why) {
+    (void)snprintf(device->health.reason, sizeof device->health.reason, "%s", why && why[0] ? why : "it reported no reason");
+}
+
+void pel_health_quarantine(pel_device *device, const char *why, int64_t now) {
+    pel_device_health *h = &device->health;
+    if (h->state == PEL_DEVICE_RETIRED || h->state == PEL_DEVICE_QUARANTINED) {
+        return;
+    }
+    const uint32_t doublings = h->quarantines < LONGEST_DOUBLINGS ? h->quarantines : LONGEST_DOUBLINGS;
+    set_reason(device, why);
+    h->state = device->lost && device->former ? PEL_DEVICE_RETIRED : PEL_DEVICE_QUARANTINED;
+    h->quarantines++;
+    h->since = now;
+    h->until = now + (FIRST_NS << doublings);
+    pel_log(&device->runtime->logger, PEL_LOG_WARNING, "%s is %s: %s", device->facts->info.id,
+            h->state == PEL_DEVICE_RETIRED ? "retired, as its context was built anew before" : "quarantined", h->reason);
+}
+
+void pel_health_note(pel_device *device, pel_status status, const pel_error *why, const pel_clock *clock) {
+    if (status == PEL_OK) {
+        device->streak = 0;
+        return;
+    }
+    if (status != PEL_DEVICE_FAILED && status != PEL_DEVICE_LOST && status != PEL_TIMED_OUT) {
+        return;
+    }
+    device->health.failures++;
+    device->streak++;
+    if (status != PEL_DEVICE_FAILED || device->streak >= STREAK) {
+        device->streak = 0;
+        pel_health_quarantine(device, pel_error_message(why), pel_clock_now(clock));
+    }
+}
+
+static bool another_is_well(const pel_device *device) {
+    const pel_runtime *runtime = device->runtime;
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        const pel_device *other = &runtime->devices[i];
+        if (other != device && !other->lost && other->health.state == PEL_DEVICE_WELL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *pel_health_exclusion(const pel_device *device, char **text) {
+    const pel_device_health *h = &device->health;
+    const int64_t now = pel_clock_now(device->runtime->clock);
+    if (!device->lost && h->state != PEL_DEVICE_RETIRED && h->wrong_results == 0 && !another_is_well(device)) {
+        return NULL;
+    }
+    pel_text why;
+    pel_text_init(&why, &device->runtime->allocator);
+    if (h->state == PEL_DEVICE_WELL) {
+        return "lost: it reported that it is gone";
+    }
+    if (h->state == PEL_DEVICE_RETIRED) {
+        pel_text_append(&why, "retired: lost again after its context was built anew");
+    } else if (h->state == PEL_DEVICE_TESTED) {
+        pel_text_append(&why, "tested now, after a quarantine");
+    } else {
+        pel_text_append(&why, "quarantined since ");
+        pel_text_number(&why, (double)(now - h->since) / 1e9, 3);
+        pel_text_append(&why, " s");
+    }
+    pel_text_append(&why, " because ");
+    pel_text_append(&why, h->reason);
+    *text = pel_text_take(&why);
+    return *text ? *text : "quarantined";
+}
+
+static bool uses_it(const pel_queue *queue, const pel_device *device) {
+    for (const pel_command *command = queue->first; command; command = command->after) {
+        for (uint32_t i = 0; i < command->job_count; i++) {
+            if (command->jobs[i].device == device) {
+                return true;
+            }
+        }
+        if (command->device == device) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether nothing uses what the device holds, and nothing is there alone. */
+static bool may_be_rebuilt(const pel_device *device) {
+    const pel_dispatcher *dispatcher = device->runtime->dispatcher;
+    for (const pel_allocation *a = device->runtime->allocations; a; a = a->next) {
+        if (device->place != 0 && pel_allocation_alone_at(a, device->place)) {
+            return false;
+        }
+    }
+    bool used = uses_it(&dispatcher->own, device);
+    for (const pel_queue *queue = dispatcher->queues; queue && !used; queue = queue->next) {
+        used = uses_it(queue, device);
+    }
+    return !used;
+}
+
+/* A new driver in the place of the old one. */
+static pel_status rebuild(pel_device *device, pel_error **error) {
+    pel_runtime *runtime = device->runtime;
+    const pel_backend *backend = device->driver->backend;
+    pel_backend_device *fresh = NULL;
+    pel_status status = backend->open(&runtime->env, device->facts, &fresh, error);
+    if (status != PEL_OK) {
+        return status;
+    }
+    for (pel_allocation *a = runtime->allocations; a; a = a->next) {
+        if (device->place != 0) {
+            pel_allocation_forget_place(a, device->place);
+        }
+        pel_allocation_drop_mem(a, device);
+    }
+    device->former = device->driver;
+    device->driver = fresh;
+    device->lost = false;
+    return PEL_OK;
+}
+
+void pel_health_tested(pel_device *device, pel_status status, const pel_error *why, int64_t now) {
+    pel_device_health *h = &device->health;
+    if (status == PEL_OK) {
+        pel_log(&device->runtime->logger, PEL_LOG_INFO, "%s passed its known-answer test and is used again", device->facts->info.id);
+        h->state = PEL_DEVICE_WELL;
+        h->wrong_results = 0;
+        return;
+    }
+    h->wrong_results += status == PEL_MISMATCH ? 1u : 0u;
+    device->lost = device->lost || status == PEL_DEVICE_LOST;
+    h->state = PEL_DEVICE_WELL; /* so that it is quarantined anew, for longer */
+    pel_health_quarantine(device, pel_error_message(why), now);
+}
+
+void pel_health_tend(pel_runtime *runtime) {
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        pel_device *device = &runtime->devices[i];
+        if (device->health.state != PEL_DEVICE_QUARANTINED) {
+            continue;
+        }
+        const int64_t now = pel_clock_now(runtime->clock);
+        if (now < device->health.until || (device->lost && !may_be_rebuilt(device))) {
+            continue;
+        }
+        pel_error *error = NULL;
+        pel_status status = device->lost ? rebuild(device, &error) : PEL_OK;
+        if (status == PEL_OK) {
+            pel_known_answer_begin(device);
+        } else {
+            pel_health_tested(device, status, error, now);
+        }
+        pel_error_destroy(error);
+    }
+}
