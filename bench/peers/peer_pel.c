@@ -245,6 +245,7 @@ static pel_status link_task(void *context) {
 }
 
 static void chain(const contestant_run *run) {
+    peer_pel_chain_replay(run);
     peer_pel p = peer_pel_open("host", 0, NULL);
     const uint64_t links = contestant_links(run);
     pel_buffer *buffer;
@@ -274,7 +275,7 @@ static pel_status cell_task(void *context) {
     return PEL_OK;
 }
 
-static void submit_wave(peer_pel *p, pel_buffer *cells, unsigned side) {
+void peer_pel_submit_wave(peer_pel *p, pel_buffer *cells, unsigned side) {
     for (unsigned i = 0; i < side; i++) {
         for (unsigned j = 0; j < side; j++) {
             pel_access accesses[3];
@@ -295,13 +296,14 @@ static void submit_wave(peer_pel *p, pel_buffer *cells, unsigned side) {
 static void wavefront(const contestant_run *run) {
     const unsigned side = contestant_side(run);
     const double serial = workload_wave_serial(side, run->work); /* before the workers are there */
+    peer_pel_wave_replay(run, serial);
     peer_pel p = peer_pel_open("host", 0, NULL);
     pel_buffer *cells;
     peer_pel_must(&p, pel_buffer_create(p.runtime, WORKLOAD_SIDE * WORKLOAD_SIDE * 8, &cells, NULL), "buffer");
     for (unsigned s = 0; contestant_more(run, s); s++) {
         workload_wave_begin(side, run->work);
         const double began = workload_now();
-        submit_wave(&p, cells, side);
+        peer_pel_submit_wave(&p, cells, side);
         peer_pel_finish(&p);
         const double ended = workload_now();
         if (s > 0) {

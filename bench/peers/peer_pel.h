@@ -17,6 +17,9 @@ void peer_pel_close(peer_pel *p);
 void peer_pel_must(peer_pel *p, pel_status status, const char *doing);
 void peer_pel_finish(peer_pel *p);
 
+void peer_pel_submit_wave(peer_pel *p, pel_buffer *cells, unsigned side);
+void peer_pel_chain_replay(const contestant_run *run);
+void peer_pel_wave_replay(const contestant_run *run, double serial); /* of all cells one after the other, measured before */
 void peer_pel_launch(const contestant_run *run);
 void peer_pel_cholesky(const contestant_run *run);
 void peer_pel_wait(const contestant_run *run);

@@ -9,6 +9,7 @@
 #include <pel/checkpoint.h>
 #include <pel/device.h>
 #include <pel/event.h>
+#include <pel/graph.h>
 #include <pel/kernel.h>
 #include <pel/launch.h>
 #include <pel/log.h>

@@ -61,7 +61,8 @@ struct pel_job {
 };
 
 typedef enum pel_command_kind {
-    PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER, PEL_COMMAND_MAP, PEL_COMMAND_PREFETCH
+    PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER, PEL_COMMAND_MAP, PEL_COMMAND_PREFETCH,
+    PEL_COMMAND_GRAPH
 } pel_command_kind;
 typedef enum pel_command_phase {
     PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_SAVING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED
@@ -122,6 +123,10 @@ struct pel_command {
     uint64_t loop_count, loop_grain;
     void *move;                 /* storage for copies and fills; `context` points to it */
 
+    struct pel_graph *graph;    /* GRAPH: what is replayed. Of a recorded command, while a replay runs it: see part_of */
+    pel_command *part_of;       /* the replay; NULL: a command of its own */
+    uint32_t part;              /* its number in the graph */
+
     /* MAP and PREFETCH */
     pel_device *device;          /* whose memory; NULL: the host's */
     struct pel_mapping *mapping; /* NULL: a prefetch, or it was unmapped already */
@@ -143,6 +148,7 @@ struct pel_queue {
     pel_status status;
     pel_error *error;           /* of the first failure in program order */
     pel_error *refused;         /* of the last refused submission */
+    _Atomic(struct pel_graph *) recorder; /* takes what is submitted; NULL: none */
     _Atomic(pel_event *) gate;  /* of the barrier that later commands wait for, retained; NULL: none. Changed under the lock */
     pel_event *anonymous;       /* a failed one, for the hazards, where memory for the task's own is lacking */
 };
@@ -179,6 +185,7 @@ typedef struct pel_dispatcher {
 pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error); /* takes the lock itself */
 void pel_command_make_ready(pel_command *command);
 void pel_command_fail(pel_command *command, pel_status status, pel_error *error); /* takes over error; keeps the first failure */
+void pel_command_phase_over(pel_command *command); /* all works of its phase are */
 void pel_command_end(pel_command *command); /* completes the event, wakes successors, frees the command */
 /* Closes a node and starts what waited only for it. `failed`: those that read its result fail, too; `error` may be NULL all the same. */
 void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool failed, const pel_error *error);

@@ -3,6 +3,7 @@
 #include "queue/command.h"
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
+#include "queue/graph.h"
 #include "queue/mapping.h"
 #include "queue/retry.h"
 #include "resilience/health.h"
@@ -38,10 +39,13 @@ static pel_status run_fold(void *context) {
     return PEL_OK;
 }
 
+/* Parts of one replay have its order. */
+static bool comes_first(const pel_command *a, const pel_command *b) { return a->order < b->order || (a->order == b->order && a->part < b->part); }
+
 void pel_command_make_ready(pel_command *command) {
     pel_command **place = &command->runtime->dispatcher->ready;
     while (*place && ((*place)->priority > command->priority ||
-                      ((*place)->priority == command->priority && (*place)->order < command->order))) {
+                      ((*place)->priority == command->priority && comes_first(*place, command)))) {
         place = &(*place)->next;
     }
     command->next = *place;
@@ -154,6 +158,10 @@ static void leave_stage(pel_runtime *runtime, pel_stage *stage) {
 }
 
 void pel_command_end(pel_command *command) {
+    if (command->part_of) {
+        pel_graph_part_over(command);
+        return;
+    }
     pel_runtime *runtime = command->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_queue *queue = command->queue;
@@ -163,6 +171,9 @@ void pel_command_end(pel_command *command) {
     }
     leave_queue(command);
     open_gate(command);
+    if (command->graph) {
+        pel_graph_replay_ends(command);
+    }
     pel_command_leave_hazards(command);
     pel_event_finish(command->event, command->status, command->error, command->plan, pel_clock_now(runtime->clock));
     command->error = NULL;
@@ -207,8 +218,6 @@ static pel_error *told_by(const pel_command *command, const pel_work *work) {
     return error;
 }
 
-static void phase_over(pel_command *command);
-
 static void job_complete(pel_work *work) {
     pel_job *job = work->owner;
     pel_command *command = job->command;
@@ -236,7 +245,7 @@ static void job_complete(pel_work *work) {
         job->done(job);
     }
     if (--command->outstanding == 0) {
-        phase_over(command);
+        pel_command_phase_over(command);
     }
     pel_dispatch(runtime);
     pel_dispatcher_unlock(runtime, runtime->dispatcher->news || runtime->dispatcher->restless > 0);
@@ -340,8 +349,25 @@ static pel_status build_host_job(pel_command *command) {
 
 static bool goes_to_a_place(const pel_command *command) { return command->kind == PEL_COMMAND_MAP || command->kind == PEL_COMMAND_PREFETCH; }
 
+/* Its parts end it. */
+static void run_graph(pel_command *command) {
+    pel_status status = command->graph->host_only ? build_host_job(command) : PEL_OK;
+    command->phase = PEL_PHASE_RUNNING;
+    if (status == PEL_OK) {
+        status = command->graph->host_only ? pel_graph_steps_begin(command) : pel_graph_parts_begin(command);
+    }
+    if (status != PEL_OK) {
+        pel_command_fail(command, status, NULL);
+        pel_command_end(command);
+    }
+}
+
 static void run(pel_command *command) {
     pel_status status = PEL_OK;
+    if (command->kind == PEL_COMMAND_GRAPH) {
+        run_graph(command);
+        return;
+    }
     if (command->kind == PEL_COMMAND_MARKER) {
         pel_command_end(command);
         return;
@@ -401,7 +427,8 @@ static void start(pel_command *command) {
         begin(command);
         status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_start(command, &stalled)
                  : goes_to_a_place(command)          ? pel_place_start(command, &stalled)
-                                                     : fetch_for_host(command, &stalled);
+                 : command->graph && !command->graph->host_only ? PEL_OK
+                                                                : fetch_for_host(command, &stalled);
     }
     if (status != PEL_OK) {
         pel_command_end(command);
@@ -450,7 +477,7 @@ static bool task_is_over(pel_command *command) {
     return true;
 }
 
-static void phase_over(pel_command *command) {
+void pel_command_phase_over(pel_command *command) {
     switch (command->phase) {
     case PEL_PHASE_FETCHING:
         clear_jobs(command);

@@ -20,6 +20,8 @@ struct pel_event {
     const void *scope;              /* the one in which its command is (scope.h), to be compared only; NULL: none */
     uint64_t queue;                 /* id of its queue */
     pel_status status;
+    uint64_t graph;                 /* id of the graph in which it stands for a recorded command; 0: none */
+    uint32_t recorded;
     bool user;                      /* ended by the caller; has a node of its own and no command */
     bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */
     pel_error *error;

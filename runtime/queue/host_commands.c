@@ -119,8 +119,8 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
                     const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
     pel_status status = pel_host_command_check(queue, event);
-    if (status == PEL_OK) { /* barriers are for those who have the lock */
-        status = atomic_load_explicit(&queue->gate, memory_order_relaxed) ? PEL_UNSUPPORTED
+    if (status == PEL_OK) { /* barriers and recordings are for those who have a command */
+        status = atomic_load_explicit(&queue->gate, memory_order_relaxed) || atomic_load_explicit(&queue->recorder, memory_order_relaxed) ? PEL_UNSUPPORTED
                                                                            : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
     }
     if (status != PEL_UNSUPPORTED) {

@@ -5,6 +5,7 @@
 #include "core/lessons.h"
 #include "kernel/declaration.h"
 #include "queue/command.h"
+#include <pel/graph.h>
 
 static pel_status sync_hook(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
     pel_uses uses = {0};
@@ -154,6 +155,7 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error) {
 
 static void free_queue(pel_queue *queue) {
     pel_runtime *runtime = queue->runtime;
+    (void)pel_graph_end(atomic_load_explicit(&queue->recorder, memory_order_acquire)); /* a graph that still records it */
     pthread_mutex_lock(&runtime->lock);
     while (queue->first_stage) {
         pel_stage *stage = queue->first_stage;

@@ -2,6 +2,7 @@
 /* From a public call to a command in the graph: checks, hazards, edges. A submission that fails leaves nothing behind. */
 #include "base/checked.h"
 #include "queue/command.h"
+#include "queue/graph.h"
 #include "queue/mapping.h"
 #include "queue/retry.h"
 #include <math.h>
@@ -175,6 +176,9 @@ static void note_devices(const pel_command *command) {
     const pel_runtime *runtime = command->runtime;
     bool elsewhere = false;
     for (uint32_t i = 0; i < runtime->device_count && command->kind == PEL_COMMAND_LAUNCH; i++) {
+        elsewhere |= runtime->devices[i].place != 0;
+    }
+    for (uint32_t i = 0; i < runtime->device_count && command->graph && !command->graph->host_only; i++) {
         elsewhere |= runtime->devices[i].place != 0;
     }
     elsewhere |= command->device && command->device->place != 0;
@@ -353,6 +357,9 @@ static pel_status find_predecessors(pel_command *command, const pel_event *const
     if (status == PEL_OK) {
         status = follow_gate(command);
     }
+    if (status == PEL_OK && command->graph) {
+        status = pel_graph_follow_last(command);
+    }
     if (status == PEL_OK && follows_queue) {
         status = follow_queue(command, frame);
     }
@@ -367,6 +374,10 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
     pel_runtime *runtime = command->runtime;
     pel_queue *queue = command->queue;
     pel_error *error = NULL;
+    pel_graph *recorder = atomic_load_explicit(&queue->recorder, memory_order_acquire);
+    if (recorder) {
+        return pel_graph_take(recorder, command, waits, wait_count, event);
+    }
     pel_queue_make_room(queue);
     pel_status status = pel_check_waits(queue, waits, wait_count, &error);
     if (status == PEL_OK) {
@@ -384,6 +395,9 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
         return status;
     }
     join_queue(command);
+    if (command->graph) {
+        pel_graph_submitted(command);
+    }
     if (command->is_gate) { /* it follows the one before */
         pel_event_release(atomic_exchange_explicit(&queue->gate, pel_event_retain(command->event), memory_order_relaxed));
     }

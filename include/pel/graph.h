@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Graphs: a stretch of commands that is recorded once and replayed many times. What the commands wait for among each other is found out once; a replay is one command of
+ * a queue, with one set of accesses (those of the whole graph) and one event, and costs a small fraction of submitting its commands.
+ *
+ *     pel_graph_create(runtime, &graph, &error);
+ *     pel_graph_record(graph, queue);
+ *     pel_task(queue, ...); pel_launch(queue, ...); pel_copy(queue, ...);      recorded, not run
+ *     pel_graph_end(graph);
+ *     for (...) pel_graph_replay(graph, queue, NULL, NULL);
+ *
+ * Launches, tasks, loops, copies (also rectangular), fills, reads, writes, markers and barriers can be recorded; others are UNSUPPORTED while a
+ * recording lasts. Buffers and kernels that were recorded are held until the graph goes. Replays of one graph run one after the other. Any thread.
+ */
+#ifndef PEL_GRAPH_H
+#define PEL_GRAPH_H
+
+#include <pel/event.h>
+#include <pel/export.h>
+#include <pel/queue.h>
+#include <pel/runtime.h>
+#include <pel/status.h>
+#include <stdint.h>
+
+PEL_BEGIN_DECLS
+
+typedef struct pel_graph pel_graph;
+
+PEL_API PEL_MUST_CHECK pel_status pel_graph_create(pel_runtime *runtime, pel_graph **graph, pel_error **error);
+
+/* Ends a recording that is under way. BUSY: replays are not finished. NULL: OK. */
+PEL_API pel_status pel_graph_destroy(pel_graph *graph);
+
+/*
+ * From now on whatever any thread submits to the queue is appended to the graph instead of being run, until pel_graph_end. An event that such a call yields stands for
+ * the recorded command: it may be waited for by later commands of the same graph, and is nothing else (its status is INVALID_ARGUMENT). Events of
+ * other commands cannot be waited for in a recording: let the replay wait. CONFLICT: the queue records, or the graph is being recorded; BUSY: replays
+ * are not finished.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_graph_record(pel_graph *graph, pel_queue *queue);
+
+/*
+ * The next command that is submitted to the queue takes the place of the recorded command `index` (they count from 0 in the order of recording), and ends the
+ * recording: new arguments, buffers, sizes, or another command altogether. Commands that waited for its event still do. When it accesses the same bytes
+ * as before, nothing is found out anew; otherwise the next replay analyses the graph again. Errors as pel_graph_record; NOT_FOUND: no such command.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_graph_replace(pel_graph *graph, pel_queue *queue, uint32_t index);
+
+/* Ends the recording. OK also when none is under way. */
+PEL_API pel_status pel_graph_end(pel_graph *graph);
+
+/* How many commands have been recorded. */
+PEL_API uint32_t pel_graph_size(pel_graph *graph);
+
+/*
+ * Submits the whole graph to a queue of the same runtime: it begins when its accesses and the waits of `desc` allow, and completes when all its commands have.
+ * The replay fails with the first failure in the order of recording; inside, a failure spreads as between single commands and the rest runs. What a failed
+ * replay should have written is undefined as a whole. The name and waits of `desc` count, its priority does not.
+ * INVALID_ARGUMENT: nothing has been recorded; CONFLICT: the graph is being recorded. Other errors as for submitting functions.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_graph_replay(pel_graph *graph, pel_queue *queue, const pel_task_desc *desc, pel_event **event);
+
+PEL_END_DECLS
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Replaying launches among other commands: the recorded commands themselves go through the dispatcher's state machine, as parts of the replay. What a
+ * submission would do for each, binding, footprint, hazards, edges and events, was done when they were recorded; left are planning, works and completions.
+ * All under the lock. A part is as new after its end: replays of one graph never overlap.
+ */
+#include "queue/graph.h"
+
+#include <string.h>
+
+static void renew(pel_command *part) {
+    const pel_allocator *allocator = &part->runtime->allocator;
+    for (uint32_t i = 0; i < part->job_count; i++) {
+        pel_job_clear(&part->jobs[i]);
+    }
+    if (part->fold.command) {
+        pel_job_clear(&part->fold);
+    }
+    pel_free(allocator, part->jobs);
+    pel_free(allocator, part->slices);
+    pel_error_destroy(part->error);
+    pel_plan_destroy(part->plan);
+    pel_event_release(part->event);
+    part->fold = (pel_job){0};
+    part->jobs = NULL;
+    part->slices = NULL;
+    part->job_count = part->slice_count = part->outstanding = 0;
+    part->error = NULL;
+    part->plan = NULL;
+    part->event = NULL;
+    part->status = PEL_OK;
+    part->phase = PEL_PHASE_WAITING;
+    part->next = NULL;
+    part->node = NULL;
+    part->part_of = NULL;
+}
+
+static bool join(pel_command *part, pel_command *replay, uint32_t number) {
+    part->event = pel_event_new(part->runtime);
+    if (part->event) {
+        part->event->queue = replay->queue->id;
+        part->part_of = replay;
+        part->part = number;
+        part->queue = replay->queue;
+        part->node = replay->node;
+        part->order = replay->order;
+    }
+    return part->event;
+}
+
+pel_status pel_graph_parts_begin(pel_command *replay) {
+    pel_graph *graph = replay->graph;
+    graph->replay = replay;
+    graph->parts_left = graph->count;
+    graph->failed_part = PEL_GRAPH_NONE;
+    memcpy(graph->waiting, graph->edges.predecessors, graph->count * sizeof *graph->waiting);
+    for (uint32_t i = 0; i < graph->count; i++) {
+        if (!join(graph->commands[i].command, replay, i)) {
+            while (i > 0) {
+                renew(graph->commands[--i].command);
+            }
+            return PEL_OUT_OF_MEMORY;
+        }
+    }
+    for (uint32_t i = 0; i < graph->count; i++) {
+        if (graph->edges.predecessors[i] == 0) {
+            pel_command_make_ready(graph->commands[i].command);
+        }
+    }
+    return PEL_OK;
+}
+
+/* The first failure in the order of recording is the replay's. */
+static void note_failure(pel_graph *graph, const pel_command *part) {
+    pel_command *replay = graph->replay;
+    if (part->part >= graph->failed_part) {
+        return;
+    }
+    graph->failed_part = part->part;
+    pel_error_destroy(replay->error);
+    replay->error = pel_error_clone(part->error, &graph->runtime->allocator);
+    replay->status = part->status;
+}
+
+static void spread(pel_command *to, const pel_command *from) {
+    pel_error *error = NULL;
+    pel_fail(&error, &to->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
+             to->name ? to->name : "a command", from->name ? from->name : "a command", pel_error_message(from->error));
+    pel_command_fail(to, PEL_DEPENDENCY_FAILED, error);
+}
+
+void pel_graph_part_over(pel_command *part) {
+    pel_command *replay = part->part_of;
+    pel_graph *graph = replay->graph;
+    const pel_graph_edges *edges = &graph->edges;
+    if (part->status != PEL_OK) {
+        note_failure(graph, part);
+    }
+    for (uint32_t i = edges->first[part->part]; i < edges->first[part->part + 1]; i++) {
+        const uint32_t to = edges->list[i] >> 1;
+        pel_command *after = graph->commands[to].command;
+        if (part->status != PEL_OK && (edges->list[i] & PEL_GRAPH_DATA) != 0) {
+            spread(after, part);
+        }
+        if (--graph->waiting[to] == 0) {
+            pel_command_make_ready(after);
+        }
+    }
+    renew(part);
+    if (--graph->parts_left == 0) {
+        pel_command_end(replay);
+    }
+}
