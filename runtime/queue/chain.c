@@ -118,7 +118,7 @@ static void offer(pel_node *to, void *user) {
 }
 
 void pel_chain_lead(pel_command *command) {
-    if (command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY || command->job_count != 1 || command->jobs[0].stream ||
+    if (command->part_of || command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY || command->job_count != 1 || command->jobs[0].stream ||
         !command->jobs[0].device->driver->backend->chains || pel_launch_fold_count(command) > 0) {
         return;
     }

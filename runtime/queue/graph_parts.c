@@ -6,6 +6,7 @@
  */
 #include "queue/graph.h"
 
+#include "queue/retry.h"
 #include <string.h>
 
 static void renew(pel_command *part) {
@@ -16,6 +17,7 @@ static void renew(pel_command *part) {
     if (part->fold.command) {
         pel_job_clear(&part->fold);
     }
+    pel_retry_free(part);
     pel_free(allocator, part->jobs);
     pel_free(allocator, part->slices);
     pel_error_destroy(part->error);
@@ -30,6 +32,9 @@ static void renew(pel_command *part) {
     part->event = NULL;
     part->status = PEL_OK;
     part->phase = PEL_PHASE_WAITING;
+    part->failed_once = part->failed_twice = part->fetched = 0;
+    part->had_children = false;
+    part->scope = NULL;
     part->next = NULL;
     part->node = NULL;
     part->part_of = NULL;

@@ -204,7 +204,7 @@ static pel_node *take_invitation(pel_graph_program *p, pel_host_self *self, pel_
 
 static void send_invitation(pel_graph_program *p, pel_host_runner *runner, pel_host_self *self, pel_node *node) {
     atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
-    pel_stage_begin(node->stage, self->shard);
+    pel_stage_enter(node->stage, self->shard);
     if (runner) {
         pel_host_runner_push(runner, &node->item);
     } else {
@@ -217,8 +217,7 @@ static void invite_another(pel_graph_program *p, pel_host_runner *runner) {
     unsigned helpers = atomic_load_explicit(&p->helpers, memory_order_seq_cst);
     while (helpers < p->lane_count) {
         if (atomic_compare_exchange_weak_explicit(&p->helpers, &helpers, helpers + 1, memory_order_seq_cst, memory_order_seq_cst)) {
-            const pel_node *own = runner->task;
-            pel_node *node = take_invitation(p, &runner->self, own->stage);
+            pel_node *node = take_invitation(p, &runner->self, pel_frame_top(p->runtime)->node->stage);
             if (node) {
                 send_invitation(p, runner, &runner->self, node);
             } else {
@@ -427,6 +426,7 @@ static pel_status help(void *context) {
     pel_graph_program *p = context;
     pel_host_runner *runner = pel_host_runner_current(p->runtime->dispatcher->tasks);
     pel_graph_lane *lane = claim_lane(p);
+    pel_frame_top(p->runtime)->loop = true; /* like a loop's pieces: what steps submit is the queue's, and they cannot wait */
     do {
         do {
             for (uint32_t step = take(p, lane); step != PEL_GRAPH_NONE; step = take(p, lane)) {
@@ -437,6 +437,7 @@ static pel_status help(void *context) {
         } while (look(p));
     } while (!may_leave(p));
     atomic_store_explicit(&lane->taken, false, memory_order_release);
+    pel_frame_top(p->runtime)->loop = false;
     pel_graph_program_release(p);
     return PEL_OK;
 }
