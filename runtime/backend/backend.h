@@ -145,6 +145,7 @@ typedef struct pel_work {
     void *owner;
     int32_t priority;
     atomic_bool skip;              /* the owner's: see rule 6 */
+    bool soon;                     /* the owner's: it calls begin() right after, so nobody need be woken for what that can do */
 
     const pel_transfer *in, *out;
     uint32_t in_count, out_count;
@@ -201,6 +202,12 @@ struct pel_backend {
 
     /* Optional (NULL): a waiting thread offers itself. Runs queued work of this device on the caller, or a share of what runs; returns whether it did anything. */
     bool (*help)(pel_backend_device *device);
+
+    /*
+     * Optional (NULL): a thread that has just submitted offers itself, without any lock. Begins what can be begun without waiting for the device, without
+     * compiling and without running a kernel on the caller; may report works that have ended.
+     */
+    void (*begin)(pel_backend_device *device);
 
     /*
      * Optional (NULL: no): whether this kernel runs in steps with windows, args whose `rebase` is not 0. May build and run a trial; any thread, no locks

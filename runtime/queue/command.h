@@ -158,6 +158,8 @@ typedef struct pel_dispatcher {
     uint32_t waiters;
     uint32_t restless;          /* these of them want to look after every completion */
     bool news;                  /* since the last broadcast: what an event's or a stage's waiter waits for, or works that it may help with */
+    bool submitting;            /* who has the lock begins works when it has given it up */
+    uint64_t fresh;             /* devices, by index, that got works since the lock was taken */
     atomic_uint completions;    /* for a waiter that looks without the lock */
     pel_host_tasks *tasks;      /* the task engine; NULL on a virtual machine */
     atomic_uint mapping_count;  /* of the list: tasks ask without the lock, and take the long way then */
@@ -199,6 +201,7 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
 void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
+void pel_dispatcher_unlock_and_begin(pel_runtime *runtime); /* of a submitter: it begins what it has submitted, where that is cheap */
 bool pel_inside_task(const pel_runtime *runtime);
 void pel_start_node(pel_runtime *runtime, pel_node *node); /* it has no predecessors left; under the lock */
 

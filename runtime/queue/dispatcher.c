@@ -248,7 +248,8 @@ static void job_complete(pel_work *work) {
         pel_command_phase_over(command);
     }
     pel_dispatch(runtime);
-    pel_dispatcher_unlock(runtime, runtime->dispatcher->news || runtime->dispatcher->restless > 0);
+    const pel_dispatcher *dispatcher = runtime->dispatcher;
+    pel_dispatcher_unlock(runtime, dispatcher->news || dispatcher->restless > 0 || atomic_load_explicit(&dispatcher->inside, memory_order_relaxed) > 0);
 }
 
 static void hand_over(pel_job *job) {
@@ -256,6 +257,8 @@ static void hand_over(pel_job *job) {
     dispatcher->news = dispatcher->news || job->device->facts->info.kind == PEL_DEVICE_HOST; /* a waiter is a guest there */
     job->device->running += job->data_parallel ? 1u : 0u;
     job->command->queue->on_device[job->device->index]++;
+    dispatcher->fresh |= job->device->index < PEL_RUNTIME_DEVICE_LIMIT ? 1ull << job->device->index : 0;
+    job->work.soon = dispatcher->submitting;
     job->device->driver->backend->submit(job->device->driver, &job->work);
 }
 
@@ -562,5 +565,18 @@ void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
     if (something_completed && atomic_load_explicit(&dispatcher->inside, memory_order_relaxed) > 0) {
         pel_host_nudge((pel_host_device *)runtime->task_device->driver);
     }
+    dispatcher->fresh = 0;
+    dispatcher->submitting = false;
     pthread_mutex_unlock(&runtime->lock);
+}
+
+void pel_dispatcher_unlock_and_begin(pel_runtime *runtime) {
+    uint64_t fresh = runtime->dispatcher->fresh;
+    pel_dispatcher_unlock(runtime, true);
+    for (; fresh != 0; fresh &= fresh - 1) {
+        pel_backend_device *driver = runtime->devices[__builtin_ctzll(fresh)].driver;
+        if (driver->backend->begin) {
+            driver->backend->begin(driver);
+        }
+    }
 }

@@ -409,7 +409,8 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
     } else {
         pel_queue_advance(queue); /* what a marker follows may be over already */
     }
+    runtime->dispatcher->submitting = true;
     pel_dispatch(runtime);
-    pel_dispatcher_unlock(runtime, true); /* a command may have failed on the spot */
+    pel_dispatcher_unlock_and_begin(runtime); /* a command may have failed on the spot */
     return PEL_OK;
 }

@@ -19,6 +19,8 @@
 #include <string.h>
 #include <time.h>
 
+/* A tick is what an end may go unseen where nobody waits for it; the price is 5-10 us of a core each, for 2 ms after the last use. */
+enum { TICK_NS = 250000, WATCH_TICKS = 8 };
 #define SAVE_AFTER_IDLE_NS 50000000 /* new binaries are written once the device has been idle so long: not between two launches of a loop */
 
 /*
@@ -118,18 +120,20 @@ pel_status pel_cl_renew_queue(pel_cl_device *device, pel_error **error) {
 
 /* ---- the queue of work ---- */
 
-pel_work *pel_cl_take_work(pel_cl_device *device, bool only_rider) {
+pel_work *pel_cl_first_work(pel_cl_device *device) {
     pthread_mutex_lock(&device->lock);
     pel_work *work = device->head;
-    if (work && (!only_rider || pel_cl_rides(device, work))) {
-        device->head = work->next;
-        device->tail = device->head ? device->tail : NULL;
-        work->next = NULL;
-    } else {
-        work = NULL;
-    }
     pthread_mutex_unlock(&device->lock);
     return work;
+}
+
+void pel_cl_take_work(pel_cl_device *device) {
+    pthread_mutex_lock(&device->lock);
+    pel_work *work = device->head;
+    device->head = work->next;
+    device->tail = device->head ? device->tail : NULL;
+    work->next = NULL;
+    pthread_mutex_unlock(&device->lock);
 }
 
 static bool has_work(const pel_cl_device *device) { return device->head || atomic_load_explicit(&device->rider_count, memory_order_relaxed) > 0; }
@@ -141,6 +145,11 @@ static void run_some(pel_cl_device *device) {
     (void)pel_cl_train_step(device);
     pthread_mutex_lock(&device->lock);
     device->running = false;
+}
+
+static void sleep_until(pel_cl_device *device, int64_t time) {
+    struct timespec until = {.tv_sec = time / 1000000000, .tv_nsec = time % 1000000000};
+    (void)pthread_cond_timedwait(&device->wake, &device->lock, &until);
 }
 
 /* Sleeps until woken, or until it is time to save; returns whether it is. */
@@ -155,25 +164,43 @@ static bool wait_for_work(pel_cl_device *device) {
     if (pel_clock_now(&pel_clock_monotonic) >= idle_at) {
         return true;
     }
-    struct timespec until = {.tv_sec = idle_at / 1000000000, .tv_nsec = idle_at % 1000000000};
-    (void)pthread_cond_timedwait(&device->wake, &device->lock, &until);
+    sleep_until(device, idle_at);
     return false;
 }
 
+static void save(pel_cl_device *device) {
+    device->running = true;
+    pthread_mutex_unlock(&device->lock);
+    pel_cl_save_binaries(device);
+    pthread_mutex_lock(&device->lock);
+    device->running = false;
+}
+
+/*
+ * While the device is in use, the driver thread looks every tick and acts only where nobody did since the last one: to be woken for each launch costs the
+ * submitter 5-10 us, and the core for which it then competes as much again.
+ */
 static void *drive(void *argument) {
     pel_cl_device *device = argument;
+    unsigned ticks = 0;
     pthread_mutex_lock(&device->lock);
     for (;;) {
-        if (has_work(device) && !device->running) {
+        if (has_work(device) && !device->running && !device->touched) {
             run_some(device);
-        } else if (device->closing && !device->running) {
+            ticks = WATCH_TICKS;
+        } else if (device->closing && !device->running && !has_work(device)) {
             break;
-        } else if (wait_for_work(device)) {
-            device->running = true;
-            pthread_mutex_unlock(&device->lock);
-            pel_cl_save_binaries(device);
-            pthread_mutex_lock(&device->lock);
-            device->running = false;
+        } else if (device->touched || ticks > 0) {
+            ticks = device->touched ? WATCH_TICKS : ticks - 1;
+            device->touched = false;
+            device->watching = true;
+            sleep_until(device, pel_clock_now(&pel_clock_monotonic) + (device->closing ? TICK_NS / 10 : TICK_NS));
+            device->watching = false;
+        } else {
+            if (wait_for_work(device)) {
+                save(device);
+            }
+            device->touched = false; /* woken for a work: at once */
         }
     }
     pthread_mutex_unlock(&device->lock);
@@ -190,7 +217,7 @@ static void submit(pel_backend_device *base, pel_work *work) {
         device->head = work;
     }
     device->tail = work;
-    bool wake = !device->running;
+    bool wake = !device->running && !(device->watching && device->may_begin && work->soon);
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);
@@ -207,12 +234,34 @@ static bool help(pel_backend_device *base) {
         return false;
     }
     run_some(device);
-    wake = has_work(device) || device->closing || (device->sleeps_long && atomic_load(&device->unsaved));
+    wake = !device->watching && (has_work(device) || device->closing || (device->sleeps_long && atomic_load(&device->unsaved)));
+    device->touched = true;
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);
     }
     return true;
+}
+
+/* What is left is the driver thread's, which was woken at the submission if it did not watch. */
+static void begin(pel_backend_device *base) {
+    pel_cl_device *device = (pel_cl_device *)base;
+    pthread_mutex_lock(&device->lock);
+    if (!device->may_begin || device->running || !device->head) { /* who has the baton sees to it */
+        pthread_mutex_unlock(&device->lock);
+        return;
+    }
+    device->running = true;
+    pthread_mutex_unlock(&device->lock);
+    pel_cl_train_begin(device);
+    pthread_mutex_lock(&device->lock);
+    device->running = false;
+    device->touched = !device->head;
+    bool wake = device->head || (!device->watching && (has_work(device) || device->closing));
+    pthread_mutex_unlock(&device->lock);
+    if (wake) {
+        pthread_cond_signal(&device->wake);
+    }
 }
 
 /* ---- open and close ---- */
@@ -285,6 +334,8 @@ static pel_status open_device(const pel_backend_env *env, const pel_topology_dev
     device->id = facts->cl_device;
     device->max_groups = UINT32_MAX; /* PoCL numbers them in 32 bits: with more it divides by zero, aborts, or runs some twice and others never */
     device->is_pocl = strcmp(facts->info.platform, "Portable Computing Language") == 0;
+    /* PoCL's basic device runs the kernel inside the enqueue, and so may other drivers that compute on the host's cores. */
+    device->may_begin = device->is_pocl ? strncmp(facts->info.name, "basic", 5) != 0 : facts->info.device_class == PEL_CLASS_DISCRETE;
     pthread_mutex_init(&device->ready_lock, NULL);
     pthread_mutex_init(&device->save_lock, NULL);
     pthread_mutex_init(&device->table_lock, NULL);
@@ -334,4 +385,5 @@ const pel_backend pel_backend_opencl = {
     .program_forget = pel_cl_program_forget,
     .submit = submit,
     .help = help,
+    .begin = begin,
 };

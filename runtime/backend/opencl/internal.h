@@ -46,6 +46,23 @@ typedef struct pel_cl_arg_facts {
     uint64_t alignment;      /* of what a pointer points to; 0: unknown */
 } pel_cl_arg_facts;
 
+/* How a launch was enqueued last time: the same again needs no thought and no compiler. */
+typedef struct pel_cl_habit {
+    bool known, chunked;
+    pel_span span;
+    pel_cl_form form;
+    pel_cl_shape shape;
+} pel_cl_habit;
+
+/* What an argument was set to last; PEL_WORK_ARG_NULL: not remembered. */
+typedef struct pel_cl_arg_set {
+    uint64_t kind, bytes;    /* compared as bytes: no gaps */
+    union {
+        uint64_t mem;        /* pel_cl_mem.id */
+        unsigned char value[16];
+    } u;
+} pel_cl_arg_set;
+
 typedef struct pel_cl_kernel {
     struct pel_cl_kernel *next;
     uint64_t id;
@@ -56,6 +73,9 @@ typedef struct pel_cl_kernel {
     pel_cl_limits limits[PEL_CL_FORMS];
     uint64_t local_bytes[PEL_CL_FORMS];  /* static local memory */
     pel_cl_arg_facts *args;  /* param_count of them; NULL: unknown */
+    pel_cl_habit habit;      /* (baton) */
+    pel_cl_arg_set *set;     /* (baton) of the form `set_form`; param_count of them; NULL: no memory for it, or not yet */
+    pel_cl_form set_form;
 } pel_cl_kernel;
 
 /* Works that are on the command queue and not reported, oldest first: see train.c. */
@@ -87,6 +107,7 @@ typedef struct pel_cl_device {
     pthread_mutex_t table_lock;
     pel_cl_program *programs[PEL_CL_BUCKETS];
     pel_cl_kernel *kernels[PEL_CL_BUCKETS];
+    atomic_ullong mems_made; /* for pel_cl_mem.id */
     atomic_bool compiled;    /* a build took place: the driver's compiler is loaded */
     atomic_bool unsaved;     /* a form has variants that its cached file lacks */
 
@@ -95,6 +116,9 @@ typedef struct pel_cl_device {
     pel_work *head, *tail;
     bool running;            /* the baton */
     bool closing;
+    bool watching;           /* the driver thread looks by itself, every tick */
+    bool touched;            /* somebody else did something since its last look: it leaves the device to them for another tick */
+    bool may_begin;          /* enqueueing does not run the kernel */
     bool sleeps_long;        /* the driver thread sleeps without an alarm for saving binaries */
     pel_cl_rider riders[PEL_CL_TRAIN]; /* (baton) a ring */
     uint32_t first_rider;
@@ -108,6 +132,7 @@ typedef struct pel_cl_device {
 typedef struct pel_cl_mem {
     pel_mem base;
     cl_mem cl;
+    uint64_t id;             /* never used again, unlike addresses and handles */
 } pel_cl_mem;
 
 /* errors.c */
@@ -153,6 +178,7 @@ pel_status pel_cl_program_find(pel_cl_device *device, const pel_program_image *i
 /* Builds a form if it is not built; *built tells whether a compiler ran. */
 pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel_cl_form form, bool *built, pel_error **error);
 /* The kernel in one form, ready to run; *built tells whether a compiler ran. Its cl_kernel may be used by the holder of the baton only. */
+pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id); /* NULL: never launched nor prepared */
 pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
                              bool *built, pel_error **error);
 /* Notes that a variant is about to be launched; true: it is new, so the driver will compile it. */
@@ -179,6 +205,8 @@ cl_context pel_cl_context_of(pel_backend_device *device);
 void pel_cl_run(pel_cl_device *device, pel_work *work);
 /* Only a launch, and nothing to copy before or after it. */
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work);
+/* It was enqueued like this before, so that to do it again compiles nothing and takes no time. Baton. */
+bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work);
 /* Enqueues it and comes back; what went wrong is in work->status. */
 void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider);
 /* > 0: it is under way; 0: it has ended, well or not: see work->status. */
@@ -189,6 +217,9 @@ void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider); /* releases its 
 
 /* train.c; all need the baton */
 bool pel_cl_train_step(pel_cl_device *device); /* begins and reports what it can, and waits for one if it must; false: nothing was there */
-pel_work *pel_cl_take_work(pel_cl_device *device, bool only_rider); /* device.c: the oldest one that is queued; NULL: none (of the kind) */
+void pel_cl_train_begin(pel_cl_device *device); /* the same without waiting and compiling */
+/* device.c; both need the baton */
+pel_work *pel_cl_first_work(pel_cl_device *device); /* the oldest one that is queued; NULL: none */
+void pel_cl_take_work(pel_cl_device *device);       /* takes it out */
 
 #endif

@@ -32,6 +32,13 @@ static uint64_t hash_text(const char *text) {
     return hash;
 }
 
+pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id) {
+    pthread_mutex_lock(&device->table_lock);
+    pel_cl_kernel *kernel = look_up(device, id);
+    pthread_mutex_unlock(&device->table_lock);
+    return kernel;
+}
+
 /* Finds or makes the record. */
 static pel_status find(pel_cl_device *device, const pel_kernel_image *image, pel_cl_kernel **kernel, pel_error **error) {
     pel_cl_program *program;
@@ -325,6 +332,7 @@ void pel_cl_kernel_forget(pel_backend_device *base, const pel_kernel_image *imag
             clReleaseKernel(gone->kernels[form]);
         }
     }
+    pel_free(device->env->allocator, gone->set);
     pel_free(device->env->allocator, gone->args);
     pel_free(device->env->allocator, gone);
 }

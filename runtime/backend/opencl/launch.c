@@ -159,6 +159,22 @@ static pel_status enqueue_transfers(pel_cl_flight *flight, const pel_transfer *l
 
 /* ---- the launch ---- */
 
+/* Fills what is to be remembered; false: this argument is set each time. */
+static bool describe(const pel_work_arg *arg, pel_cl_arg_set *set) {
+    memset(set, 0, sizeof *set);
+    set->kind = (uint64_t)arg->kind;
+    if (arg->kind == PEL_WORK_ARG_MEM) {
+        set->u.mem = ((const pel_cl_mem *)arg->mem)->id;
+        return true;
+    }
+    set->bytes = arg->bytes;
+    if (arg->kind == PEL_WORK_ARG_VALUE && arg->bytes <= sizeof set->u.value) {
+        memcpy(set->u.value, arg->host, (size_t)arg->bytes);
+        return true;
+    }
+    return arg->kind == PEL_WORK_ARG_LOCAL;
+}
+
 static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel *kernel, cl_kernel cl, uint32_t i, const pel_work_arg *arg,
                                pel_error **error) {
     size_t bytes = (size_t)arg->bytes;
@@ -206,11 +222,30 @@ static pel_status check_local_memory(const pel_cl_device *device, const pel_cl_k
     return PEL_OK;
 }
 
-static pel_status set_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
+/* Only what changed since the last launch of this form. */
+static pel_status set_arguments(const pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
                                 pel_error **error) {
+    const uint32_t count = kernel->image->param_count;
     pel_status status = check_local_memory(device, kernel, form, args, error);
-    for (uint32_t i = 0; i < kernel->image->param_count && status == PEL_OK; i++) {
+    if (!kernel->set) {
+        kernel->set = pel_alloc_zero(device->env->allocator, count + 1u, sizeof *kernel->set); /* without it all are set each time */
+    } else if (kernel->set_form != form) {
+        memset(kernel->set, 0, count * sizeof *kernel->set);
+    }
+    kernel->set_form = form;
+    for (uint32_t i = 0; i < count && status == PEL_OK; i++) {
+        pel_cl_arg_set set;
+        const bool lasting = describe(&args[i], &set) && kernel->set;
+        if (lasting && memcmp(&set, &kernel->set[i], sizeof set) == 0) {
+            continue;
+        }
+        if (kernel->set) {
+            memset(&kernel->set[i], 0, sizeof kernel->set[i]);
+        }
         status = set_argument(device, kernel, kernel->kernels[form], i, &args[i], error);
+        if (lasting && status == PEL_OK) {
+            kernel->set[i] = set;
+        }
     }
     return status;
 }
@@ -329,20 +364,46 @@ static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_
     return PEL_OK;
 }
 
+static bool is_habit(const pel_cl_kernel *kernel, const pel_work *work) {
+    return kernel->habit.known && kernel->habit.chunked == work->chunked && memcmp(&kernel->habit.span, &work->span, sizeof work->span) == 0;
+}
+
+bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
+    const pel_cl_kernel *kernel = pel_cl_kernel_known(device, work->kernel->id);
+    return kernel && is_habit(kernel, work);
+}
+
+static pel_status choose_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, pel_cl_form *form, bool *built, pel_error **error) {
+    const pel_work *work = flight->work;
+    *kernel = pel_cl_kernel_known(flight->device, work->kernel->id);
+    if (*kernel && is_habit(*kernel, work)) {
+        *shape = (*kernel)->habit.shape;
+        *form = (*kernel)->habit.form;
+        return PEL_OK;
+    }
+    pel_status status = find_shape(flight, kernel, shape, built, error);
+    *form = status == PEL_OK && shape->chunked ? (pel_cl_form)work->span.dims : PEL_CL_PLAIN;
+    return status;
+}
+
 static pel_status enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **error) {
+    const pel_work *work = flight->work;
     pel_cl_kernel *kernel;
     pel_cl_shape shape;
+    pel_cl_form form;
     bool built = false;
 
-    pel_status status = find_shape(flight, &kernel, &shape, &built, error);
+    pel_status status = choose_shape(flight, &kernel, &shape, &form, &built, error);
     *cold = built;
     if (status != PEL_OK || shape.count == 0) {
         return status;
     }
-    pel_cl_form form = shape.chunked ? (pel_cl_form)flight->work->span.dims : PEL_CL_PLAIN;
-    status = set_arguments(flight->device, kernel, form, flight->work->args, error);
+    status = set_arguments(flight->device, kernel, form, work->args, error);
     for (uint32_t i = 0; i < shape.count && status == PEL_OK; i++) {
         status = enqueue_parts(flight, kernel, form, shape.pieces[i], cold, error);
+    }
+    if (status == PEL_OK && !is_habit(kernel, work)) {
+        kernel->habit = (pel_cl_habit){true, work->chunked, work->span, form, shape};
     }
     return status;
 }

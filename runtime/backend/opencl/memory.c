@@ -12,13 +12,13 @@
 
 #include "base/checked.h"
 
-static pel_status wrap(const pel_cl_device *device, cl_mem cl, void *host, uint64_t bytes, pel_mem **mem, pel_error **error) {
+static pel_status wrap(pel_cl_device *device, cl_mem cl, void *host, uint64_t bytes, pel_mem **mem, pel_error **error) {
     pel_cl_mem *made = pel_alloc(device->env->allocator, sizeof *made);
     if (!made) {
         clReleaseMemObject(cl);
         return pel_cl_refuse(device, error, PEL_OUT_OF_MEMORY, "free host memory", "no memory for a buffer's record");
     }
-    *made = (pel_cl_mem){.base = {.host = host, .bytes = bytes}, .cl = cl};
+    *made = (pel_cl_mem){.base = {.host = host, .bytes = bytes}, .cl = cl, .id = atomic_fetch_add_explicit(&device->mems_made, 1, memory_order_relaxed) + 1};
     *mem = &made->base;
     return PEL_OK;
 }

@@ -17,9 +17,13 @@ static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) { return &d
 
 static uint32_t count_of(const pel_cl_device *device) { return atomic_load_explicit(&device->rider_count, memory_order_relaxed); }
 
-static void board(pel_cl_device *device) {
-    pel_work *work;
-    while (count_of(device) < PEL_CL_TRAIN && device->broken_at == 0 && (work = pel_cl_take_work(device, true)) != NULL) {
+static void board(pel_cl_device *device, bool only_usual) {
+    while (count_of(device) < PEL_CL_TRAIN && device->broken_at == 0) {
+        pel_work *work = pel_cl_first_work(device);
+        if (!work || !pel_cl_rides(device, work) || (only_usual && !pel_cl_is_usual(device, work))) {
+            return;
+        }
+        pel_cl_take_work(device);
         pel_cl_board(device, work, rider_at(device, count_of(device)));
         atomic_store_explicit(&device->rider_count, count_of(device) + 1, memory_order_relaxed);
     }
@@ -66,10 +70,11 @@ static void report(pel_cl_device *device, uint32_t ended) {
 }
 
 bool pel_cl_train_step(pel_cl_device *device) {
-    board(device);
+    board(device, false);
     if (count_of(device) == 0) {
-        pel_work *work = pel_cl_take_work(device, false);
+        pel_work *work = pel_cl_first_work(device);
         if (work) {
+            pel_cl_take_work(device);
             pel_cl_run(device, work);
             work->complete(work);
         }
@@ -84,4 +89,15 @@ bool pel_cl_train_step(pel_cl_device *device) {
         report(device, ended);
     }
     return true;
+}
+
+/* Reports are made when there are many: each is a lock taken, and a look at an event that the driver is writing to. */
+void pel_cl_train_begin(pel_cl_device *device) {
+    board(device, true);
+    if (count_of(device) >= PEL_CL_TRAIN / 4 && device->broken_at == 0) {
+        const uint32_t ended = look(device);
+        if (ended > 0) {
+            report(device, ended);
+        }
+    }
 }
