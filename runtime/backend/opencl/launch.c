@@ -497,7 +497,7 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
 /* ---- works on the train ---- */
 
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
-    return work->kind == PEL_WORK_LAUNCH && (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
+    return work->kind == PEL_WORK_LAUNCH && work->step_count == 0 && (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
 }
 
 void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
