@@ -58,6 +58,7 @@ struct pel_job {
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;
     bool superseded;            /* its units run again in another job */
+    bool again;                 /* the same work was submitted a second time */
 };
 
 typedef enum pel_command_kind {

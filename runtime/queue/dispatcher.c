@@ -228,9 +228,9 @@ static void job_complete(pel_work *work) {
     if (work->status == PEL_DEVICE_LOST && !job->device->lost) {
         lose_device(job->device, work->error);
     }
-    if (command->kind == PEL_COMMAND_LAUNCH) {
+    if (work->kind == PEL_WORK_LAUNCH) {
         pel_health_note(job->device, work->status, work->error, runtime->clock);
-    } else if (pel_retry_task(job)) {
+    } else if (work->status != PEL_OK && pel_retry_at_once(job)) {
         pel_job_submit(job);
         pel_dispatch(runtime);
         pel_dispatcher_unlock(runtime, true);
@@ -297,9 +297,18 @@ static void submit_jobs(pel_runtime *runtime) {
 
 static void submit_from(pel_command *command, pel_command_phase phase, uint32_t first) {
     command->phase = phase;
-    command->outstanding = command->job_count - first;
+    command->outstanding = 0;
     for (uint32_t i = first; i < command->job_count; i++) {
-        pel_job_submit(&command->jobs[i]);
+        command->outstanding += command->jobs[i].work.status == PEL_OK ? 1u : 0u;
+    }
+    for (uint32_t i = first; i < command->job_count; i++) {
+        if (command->jobs[i].work.status == PEL_OK) { /* else its device could not even take it: queue/retry.c */
+            pel_job_submit(&command->jobs[i]);
+        }
+    }
+    if (command->outstanding == 0) {
+        pel_command_phase_over(command);
+        return;
     }
     if (phase == PEL_PHASE_RUNNING) {
         pel_chain_lead(command);

@@ -320,7 +320,7 @@ pel_status pel_launch_run(pel_command *command) {
     for (uint32_t i = 0; i < command->slice_count && status == PEL_OK; i++) {
         command->jobs[i] = (pel_job){.command = command, .device = &command->runtime->devices[command->slices[i].device], .data_parallel = true};
         command->job_count++;
-        status = pel_chunk_build(&command->jobs[i], &command->slices[i], &error);
+        status = pel_retry_build(&command->jobs[i], &command->slices[i], &error);
     }
     if (status != PEL_OK) {
         pel_command_fail(command, status, error);

@@ -220,10 +220,10 @@ void pel_retry_free(pel_command *command) {
 
 /* ---- again ---- */
 
-/* What another device may do better. Not failures of the request, of host memory, or of the caller's own functions. */
+/* What another device may do better. Not failures of the request, or of the caller's own functions. */
 static bool is_the_devices(pel_status status) {
     return status == PEL_DEVICE_FAILED || status == PEL_DEVICE_LOST || status == PEL_DEVICE_MEMORY || status == PEL_BUILD_FAILED ||
-           status == PEL_TIMED_OUT;
+           status == PEL_TIMED_OUT || status == PEL_OUT_OF_MEMORY; /* drivers say that of memory of their own, too */
 }
 
 static pel_command *command_of(pel_node *node) { return node->kind == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
@@ -259,13 +259,22 @@ bool pel_retry_takes(const pel_job *job) {
            command->status == PEL_OK && is_the_devices(job->work.status) && stops_leading(command);
 }
 
-bool pel_retry_task(pel_job *job) {
+/* Bytes that only this device has are worth a second try. */
+static bool fetches_again(pel_job *job) {
+    const bool may = job->command->phase == PEL_PHASE_FETCHING && !job->again && job->work.kind == PEL_WORK_TRANSFER && !job->device->lost &&
+                     is_the_devices(job->work.status);
+    job->again = job->again || may;
+    return may;
+}
+
+bool pel_retry_at_once(pel_job *job) {
     pel_command *command = job->command;
     const bool is_task = command->kind == PEL_COMMAND_TASK || command->kind == PEL_COMMAND_LOOP;
-    if (!is_task || command->phase != PEL_PHASE_RUNNING || job->work.status != PEL_TASK_FAILED || command->retries == 0) {
+    const bool runs_again = is_task && command->phase == PEL_PHASE_RUNNING && job->work.status == PEL_TASK_FAILED && command->retries > 0;
+    if (!runs_again && !fetches_again(job)) {
         return false;
     }
-    command->retries--;
+    command->retries -= runs_again ? 1u : 0u;
     pel_error_destroy(job->work.error);
     job->work.error = NULL;
     job->work.status = PEL_OK;
@@ -321,6 +330,20 @@ static pel_status grow(pel_command *command, uint32_t more) {
     return PEL_OK;
 }
 
+pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error **error) {
+    pel_error *why = NULL;
+    pel_status status = pel_chunk_build(job, slice, &why);
+    if (is_the_devices(status) && job->command->protection >= PEL_PROTECT_RETRY) {
+        job->work.status = status;
+        job->work.error = why;
+        return PEL_OK;
+    }
+    if (why) {
+        pel_error_hand_over(error, why);
+    }
+    return status;
+}
+
 static pel_status add_jobs(pel_command *command, const pel_plan_result *result, pel_error **error) {
     pel_status status = grow(command, result->slice_count);
     for (uint32_t i = 0; i < result->slice_count && status == PEL_OK; i++) {
@@ -331,7 +354,7 @@ static pel_status add_jobs(pel_command *command, const pel_plan_result *result, 
         command->slices[command->slice_count++] = *slice;
         command->job_count++;
         status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
-        status = status == PEL_OK ? pel_chunk_build(job, slice, error) : status;
+        status = status == PEL_OK ? pel_retry_build(job, slice, error) : status;
         status = status == PEL_OK ? reserve(command, index) : status;
         if (status == PEL_OK && command->saved && command->saved->job == index) {
             copy_saved(command->saved, false); /* rare, so under the lock */

@@ -17,11 +17,14 @@ pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bou
  */
 bool pel_retry_save(pel_command *command);
 
-/* A host task failed and may run again: it is made ready to be submitted. */
-bool pel_retry_task(pel_job *job);
+/* A host task failed and may run again, or bytes did not come home for the first time: it is made ready to be submitted. */
+bool pel_retry_at_once(pel_job *job);
 
 /* A job failed. Whether that is not the command's failure, because it may run again when all others are over. */
 bool pel_retry_takes(const pel_job *job);
+
+/* pel_chunk_build; what the device refuses is a failed job of a protected launch, and not its failure. */
+pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 
 /*
  * All works of the round are over. *from: index of the first job of another round, built and to be submitted. False: there is none: all is well, or the command has

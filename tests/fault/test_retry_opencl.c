@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Retry on real drivers: whatever a launch's OpenCL calls and commands do, a kernel that updates in place ends with the right bits, computed by the host
+ * device from the bytes it began with. Integer arithmetic, so that both implementations agree to the bit.
+ */
+#include "fault/layer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <pel/pel.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 20000, LAUNCHES = 4 };
+
+static const pel_faults_control *faults;
+static const char source[] = "kernel void update(global const uint *x, global uint *y) { size_t i = get_global_id(0); y[i] = 3 * y[i] + x[i]; }";
+
+static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *x = arguments[0];
+    uint32_t *y = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        y[i] = 3 * y[i] + x[i];
+    }
+    return PEL_OK;
+}
+
+typedef struct scene {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_program *program;
+    pel_kernel *kernel;
+    pel_buffer *x, *y;
+    uint32_t *xs, *ys, *expected;
+} scene;
+
+static bool set_up(scene *s, const char *devices) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
+    memset(s, 0, sizeof *s);
+    desc.devices = devices;
+    if (pel_runtime_create(&desc, &s->runtime, NULL) != PEL_OK) {
+        return false;
+    }
+    program_desc.source = source;
+    kernel_desc.entry = kernel_desc.name = "update";
+    kernel_desc.params = params;
+    kernel_desc.param_count = 2;
+    kernel_desc.host = update;
+    assert_int_equal(pel_queue_create(s->runtime, NULL, &s->queue, NULL), PEL_OK);
+    assert_int_equal(pel_program_create(s->runtime, &program_desc, &s->program, NULL), PEL_OK);
+    assert_int_equal(pel_kernel_create(s->program, &kernel_desc, &s->kernel, NULL), PEL_OK);
+    s->xs = aligned_alloc(4096, N * sizeof(uint32_t) + 4096 - N * sizeof(uint32_t) % 4096);
+    s->ys = aligned_alloc(4096, N * sizeof(uint32_t) + 4096 - N * sizeof(uint32_t) % 4096);
+    s->expected = malloc(N * sizeof(uint32_t));
+    for (uint32_t i = 0; i < N; i++) {
+        s->xs[i] = i * 7;
+        s->ys[i] = s->expected[i] = i ^ 21;
+    }
+    assert_int_equal(pel_buffer_wrap(s->runtime, s->xs, N * sizeof(uint32_t), &s->x), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(s->runtime, s->ys, N * sizeof(uint32_t), &s->y), PEL_OK);
+    return true;
+}
+
+static void tear_down(scene *s) {
+    pel_kernel_destroy(s->kernel);
+    pel_program_destroy(s->program);
+    pel_queue_destroy(s->queue);
+    pel_buffer_destroy(s->x);
+    pel_buffer_destroy(s->y);
+    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
+    free(s->xs);
+    free(s->ys);
+    free(s->expected);
+}
+
+/* All that are well; with `alone` the OpenCL device only. */
+static uint32_t pick(const scene *s, bool alone, pel_share *shares) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < pel_runtime_device_count(s->runtime); i++) {
+        const pel_device *device = pel_runtime_device(s->runtime, i);
+        pel_device_health health;
+        pel_device_get_health(device, &health);
+        if (health.state == PEL_DEVICE_WELL && (!alone || pel_device_get_info(device)->kind == PEL_DEVICE_OPENCL)) {
+            shares[count++] = (pel_share){device, 1};
+        }
+    }
+    return count;
+}
+
+static void live(const char *devices, bool alone, const char *script) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share shares[8];
+    scene s;
+    if (!set_up(&s, devices)) {
+        return; /* one core: no two disjoint sets */
+    }
+    pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_RETRY;
+    desc.shares = shares;
+    layer_script(faults, "%s", script);
+    for (int k = 0; k < LAUNCHES; k++) {
+        desc.share_count = pick(&s, alone, shares);
+        for (uint32_t i = 0; i < N; i++) {
+            s.expected[i] = 3 * s.expected[i] + s.xs[i];
+        }
+        pel_status status = pel_launch(s.queue, s.kernel, &desc, args, 2, NULL);
+        status = status == PEL_OK ? pel_queue_finish(s.queue) : status;
+        if (status == PEL_DEVICE_LOST && strstr(devices, "[own]") && strstr(script, "vanish")) {
+            break; /* lost after the launch, with a result that only it had: an error, and never the old bytes */
+        }
+        if (status != PEL_OK || memcmp(s.ys, s.expected, N * sizeof(uint32_t)) != 0) {
+            pel_error *error = pel_queue_error(s.queue);
+            fail_msg("%s, %s, launch %d: %s: %s", devices, script, k, pel_status_name(status), pel_error_story(error));
+        }
+    }
+    layer_script(faults, "%s", "");
+    tear_down(&s);
+}
+
+static void test_any_failure_elsewhere(void **state) {
+    static const char *const calls[] = {"clEnqueueNDRangeKernel", "clSetKernelArg", "clFinish", "clFlush", "clGetEventInfo", "clEnqueueReadBuffer",
+                                        "clEnqueueWriteBuffer", "clCreateBuffer"};
+    static const char *const actions[] = {"CL_OUT_OF_RESOURCES", "CL_OUT_OF_HOST_MEMORY", "vanish"};
+    static const char *const devices[] = {"host,opencl:0", "host@0,opencl:0@1", "host,opencl:0[own]"};
+    (void)state;
+    for (size_t d = 0; d < 3; d++) {
+        for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
+            for (size_t a = 0; a < 3; a++) {
+                for (int n = 1; n <= 2; n++) {
+                    char script[128];
+                    if (d != 1 && strcmp(actions[a], "CL_OUT_OF_HOST_MEMORY") == 0) {
+                        continue;
+                    }
+                    (void)snprintf(script, sizeof script, "%s@%d:%s", calls[c], n, actions[a]);
+                    live(devices[d], d != 1, script);
+                }
+            }
+        }
+    }
+}
+
+static void test_commands_that_fail(void **state) {
+    (void)state;
+    for (int n = 1; n <= 3; n++) {
+        char script[128];
+        (void)snprintf(script, sizeof script, "clEnqueueNDRangeKernel@%d+:event(CL_OUT_OF_RESOURCES)", n);
+        live("host,opencl:0", true, script);
+        live("host@0,opencl:0@1", false, script);
+        live("host,opencl:0[own]", true, script);
+    }
+}
+
+static int find_layer(void **state) {
+    (void)state;
+    faults = layer_load();
+    if (!faults) {
+        fprintf(stderr, "no layer\n");
+        exit(77);
+    }
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail)};
+    return cmocka_run_group_tests(tests, find_layer, NULL);
+}
