@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static pel_status half_loop(uint64_t begin, uint64_t end, void *context) {
+static pel_status half_loop(const pel_range *part, void *context) {
     (void)context;
-    for (uint64_t i = begin; i < end; i++) {
+    for (uint64_t i = part->lo[0]; i < part->hi[0]; i++) {
         workload_half((unsigned)i);
     }
     return PEL_OK;
@@ -19,12 +19,14 @@ static pel_status half_loop(uint64_t begin, uint64_t end, void *context) {
 void peer_pel_fork_join(const contestant_run *run) {
     peer_pel p = peer_pel_open("host", 2, NULL);
     const unsigned rounds = run->quick ? 500 : 10000;
+    const pel_range range = PEL_RANGE_1D(2);
+    pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
+    desc.partition = PEL_PARTITION_STATIC;
     for (unsigned s = 0; contestant_more(run, s); s++) {
         unsigned both = 0, lost = 0;
         const double began = workload_now();
         for (unsigned i = 0; i < rounds; i++) {
-            peer_pel_must(&p, pel_loop(p.queue, 2, 1, half_loop, NULL, NULL, 0, NULL, NULL), "loop");
-            peer_pel_finish(&p);
+            peer_pel_must(&p, pel_parallel_for(p.runtime, &range, half_loop, NULL, &desc), "loop");
             lost += !workload_halves_ran();
             both += workload_halves_differ();
         }

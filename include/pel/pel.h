@@ -14,6 +14,7 @@
 #include <pel/launch.h>
 #include <pel/log.h>
 #include <pel/map.h>
+#include <pel/parallel.h>
 #include <pel/plan.h>
 #include <pel/program.h>
 #include <pel/queue.h>

@@ -15,6 +15,7 @@
  *   workers.c  the threads: taking, spinning, sleeping, waking.
  *   job.c      one job: units, joining and leaving, pieces, stealing, the end.
  *   launch.c   from units to calls of the user's function; memory of a worker for one launch.
+ *   team.c     regions that fork and join (parallel loops).
  *   device.c   the vtable.
  *
  * Structures are laid out by writer: what a worker's owner and thieves both write lies on a cache line of its own.
@@ -24,6 +25,7 @@
 
 #include "backend/backend.h"
 #include "backend/host/tasks.h"
+#include "backend/host/team.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -97,6 +99,7 @@ struct pel_host_device {
     pel_host_worker *workers;
     void *block; /* the device and its workers, as allocated */
     pel_host_job job;
+    pel_host_team teams[PEL_HOST_TEAMS];
     pel_host_tasks tasks; /* `asleep` repeats how many workers sleep and were not told to wake */
 
     _Alignas(PEL_HOST_LINE) pthread_mutex_t lock; /* guards down to `stop` */
@@ -104,6 +107,7 @@ struct pel_host_device {
     pel_host_queue queue;
     uint32_t sleeping, tokens; /* workers asleep, and how many of them were told to wake */
     int submitter_cpu;         /* where the last work came from */
+    int fork_cpu;              /* where the last one was who called others to a region */
     bool busy;                 /* a job was taken and has not completed */
     uint32_t in_tasks;         /* workers that run one */
     bool reserve_asleep, reserve_token;
@@ -114,6 +118,7 @@ struct pel_host_device {
     atomic_bool job_busy;
     atomic_bool background; /* nothing waits but tasks of negative priority */
     atomic_uint spinning;
+    atomic_uint attending; /* those that spin, or run a region that they met while they did */
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_uint nudges;
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
@@ -141,7 +146,16 @@ bool pel_host_work_inside(pel_host_device *device, pel_host_runner *runner);
 unsigned pel_host_nudges(const pel_host_device *device);
 bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges); /* false: this thread is no worker */
 void pel_host_nudge(pel_host_device *device);
-bool pel_host_in_job(void); /* this thread runs a piece of a launch or loop just now */
+bool pel_host_in_job(void); /* this thread runs a piece of a launch, loop or region just now */
+bool pel_host_enter_job(void); /* returns what to give to leave */
+void pel_host_leave_job(bool before);
+/*
+ * For regions. fork: opens it to workers that are awake; NULL: there is nobody to come, or no place. wake: sleepers, too. is_attended: a guess
+ * whether a worker looks for one.
+ */
+pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member), void *region);
+void pel_host_fork_wake(pel_host_device *device, uint32_t most);
+bool pel_host_is_attended(const pel_host_device *device);
 /* Tells the reserve to wake. Not under the lock. */
 void pel_host_wake_reserve(pel_host_device *device);
 /* Tells as many sleepers to wake as the job that `lane` opened has use for. Not under the lock. */
@@ -152,8 +166,17 @@ pel_host_tasks *pel_host_tasks_of(pel_backend_device *device);
 void pel_host_tasks_forget(pel_host_tasks *tasks);
 /* Whether a thread of the caller may run tasks: not where workers have cores of their own. */
 bool pel_host_may_help(const pel_backend_device *device);
-/* A moment between two looks. */
+/* A moment between two looks; the shortest there is. */
 void pel_host_pause(void);
+static inline void pel_host_pause_once(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
 
 /* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */
 bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work);

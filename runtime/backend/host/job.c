@@ -198,6 +198,14 @@ static _Thread_local bool in_job;
 
 bool pel_host_in_job(void) { return in_job; }
 
+bool pel_host_enter_job(void) {
+    const bool before = in_job;
+    in_job = true;
+    return before;
+}
+
+void pel_host_leave_job(bool before) { in_job = before; }
+
 /* Runs pieces until nothing is left to claim or steal. */
 static void work_off(pel_host_worker *lane) {
     pel_host_device *device = lane->device;
@@ -220,9 +228,9 @@ static void work_off(pel_host_worker *lane) {
         if (speed.last == 0) {
             speed.last = pel_clock_now(&pel_clock_monotonic);
         }
-        in_job = true; /* in which nothing can wait, so it never nests */
+        const bool outer = pel_host_enter_job();
         pel_status status = run_units(lane, job, lo, count);
-        in_job = false;
+        pel_host_leave_job(outer);
         if (status != PEL_OK) {
             fail(lane, status, PEL_TASK_FAILED);
             break;

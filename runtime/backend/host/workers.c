@@ -24,19 +24,13 @@
 static const int64_t spin_ns = 50000;
 enum {
     PAUSES_PER_LOOK = 8,
-    LOOKS_PER_CLOCK = 16,
+    LOOKS_PER_CLOCK = 64,
     WAKE_FANOUT = 2 /* a wake-up costs its caller 10-19 us (same machine): sleepers wake each other, in a tree */
 };
 
 void pel_host_pause(void) {
     for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#elif defined(__aarch64__)
-        __asm__ volatile("yield");
-#else
-        atomic_signal_fence(memory_order_seq_cst);
-#endif
+        pel_host_pause_once();
     }
 }
 
@@ -126,6 +120,7 @@ void pel_host_wake_one(void *user) {
     uint32_t tokens = 0;
     bool reserve = false;
     pthread_mutex_lock(&device->lock);
+    device->fork_cpu = -1;
     if (device->tokens == 0 && !device->reserve_token) {
         tokens = issue_tokens(device, 1);
         reserve = tokens == 0 && issue_reserve_token(device);
@@ -334,6 +329,53 @@ static bool work_locked(pel_host_worker *worker) {
     return true;
 }
 
+static bool may_come(const pel_host_worker *worker, pel_host_team *team) {
+    return pel_host_team_may_come(team) && !(pel_host_is_last(worker) && atomic_load_explicit(&team->outside, memory_order_relaxed));
+}
+
+static pel_host_team *open_team(const pel_host_worker *worker) {
+    pel_host_team *teams = worker->device->teams;
+    for (int i = 0; i < PEL_HOST_TEAMS; i++) {
+        if (may_come(worker, &teams[i])) {
+            return &teams[i];
+        }
+    }
+    return NULL;
+}
+
+static bool run_team(pel_host_team *team) {
+    const uint32_t member = pel_host_team_come(team);
+    if (member > 0) {
+        const bool outer = pel_host_enter_job();
+        team->run(team->region, member);
+        pel_host_leave_job(outer);
+        pel_host_team_leave(team);
+    }
+    return member > 0;
+}
+
+pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member), void *region) {
+    const uint32_t others = device->worker_count - 1; /* an owner from outside comes in place of the reserve */
+    wanted = wanted < others ? wanted : others;
+    wanted = wanted < PEL_HOST_TEAM_MOST ? wanted : PEL_HOST_TEAM_MOST;
+    if (outside && !atomic_load_explicit(&device->guests, memory_order_relaxed)) {
+        atomic_store_explicit(&device->guests, true, memory_order_relaxed);
+    }
+    return wanted > 0 ? pel_host_team_open(device->teams, wanted, outside, run, region) : NULL;
+}
+
+bool pel_host_is_attended(const pel_host_device *device) {
+    return atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->attending, memory_order_relaxed) > 0;
+}
+
+void pel_host_fork_wake(pel_host_device *device, uint32_t most) {
+    pthread_mutex_lock(&device->lock);
+    const uint32_t tokens = issue_tokens(device, most);
+    device->fork_cpu = tokens > 0 ? sched_getcpu() : device->fork_cpu;
+    pthread_mutex_unlock(&device->lock);
+    send_tokens(device, tokens);
+}
+
 /* The reserve does not spin where guests come: they need the core. */
 static bool gives_way(const pel_host_worker *worker) {
     return pel_host_is_last(worker) && worker->device->worker_count > 1 &&
@@ -343,6 +385,10 @@ static bool gives_way(const pel_host_worker *worker) {
 /* Does one thing, if there is one to do. */
 static bool work_once(pel_host_worker *worker) {
     const pel_host_device *device = worker->device;
+    pel_host_team *team = open_team(worker);
+    if (team && run_team(team)) {
+        return true;
+    }
     if ((worker->node_turn || atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->background, memory_order_relaxed)) &&
         run_item(worker)) {
         return true;
@@ -354,29 +400,53 @@ static bool work_once(pel_host_worker *worker) {
     return run_item(worker);
 }
 
-/* Looks for work for a while. True: there is some. */
+static void look_begin(pel_host_device *device) {
+    atomic_fetch_add_explicit(&device->spinning, 1, memory_order_relaxed);
+    pel_host_look_begin(&device->tasks);
+}
+
+static void look_stop(pel_host_device *device) {
+    pel_host_look_stop(&device->tasks);
+    atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
+}
+
+/* Looks for work for a while, and runs what regions there are on the spot: another one is likely to follow. True: there is something else. */
 static bool spin(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     int64_t until = pel_clock_now(&pel_clock_monotonic) + spin_ns;
     bool found = false;
-    atomic_fetch_add_explicit(&device->spinning, 1, memory_order_relaxed);
-    pel_host_look_begin(&device->tasks);
+    atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
+    look_begin(device);
     for (unsigned look = 1; !found; look++) {
+        pel_host_team *team = open_team(worker);
+        if (team) {
+            look_stop(device);
+            (void)run_team(team);
+            look_begin(device);
+            until = 0;
+        }
         found = job_to_join(worker) || anything_waits(device) || pel_host_runner_sees_work(worker->runner);
-        if (gives_way(worker) || (look % LOOKS_PER_CLOCK == 0 && pel_clock_now(&pel_clock_monotonic) > until)) {
+        if (gives_way(worker)) {
             break;
         }
-        pel_host_pause();
+        if (look % LOOKS_PER_CLOCK == 0) {
+            const int64_t now = pel_clock_now(&pel_clock_monotonic);
+            until = until == 0 ? now + spin_ns : until;
+            if (now > until) {
+                break;
+            }
+        }
+        pel_host_pause_once();
     }
-    pel_host_look_stop(&device->tasks);
-    atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
+    look_stop(device);
+    atomic_fetch_sub_explicit(&device->attending, 1, memory_order_relaxed);
     return found;
 }
 
 /* Under the lock, the worker counted among the sleepers: whoever makes something ready after this look knows of them. */
 static bool must_not_sleep(const pel_host_worker *worker) {
     pel_host_device *device = worker->device;
-    return device->stop || device->queue.tasks > 0 || (device->queue.jobs > 0 && !device->busy) || job_to_join(worker) ||
+    return device->stop || device->queue.tasks > 0 || open_team(worker) || (device->queue.jobs > 0 && !device->busy) || job_to_join(worker) ||
            pel_host_tasks_any_for_sure(&device->tasks);
 }
 
@@ -425,8 +495,10 @@ static bool sleep_until_woken(pel_host_worker *worker, const unsigned *nudges) {
     }
     bool go_on = !device->stop;
     uint32_t left = device->tokens;
+    const int crowd = device->fork_cpu;
     pthread_mutex_unlock(&device->lock);
     send_tokens(device, left);
+    make_room(worker, crowd);
     return go_on;
 }
 

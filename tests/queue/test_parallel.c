@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Parallel loops: each point once whatever the shape, partition, number of threads and caller; reductions with the same bits; failures; nesting. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pel/pel.h>
+
+static pel_runtime *open_runtime(uint32_t workers) {
+    pel_runtime *runtime = NULL;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    desc.devices = "host";
+    desc.host_workers = workers;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    return runtime;
+}
+
+enum { MOST = 1 << 15 };
+typedef struct grid {
+    atomic_uchar hits[MOST];
+    uint64_t lo[3], size[3];
+    uint32_t dims;
+    atomic_int wrong, parts;
+} grid;
+
+static pel_status hit(const pel_range *part, void *context) {
+    grid *g = context;
+    atomic_fetch_add(&g->parts, 1);
+    if (part->dims != g->dims) {
+        atomic_fetch_add(&g->wrong, 1);
+    }
+    for (uint64_t z = part->dims > 2 ? part->lo[2] : 0; z < (part->dims > 2 ? part->hi[2] : 1); z++) {
+        for (uint64_t y = part->dims > 1 ? part->lo[1] : 0; y < (part->dims > 1 ? part->hi[1] : 1); y++) {
+            for (uint64_t x = part->lo[0]; x < part->hi[0]; x++) {
+                const uint64_t at[3] = {x - g->lo[0], g->dims > 1 ? y - g->lo[1] : 0, g->dims > 2 ? z - g->lo[2] : 0};
+                if (at[0] >= g->size[0] || at[1] >= g->size[1] || at[2] >= g->size[2]) {
+                    atomic_fetch_add(&g->wrong, 1);
+                    continue;
+                }
+                atomic_fetch_add(&g->hits[(at[2] * g->size[1] + at[1]) * g->size[0] + at[0]], 1);
+            }
+        }
+    }
+    return PEL_OK;
+}
+
+static void cover(pel_runtime *runtime, grid *g, const uint64_t *lo, const uint64_t *size, uint32_t dims, const pel_parallel_desc *desc) {
+    pel_range range = {dims, 0, {0}, {0}};
+    uint64_t points = 1;
+    memset(g, 0, sizeof *g);
+    g->dims = dims;
+    for (uint32_t d = 0; d < 3; d++) {
+        g->lo[d] = d < dims ? lo[d] : 0;
+        g->size[d] = d < dims ? size[d] : 1;
+        range.lo[d] = d < dims ? lo[d] : 77; /* unused dimensions are ignored */
+        range.hi[d] = d < dims ? lo[d] + size[d] : 0;
+        points *= g->size[d];
+    }
+    assert_int_equal(pel_parallel_for(runtime, &range, hit, g, desc), PEL_OK);
+    assert_int_equal(atomic_load(&g->wrong), 0);
+    for (uint64_t i = 0; i < points; i++) {
+        assert_int_equal(atomic_load(&g->hits[i]), 1);
+    }
+}
+
+static uint64_t mix(uint64_t z) { /* splitmix64 */
+    z += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static void test_each_point_once(void **state) {
+    (void)state;
+    grid *g = malloc(sizeof *g);
+    assert_non_null(g);
+    for (uint32_t workers = 1; workers <= 5; workers += 2) {
+        pel_runtime *runtime = open_runtime(workers);
+        for (uint64_t seed = 0; seed < 300; seed++) {
+            pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
+            const uint32_t dims = 1 + (uint32_t)(mix(seed) % 3);
+            const uint64_t most[3] = {MOST, 181, 31};
+            uint64_t lo[3], size[3];
+            desc.partition = (pel_partition)(mix(seed + 1000) % 3);
+            desc.grain = mix(seed + 2000) % 3 == 0 ? 0 : mix(seed + 3000) % 200;
+            desc.threads = (uint32_t)(mix(seed + 4000) % 4);
+            for (uint32_t d = 0; d < 3; d++) {
+                const uint64_t random = mix(seed * 7 + d);
+                size[d] = random % 4 == 0 ? 1 + random / 4 % 3 : 1 + random / 4 % most[dims - 1];
+                lo[d] = random % 5 == 0 ? UINT64_MAX - size[d] : random % 3 == 0 ? 0 : random % 1000;
+            }
+            cover(runtime, g, lo, size, dims, seed % 10 == 0 ? NULL : &desc);
+        }
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+    free(g);
+}
+
+typedef struct half {
+    atomic_uint *count;
+    pthread_t threads[2];
+} half;
+
+static pel_status note_thread(const pel_range *part, void *context) {
+    half *h = context;
+    for (uint64_t i = part->lo[0]; i < part->hi[0]; i++) {
+        h->threads[i] = pthread_self();
+        atomic_fetch_add(h->count, 1);
+    }
+    return PEL_OK;
+}
+
+/* Many short regions, so that late comers, shut gates and sleepers meet in every way. */
+static void test_many_short_regions(void **state) {
+    (void)state;
+    pel_runtime *runtime = open_runtime(3);
+    const pel_range range = PEL_RANGE_1D(2);
+    pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
+    atomic_uint count = 0;
+    for (unsigned i = 0; i < 30000; i++) {
+        half h = {.count = &count};
+        desc.partition = (pel_partition)(i / 1000 % 3);
+        assert_int_equal(pel_parallel_for(runtime, &range, note_thread, &h, &desc), PEL_OK);
+    }
+    assert_int_equal(atomic_load(&count), 60000);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+typedef struct nest {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    int depth;
+    atomic_uint *count;
+    pel_status wait, submitted;
+} nest;
+
+static pel_status nested(const pel_range *part, void *context) {
+    const nest *n = context;
+    if (n->depth == 0) {
+        atomic_fetch_add(n->count, (unsigned)(part->hi[0] - part->lo[0]));
+        return PEL_OK;
+    }
+    nest inner = *n;
+    inner.depth--;
+    const pel_range range = PEL_RANGE_1D(10);
+    pel_status status = PEL_OK;
+    for (uint64_t i = part->lo[0]; i < part->hi[0] && status == PEL_OK; i++) {
+        status = pel_parallel_for(n->runtime, &range, nested, &inner, NULL);
+    }
+    return status;
+}
+
+static pel_status task_with_loop(void *context) {
+    nest *n = context;
+    const pel_range range = PEL_RANGE_1D(10);
+    return pel_parallel_for(n->runtime, &range, nested, n, NULL);
+}
+
+static void *thread_with_loops(void *context) {
+    for (int i = 0; i < 50; i++) {
+        if (task_with_loop(context) != PEL_OK) {
+            return context;
+        }
+    }
+    return NULL;
+}
+
+static void test_nested_and_from_everywhere(void **state) {
+    (void)state;
+    for (uint32_t workers = 1; workers <= 4; workers++) {
+        pel_runtime *runtime = open_runtime(workers);
+        pel_queue *queue = NULL;
+        pthread_t threads[6];
+        atomic_uint count = 0;
+        assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+        nest n = {.runtime = runtime, .queue = queue, .depth = 2, .count = &count};
+        for (int i = 0; i < 6; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, thread_with_loops, &n), 0);
+        }
+        for (int i = 0; i < 200; i++) {
+            assert_int_equal(pel_task(queue, task_with_loop, &n, NULL, 0, NULL, NULL), PEL_OK);
+        }
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        for (int i = 0; i < 6; i++) {
+            void *failed = queue;
+            assert_int_equal(pthread_join(threads[i], &failed), 0);
+            assert_null(failed);
+        }
+        assert_int_equal(atomic_load(&count), (200 + 6 * 50) * 1000);
+        assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+}
+
+/* ---- reductions ---- */
+
+static pel_status add_up(const pel_range *part, void *partial, void *context) {
+    const float *values = context;
+    float sum = *(float *)partial;
+    for (uint64_t y = part->lo[1]; y < part->hi[1]; y++) {
+        for (uint64_t x = part->lo[0]; x < part->hi[0]; x++) {
+            sum += values[y * 100 + x];
+        }
+    }
+    *(float *)partial = sum;
+    return PEL_OK;
+}
+
+static void add(void *into, const void *from, void *context) {
+    (void)context;
+    *(float *)into += *(const float *)from;
+}
+
+static void test_reductions_have_the_same_bits(void **state) {
+    (void)state;
+    static float values[10000];
+    float first = 0, zero = 0;
+    bool have = false;
+    double exact = 0;
+    for (int i = 0; i < 10000; i++) {
+        values[i] = (float)(mix((uint64_t)i) % 1000003) * 1e-3f;
+        exact += (double)values[i];
+    }
+    for (uint32_t workers = 1; workers <= 4; workers++) {
+        pel_runtime *runtime = open_runtime(workers);
+        const pel_range range = PEL_RANGE_2D(100, 100);
+        for (int i = 0; i < 300; i++) {
+            pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
+            float sum = -1;
+            desc.partition = (pel_partition)(i % 3);
+            desc.threads = (uint32_t)(i / 3 % 4);
+            assert_int_equal(pel_parallel_reduce(runtime, &range, add_up, add, sizeof sum, &zero, &sum, values, &desc), PEL_OK);
+            first = have ? first : sum;
+            have = true;
+            assert_memory_equal(&sum, &first, sizeof sum);
+        }
+        const pel_range nothing = {2, 0, {5, 0}, {5, 10}};
+        float sum = -1;
+        assert_int_equal(pel_parallel_reduce(runtime, &nothing, add_up, add, sizeof sum, &zero, &sum, values, NULL), PEL_OK);
+        assert_true(sum == 0.0f);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+    assert_true((double)first > exact * 0.9999 && (double)first < exact * 1.0001);
+}
+
+/* ---- what goes wrong ---- */
+
+static pel_status fail_at_seven(const pel_range *part, void *context) {
+    (void)context;
+    return part->lo[0] <= 7 && 7 < part->hi[0] ? PEL_IO : PEL_OK;
+}
+
+static pel_status reduce_fails(const pel_range *part, void *partial, void *context) {
+    (void)partial;
+    return fail_at_seven(part, context);
+}
+
+static void test_failures_and_wrong_arguments(void **state) {
+    (void)state;
+    pel_runtime *runtime = open_runtime(2);
+    pel_range range = PEL_RANGE_1D(1000), huge = {2, 0, {0, 0}, {UINT64_MAX, 2}}, empty = {2, 0, {3, 0}, {3, UINT64_MAX}}, backwards = {1, 0, {5}, {4}};
+    pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
+    float zero = 0, sum = 5;
+    for (int i = 0; i < 3; i++) {
+        desc.partition = (pel_partition)i;
+        assert_int_equal(pel_parallel_for(runtime, &range, fail_at_seven, NULL, &desc), PEL_IO);
+    }
+    assert_int_equal(pel_parallel_reduce(runtime, &range, reduce_fails, add, sizeof sum, &zero, &sum, NULL, NULL), PEL_IO);
+    assert_true(sum == 5.0f);
+    assert_int_equal(pel_parallel_for(runtime, &empty, fail_at_seven, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_parallel_for(runtime, &huge, fail_at_seven, NULL, NULL), PEL_TOO_LARGE);
+    assert_int_equal(pel_parallel_for(runtime, &backwards, fail_at_seven, NULL, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_parallel_for(NULL, &range, fail_at_seven, NULL, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_parallel_for(runtime, NULL, fail_at_seven, NULL, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_parallel_for(runtime, &range, NULL, NULL, NULL), PEL_INVALID_ARGUMENT);
+    desc.partition = (pel_partition)3;
+    assert_int_equal(pel_parallel_for(runtime, &range, fail_at_seven, NULL, &desc), PEL_INVALID_ARGUMENT);
+    desc = (pel_parallel_desc){.size = 1};
+    assert_int_equal(pel_parallel_for(runtime, &range, fail_at_seven, NULL, &desc), PEL_INVALID_ARGUMENT);
+    range.dims = 4;
+    assert_int_equal(pel_parallel_for(runtime, &range, fail_at_seven, NULL, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_point_once), cmocka_unit_test(test_many_short_regions), cmocka_unit_test(test_nested_and_from_everywhere),
+        cmocka_unit_test(test_reductions_have_the_same_bits), cmocka_unit_test(test_failures_and_wrong_arguments),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
