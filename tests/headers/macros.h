@@ -111,6 +111,7 @@ static void test_descriptors(void **state) {
     CHECK_INIT(pel_simulation, PEL_SIMULATION_INIT);
     CHECK_INIT(pel_program_desc, PEL_PROGRAM_DESC_INIT);
     CHECK_INIT(pel_kernel_desc, PEL_KERNEL_DESC_INIT);
+    CHECK_INIT(pel_parallel_desc, PEL_PARALLEL_DESC_INIT);
     CHECK_INIT(pel_queue_desc, PEL_QUEUE_DESC_INIT);
     CHECK_INIT(pel_task_desc, PEL_TASK_DESC_INIT);
     CHECK_INIT(pel_checkpoint_desc, PEL_CHECKPOINT_DESC_INIT);
@@ -131,6 +132,17 @@ static void test_descriptors(void **state) {
         for (size_t byte = sizeof(type); byte < sizeof made.u.value; byte++)                            \
             assert_int_equal(made.u.value[byte], 0);                                                    \
     } while (0)
+
+static void test_ranges(void **state) {
+    static const pel_range ranges[] = {PEL_RANGE_1D(7), PEL_RANGE_2D(7, 8), PEL_RANGE_3D(7, 8, 9)};
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(ranges[i].dims, i + 1);
+        assert_int_equal(ranges[i].lo[i], 0);
+        assert_int_equal(ranges[i].hi[i], 7 + i);
+        assert_int_equal(ranges[i].hi[0], 7);
+    }
+}
 
 static void test_arguments(void **state) {
     (void)state;
@@ -226,6 +238,7 @@ static void test_markers(void **state) {
 static int run_macro_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_params),  cmocka_unit_test(test_descriptors), cmocka_unit_test(test_accesses), cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_statuses), cmocka_unit_test(test_version),    cmocka_unit_test(test_core_sets),
         cmocka_unit_test(test_markers), cmocka_unit_test(test_limits),
     };
