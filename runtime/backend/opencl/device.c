@@ -308,8 +308,11 @@ static char *make_label(const pel_allocator *allocator, const pel_device_info *i
 
 static void release(pel_cl_device *device) {
     const pel_allocator *allocator = device->env->allocator;
-    if (device->queue) {
-        clReleaseCommandQueue(device->queue);
+    cl_command_queue queues[] = {device->queue, device->upload, device->download};
+    for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
+        if (queues[i]) {
+            clReleaseCommandQueue(queues[i]);
+        }
     }
     if (device->context) {
         clReleaseContext(device->context);
@@ -386,4 +389,5 @@ const pel_backend pel_backend_opencl = {
     .submit = submit,
     .help = help,
     .begin = begin,
+    .windows = pel_cl_windows,
 };

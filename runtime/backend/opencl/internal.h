@@ -63,6 +63,15 @@ typedef struct pel_cl_arg_set {
     } u;
 } pel_cl_arg_set;
 
+/* A kernel that gets windows of its buffers: a wrapper around the user's, in a program of its own (window.c). */
+typedef struct pel_cl_windowed {
+    cl_program program;
+    cl_kernel kernel;
+    bool launched;
+} pel_cl_windowed;
+
+#define PEL_CL_STEP_EVENTS 64u /* commands of one phase of a step; equals the events of a flight */
+
 typedef struct pel_cl_kernel {
     struct pel_cl_kernel *next;
     uint64_t id;
@@ -76,6 +85,7 @@ typedef struct pel_cl_kernel {
     pel_cl_habit habit;      /* (baton) */
     pel_cl_arg_set *set;     /* (baton) of the form `set_form`; param_count of them; NULL: no memory for it, or not yet */
     pel_cl_form set_form;
+    pel_cl_windowed windowed[PEL_CL_FORMS]; /* (baton) */
 } pel_cl_kernel;
 
 /* Works that are on the command queue and not reported, oldest first: see train.c. */
@@ -100,6 +110,7 @@ typedef struct pel_cl_device {
     struct pel_cl_watch *watch; /* (ready_lock) made by the first adopted event; watch.c */
     cl_context context;      /* (ready_lock) made on first use */
     cl_command_queue queue;
+    cl_command_queue upload, download; /* (baton) beside it, made by the first launch in steps */
     bool own_queue;          /* never the adopted one any more: a work failed in it */
     char platform_version[256];
 
@@ -109,6 +120,7 @@ typedef struct pel_cl_device {
     pel_cl_kernel *kernels[PEL_CL_BUCKETS];
     atomic_ullong mems_made; /* for pel_cl_mem.id */
     atomic_bool compiled;    /* a build took place: the driver's compiler is loaded */
+    atomic_int rebases;      /* whether a pointer before its buffer works here: 0 not tried yet, 1 yes, -1 no */
     atomic_bool unsaved;     /* a form has variants that its cached file lacks */
 
     pthread_mutex_t lock;
@@ -181,6 +193,9 @@ pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel
 pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id); /* NULL: never launched nor prepared */
 pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
                              bool *built, pel_error **error);
+/* Builds a program of its own from prelude, source and a text behind it. */
+pel_status pel_cl_program_with(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const char *tail, cl_program *program,
+                               pel_error **error);
 /* Notes that a variant is about to be launched; true: it is new, so the driver will compile it. */
 bool pel_cl_variant_is_new(pel_cl_device *device, pel_cl_program *program, pel_cl_form form, uint64_t key);
 /* Writes the binaries of forms with new variants to the cache. Needs the baton, or that no work runs. */
@@ -214,6 +229,18 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider);
 /* Sleeps until the oldest of `count` may have ended. `around`: how many there are in the ring. */
 void pel_cl_await(pel_cl_device *device);
 void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider); /* releases its events; nothing of it runs any more */
+
+/* Enqueues the launch of a step; its events, at most PEL_CL_STEP_EVENTS, are the caller's, also after a failure. */
+pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count, pel_error **error);
+
+/* steps.c: all steps of a work; nothing of it runs any more when it comes back. */
+pel_status pel_cl_run_steps(pel_cl_device *device, pel_work *work);
+
+/* window.c */
+bool pel_cl_windows(pel_backend_device *device, const pel_kernel_image *image, const char **why);
+pel_status pel_cl_windowed_get(pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form form, bool *built, pel_error **error);
+pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
+                                     pel_error **error);
 
 /* train.c; all need the baton */
 bool pel_cl_train_step(pel_cl_device *device); /* begins and reports what it can, and waits for one if it must; false: nothing was there */

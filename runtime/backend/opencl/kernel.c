@@ -331,6 +331,12 @@ void pel_cl_kernel_forget(pel_backend_device *base, const pel_kernel_image *imag
         if (gone->kernels[form]) {
             clReleaseKernel(gone->kernels[form]);
         }
+        if (gone->windowed[form].kernel) {
+            clReleaseKernel(gone->windowed[form].kernel);
+        }
+        if (gone->windowed[form].program) {
+            clReleaseProgram(gone->windowed[form].program);
+        }
     }
     pel_free(device->env->allocator, gone->set);
     pel_free(device->env->allocator, gone->args);

@@ -32,6 +32,7 @@ typedef struct pel_cl_flight {
     cl_event events[EVENTS];
     uint32_t count;
     uint32_t in_end; /* events before this one are transfers to the device */
+    bool windowed;   /* a step: the kernel with windows */
 } pel_cl_flight;
 
 static int64_t now(const pel_cl_device *device) { return pel_clock_now(device->env->clock); }
@@ -279,6 +280,11 @@ static pel_status make_room(pel_cl_flight *flight, uint32_t commands, pel_error 
     return status;
 }
 
+/* The kernel to launch: the program's own, or the one that moves its pointers. */
+static cl_kernel kernel_of(const pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form) {
+    return flight->windowed ? kernel->windowed[form].kernel : kernel->kernels[form];
+}
+
 static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece, bool *cold,
                                 pel_error **error) {
     pel_cl_device *device = flight->device;
@@ -298,12 +304,15 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
     if (status != PEL_OK) {
         return status;
     }
-    if (pel_cl_variant_is_new(device, kernel->program, form, variant_key(device, kernel, offset, global, local))) {
+    if (flight->windowed) {
+        *cold = *cold || !kernel->windowed[form].launched; /* no file keeps these */
+        ((pel_cl_kernel *)(uintptr_t)kernel)->windowed[form].launched = true;
+    } else if (pel_cl_variant_is_new(device, kernel->program, form, variant_key(device, kernel, offset, global, local))) {
         *cold = true;
     }
     cl_event *event = &flight->events[flight->count];
     *event = NULL;
-    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->kernels[form], form != PEL_CL_PLAIN ? 3 : span->dims, offset, global, local,
+    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel_of(flight, kernel, form), form != PEL_CL_PLAIN ? 3 : span->dims, offset, global, local,
                                          0, NULL, event);
     if (code != CL_SUCCESS) {
         return pel_cl_fail(device, error, code, "clEnqueueNDRangeKernel",
@@ -398,11 +407,19 @@ static pel_status enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **
     if (status != PEL_OK || shape.count == 0) {
         return status;
     }
-    status = set_arguments(flight->device, kernel, form, work->args, error);
+    if (flight->windowed) {
+        bool made = false;
+        status = pel_cl_windowed_get(flight->device, kernel, form, &made, error);
+        *cold = *cold || made;
+        status = status == PEL_OK ? check_local_memory(flight->device, kernel, form, work->args, error) : status;
+        status = status == PEL_OK ? pel_cl_windowed_arguments(flight->device, kernel, form, work->args, error) : status;
+    } else {
+        status = set_arguments(flight->device, kernel, form, work->args, error);
+    }
     for (uint32_t i = 0; i < shape.count && status == PEL_OK; i++) {
         status = enqueue_parts(flight, kernel, form, shape.pieces[i], cold, error);
     }
-    if (status == PEL_OK && !is_habit(kernel, work)) {
+    if (status == PEL_OK && !flight->windowed && !is_habit(kernel, work)) {
         kernel->habit = (pel_cl_habit){true, work->chunked, work->span, form, shape};
     }
     return status;
@@ -461,10 +478,44 @@ static pel_status run_transfers(pel_cl_flight *flight, pel_work *work) {
     return status;
 }
 
+pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count, pel_error **error) {
+    pel_cl_flight flight = {.device = device, .work = step, .windowed = true};
+    pel_status status = enqueue_launch(&flight, cold, error);
+    memcpy(events, flight.events, flight.count * sizeof *events);
+    *count = flight.count;
+    return status;
+}
+
+/* What all steps need comes in before them, what they add up goes home after them. */
+static pel_status run_stepped(pel_cl_flight *flight, pel_work *work) {
+    pel_cl_device *device = flight->device;
+    pel_status status = enqueue_transfers(flight, work->in, work->in_count, true, &work->error);
+    if (status == PEL_OK && flight->count > 0) {
+        clFlush(device->queue);
+        status = settle(flight, 0, flight->count, 0, "a transfer to the device failed", &work->error);
+    }
+    work->launch_began = work->launch_ended = now(device);
+    if (status != PEL_OK) {
+        return status;
+    }
+    drop_events(flight);
+    status = pel_cl_run_steps(device, work);
+    work->launch_ended = now(device);
+    if (status == PEL_OK) {
+        status = enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
+    }
+    if (status == PEL_OK && flight->count > 0) {
+        clFlush(device->queue);
+        status = settle(flight, 0, flight->count, 0, "a transfer from the device failed", &work->error);
+    }
+    return status;
+}
+
 static pel_status begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *work) {
     flight->device = device;
     flight->work = work;
     flight->count = flight->in_end = 0;
+    flight->windowed = false;
     work->error = NULL;
     work->cold = work->pooled = false;
     work->began = work->launch_began = work->launch_ended = now(device);
@@ -480,7 +531,7 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
     if (work->status == PEL_OK) {
         switch (work->kind) {
         case PEL_WORK_TRANSFER: work->status = run_transfers(&flight, work); break;
-        case PEL_WORK_LAUNCH: work->status = run_launch(&flight, work); break;
+        case PEL_WORK_LAUNCH: work->status = work->step_count > 0 ? run_stepped(&flight, work) : run_launch(&flight, work); break;
         default:
             work->status = pel_cl_refuse(device, &work->error, PEL_UNSUPPORTED, "run it on the host",
                                          "host tasks and loops do not run on an OpenCL device");
