@@ -9,6 +9,7 @@
 #include <pel/export.h>
 #include <pel/runtime.h>
 #include <pel/status.h>
+#include <stddef.h>
 #include <stdint.h>
 
 PEL_BEGIN_DECLS
@@ -31,6 +32,39 @@ PEL_API PEL_MUST_CHECK pel_status pel_buffer_wrap(pel_runtime *runtime, void *me
  * Any thread. Errors: INVALID_ARGUMENT (0 bytes), TOO_LARGE, OUT_OF_MEMORY, AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **buffer, pel_error **error);
+
+/*
+ * Where a buffer's host memory comes from, instead of from the system's pages: a pool, huge or locked pages, shared memory. allocate: at least 64-byte
+ * aligned, NULL when there is none; it is zeroed by the library. release: when the last command and buffer that use it are gone, maybe on another thread and with
+ * locks held: it must not call the library.
+ */
+typedef struct pel_memory_source {
+    void *(*allocate)(void *user, uint64_t bytes);
+    void (*release)(void *user, void *memory, uint64_t bytes);
+    void *user;
+} pel_memory_source;
+
+enum {
+    /*
+     * Contents are zeroed before their memory is released: on every device, in host memory of the library's own, in the library's copies of them;
+     * local memory after launches that use it. Checkpoints refuse it; traces, histories and messages never hold contents of buffers. Own
+     * pages are left out of core dumps and forked children. Goes for all memory that the buffer overlaps. What cannot be promised: docs/guide.md, "Sensitive data".
+     */
+    PEL_BUFFER_SENSITIVE = 1u << 0
+};
+
+typedef struct pel_buffer_desc {
+    size_t size;                     /* sizeof(pel_buffer_desc); 0: the layout of the first release */
+    uint64_t bytes;
+    void *memory;                    /* the caller's, as in pel_buffer_wrap; NULL: of the buffer's own */
+    const pel_memory_source *source; /* of memory of its own; NULL: the system's pages; copied */
+    uint32_t flags;                  /* PEL_BUFFER_* */
+    uint32_t reserved;               /* 0 */
+} pel_buffer_desc;
+#define PEL_BUFFER_DESC_INIT {sizeof(pel_buffer_desc), 0, NULL, NULL, 0, 0}
+
+/* As pel_buffer_create, or as pel_buffer_wrap when there is memory, with everything that may be said of a buffer. The same errors. */
+PEL_API PEL_MUST_CHECK pel_status pel_buffer_create_with(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer **buffer, pel_error **error);
 
 /* Size in bytes; 0 for NULL. */
 PEL_API uint64_t pel_buffer_bytes(const pel_buffer *buffer);

@@ -54,7 +54,8 @@ PEL_API void pel_checkpoint_close(pel_checkpoint *checkpoint);
 /*
  * Writes a new generation: the items as they are when everything submitted to the queue before is done, and `step`, a number of the program's own. Later
  * commands that write to the items wait meanwhile. Returns when the file is on the disk. On failure the generations before are untouched.
- * Blocks; from one thread at a time; not from inside a task. Errors: INVALID_ARGUMENT, IO, OUT_OF_MEMORY, WOULD_DEADLOCK, and those of the commands that
+ * Sensitive buffers (PEL_BUFFER_SENSITIVE) are refused, UNSUPPORTED, here and as chunks: no file holds their contents.
+ * Blocks; from one thread at a time; not from inside a task. Errors: INVALID_ARGUMENT, IO, UNSUPPORTED, OUT_OF_MEMORY, WOULD_DEADLOCK, and those of the commands that
  * should have written the items.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_checkpoint_write(pel_checkpoint *checkpoint, pel_queue *queue, const pel_checkpoint_item *items,

@@ -155,6 +155,7 @@ typedef struct pel_work {
     const pel_work_arg *args;
     pel_span span;
     bool chunked;
+    bool sensitive;                /* scratch, local and private memory are zeroed when it is over */
     double predicted_ns;           /* 0: unknown; used to sleep before polling */
     const pel_step *steps;         /* instead of args, between the work's own in and out; chunked is true. Only for backends with `windows` */
     uint32_t step_count, step_depth;
@@ -192,6 +193,8 @@ struct pel_backend {
     pel_status (*mem_create)(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
     pel_status (*mem_view)(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view, pel_error **error);
     void (*mem_destroy)(pel_backend_device *device, pel_mem *mem);
+    /* Optional (NULL: it has no memory of its own): zeroes an object in the device's own memory that no work uses any more. Waits. */
+    pel_status (*mem_wipe)(pel_backend_device *device, pel_mem *mem, pel_error **error);
 
     /* Builds a program's plain form and, when `kernel` is not NULL, checks its entry and parameters. BUILD_FAILED carries the log. */
     pel_status (*prepare)(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error);

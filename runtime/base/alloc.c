@@ -88,3 +88,14 @@ void pel_pages_free(void *pointer, uint64_t bytes) {
         munmap(pointer, (size_t)bytes);
     }
 }
+
+void pel_pages_conceal(void *pointer, uint64_t bytes) {
+    (void)madvise(pointer, (size_t)bytes, MADV_DONTDUMP); /* hardening: what an older system cannot do stays undone */
+    (void)madvise(pointer, (size_t)bytes, MADV_WIPEONFORK);
+}
+
+void pel_wipe(void *pointer, uint64_t bytes) {
+    if (pointer != NULL) {
+        explicit_bzero(pointer, (size_t)bytes);
+    }
+}

@@ -18,5 +18,9 @@ char *pel_strndup(const pel_allocator *allocator, const char *text, size_t bytes
 /* Page-aligned zeroed memory for buffers (anonymous mmap, lazily committed). NULL on failure. */
 void *pel_pages_alloc(uint64_t bytes);
 void pel_pages_free(void *pointer, uint64_t bytes);
+/* Leaves pages out of core dumps and, as zeroes, out of forked children, where the system can. */
+void pel_pages_conceal(void *pointer, uint64_t bytes);
+/* Zeroes memory that nobody will read again, which a compiler would not. NULL is allowed. */
+void pel_wipe(void *pointer, uint64_t bytes);
 
 #endif

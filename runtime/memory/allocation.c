@@ -91,16 +91,44 @@ static void destroy_views(pel_allocation *allocation, uint32_t device) {
     }
 }
 
+/* Where it is host memory, that is wiped instead. */
+static void wipe_mem(pel_device *device, pel_mem *mem) {
+    pel_error *error = NULL;
+    if (device->place == 0 || !device->driver->backend->mem_wipe) {
+        return;
+    }
+    pel_status status = device->lost ? PEL_DEVICE_LOST : device->driver->backend->mem_wipe(device->driver, mem, &error);
+    if (status != PEL_OK) {
+        pel_log(&device->runtime->logger, PEL_LOG_ERROR, "%s: a sensitive buffer's memory could not be zeroed: %s", device->facts->info.id,
+                error ? pel_error_message(error) : pel_status_text(status));
+    }
+    pel_error_destroy(error);
+}
+
 void pel_allocation_drop_mem(pel_allocation *allocation, pel_device *device) {
     pel_mem *mem = allocation->mems[device->index];
     if (!mem) {
         return;
     }
     destroy_views(allocation, device->index);
+    if (allocation->sensitive && (allocation->kept >> device->index & 1u) == 0) {
+        wipe_mem(device, mem);
+    }
     device->driver->backend->mem_destroy(device->driver, mem);
     allocation->mems[device->index] = NULL;
     if (device->place != 0) {
         pel_device_unreserve(device, allocation->bytes);
+    }
+}
+
+static void free_memory(pel_allocation *allocation) {
+    if (allocation->sensitive) {
+        pel_wipe(allocation->base, allocation->bytes);
+    }
+    if (allocation->source.release) {
+        allocation->source.release(allocation->source.user, allocation->base, allocation->bytes);
+    } else {
+        pel_pages_free(allocation->base, allocation->bytes);
     }
 }
 
@@ -113,7 +141,7 @@ void pel_allocation_destroy(pel_allocation *allocation) {
     pel_interval_map_destroy(allocation->residency);
     pel_free(&runtime->allocator, allocation->mems);
     if (allocation->owned) {
-        pel_pages_free(allocation->base, allocation->bytes);
+        free_memory(allocation);
     }
     pel_free(&runtime->allocator, allocation);
 }

@@ -9,6 +9,7 @@
  */
 #include "base/checked.h"
 #include "memory/residency.h"
+#include <string.h>
 #include <time.h>
 
 /*
@@ -129,6 +130,7 @@ static void absorb(pel_allocation *to, pel_allocation *from) {
         from->references--;
         add_buffer(to, buffer, buffer->offset + shift);
     }
+    to->sensitive |= from->sensitive;
     pel_allocation_delist(from); /* a failed writer of these bytes still counts */
     pel_allocation_destroy(from);
 }
@@ -200,7 +202,7 @@ static pel_status find_or_make(pel_runtime *runtime, uint64_t lo, uint64_t hi, p
     }
 }
 
-pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, pel_buffer **buffer) {
+static pel_status wrap(pel_runtime *runtime, void *memory, uint64_t bytes, bool sensitive, pel_buffer **buffer) {
     uint64_t end;
     if (buffer) {
         *buffer = NULL;
@@ -224,6 +226,7 @@ pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, p
     status = find_or_make(runtime, address_of(memory), end, &allocation);
     if (status == PEL_OK) {
         add_buffer(allocation, made, address_of(memory) - address_of(allocation->base));
+        allocation->sensitive |= sensitive;
     }
     pthread_mutex_unlock(&runtime->lock);
     if (status != PEL_OK) {
@@ -233,6 +236,10 @@ pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, p
     pel_object_made(runtime, PEL_OBJECT_BUFFER);
     *buffer = made;
     return PEL_OK;
+}
+
+pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, pel_buffer **buffer) {
+    return wrap(runtime, memory, bytes, false, buffer);
 }
 
 /* The last buffer of an allocation takes it along, but not from under the tasks that use it. */
@@ -248,57 +255,96 @@ static pel_status hold_for_tasks(pel_buffer *buffer) {
     return status == PEL_OK ? PEL_OK : hooks->idle(runtime, allocation);
 }
 
-static pel_status create_owned(pel_runtime *runtime, uint64_t bytes, pel_buffer *buffer, pel_error **error) {
-    void *pages = pel_pages_alloc(bytes);
-    if (!pages) {
-        pel_story story = {.advice = "use smaller buffers, or raise the limits of this process (ulimit -v)"};
+static void *take_memory(const pel_buffer_desc *desc) {
+    void *memory = desc->source ? desc->source->allocate(desc->source->user, desc->bytes) : pel_pages_alloc(desc->bytes);
+    if (memory && desc->source) {
+        memset(memory, 0, (size_t)desc->bytes);
+    } else if (memory && (desc->flags & PEL_BUFFER_SENSITIVE) != 0) {
+        pel_pages_conceal(memory, desc->bytes);
+    }
+    return memory;
+}
+
+static void give_memory(const pel_buffer_desc *desc, void *memory) {
+    if (desc->source) {
+        desc->source->release(desc->source->user, memory, desc->bytes);
+    } else {
+        pel_pages_free(memory, desc->bytes);
+    }
+}
+
+static pel_status create_owned(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer *buffer, pel_error **error) {
+    void *memory = take_memory(desc);
+    if (!memory) {
+        pel_story story = {.advice = desc->source ? "see what its memory source says" : "use smaller buffers, or raise the limits of this process (ulimit -v)"};
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, &story, "no memory for a buffer of %llu bytes",
-                        (unsigned long long)bytes);
+                        (unsigned long long)desc->bytes);
     }
     pthread_mutex_lock(&runtime->lock);
     /*
      * The system may hand out addresses that a wrap of memory unmapped since still names: such a wrap is dead and must not be
      * met again.
      */
-    unlist_dead(runtime, address_of(pages), address_of(pages) + bytes);
-    pel_allocation *allocation = pel_allocation_create(runtime, pages, bytes, true);
+    unlist_dead(runtime, address_of(memory), address_of(memory) + desc->bytes);
+    pel_allocation *allocation = pel_allocation_create(runtime, memory, desc->bytes, true);
     if (allocation) {
+        allocation->sensitive = (desc->flags & PEL_BUFFER_SENSITIVE) != 0;
+        allocation->source = desc->source ? *desc->source : (pel_memory_source){NULL, NULL, NULL};
         add_buffer(allocation, buffer, 0);
     }
     pthread_mutex_unlock(&runtime->lock);
     if (!allocation) {
-        pel_pages_free(pages, bytes);
+        give_memory(desc, memory);
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a buffer's records");
     }
     return PEL_OK;
 }
 
-pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **buffer, pel_error **error) {
+/* NULL: all is well. */
+static const char *wrong_desc(const pel_buffer_desc *desc) {
+    if (desc->size != 0 && desc->size != sizeof *desc) {
+        return "pel_buffer_desc.size is not one that this library knows";
+    }
+    if ((desc->flags & ~(uint32_t)PEL_BUFFER_SENSITIVE) != 0 || desc->reserved != 0) {
+        return "pel_buffer_desc has an unknown flag, or a reserved field that is not 0";
+    }
+    if (desc->source && (desc->memory || !desc->source->allocate || !desc->source->release)) {
+        return desc->memory ? "pel_buffer_desc has both memory and a source of it" : "pel_memory_source lacks a function";
+    }
+    return NULL;
+}
+
+pel_status pel_buffer_create_with(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer **buffer, pel_error **error) {
     if (buffer) {
         *buffer = NULL;
     }
-    if (!runtime || !buffer) {
+    if (!runtime || !buffer || !desc) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_buffer_create: %s is NULL",
-                        runtime ? "buffer" : "runtime");
+                        !runtime ? "runtime" : buffer ? "desc" : "buffer");
     }
     pel_status status = pel_runtime_check(runtime, error);
     if (status != PEL_OK) {
         return status;
     }
-    if (bytes == 0) {
-        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "a buffer of 0 bytes was asked for");
+    const char *why = desc->bytes == 0 ? "a buffer of 0 bytes was asked for" : wrong_desc(desc);
+    if (why) {
+        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s", why);
     }
-    if (bytes > PTRDIFF_MAX) {
+    if (desc->bytes > PTRDIFF_MAX) {
         return pel_fail(error, &runtime->allocator, PEL_TOO_LARGE, NULL,
-                        "a buffer of %llu bytes is more than a process can address", (unsigned long long)bytes);
+                        "a buffer of %llu bytes is more than a process can address", (unsigned long long)desc->bytes);
+    }
+    if (desc->memory) {
+        status = wrap(runtime, desc->memory, desc->bytes, (desc->flags & PEL_BUFFER_SENSITIVE) != 0, buffer);
+        return status == PEL_OK ? status : pel_fail(error, &runtime->allocator, status, NULL, "memory cannot be wrapped: %s", pel_status_text(status));
     }
     pel_buffer *made = pel_alloc_zero(&runtime->allocator, 1, sizeof *made);
     if (!made) {
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a buffer's records");
     }
     made->runtime = runtime;
-    made->bytes = bytes;
-    status = create_owned(runtime, bytes, made, error);
+    made->bytes = desc->bytes;
+    status = create_owned(runtime, desc, made, error);
     if (status != PEL_OK) {
         pel_free(&runtime->allocator, made);
         return status;
@@ -306,6 +352,18 @@ pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **
     pel_object_made(runtime, PEL_OBJECT_BUFFER);
     *buffer = made;
     return PEL_OK;
+}
+
+pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **buffer, pel_error **error) {
+    const pel_buffer_desc desc = {.bytes = bytes};
+    return pel_buffer_create_with(runtime, &desc, buffer, error);
+}
+
+bool pel_buffer_is_sensitive(const pel_buffer *buffer) {
+    pthread_mutex_lock(&buffer->runtime->lock);
+    bool sensitive = buffer->allocation->sensitive;
+    pthread_mutex_unlock(&buffer->runtime->lock);
+    return sensitive;
 }
 
 uint64_t pel_buffer_bytes(const pel_buffer *buffer) {

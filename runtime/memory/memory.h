@@ -30,7 +30,9 @@ typedef struct pel_allocation {
     pel_runtime *runtime;
     unsigned char *base;
     uint64_t bytes;
-    bool owned;                    /* pages of ours */
+    bool owned;                    /* memory of ours: of the source, else pages */
+    bool sensitive;                /* zeroed before it is released, wherever it is; stays so (L) */
+    pel_memory_source source;      /* release NULL: pages */
     uint32_t wraps;                /* buffers of pel_buffer_wrap, also those inside pages of ours (L) */
     uint32_t references;           /* buffers + commands (L) */
     uint32_t commands;             /* unfinished commands that use it, those apart that only the hazards know: see busy below (L) */
@@ -59,6 +61,8 @@ struct pel_buffer {
 /* (L) Commands hold their allocations; the last release frees it and its device memory. */
 void pel_allocation_retain(pel_allocation *allocation);
 void pel_allocation_release(pel_allocation *allocation);
+
+bool pel_buffer_is_sensitive(const pel_buffer *buffer); /* takes the lock */
 
 /*
  * (L) The device's memory object for the whole allocation (made on first use; DEVICE_MEMORY, TOO_LARGE), and a view of a part

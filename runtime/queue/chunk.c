@@ -19,11 +19,24 @@ typedef struct pel_private {
 
 static const pel_param *param_of(const pel_command *command, uint32_t arg) { return &command->bound.kernel->image.params[arg]; }
 
+static void wipe_private(const pel_job *job, const pel_private *p) {
+    const pel_backend *backend = job->device->driver->backend;
+    if (!job->work.sensitive || !p->host) {
+        return;
+    }
+    pel_wipe(p->host, param_of(job->command, p->arg)->num * param_of(job->command, p->arg)->bytes);
+    if (p->mem && job->device->place != 0 && backend->mem_wipe && !job->device->lost &&
+        backend->mem_wipe(job->device->driver, p->mem, NULL) != PEL_OK) {
+        pel_log(&job->device->runtime->logger, PEL_LOG_ERROR, "%s: a sensitive reduction's copy could not be zeroed", job->device->facts->info.id);
+    }
+}
+
 void pel_privates_free(pel_job *job) {
     const pel_allocator *allocator = &job->command->runtime->allocator;
     while (job->privates) {
         pel_private *p = job->privates;
         job->privates = p->next;
+        wipe_private(job, p);
         if (p->mem) {
             job->device->driver->backend->mem_destroy(job->device->driver, p->mem);
         }
@@ -149,6 +162,9 @@ pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error 
     job->work.kind = PEL_WORK_LAUNCH;
     job->work.kernel = &bound->kernel->image;
     job->work.chunked = slice->lo != 0 || slice->hi != bound->units;
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        job->work.sensitive |= bound->args[i].allocation && bound->args[i].allocation->sensitive;
+    }
     job->work.predicted_ns = slice->predicted_ns;
     pel_bound_span(bound, slice->lo, slice->hi, &job->work.span);
     job->args = pel_alloc_zero(&command->runtime->allocator, bound->arg_count + 1u, sizeof *job->args);

@@ -174,6 +174,11 @@ pel_status pel_checkpoint_run(pel_queue *queue, pel_task_fn function, pel_checkp
     return status;
 }
 
+static pel_status refuse_sensitive(const pel_checkpoint *c, const char *name, pel_error **error) {
+    pel_story story = {.advice = "leave the item out, or write a copy of it that may be seen (encrypted, say)"};
+    return pel_fail(error, c->env.allocator, PEL_UNSUPPORTED, &story, "item %s is sensitive: its contents are not written to files", name);
+}
+
 pel_status pel_checkpoint_describe(pel_checkpoint *c, const pel_checkpoint_item *items, uint32_t count, pel_access_mode mode,
                                    pel_access **accesses, pel_checkpoint_part **parts, pel_error **error) {
     *accesses = NULL;
@@ -191,6 +196,9 @@ pel_status pel_checkpoint_describe(pel_checkpoint *c, const pel_checkpoint_item 
         if (!items[i].buffer || !items[i].name) {
             return pel_fail(error, c->env.allocator, PEL_INVALID_ARGUMENT, NULL, "item %u of a checkpoint has no %s", i,
                             items[i].name ? "buffer" : "name");
+        }
+        if (mode == PEL_READ && pel_buffer_is_sensitive(items[i].buffer)) {
+            return refuse_sensitive(c, items[i].name, error);
         }
         (*accesses)[i] = (pel_access)PEL_ACCESS(items[i].buffer, 0, 0, mode);
         (*parts)[i] = (pel_checkpoint_part){items[i].name, pel_buffer_bytes(items[i].buffer), pel_buffer_data(items[i].buffer)};
@@ -285,7 +293,7 @@ static pel_status describe_chunk(const pel_checkpoint *c, const pel_checkpoint_c
     }
     record->offset = chunk->offset;
     record->bytes = chunk->bytes;
-    return PEL_OK;
+    return pel_buffer_is_sensitive(chunk->buffer) ? refuse_sensitive(c, chunk->item, error) : PEL_OK;
 }
 
 pel_status pel_checkpoint_note(pel_checkpoint *c, pel_queue *queue, const pel_checkpoint_chunk *chunk, pel_error **error) {

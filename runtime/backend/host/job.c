@@ -239,6 +239,15 @@ static void work_off(pel_host_worker *lane) {
     }
 }
 
+/* Of those that took part; whatever their scratch, local and private memory held. */
+static void wipe_arenas(pel_host_device *device, uint64_t generation) {
+    for (uint32_t w = 0; w < device->worker_count; w++) {
+        if (device->workers[w].prepared == generation) {
+            pel_wipe(device->workers[w].arena, device->workers[w].arena_bytes);
+        }
+    }
+}
+
 /* Leaves the gate; the last one out closes it and ends the job. */
 static bool leave(pel_host_worker *lane) {
     pel_host_device *device = lane->device;
@@ -254,6 +263,9 @@ static bool leave(pel_host_worker *lane) {
     work->launch_ended = pel_clock_now(device->env->clock);
     if (work->kind == PEL_WORK_LAUNCH && work->status == PEL_OK) {
         pel_host_fold_private(device, work, atomic_load_explicit(&job->generation, memory_order_relaxed));
+    }
+    if (work->kind == PEL_WORK_LAUNCH && work->sensitive) {
+        wipe_arenas(device, atomic_load_explicit(&job->generation, memory_order_relaxed));
     }
     return true;
 }

@@ -366,6 +366,7 @@ static void close_device(pel_backend_device *base) {
     pthread_join(device->driver, NULL);
     pthread_cond_destroy(&device->wake);
     pel_cl_watch_end(device);
+    pel_cl_scrub_end(device);
     pel_cl_forget_all(device);
     release(device);
 }
@@ -383,6 +384,7 @@ const pel_backend pel_backend_opencl = {
     .mem_create = pel_cl_mem_create,
     .mem_view = pel_cl_mem_view,
     .mem_destroy = pel_cl_mem_destroy,
+    .mem_wipe = pel_cl_mem_wipe,
     .prepare = pel_cl_prepare,
     .kernel_forget = pel_cl_kernel_forget,
     .program_forget = pel_cl_program_forget,

@@ -113,6 +113,8 @@ typedef struct pel_cl_device {
     cl_command_queue upload, download; /* (baton) beside it, made by the first launch in steps */
     bool own_queue;          /* never the adopted one any more: a work failed in it */
     char platform_version[256];
+    cl_program scrub_program; /* (baton) made by the first launch that needs it; wipe.c */
+    cl_kernel scrub;
 
     pthread_mutex_t save_lock;  /* held while binaries are written: no program goes meanwhile */
     pthread_mutex_t table_lock;
@@ -175,6 +177,12 @@ pel_status pel_cl_mem_create(pel_backend_device *device, void *host, uint64_t by
 pel_status pel_cl_mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
                            pel_error **error);
 void pel_cl_mem_destroy(pel_backend_device *device, pel_mem *mem);
+
+/* wipe.c: zeroes an object; and local memory, by a kernel enqueued after the one that used it (needs the baton). */
+pel_status pel_cl_mem_wipe(pel_backend_device *device, pel_mem *mem, pel_error **error);
+pel_status pel_cl_scrub(pel_cl_device *device, cl_event *event, pel_error **error);
+void pel_cl_scrub_end(pel_cl_device *device);
+cl_int pel_cl_compile(pel_cl_device *device, cl_program program, const char *options); /* program.c */
 
 /* transfer.c: one transfer, without waiting */
 pel_status pel_cl_enqueue_transfer(const pel_cl_device *device, cl_command_queue queue, const pel_transfer *transfer, bool in, cl_event *event,

@@ -373,6 +373,24 @@ static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_
     return PEL_OK;
 }
 
+static bool uses_local_memory(const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args) {
+    bool uses = kernel->local_bytes[form] > 0;
+    for (uint32_t i = 0; i < kernel->image->param_count; i++) {
+        uses |= args[i].kind == PEL_WORK_ARG_LOCAL;
+    }
+    return uses;
+}
+
+/* A launch whose traces cannot be wiped has failed: the promise is part of it. */
+static pel_status scrub(pel_cl_flight *flight, pel_error **error) {
+    pel_status status = make_room(flight, 1, error);
+    if (status == PEL_OK) {
+        status = pel_cl_scrub(flight->device, &flight->events[flight->count], error);
+        flight->count += status == PEL_OK ? 1u : 0u;
+    }
+    return status;
+}
+
 static bool is_habit(const pel_cl_kernel *kernel, const pel_work *work) {
     return kernel->habit.known && kernel->habit.chunked == work->chunked && memcmp(&kernel->habit.span, &work->span, sizeof work->span) == 0;
 }
@@ -422,7 +440,7 @@ static pel_status enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **
     if (status == PEL_OK && !flight->windowed && !is_habit(kernel, work)) {
         kernel->habit = (pel_cl_habit){true, work->chunked, work->span, form, shape};
     }
-    return status;
+    return status == PEL_OK && work->sensitive && uses_local_memory(kernel, form, work->args) ? scrub(flight, error) : status;
 }
 
 /* ---- a work ---- */
@@ -548,7 +566,8 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
 /* ---- works on the train ---- */
 
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
-    return work->kind == PEL_WORK_LAUNCH && work->step_count == 0 && (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
+    return work->kind == PEL_WORK_LAUNCH && work->step_count == 0 && !work->sensitive &&
+           (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
 }
 
 void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {

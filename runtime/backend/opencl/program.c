@@ -92,7 +92,7 @@ static char *options_of(const pel_cl_device *device, const pel_program_image *im
 static bool reproducible(const pel_cl_device *device) { return (device->env->runtime_flags & PEL_RUNTIME_REPRODUCIBLE) != 0; }
 
 /* The first build of a device loads its compiler, which may take signal handlers and change the environment. */
-static cl_int compile(pel_cl_device *device, cl_program program, const char *options) {
+cl_int pel_cl_compile(pel_cl_device *device, cl_program program, const char *options) {
     pel_guard guard;
     bool first = !atomic_exchange(&device->compiled, true);
     if (first && pel_guard_enter(&guard, device->env->allocator) != PEL_OK) {
@@ -120,7 +120,7 @@ static pel_status from_source(pel_cl_device *device, const pel_program_image *im
         return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_HOST_MEMORY : code, "clCreateProgramWithSource",
                            "program %s cannot be made", image->name);
     }
-    code = compile(device, *program, options);
+    code = pel_cl_compile(device, *program, options);
     if (code != CL_SUCCESS) {
         pel_status status = build_failed(device, image, *program, code, error);
         clReleaseProgram(*program);
@@ -148,7 +148,7 @@ static cl_program from_binary(pel_cl_device *device, const pel_program_image *im
     cl_int loaded = CL_SUCCESS, code = CL_SUCCESS;
     cl_program program = clCreateProgramWithBinary(device->context, 1, &device->id, &binary->bytes, &data, &loaded, &code);
     if (program && code == CL_SUCCESS && loaded == CL_SUCCESS) {
-        code = compile(device, program, options);
+        code = pel_cl_compile(device, program, options);
         if (code == CL_SUCCESS) {
             return program;
         }

@@ -152,6 +152,15 @@ static void mem_destroy(pel_backend_device *device, pel_mem *mem) {
     pel_free(driver->allocator, gone);
 }
 
+static pel_status mem_wipe(pel_backend_device *device, pel_mem *mem, pel_error **error) {
+    const pel_simulated_mem *gone = (const pel_simulated_mem *)(const void *)mem;
+    (void)device, (void)error;
+    if (gone->owned > 0) {
+        pel_wipe(gone->data, gone->owned);
+    }
+    return PEL_OK;
+}
+
 static pel_status prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
                           pel_error **error) {
     (void)program;
@@ -224,6 +233,7 @@ const pel_backend pel_backend_simulated = {
     .mem_create = mem_create,
     .mem_view = mem_view,
     .mem_destroy = mem_destroy,
+    .mem_wipe = mem_wipe,
     .prepare = prepare,
     .kernel_forget = kernel_forget,
     .program_forget = program_forget,

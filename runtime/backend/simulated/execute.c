@@ -139,6 +139,9 @@ static pel_status launch(pel_simulated_driver *driver, pel_work *work, const pel
     normalise(part, kernel->host_group != NULL, &span);
     pel_status status = kernel->host != NULL ? kernel->host(&span, arguments, scratch, kernel->user)
                                              : call_groups(kernel, &span, arguments, scratch);
+    if (work->sensitive) {
+        pel_wipe(block, bytes);
+    }
     pel_free(driver->allocator, block);
     if (status != PEL_OK) {
         char what[64] = "its host variant returned ";
