@@ -113,6 +113,7 @@ static void test_descriptors(void **state) {
     CHECK_INIT(pel_kernel_desc, PEL_KERNEL_DESC_INIT);
     CHECK_INIT(pel_parallel_desc, PEL_PARALLEL_DESC_INIT);
     CHECK_INIT(pel_queue_desc, PEL_QUEUE_DESC_INIT);
+    CHECK_INIT(pel_buffer_desc, PEL_BUFFER_DESC_INIT);
     CHECK_INIT(pel_task_desc, PEL_TASK_DESC_INIT);
     CHECK_INIT(pel_checkpoint_desc, PEL_CHECKPOINT_DESC_INIT);
     CHECK_INIT(pel_launch_desc, PEL_LAUNCH_DESC_INIT);
