@@ -116,7 +116,7 @@ static bool real_launch(pel_contestant *contestant, uint64_t units, pel_outcome 
         pel_plan_chunk chunk;
         (void)pel_plan_get_chunk(plan, i, &chunk);
         uint32_t device = (uint32_t)(chunk.device[strlen(chunk.device) - 1] - '0');
-        alone[device] += pel_world_time(real->world, began, units, (pel_range){device, chunk.lo, chunk.hi});
+        alone[device] += pel_world_time(real->world, began, units, (pel_world_range){device, chunk.lo, chunk.hi});
     }
     pel_lesson lesson = {.expected_ns = 0.0};
     pel_plan_into_lesson(plan, &lesson);
@@ -165,7 +165,7 @@ static void divide(pel_contestant *contestant, uint64_t units, const double *wei
         before += weight[i];
         uint64_t hi = i + 1 == world->count ? units : world->granularity * (uint64_t)((double)grains * before / sum + 0.5);
         hi = hi < units ? hi : units;
-        ideal[i] = pel_world_time(world, contestant->now, units, (pel_range){i, lo, hi});
+        ideal[i] = pel_world_time(world, contestant->now, units, (pel_world_range){i, lo, hi});
         lucky[i] = with_luck(contestant, ideal[i], i);
         if (contestant->policy == PEL_POLICY_EWMA && hi > lo) {
             double rate = (double)(hi - lo) / lucky[i];
@@ -211,7 +211,7 @@ static double hguided(pel_contestant *contestant, uint64_t units, bool lucky, ui
         for (uint32_t i = 0; i < world->count; i++) {
             if (left[i] <= 0.0 && at < units) {
                 uint64_t size = package(world, i, units, units - at);
-                left[i] = pel_world_time(world, contestant->now, units, (pel_range){i, at, at + size});
+                left[i] = pel_world_time(world, contestant->now, units, (pel_world_range){i, at, at + size});
                 left[i] = lucky ? with_luck(contestant, left[i], i) : left[i];
                 at += size;
                 ++*packages;

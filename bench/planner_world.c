@@ -134,7 +134,7 @@ double pel_world_work(const pel_world *world, uint32_t device, uint64_t units, u
     return work * world->factor[device];
 }
 
-double pel_world_time(const pel_world *world, double now_ns, uint64_t units, pel_range range) {
+double pel_world_time(const pel_world *world, double now_ns, uint64_t units, pel_world_range range) {
     if (range.hi <= range.lo) {
         return 0.0;
     }
@@ -183,12 +183,12 @@ static bool done_by(const pel_world *world, double now_ns, uint64_t units, uint3
             continue;
         }
         uint64_t low = at, high = units;
-        if (pel_world_time(world, now_ns, units, (pel_range){i, at, units}) <= limit) {
+        if (pel_world_time(world, now_ns, units, (pel_world_range){i, at, units}) <= limit) {
             return true;
         }
         while (high - low > 1) {
             uint64_t middle = low + (high - low) / 2;
-            *(pel_world_time(world, now_ns, units, (pel_range){i, at, middle}) <= limit ? &low : &high) = middle;
+            *(pel_world_time(world, now_ns, units, (pel_world_range){i, at, middle}) <= limit ? &low : &high) = middle;
         }
         at = low;
     }
@@ -198,7 +198,7 @@ static bool done_by(const pel_world *world, double now_ns, uint64_t units, uint3
 double pel_world_single(const pel_world *world, double now_ns, uint64_t units, uint32_t *device) {
     double best = INFINITY;
     for (uint32_t i = 0; i < world->count; i++) {
-        double time = pel_world_time(world, now_ns, units, (pel_range){i, 0, units});
+        double time = pel_world_time(world, now_ns, units, (pel_world_range){i, 0, units});
         if (time < best) {
             best = time;
             *device = i;

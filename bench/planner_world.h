@@ -33,10 +33,10 @@ typedef struct pel_world {
     uint64_t luck; /* state of the stream that draws the world */
 } pel_world;
 
-typedef struct pel_range {
+typedef struct pel_world_range {
     uint32_t device;
     uint64_t lo, hi;
-} pel_range;
+} pel_world_range;
 
 void pel_world_draw(pel_world *world, pel_family family, uint64_t seed, double target_ns);
 uint64_t pel_world_next_size(pel_world *world); /* units of the next launch */
@@ -46,7 +46,7 @@ uint32_t pel_world_fastest(const pel_world *world);
 double pel_world_work(const pel_world *world, uint32_t device, uint64_t units, uint64_t lo, uint64_t hi);
 
 /* ns of a range on a device at this time: without luck, without company. */
-double pel_world_time(const pel_world *world, double now_ns, uint64_t units, pel_range range);
+double pel_world_time(const pel_world *world, double now_ns, uint64_t units, pel_world_range range);
 
 /* When the last is over, of devices that begin together and need `alone` ns each when undisturbed (0: idle). */
 double pel_world_together(const pel_world *world, const double *alone);
