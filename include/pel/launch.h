@@ -16,7 +16,11 @@ typedef enum pel_protection {
     PEL_PROTECT_DEFAULT = 0, /* retry where saving what chunks read and write is predicted to cost at most 1 %, else none; none with fixed shares */
     PEL_PROTECT_NONE = 1,
     PEL_PROTECT_RETRY = 2,   /* a chunk whose device reports a failure runs again on others, also with fixed shares, from the bytes it began with */
-    PEL_PROTECT_ISOLATE = 3  /* private outputs, committed at the end: covers hangs too; not yet: UNSUPPORTED */
+    /*
+     * As RETRY, and a chunk that does not end in time is given up: outputs are private until then, so nothing lands late. A hung device may go on *reading* the
+     * launch's inputs: memory that was wrapped for it must stay readable.
+     */
+    PEL_PROTECT_ISOLATE = 3
 } pel_protection;
 
 /* A fixed share of a launch for one device, instead of the planner's choice. */
@@ -36,10 +40,11 @@ typedef struct pel_launch_desc {
     pel_protection protection;
     uint32_t share_count;                /* > 0: split exactly so (adjacent, in this order); one share: that device only */
     const pel_share *shares;
+    uint64_t deadline_ns;                /* ISOLATE: how long a chunk may run; 0: max(1 s, 30 x predicted), 10 minutes where nothing is known */
 } pel_launch_desc;
 
 #define PEL_LAUNCH_DESC_INIT \
-    {sizeof(pel_launch_desc), {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, 0, 0, PEL_PROTECT_DEFAULT, 0, NULL}
+    {sizeof(pel_launch_desc), {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, 0, 0, PEL_PROTECT_DEFAULT, 0, NULL, 0}
 
 PEL_END_DECLS
 #endif

@@ -145,6 +145,8 @@ typedef struct pel_work {
     void *owner;
     int32_t priority;
     atomic_bool skip;              /* the owner's: see rule 6 */
+    bool alone;                    /* the owner's: it may hang, so only the device's own thread runs it, and by itself */
+    _Atomic int64_t started;       /* when the device began it; 0: not yet. Set by the backend, and read meanwhile */
     bool soon;                     /* the owner's: it calls begin() right after, so nobody need be woken for what that can do */
 
     const pel_transfer *in, *out;

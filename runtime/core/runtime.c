@@ -197,6 +197,10 @@ static pel_status check_rights(const pel_runtime_desc *desc, pel_error **error) 
 }
 
 static void dismantle(pel_runtime *runtime) {
+    if (runtime->quiesce && !runtime->quiesce(runtime)) {
+        pel_log(&runtime->logger, PEL_LOG_ERROR, "a driver hangs in a launch that was given up: the runtime's memory is left to it");
+        return;
+    }
     if (runtime->dispatcher_destroy) {
         runtime->dispatcher_destroy(runtime);
     }

@@ -83,6 +83,8 @@ struct pel_runtime {
     struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */
     struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */
     void (*dispatcher_destroy)(pel_runtime *runtime);
+    bool (*quiesce)(pel_runtime *runtime); /* false: a driver that hangs still uses what belongs to the runtime */
+    struct pel_watchdog *watchdog;      /* resilience/: made with the first isolated launch */
     struct pel_known_answers *known_answers; /* resilience/: made with the first test */
     void (*known_answers_destroy)(pel_runtime *runtime); /* after the drivers are closed */
     atomic_uint objects[PEL_OBJECT_KINDS]; /* alive, by kind: they must be gone before the runtime */

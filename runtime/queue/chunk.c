@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/reduce.h"
 #include "queue/command.h"
+#include "queue/isolate.h"
 #include "queue/stream.h"
 #include <string.h>
 
@@ -38,7 +39,7 @@ void pel_privates_free(pel_job *job) {
         job->privates = p->next;
         wipe_private(job, p);
         if (p->mem) {
-            job->device->driver->backend->mem_destroy(job->device->driver, p->mem);
+            job->driver->backend->mem_destroy(job->driver, p->mem);
         }
         pel_free(allocator, p->host);
         pel_free(allocator, p);
@@ -120,13 +121,18 @@ static pel_status add_buffer(pel_job *job, uint32_t index, pel_work_arg *out, pe
         *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .host = arg->allocation->base + arg->offset, .bytes = arg->bytes};
         return count_streamed(job, index, footprint);
     }
-    pel_status status = pel_allocation_view(arg->allocation, job->device, arg->offset, arg->bytes, &view, error);
-    *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = view, .host = arg->allocation->base + arg->offset, .bytes = arg->bytes};
+    unsigned char *host = arg->allocation->base + arg->offset;
+    const bool private = pel_isolate_wants(job, index);
+    pel_status status = private ? pel_isolate_arg(job, index, &view, &host, error)
+                                : pel_allocation_view(arg->allocation, job->device, arg->offset, arg->bytes, &view, error);
+    *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = view, .host = host, .bytes = arg->bytes};
     if (status == PEL_OK) {
         status = pel_footprint_query(&job->command->bound, &job->work.span, index, footprint);
     }
     for (uint32_t i = 0; i < footprint->reads.count && status == PEL_OK; i++) {
-        status = pel_job_bring_in(job, arg->allocation, arg->offset + footprint->reads.data[i].lo, arg->offset + footprint->reads.data[i].hi);
+        const uint64_t lo = arg->offset + footprint->reads.data[i].lo, hi = arg->offset + footprint->reads.data[i].hi;
+        status = pel_job_bring_in(job, arg->allocation, lo, hi);
+        status = status == PEL_OK && private ? pel_isolate_reads(job, arg->allocation, lo, hi) : status;
     }
     return status == PEL_OK ? add_writes(job, index, footprint, error) : status;
 }
@@ -157,6 +163,7 @@ pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error 
     pel_command *command = job->command;
     const pel_bound *bound = &command->bound;
     pel_footprint footprint = {0};
+    job->driver = job->device->driver;
     job->lo = slice->lo;
     job->hi = slice->hi;
     job->work.kind = PEL_WORK_LAUNCH;

@@ -58,6 +58,12 @@ struct pel_job {
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;
     bool superseded;            /* its units run again in another job */
+    struct pel_shadow *shadows; /* isolate.c, as the following */
+    pel_backend_device *driver; /* whose they are */
+    atomic_int isolation;
+    pel_job *watch_next;
+    int64_t credit;             /* time that the process did not get */
+    pel_error *verdict_error;   /* of one that was given up */
     bool again;                 /* the same work was submitted a second time */
 };
 
@@ -68,6 +74,13 @@ typedef enum pel_command_kind {
 typedef enum pel_command_phase {
     PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_SAVING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED
 } pel_command_phase;
+
+/* Jobs that a work which has not returned may point to. */
+typedef struct pel_moved_jobs {
+    struct pel_moved_jobs *next;
+    pel_job *jobs;
+    uint32_t count;
+} pel_moved_jobs;
 
 struct pel_command {
     pel_command *next;          /* ready or stalled list */
@@ -112,6 +125,10 @@ struct pel_command {
     pel_protection asked, protection;
     uint64_t failed_once, failed_twice; /* devices, by index, that failed chunks of this launch */
     struct pel_saved *saved;    /* queue/retry.c */
+    uint64_t deadline_ns;       /* of a chunk; 0: by the model */
+    uint32_t hung;              /* works that were given up and have not returned */
+    bool kept;                  /* until they do */
+    pel_moved_jobs *moved;
 
     /* TASK and LOOP */
     pel_task_fn task;
@@ -180,6 +197,8 @@ typedef struct pel_dispatcher {
     pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
     pel_job *first_job, *last_job; /* in order, waiting for cores */
+    pel_job *watched;           /* isolated ones under way */
+    pel_command *kept;          /* over, with works that have not returned */
     pel_queue *queues;          /* the caller's */
     pel_queue own;              /* for the runtime's own commands: bringing data home */
 } pel_dispatcher;

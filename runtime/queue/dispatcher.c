@@ -5,6 +5,7 @@
 #include "backend/simulated/machine.h"
 #include "queue/graph.h"
 #include "queue/mapping.h"
+#include "queue/isolate.h"
 #include "queue/retry.h"
 #include "resilience/health.h"
 
@@ -220,10 +221,13 @@ static pel_error *told_by(const pel_command *command, const pel_work *work) {
 
 static void job_complete(pel_work *work) {
     pel_job *job = work->owner;
+    if (!pel_isolate_returns(job)) {
+        return;
+    }
     pel_command *command = job->command;
     pel_runtime *runtime = command->runtime;
     pthread_mutex_lock(&runtime->lock);
-    command->queue->on_device[job->device->index]--;
+    command->queue->on_device[job->device->index] -= work->alone ? 0u : 1u;
     job->device->running -= job->data_parallel ? 1u : 0u;
     if (work->status == PEL_DEVICE_LOST && !job->device->lost) {
         lose_device(job->device, work->error);
@@ -256,9 +260,12 @@ static void hand_over(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     dispatcher->news = dispatcher->news || job->device->facts->info.kind == PEL_DEVICE_HOST; /* a waiter is a guest there */
     job->device->running += job->data_parallel ? 1u : 0u;
-    job->command->queue->on_device[job->device->index]++;
+    if (job->command->protection == PEL_PROTECT_ISOLATE && job->work.kind == PEL_WORK_LAUNCH) {
+        pel_isolate_begin(job);
+    }
+    job->command->queue->on_device[job->device->index] += job->work.alone ? 0u : 1u; /* no waiter helps with what may hang */
     dispatcher->fresh |= job->device->index < PEL_RUNTIME_DEVICE_LIMIT ? 1ull << job->device->index : 0;
-    job->work.soon = dispatcher->submitting;
+    job->work.soon = dispatcher->submitting && !job->work.alone;
     job->device->driver->backend->submit(job->device->driver, &job->work);
 }
 

@@ -14,6 +14,7 @@
 #include "queue/command.h"
 #include "queue/stream.h"
 #include "queue/transfers.h"
+#include "queue/isolate.h"
 #include "queue/retry.h"
 #include "resilience/health.h"
 #include <math.h>
@@ -178,6 +179,9 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     char protected_by[PEL_PROTECT_TEXT];
     char *conflict = NULL;
     ask(&q, runtime, bound);
+    for (uint32_t i = 0; i < runtime->device_count && *protection == PEL_PROTECT_ISOLATE; i++) {
+        q.devices[i].excluded = q.devices[i].excluded ? q.devices[i].excluded : pel_isolate_refusal(bound, &runtime->devices[i]);
+    }
     pel_status status = decide(&q, shares, share_count, result, &conflict, error);
     if (status == PEL_OK) {
         *protection = pel_retry_choose(runtime, bound, *protection, share_count > 0, result, protected_by);
@@ -204,6 +208,9 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uin
     q.request.frozen = true; /* no time for experiments */
     q.request.record = NULL;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
+        if (command->protection == PEL_PROTECT_ISOLATE && !q.devices[i].excluded) {
+            q.devices[i].excluded = pel_isolate_refusal(bound, &runtime->devices[i]);
+        }
         if ((refused >> i & 1u) != 0 && !q.devices[i].excluded) {
             q.devices[i].excluded = "it failed a chunk of this launch";
         }
@@ -339,7 +346,7 @@ static void learn(pel_command *command, double makespan_ns) {
     pel_plan_into_lesson(command->plan, &lesson);
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
-        if (job->work.status != PEL_OK || job->superseded || job->work.pooled) { /* a share of several launches' time is not what one takes */
+        if (job->superseded || job->work.status != PEL_OK || job->work.pooled) { /* a share of several launches' time is not what one takes */
             return;
         }
         chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = job->device->model_id,
@@ -368,6 +375,9 @@ void pel_launch_done(pel_command *command) {
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job *job = &command->jobs[i];
         const pel_work *work = &job->work;
+        if (pel_job_verdict(job) == PEL_TIMED_OUT) {
+            continue; /* its device may still write there */
+        }
         pel_plan_chunk chunk = {.actual_ns = (double)(work->ended - work->began),
                                 .compute_ns = compute_ns(work),
                                 .bytes_in = pel_transfers_bytes(work->in, work->in_count) + pel_stream_bytes(job, true),

@@ -13,11 +13,6 @@ static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const
     if (kernel->runtime != queue->runtime) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: kernel %s belongs to another runtime", kernel->image.name);
     }
-    if (desc->protection == PEL_PROTECT_ISOLATE) {
-        pel_story story = {.advice = "use PEL_PROTECT_RETRY, which covers failures that are reported"};
-        return pel_fail(error, allocator, PEL_UNSUPPORTED, &story, "launch of %s: this version isolates nothing; that cannot be promised",
-                        kernel->image.name);
-    }
     if ((uint32_t)desc->protection > PEL_PROTECT_ISOLATE) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: protection %d does not exist", kernel->image.name,
                         (int)desc->protection);
@@ -127,6 +122,7 @@ static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_la
         return status;
     }
     command->asked = desc->protection;
+    command->deadline_ns = desc->deadline_ns;
     status = copy_shares(command, desc);
     if (status == PEL_OK) {
         status = use_footprint(command);

@@ -5,6 +5,7 @@
  * commands never fetch from one allocation at once: the second stalls until the first is done and then looks again.
  */
 #include "queue/command.h"
+#include "queue/isolate.h"
 #include "queue/stream.h"
 #include "queue/transfers.h"
 #include <stddef.h>
@@ -342,6 +343,8 @@ void pel_job_apply(pel_job *job) {
 void pel_job_clear(pel_job *job) {
     const pel_allocator *allocator = &job->command->runtime->allocator;
     pel_privates_free(job);
+    pel_isolate_free(job);
+    pel_error_destroy(job->verdict_error);
     pel_stream_free(job);
     pel_uses_free(allocator, &job->streamed_in);
     pel_uses_free(allocator, &job->written_home);

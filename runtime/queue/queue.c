@@ -5,6 +5,7 @@
 #include "core/lessons.h"
 #include "kernel/declaration.h"
 #include "queue/command.h"
+#include "queue/isolate.h"
 #include <pel/graph.h>
 
 static pel_status sync_hook(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
@@ -143,6 +144,7 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error) {
     if (!runtime->dispatcher) {
         runtime->dispatcher = make_dispatcher(runtime);
         runtime->dispatcher_destroy = destroy_dispatcher;
+        runtime->quiesce = runtime->dispatcher ? pel_isolate_quiesce : NULL;
         if (!runtime->dispatcher) {
             status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the dispatcher");
         } else if (runtime->dispatcher->tasks) {

@@ -12,6 +12,7 @@
  */
 #include "queue/retry.h"
 #include "base/alloc.h"
+#include "queue/isolate.h"
 #include "queue/stream.h"
 #include <string.h>
 
@@ -145,7 +146,7 @@ static void saved_free(const pel_allocator *allocator, struct pel_saved *saved) 
 static pel_status reserve(pel_command *command, uint32_t index) {
     const pel_allocator *allocator = &command->runtime->allocator;
     const pel_job *job = &command->jobs[index];
-    if (job->device->place != 0 && job->work.step_count == 0) { /* steps hand their results to host memory as they go */
+    if (command->protection != PEL_PROTECT_RETRY || (job->device->place != 0 && job->work.step_count == 0)) { /* steps hand their results to host memory as they go */
         return PEL_OK;
     }
     struct pel_saved *saved = pel_alloc_zero(allocator, 1, sizeof *saved);
@@ -184,15 +185,19 @@ static pel_status run_save(void *context) {
     for (const struct pel_saved *saved = command->saved; saved; saved = saved->next) {
         copy_saved(saved, false);
     }
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        pel_isolate_fill(&command->jobs[i]);
+    }
     return PEL_OK;
 }
 
 bool pel_retry_save(pel_command *command) {
     uint64_t bytes = 0;
-    if (command->protection != PEL_PROTECT_RETRY) {
+    if (command->protection < PEL_PROTECT_RETRY) {
         return false;
     }
     for (uint32_t i = 0; i < command->job_count; i++) {
+        bytes += pel_isolate_read_bytes(&command->jobs[i]);
         if (reserve(command, i) != PEL_OK) {
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
             return false;
@@ -256,7 +261,7 @@ static bool stops_leading(pel_command *command) {
 bool pel_retry_takes(const pel_job *job) {
     pel_command *command = job->command;
     return command->kind == PEL_COMMAND_LAUNCH && command->phase == PEL_PHASE_RUNNING && command->protection >= PEL_PROTECT_RETRY &&
-           command->status == PEL_OK && is_the_devices(job->work.status) && stops_leading(command);
+           command->status == PEL_OK && is_the_devices(pel_job_verdict(job)) && stops_leading(command);
 }
 
 /* Bytes that only this device has are worth a second try. */
@@ -284,7 +289,7 @@ bool pel_retry_at_once(pel_job *job) {
 /* Failed, or done on a device whose memory went with it. */
 static bool must_run_again(const pel_job *job) {
     const bool gone = job->device->lost && job->device->place != 0;
-    return !job->superseded && (job->work.status != PEL_OK || gone);
+    return !job->superseded && (pel_job_verdict(job) != PEL_OK || gone);
 }
 
 /* The bytes as they were before the job: in host memory, and valid nowhere else. */
@@ -300,7 +305,9 @@ static pel_status undo(pel_command *command, uint32_t index) {
         const pel_use *use = &job->written.data[i];
         status = pel_allocation_written(use->allocation, 0, use->lo, use->hi);
     }
-    pel_privates_free(job);
+    if (pel_job_verdict(job) != PEL_TIMED_OUT) {
+        pel_privates_free(job);
+    }
     return status;
 }
 
@@ -317,11 +324,18 @@ static uint64_t refused(const pel_command *command) {
 /* Room for `more` jobs behind those that there are. Nothing of the command is with a device now, so jobs may move. */
 static pel_status grow(pel_command *command, uint32_t more) {
     const pel_allocator *allocator = &command->runtime->allocator;
-    pel_job *jobs = pel_resize(allocator, command->jobs, (command->job_count + more) * sizeof *jobs);
-    if (!jobs) {
-        return PEL_OUT_OF_MEMORY;
+    if (command->hung > 0) {
+        pel_status status = pel_isolate_move_jobs(command, more);
+        if (status != PEL_OK) {
+            return status;
+        }
+    } else {
+        pel_job *jobs = pel_resize(allocator, command->jobs, (command->job_count + more) * sizeof *jobs);
+        if (!jobs) {
+            return PEL_OUT_OF_MEMORY;
+        }
+        command->jobs = jobs;
     }
-    command->jobs = jobs;
     pel_plan_slice *slices = pel_resize(allocator, command->slices, (command->slice_count + more) * sizeof *slices);
     if (!slices) {
         return PEL_OUT_OF_MEMORY;
@@ -356,6 +370,9 @@ static pel_status add_jobs(pel_command *command, const pel_plan_result *result, 
         status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
         status = status == PEL_OK ? pel_retry_build(job, slice, error) : status;
         status = status == PEL_OK ? reserve(command, index) : status;
+        if (status == PEL_OK) {
+            pel_isolate_fill(job);
+        }
         if (status == PEL_OK && command->saved && command->saved->job == index) {
             copy_saved(command->saved, false); /* rare, so under the lock */
         }
@@ -374,10 +391,10 @@ static pel_status run_again(pel_command *command, uint32_t index, pel_error **er
 
 /* In the end it is the first failure that is told, and what became of the attempts. */
 static void give_up(pel_command *command, uint32_t first, pel_status why, pel_error *error) {
-    const pel_work *work = &command->jobs[first].work;
     pel_error *told = NULL;
-    const pel_error *cause = work->error;
-    pel_status status = work->status != PEL_OK ? work->status : PEL_DEVICE_LOST;
+    const pel_error *cause = pel_job_verdict_error(&command->jobs[first]);
+    pel_status status = pel_job_verdict(&command->jobs[first]);
+    status = status != PEL_OK ? status : PEL_DEVICE_LOST;
     pel_story story = {pel_error_device(cause), pel_error_call(cause), pel_error_code(cause), pel_error_advice(cause), pel_error_build_log(cause)};
     pel_fail(&told, &command->runtime->allocator, status, &story, "%s: %s; it could not run again: %s", command->name ? command->name : "launch",
              cause ? pel_error_message(cause) : pel_status_text(status), error ? pel_error_message(error) : pel_status_text(why));
@@ -405,7 +422,7 @@ bool pel_retry_again(pel_command *command, uint32_t *from) {
     for (uint32_t i = first; i < count && status == PEL_OK; i++) {
         if (must_run_again(&command->jobs[i])) {
             command->jobs[i].superseded = true;
-            pel_plan_chunk_failed(command->plan, i, pel_error_message(command->jobs[i].work.error));
+            pel_plan_chunk_failed(command->plan, i, pel_error_message(pel_job_verdict_error(&command->jobs[i])));
             status = run_again(command, i, &error);
         }
     }
@@ -415,7 +432,7 @@ bool pel_retry_again(pel_command *command, uint32_t *from) {
     }
     if (first < count) {
         pel_log(&command->runtime->logger, PEL_LOG_WARNING, "%s: %s; its units run again elsewhere", command->name ? command->name : "launch",
-                pel_error_message(command->jobs[first].work.error));
+                pel_error_message(pel_job_verdict_error(&command->jobs[first])));
     }
     return first < count;
 }

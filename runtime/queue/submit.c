@@ -4,6 +4,7 @@
 #include "queue/command.h"
 #include "queue/graph.h"
 #include "queue/mapping.h"
+#include "queue/isolate.h"
 #include "queue/retry.h"
 #include <math.h>
 #include <string.h>
@@ -34,6 +35,10 @@ pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char
 void pel_command_free(pel_command *command) {
     pel_runtime *runtime = command->runtime;
     const pel_allocator *allocator = &runtime->allocator;
+    if (pel_isolate_keeps(command)) {
+        return;
+    }
+    pel_isolate_forget_moved(command);
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job_clear(&command->jobs[i]);
     }

@@ -362,6 +362,7 @@ bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work) {
     pel_host_device *device = lane->device;
     pel_host_job *job = &device->job;
     work->began = work->launch_began = pel_clock_now(device->env->clock);
+    atomic_store_explicit(&work->started, work->began, memory_order_relaxed);
     job->work = work;
     if (!prepare(device, work)) {
         work->launch_ended = work->launch_began;

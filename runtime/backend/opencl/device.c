@@ -229,7 +229,7 @@ static bool help(pel_backend_device *base) {
     bool wake = false;
 
     pthread_mutex_lock(&device->lock);
-    if (device->running || !has_work(device)) {
+    if (device->running || !has_work(device) || (device->head && device->head->alone)) { /* a waiter must not hang with it */
         pthread_mutex_unlock(&device->lock);
         return false;
     }

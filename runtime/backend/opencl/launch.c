@@ -537,6 +537,7 @@ static pel_status begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *
     work->error = NULL;
     work->cold = work->pooled = false;
     work->began = work->launch_began = work->launch_ended = now(device);
+    atomic_store_explicit(&work->started, work->began, memory_order_relaxed);
     if (atomic_load_explicit(&work->skip, memory_order_acquire)) {
         return pel_cl_refuse(device, &work->error, PEL_DEPENDENCY_FAILED, "", "not run: what it depends on has failed");
     }
@@ -566,7 +567,7 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
 /* ---- works on the train ---- */
 
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
-    return work->kind == PEL_WORK_LAUNCH && work->step_count == 0 && !work->sensitive &&
+    return work->kind == PEL_WORK_LAUNCH && !work->alone && work->step_count == 0 && !work->sensitive &&
            (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
 }
 

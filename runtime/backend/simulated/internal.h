@@ -53,6 +53,9 @@ struct pel_machine {
     pel_simulated_driver *drivers;       /* guarded by lock, as are the following */
     int64_t now;
     uint64_t submissions;
+    int64_t alarm;                       /* INT64_MAX: none */
+    void (*ring)(void *user);
+    void *ring_user;
     bool delivering;
     pthread_t deliverer;
 };

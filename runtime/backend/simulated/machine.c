@@ -234,6 +234,7 @@ pel_status pel_machine_create(const pel_allocator *allocator, const pel_simulati
         return pel_fail(error, allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the simulated machine");
     }
     made->allocator = *allocator;
+    made->alarm = INT64_MAX;
     made->clock = (pel_clock){.now = read_clock, .state = made};
     pthread_mutex_init(&made->lock, NULL);
     pthread_cond_init(&made->delivered, NULL);
@@ -259,10 +260,28 @@ void pel_machine_destroy(pel_machine *machine) {
     }
 }
 
+void pel_machine_alarm(pel_machine *machine, int64_t when, void (*ring)(void *user), void *user) {
+    pthread_mutex_lock(&machine->lock);
+    machine->alarm = when == INT64_MAX || when < machine->alarm ? when : machine->alarm;
+    machine->ring = ring;
+    machine->ring_user = user;
+    pthread_mutex_unlock(&machine->lock);
+}
+
+void pel_machine_release(pel_machine *machine) {
+    pthread_mutex_lock(&machine->lock);
+    for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
+        if (at->jobs.first != NULL && at->running && at->jobs.first->ended == PEL_SIMULATED_NEVER) {
+            at->jobs.first->ended = at->jobs.first->launch_ended = machine->now;
+        }
+    }
+    pthread_mutex_unlock(&machine->lock);
+}
+
 const pel_clock *pel_machine_clock(pel_machine *machine) { return &machine->clock; }
 
-/* Advances the clock to the end of the soonest work and takes that out of its lane. NULL: nothing waits. */
-static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver) {
+/* Advances the clock to the end of the soonest work and takes that out of its lane. NULL: nothing waits, or *rings: the alarm is sooner. */
+static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver, bool *rings) {
     pel_simulated_lane *best = NULL;
     for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
         pel_simulated_lane *lanes[] = {&at->tasks, &at->jobs};
@@ -274,7 +293,12 @@ static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver) 
             }
         }
     }
-    if (best == NULL) {
+    *rings = machine->alarm != INT64_MAX && (best == NULL || machine->alarm < best->first->ended);
+    if (*rings) {
+        machine->now = machine->alarm > machine->now ? machine->alarm : machine->now;
+        machine->alarm = INT64_MAX;
+    }
+    if (*rings || best == NULL) {
         return NULL;
     }
     pel_work *work = best->first;
@@ -302,20 +326,27 @@ bool pel_machine_advance(pel_machine *machine) {
     while (machine->delivering) {
         pthread_cond_wait(&machine->delivered, &machine->lock);
     }
+    bool rings = false;
     if (!waited) {
-        work = take_next(machine, &driver);
+        work = take_next(machine, &driver, &rings);
     }
-    if (work == NULL) {
+    if (work == NULL && !rings) {
         pthread_mutex_unlock(&machine->lock);
         return waited; /* another thread made progress meanwhile: look again */
     }
     machine->delivering = true;
     machine->deliverer = pthread_self();
     pthread_mutex_unlock(&machine->lock);
-    pel_simulated_execute(driver, work);
-    work->complete(work);
+    if (rings) {
+        machine->ring(machine->ring_user);
+    } else {
+        pel_simulated_execute(driver, work);
+        work->complete(work);
+    }
     pthread_mutex_lock(&machine->lock);
-    driver->pending--;
+    if (!rings) {
+        driver->pending--;
+    }
     machine->delivering = false;
     pthread_cond_broadcast(&machine->delivered);
     pthread_mutex_unlock(&machine->lock);

@@ -94,6 +94,7 @@ static void start_steps(pel_simulated_driver *driver, pel_work *work) {
 static void start(pel_simulated_driver *driver) {
     pel_work *work = driver->jobs.first;
     work->began = driver->machine->now;
+    atomic_store(&work->started, work->began > 0 ? work->began : 1);
     driver->running = true;
     driver->since = work->began;
     driver->stretch = 1.0;

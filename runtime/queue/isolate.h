@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Isolated launches: private outputs, deadlines, and what becomes of works that do not return. All under runtime->lock unless it says otherwise. */
+#ifndef PEL_QUEUE_ISOLATE_H
+#define PEL_QUEUE_ISOLATE_H
+
+#include "queue/command.h"
+
+enum { PEL_ISOLATION_NONE, PEL_ISOLATION_RUNNING, PEL_ISOLATION_RETURNED, PEL_ISOLATION_ABANDONED }; /* pel_job.isolation */
+
+/* Why a device cannot run an isolated launch, or NULL. Static. */
+const char *pel_isolate_refusal(const pel_bound *bound, const pel_device *device);
+
+/* Whether this argument of the job gets private memory, and that memory: a view for OpenCL, a pointer for all. */
+bool pel_isolate_wants(const pel_job *job, uint32_t arg);
+pel_status pel_isolate_arg(pel_job *job, uint32_t arg, pel_mem **view, unsigned char **data, pel_error **error);
+pel_status pel_isolate_reads(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi); /* bytes that must be in it before */
+uint64_t pel_isolate_read_bytes(const pel_job *job);
+void pel_isolate_fill(const pel_job *job); /* copies them; without the lock, too */
+void pel_isolate_free(pel_job *job);
+
+void pel_isolate_begin(pel_job *job);      /* it is handed over: watched from now on */
+
+/*
+ * Its work returned; called first of all, without the lock. True: in time; its outputs are now in the user's memory if it succeeded. False: it was given up
+ * before, nothing of it has landed, and the job must not be touched any more.
+ */
+bool pel_isolate_returns(pel_job *job);
+
+/* Gives up what is beyond its deadline. Returns when to look again; INT64_MAX: nothing is watched. `late`: how much later than asked for it was called. */
+int64_t pel_isolate_look(pel_runtime *runtime, int64_t now, int64_t late);
+
+/* Failed or succeeded: also of a job that did not return. */
+pel_status pel_job_verdict(const pel_job *job);
+const pel_error *pel_job_verdict_error(const pel_job *job);
+
+/* Room for more jobs while some have not returned: those stay where they are. */
+pel_status pel_isolate_move_jobs(pel_command *command, uint32_t more);
+/* A command that is over and has works that have not returned is kept. */
+bool pel_isolate_keeps(pel_command *command);
+/* Without the lock, before the runtime goes: waits a second for what has not returned. False: a driver still has works, and all they point to must stay. */
+bool pel_isolate_quiesce(pel_runtime *runtime);
+void pel_isolate_forget_moved(pel_command *command);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Isolated launches on simulated machines: chunks that hang are given up in time and run elsewhere, what comes late lands nowhere, nobody is accused in vain. */
+#include "machines.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 4000, BIG = 400000 };
+#define SECOND 1000000000ll
+
+static const pel_param in_place[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
+
+static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const int *x = arguments[0];
+    int *y = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        y[i] = (int)(3u * (unsigned)y[i] + (unsigned)x[i]);
+    }
+    return PEL_OK;
+}
+
+typedef struct scene {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_kernel *kernel;
+    pel_buffer *x, *y;
+    int *xs, *ys, *expected;
+    pel_share shares[4];
+} scene;
+
+static void set_up(scene *s, pel_simulated_device *devices, uint32_t count, uint64_t n) {
+    memset(s, 0, sizeof *s);
+    s->runtime = machine_create(devices, count, NULL);
+    s->queue = machine_queue(s->runtime);
+    s->kernel = machine_kernel(s->runtime, "update", in_place, 2, update, 0);
+    s->xs = calloc(n, sizeof(int));
+    s->ys = calloc(n, sizeof(int));
+    s->expected = calloc(n, sizeof(int));
+    for (uint64_t i = 0; i < n; i++) {
+        s->xs[i] = (int)(i * 7);
+        s->ys[i] = s->expected[i] = (int)(i ^ 21);
+    }
+    assert_int_equal(pel_buffer_wrap(s->runtime, s->xs, n * sizeof(int), &s->x), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(s->runtime, s->ys, n * sizeof(int), &s->y), PEL_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        s->shares[i] = (pel_share){pel_runtime_device(s->runtime, i + 1), 1};
+    }
+}
+
+static void tear_down(scene *s) {
+    pel_kernel_destroy(s->kernel);
+    pel_queue_destroy(s->queue);
+    pel_buffer_destroy(s->x);
+    pel_buffer_destroy(s->y);
+    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
+    free(s->xs);
+    free(s->ys);
+    free(s->expected);
+}
+
+static void launch(scene *s, uint32_t shares, uint64_t n, uint64_t deadline, pel_event **event) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_arg args[] = {pel_buf(s->x), pel_buf(s->y)};
+    desc.global[0] = n;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    desc.shares = s->shares;
+    desc.share_count = shares;
+    desc.deadline_ns = deadline;
+    for (uint64_t i = 0; i < n; i++) {
+        s->expected[i] = (int)(3u * (unsigned)s->expected[i] + (unsigned)(i * 7));
+    }
+    assert_int_equal(pel_launch(s->queue, s->kernel, &desc, args, 2, event), PEL_OK);
+}
+
+static void check(scene *s, uint64_t n) {
+    machine_finish(s->queue);
+    assert_memory_equal(s->ys, s->expected, n * sizeof(int));
+}
+
+static pel_device_health health_of(const pel_device *device) {
+    pel_device_health health;
+    pel_device_get_health(device, &health);
+    return health;
+}
+
+/* Each device, each of its chunks; never, or late. */
+static void test_a_hang_costs_a_deadline(void **state) {
+    (void)state;
+    for (uint32_t victim = 0; victim < 3; victim++) {
+        for (uint64_t at = 1; at <= 3; at++) {
+            for (int late = 0; late < 2; late++) {
+                pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+                pel_event *event = NULL;
+                scene s;
+                devices[victim].hang_at = at;
+                devices[victim].hang_ns = late ? 3.0 * (double)SECOND : 0.0;
+                set_up(&s, devices, 3, N);
+                for (uint64_t k = 1; k <= at; k++) {
+                    const int64_t began = pel_runtime_now(s.runtime);
+                    launch(&s, 3, N, SECOND, &event);
+                    assert_int_equal(pel_event_wait(event), PEL_OK);
+                    const int64_t took = pel_runtime_now(s.runtime) - began;
+                    if (k == at) { /* found within 10 ms of the deadline; what is done again takes 4 ms at most */
+                        assert_in_range(took, SECOND, SECOND + 10000000 + 8000000);
+                    }
+                    pel_event_release(event);
+                    check(&s, N);
+                }
+                assert_int_equal(health_of(s.shares[victim].device).state, PEL_DEVICE_QUARANTINED);
+                assert_non_null(strstr(health_of(s.shares[victim].device).reason, "did not end"));
+                for (int k = 0; k < 60; k++) { /* time passes, and what comes late finds other bytes there */
+                    launch(&s, 0, N, SECOND, NULL);
+                    check(&s, N);
+                }
+                tear_down(&s);
+            }
+        }
+    }
+}
+
+/* Three seconds pass with launches on another device; the late result is not in them. */
+static void test_late_results_land_nowhere(void **state) {
+    (void)state;
+    pel_simulated_device devices[] = {machine_device("host", 1, 0), machine_device("sick", 1, 0), machine_device("well", 1, 0)};
+    scene s;
+    devices[1].hang_at = 1;
+    devices[1].hang_ns = 2.0 * (double)SECOND;
+    set_up(&s, devices, 3, BIG);
+    s.shares[2] = (pel_share){pel_runtime_find_device(s.runtime, "sim:well"), 1};
+    s.shares[0] = s.shares[1] = s.shares[2];
+    s.shares[0].device = pel_runtime_find_device(s.runtime, "sim:sick");
+    launch(&s, 1, BIG, SECOND, NULL); /* all on the sick one */
+    check(&s, BIG);
+    const pel_device *sick = s.shares[0].device;
+    s.shares[0].device = s.shares[2].device;
+    for (int k = 0; k < 10; k++) { /* 0.4 s each */
+        launch(&s, 1, BIG, 5 * SECOND, NULL);
+        check(&s, BIG);
+    }
+    assert_int_equal(health_of(sick).state, PEL_DEVICE_WELL); /* in a new context */
+    s.shares[0].device = sick;
+    tear_down(&s);
+}
+
+static void test_the_plan_names_the_hang(void **state) {
+    (void)state;
+    pel_simulated_device devices[] = {machine_device("one", 1, 0), machine_device("two", 1, 0)};
+    pel_event *event = NULL;
+    pel_plan_chunk chunk;
+    scene s;
+    devices[0].hang_at = 1;
+    set_up(&s, devices, 2, N);
+    launch(&s, 2, N, SECOND, &event);
+    pel_plan *plan = machine_plan_of(event);
+    assert_int_equal(pel_plan_get_chunk(plan, 0, &chunk), PEL_OK);
+    assert_non_null(strstr(chunk.failure, "did not end"));
+    assert_non_null(strstr(pel_plan_protection(plan), "isolate, as asked"));
+    pel_plan_destroy(plan);
+    check(&s, N);
+    tear_down(&s);
+}
+
+/* The whole runtime hangs: an error in time, and it can be destroyed. */
+static void test_nobody_else(void **state) {
+    (void)state;
+    pel_simulated_device devices[] = {machine_device("one", 1, 0)};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_event *event = NULL;
+    int xs[64] = {0}, ys[64] = {0}, zeros[64] = {0};
+    pel_buffer *x, *y;
+    devices[0].hang_at = 1;
+    pel_runtime *runtime = machine_create(devices, 1, "sim:one");
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "update", in_place, 2, update, 0);
+    assert_int_equal(pel_buffer_wrap(runtime, xs, sizeof xs, &x), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(runtime, ys, sizeof ys, &y), PEL_OK);
+    pel_arg args[] = {pel_buf(x), pel_buf(y)};
+    desc.global[0] = 64;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    xs[5] = 1;
+    assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, &event), PEL_OK); /* never measured: ten minutes */
+    assert_int_equal(pel_event_wait(event), PEL_TIMED_OUT);
+    assert_true(pel_runtime_now(runtime) >= 600 * SECOND);
+    pel_event_release(event);
+    assert_memory_equal(ys, zeros, sizeof ys);
+    assert_int_equal(pel_queue_finish(queue), PEL_TIMED_OUT);
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(x);
+    pel_buffer_destroy(y);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/* Noise and spikes of ten times are no hangs. PEL_ISOLATED_LAUNCHES: how many (1,000,000 in the campaign). */
+static void test_no_false_alarm(void **state) {
+    (void)state;
+    const char *given = getenv("PEL_ISOLATED_LAUNCHES");
+    const long launches = given ? strtol(given, NULL, 10) : 5000;
+    pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 0.0005, 0)};
+    scene s;
+    for (int i = 0; i < 3; i++) {
+        devices[i].noise = 0.1;
+        devices[i].spike_chance = 0.02;
+        devices[i].spike_factor = 3;
+        devices[i].spike_factor_most = 10;
+    }
+    set_up(&s, devices, 3, 256); /* half a second on the slow one, five with a spike */
+    for (long k = 0; k < launches; k++) {
+        launch(&s, k % 2 == 0 ? 3 : 0, 256, 0, NULL);
+        machine_finish(s.queue);
+    }
+    check(&s, 256);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(health_of(s.shares[i].device).failures, 0);
+    }
+    tear_down(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_hang_costs_a_deadline), cmocka_unit_test(test_late_results_land_nowhere), cmocka_unit_test(test_the_plan_names_the_hang),
+        cmocka_unit_test(test_nobody_else),             cmocka_unit_test(test_no_false_alarm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
