@@ -91,10 +91,9 @@ static void destroy_views(pel_allocation *allocation, uint32_t device) {
     }
 }
 
-/* Where it is host memory, that is wiped instead. */
-static void wipe_mem(pel_device *device, pel_mem *mem) {
+void pel_device_wipe(pel_device *device, pel_mem *mem) {
     pel_error *error = NULL;
-    if (device->place == 0 || !device->driver->backend->mem_wipe) {
+    if (!mem || device->place == 0 || !device->driver->backend->mem_wipe) {
         return;
     }
     pel_status status = device->lost ? PEL_DEVICE_LOST : device->driver->backend->mem_wipe(device->driver, mem, &error);
@@ -112,7 +111,7 @@ void pel_allocation_drop_mem(pel_allocation *allocation, pel_device *device) {
     }
     destroy_views(allocation, device->index);
     if (allocation->sensitive && (allocation->kept >> device->index & 1u) == 0) {
-        wipe_mem(device, mem);
+        pel_device_wipe(device, mem);
     }
     device->driver->backend->mem_destroy(device->driver, mem);
     allocation->mems[device->index] = NULL;

@@ -62,6 +62,8 @@ struct pel_buffer {
 void pel_allocation_retain(pel_allocation *allocation);
 void pel_allocation_release(pel_allocation *allocation);
 
+/* (L) Zeroes sensitive contents in the device's own memory before it is released; a failure is logged. Where it is host memory, that is wiped instead. */
+void pel_device_wipe(pel_device *device, pel_mem *mem);
 bool pel_buffer_is_sensitive(const pel_buffer *buffer); /* takes the lock */
 
 /*

@@ -21,14 +21,9 @@ typedef struct pel_private {
 static const pel_param *param_of(const pel_command *command, uint32_t arg) { return &command->bound.kernel->image.params[arg]; }
 
 static void wipe_private(const pel_job *job, const pel_private *p) {
-    const pel_backend *backend = job->device->driver->backend;
-    if (!job->work.sensitive || !p->host) {
-        return;
-    }
-    pel_wipe(p->host, param_of(job->command, p->arg)->num * param_of(job->command, p->arg)->bytes);
-    if (p->mem && job->device->place != 0 && backend->mem_wipe && !job->device->lost &&
-        backend->mem_wipe(job->device->driver, p->mem, NULL) != PEL_OK) {
-        pel_log(&job->device->runtime->logger, PEL_LOG_ERROR, "%s: a sensitive reduction's copy could not be zeroed", job->device->facts->info.id);
+    if (job->work.sensitive && p->host) {
+        pel_wipe(p->host, param_of(job->command, p->arg)->num * param_of(job->command, p->arg)->bytes);
+        pel_device_wipe(job->device, p->mem);
     }
 }
 

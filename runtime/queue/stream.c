@@ -361,6 +361,9 @@ void pel_stream_free(pel_job *job) {
     }
     for (uint32_t w = 0; stream->windows && w < shape->depth * shape->group_count; w++) {
         if (stream->windows[w]) {
+            if (job->work.sensitive) {
+                pel_device_wipe(job->device, stream->windows[w]);
+            }
             job->device->driver->backend->mem_destroy(job->device->driver, stream->windows[w]);
         }
     }
