@@ -114,7 +114,10 @@ void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *m
 }
 
 pel_status pel_plan_add_chunk(pel_plan *plan, const char *device, const pel_plan_slice *slice, uint64_t units) {
-    pel_plan_chunk *grown = plan ? pel_resize(&plan->allocator, plan->chunks, (plan->chunk_count + 2u) * sizeof *grown) : NULL;
+    if (!plan) {
+        return PEL_OK;
+    }
+    pel_plan_chunk *grown = pel_resize(&plan->allocator, plan->chunks, (plan->chunk_count + 2u) * sizeof *grown);
     if (!grown) {
         return PEL_OUT_OF_MEMORY;
     }

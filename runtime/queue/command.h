@@ -115,7 +115,9 @@ struct pel_command {
     /* LAUNCH */
     pel_bound bound;
     bool is_bound;
-    pel_plan *plan;
+    pel_plan *plan;             /* NULL: not made yet, or nobody has the event to ask for it with */
+    double expected_ns;         /* the plan's, for the lesson */
+    bool together_probe;
     uint64_t fetched;           /* bytes that came home for it */
     pel_share *shares;          /* fixed split, or NULL */
     uint32_t share_count;

@@ -84,10 +84,14 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
 static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
     pel_footprint footprint = {0};
     pel_health_tend(runtime);
-    *q = (question){.runtime = runtime, .bound = bound, .family = family_of(bound)};
+    q->runtime = runtime; /* not all of its 12 KB are cleared: that took a third of an empty launch's instructions */
+    q->bound = bound;
+    q->family = family_of(bound);
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         const pel_device *device = &runtime->devices[i];
         pel_plan_device *entry = &q->devices[i];
+        *entry = (pel_plan_device){0};
+        q->excluded[i] = NULL;
         entry->id = device->facts->info.id;
         entry->cores = device->facts->info.cores_count > 0 ? &device->facts->info.cores : NULL;
         entry->host_memory = device->place == 0;
@@ -185,6 +189,8 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     pel_status status = decide(&q, shares, share_count, result, &conflict, error);
     if (status == PEL_OK) {
         *protection = pel_retry_choose(runtime, bound, *protection, share_count > 0, result, protected_by);
+    }
+    if (status == PEL_OK && plan) {
         pel_plan_context context = {.kernel = bound->kernel->image.name,
                                     .restriction = conflict ? conflict : bound->single,
                                     .protection = protected_by,
@@ -234,13 +240,16 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uin
     return status == PEL_OK ? PEL_OK : pel_fail(error, &runtime->allocator, status, NULL, "%s", result->reason);
 }
 
+/* Nobody can ask for the plan of a launch whose event nobody has, now or later. */
+static bool is_asked_for(const pel_command *command) { return atomic_load_explicit(&command->event->references, memory_order_relaxed) > 1; }
+
 pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
     command->protection = command->asked;
     pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &command->protection, &result,
-                                          &command->plan, &error);
+                                          is_asked_for(command) ? &command->plan : NULL, &error);
     if (status == PEL_OK) {
         command->slices = pel_alloc(&runtime->allocator, result.slice_count * sizeof *command->slices);
         status = command->slices ? PEL_OK : PEL_OUT_OF_MEMORY;
@@ -251,6 +260,8 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     }
     memcpy(command->slices, result.slices, result.slice_count * sizeof *command->slices);
     command->slice_count = result.slice_count;
+    command->expected_ns = result.expected_ns;
+    command->together_probe = result.together_probe;
     *exploring = result.exploring;
     atomic_fetch_add(&command->bound.kernel->launches, 1);
     return PEL_OK;
@@ -342,8 +353,11 @@ static double compute_ns(const pel_work *work) {
 /* Hands what the chunks took to the models: the kernel's own times, without transfers. */
 static void learn(pel_command *command, double makespan_ns) {
     pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
-    pel_lesson lesson = {.family = family_of(&command->bound), .chunks = chunks, .makespan_ns = makespan_ns};
-    pel_plan_into_lesson(command->plan, &lesson);
+    pel_lesson lesson = {.family = family_of(&command->bound),
+                         .chunks = chunks,
+                         .makespan_ns = makespan_ns,
+                         .expected_ns = command->expected_ns,
+                         .together_probe = command->together_probe};
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
         if (job->superseded || job->work.status != PEL_OK || job->work.pooled) { /* a share of several launches' time is not what one takes */
