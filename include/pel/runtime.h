@@ -54,9 +54,11 @@ typedef struct pel_runtime_desc {
     const struct pel_opencl_adoption *opencl;  /* the caller's cl_contexts */
     const struct pel_simulation *simulation;   /* not NULL: a wholly virtual runtime */
     const char *history;               /* file of what the cost models learned; NULL: see below; "" or "off": none */
+    int32_t spin_us;                   /* microseconds that whoever has nothing to do looks for work before it sleeps; 0: $PEL_SPIN, else 50; negative: none */
+    uint32_t reserved;                 /* 0 */
 } pel_runtime_desc;
 
-#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL}
+#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL, 0, 0}
 
 /*
  * Device list: items separated by ','; the order is the order of preference. An item is
@@ -108,6 +110,14 @@ PEL_API const pel_device *pel_runtime_find_device(const pel_runtime *runtime, co
  * pel_device_get_health tells; the first such one is the error: MISMATCH, TIMED_OUT, or DEVICE_FAILED with what its driver said. Not from inside a task.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_test_devices(pel_runtime *runtime, pel_error **error);
+
+/*
+ * How many host workers take work: as many as the runtime was made with, until set. Fewer leave cores to others for a while, and the threads that are not
+ * wanted sleep, each as soon as it has ended what it runs; more call them back. Any thread; does not wait for them. INVALID_ARGUMENT: 0, or more than the
+ * runtime was made with; UNSUPPORTED: a simulation. get: 0 for a simulation.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_runtime_set_workers(pel_runtime *runtime, uint32_t count);
+PEL_API uint32_t pel_runtime_get_workers(const pel_runtime *runtime);
 
 /* Nanoseconds of this runtime's clock: CLOCK_MONOTONIC, or the virtual clock of a simulation. */
 PEL_API int64_t pel_runtime_now(const pel_runtime *runtime);

@@ -57,6 +57,7 @@ typedef struct pel_backend_env {
     const char *cache_directory;   /* NULL: none */
     uint32_t runtime_flags;        /* PEL_RUNTIME_* */
     uint32_t host_workers;         /* 0: one per core of the device */
+    int64_t spin_ns;               /* how long whoever has nothing to do looks before it sleeps */
     struct pel_machine *machine;   /* backend/simulated: the virtual machine, else NULL */
 } pel_backend_env;
 

@@ -17,6 +17,7 @@ struct pel_event {
     struct pel_command *command;    /* (L) NULL once complete, and of a task that is only a node */
     struct pel_node *node;          /* with this generation; meaningful until COMPLETE */
     uint64_t generation;
+    bool is_node;                   /* its task is only a node: the dispatcher knows no command */
     const void *scope;              /* the one in which its command is (scope.h), to be compared only; NULL: none */
     uint64_t queue;                 /* id of its queue */
     pel_status status;

@@ -13,7 +13,7 @@
 #include "backend/host/host.h"
 #include "queue/command.h"
 
-enum { DEPTH = 200, LOOK_NS = 50000, LOOKS_PER_CLOCK = 32 };
+enum { DEPTH = 200, LOOKS_PER_CLOCK = 32 };
 
 /* Runs what there is; looks for more for a while. */
 static void work(pel_host_device *device, pel_host_runner *runner, const pel_waiting *what) {
@@ -32,7 +32,7 @@ static void work(pel_host_device *device, pel_host_runner *runner, const pel_wai
             pel_host_pause();
             if (look % LOOKS_PER_CLOCK == 0) {
                 int64_t now = pel_clock_now(&pel_clock_monotonic);
-                until = until == 0 ? now + LOOK_NS : until;
+                until = until == 0 ? now + device->env->spin_ns : until;
                 if (now > until) {
                     break;
                 }
@@ -73,8 +73,9 @@ static bool sleep_or_be_woken(pel_runtime *runtime, pel_host_device *device, con
 
 static pel_status wait_without_working(pel_runtime *runtime, const pel_waiting *what) {
     pel_host_tasks *tasks = runtime->dispatcher->tasks;
+    const pel_host_device *device = (const pel_host_device *)runtime->task_device->driver;
     const bool worker = pel_host_is_worker(runtime->task_device->driver);
-    if (worker && atomic_fetch_add(&tasks->stuck, 1) + 1 == tasks->worker_count) {
+    if (worker && atomic_fetch_add(&tasks->stuck, 1) + 1 >= device->active) {
         atomic_fetch_sub(&tasks->stuck, 1);
         return PEL_WOULD_DEADLOCK;
     }

@@ -16,7 +16,7 @@
 #include <string.h>
 
 enum { MEMBERS = 64, CELLS_PER_MEMBER = 32, MOST_ROWS = 1 << 24, BLOCKS = 256, ARRIVAL_LOOKS = 100, LAST_LOOKS = 3 };
-static const int64_t worth_waking_ns = 20000, spin_ns = 50000;
+static const int64_t worth_waking_ns = 20000;
 
 typedef struct cells { /* of a grid of rows and columns */
     pel_range range;
@@ -234,7 +234,7 @@ static void run_region(region *r, bool outside) {
         run_static(r, member);
     }
     if (team) {
-        pel_host_team_join(team, spin_ns);
+        pel_host_team_join(team, r->device->env->spin_ns);
     }
     pel_host_leave_job(before);
 }
@@ -261,7 +261,7 @@ static pel_status check(const pel_runtime *runtime, const pel_range *range, cons
 static bool begin(region *r, pel_runtime *runtime, const pel_parallel_desc *desc) {
     pel_host_tasks *tasks = runtime->machine ? NULL : pel_host_tasks_of(runtime->task_device->driver);
     r->device = tasks ? (pel_host_device *)runtime->task_device->driver : NULL;
-    r->members = tasks ? tasks->worker_count : 1;
+    r->members = tasks ? r->device->active : 1;
     r->members = r->members < MEMBERS ? r->members : MEMBERS;
     r->partition = desc ? desc->partition : PEL_PARTITION_AUTO;
     if (desc && desc->threads > 0 && desc->threads < r->members) {
@@ -339,4 +339,21 @@ pel_status pel_parallel_reduce(pel_runtime *runtime, const pel_range *range, pel
     }
     pel_free(&runtime->allocator, r.partials);
     return status;
+}
+
+pel_status pel_runtime_set_workers(pel_runtime *runtime, uint32_t count) {
+    pel_status status = runtime ? pel_runtime_check(runtime, NULL) : PEL_INVALID_ARGUMENT;
+    if (status != PEL_OK || runtime->machine) {
+        return status != PEL_OK ? status : PEL_UNSUPPORTED;
+    }
+    pel_host_device *device = (pel_host_device *)runtime->task_device->driver;
+    if (count == 0 || count > device->worker_count) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    pel_host_set_active(device, count);
+    return PEL_OK;
+}
+
+uint32_t pel_runtime_get_workers(const pel_runtime *runtime) {
+    return runtime && !runtime->machine ? ((pel_host_device *)runtime->task_device->driver)->active : 0;
 }

@@ -402,6 +402,7 @@ static pel_status connect(submission *s, const pel_access *accesses, uint32_t ac
     if (s->event) {
         s->event->node = s->node;
         s->event->queue = s->queue->id;
+        s->event->is_node = true;
         s->event->scope = s->node->stage->scope;
     }
     if (!keep_ranges(s, accesses, access_count)) {

@@ -15,7 +15,7 @@
  * After a part of its own, a waiter looks for a moment whether the others end, too: they have about as much left, and sleeping costs a wake-up
  * (28-55 us from sleep on a virtual machine, 2026-11).
  */
-enum { LOOK_NS = 50000, LOOKS_PER_CLOCK = 32, PATIENCE = 8 };
+enum { LOOKS_PER_CLOCK = 32, PATIENCE = 8 };
 
 void pel_tell_waiters(pel_runtime *runtime) {
     pthread_mutex_lock(&runtime->lock);
@@ -46,7 +46,7 @@ static void run_some(pel_host_runner *runner, const pel_waiting *what) {
 }
 
 /* Runs what there is; looks for more for a while. */
-static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_waiting *what) {
+static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_waiting *what, int64_t spin_ns) {
     int64_t until = 0;
     run_some(runner, what);
     pel_host_look_begin(tasks);
@@ -60,7 +60,7 @@ static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_
         pel_host_pause();
         if (look % LOOKS_PER_CLOCK == 0) {
             int64_t now = pel_clock_now(&pel_clock_monotonic);
-            until = until == 0 ? now + LOOK_NS : until;
+            until = until == 0 ? now + spin_ns : until;
             if (now > until) {
                 break;
             }
@@ -77,7 +77,7 @@ void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what) {
     }
     pel_host_runner *runner = pel_host_guest_enter(tasks, &before);
     if (runner) {
-        run_tasks(tasks, runner, what);
+        run_tasks(tasks, runner, what, runtime->env.spin_ns);
         pel_host_guest_leave(runner, before);
     }
 }
@@ -86,7 +86,7 @@ static void look_for_completions(pel_runtime *runtime, const pel_waiting *what) 
     pel_dispatcher *dispatcher = runtime->dispatcher;
     const unsigned before = atomic_load_explicit(&dispatcher->completions, memory_order_relaxed);
     pthread_mutex_unlock(&runtime->lock);
-    const int64_t until = pel_clock_now(&pel_clock_monotonic) + LOOK_NS;
+    const int64_t until = pel_clock_now(&pel_clock_monotonic) + runtime->env.spin_ns;
     while (atomic_load_explicit(&dispatcher->completions, memory_order_relaxed) == before && pel_clock_now(&pel_clock_monotonic) < until &&
            !(what->seems_over && what->seems_over(what->user))) {
     }
@@ -198,7 +198,9 @@ pel_status pel_event_wait(pel_event *event) {
     if (pel_inside_task(runtime)) {
         return wait_inside(runtime, &what, event);
     }
-    pel_help_tasks(runtime, &what);
+    if (event->is_node || event->user) { /* any other command may need a device to be driven: that comes first */
+        pel_help_tasks(runtime, &what);
+    }
     if (pel_event_is_complete(event)) {
         return event->status;
     }

@@ -16,6 +16,7 @@ static void destroy(pel_host_device *device) {
     }
     pel_host_tasks_free(&device->tasks, allocator);
     pel_host_teams_destroy(device->teams);
+    pthread_cond_destroy(&device->unpark);
     pthread_cond_destroy(&device->drained);
     pthread_cond_destroy(&device->wake_reserve);
     pthread_cond_destroy(&device->wake);
@@ -65,6 +66,8 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     pthread_cond_init(&host->drained, NULL);
     pel_host_teams_init(host->teams);
     host->fork_cpu = -1;
+    atomic_init(&host->active, workers);
+    pthread_cond_init(&host->unpark, NULL);
     pel_status status = pel_host_workers_start(host, error);
     if (status != PEL_OK) {
         destroy(host);

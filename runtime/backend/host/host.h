@@ -103,7 +103,7 @@ struct pel_host_device {
     pel_host_tasks tasks; /* `asleep` repeats how many workers sleep and were not told to wake */
 
     _Alignas(PEL_HOST_LINE) pthread_mutex_t lock; /* guards down to `stop` */
-    pthread_cond_t wake, wake_reserve, drained;
+    pthread_cond_t wake, wake_reserve, drained, unpark;
     pel_host_queue queue;
     uint32_t sleeping, tokens; /* workers asleep, and how many of them were told to wake */
     int submitter_cpu;         /* where the last work came from */
@@ -111,6 +111,7 @@ struct pel_host_device {
     bool busy;                 /* a job was taken and has not completed */
     uint32_t in_tasks;         /* workers that run one */
     bool reserve_asleep, reserve_token;
+    uint32_t parked;           /* workers that are not wanted now */
     bool stop;
 
     /* Copies for workers that look without the lock. */
@@ -120,6 +121,7 @@ struct pel_host_device {
     atomic_uint spinning;
     atomic_uint attending; /* those that spin, or run a region that they met while they did */
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
+    atomic_uint active; /* how many workers are wanted: the first ones and the last */
     atomic_uint nudges;
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
 };
@@ -133,6 +135,8 @@ static inline bool pel_host_is_bound(const pel_host_device *device) {
 pel_status pel_host_workers_start(pel_host_device *device, pel_error **error);
 void pel_host_workers_stop(pel_host_device *device, uint32_t started);
 void pel_host_submit(pel_host_device *device, pel_work *work);
+void pel_host_set_active(pel_host_device *device, uint32_t count); /* 1 to worker_count */
+bool pel_host_is_parked(const pel_host_worker *worker);
 void pel_host_wake_one(void *device); /* for the task engine */
 /* Whether the calling thread is a worker of this device. Any device, also another backend's. */
 bool pel_host_is_worker(const pel_backend_device *device);

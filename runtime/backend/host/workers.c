@@ -16,12 +16,7 @@
 #include <signal.h>
 #include <string.h>
 
-/*
- * From submission to the start of the work: 0.2-0.8 us when a worker spins, 28-55 us when all sleep (2 cores, virtual machine,
- * 2026-11). So spinning for about as long as a wake-up takes costs at most twice the ideal, and bridges the gap between launches
- * that follow each other.
- */
-static const int64_t spin_ns = 50000;
+static const int64_t settle_ns = 50000;
 enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
@@ -94,7 +89,7 @@ static uint32_t issue_for_waiting(pel_host_device *device) {
         return 0;
     }
     uint32_t issued = issue_tokens(device, wanted - looking);
-    const bool all_in_tasks = device->in_tasks + pel_host_tasks_running(&device->tasks) + 1 >= device->worker_count;
+    const bool all_in_tasks = device->in_tasks + pel_host_tasks_running(&device->tasks) + device->parked + 1 >= device->worker_count;
     if (issued < wanted - looking && (device->queue.tasks > 0 || all_in_tasks) && issue_reserve_token(device)) {
         pthread_cond_signal(&device->wake_reserve);
     }
@@ -355,7 +350,7 @@ static bool run_team(pel_host_team *team) {
 }
 
 pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member), void *region) {
-    const uint32_t others = device->worker_count - 1; /* an owner from outside comes in place of the reserve */
+    const uint32_t others = atomic_load_explicit(&device->active, memory_order_relaxed) - 1; /* an owner from outside comes in place of the reserve */
     wanted = wanted < others ? wanted : others;
     wanted = wanted < PEL_HOST_TEAM_MOST ? wanted : PEL_HOST_TEAM_MOST;
     if (outside && !atomic_load_explicit(&device->guests, memory_order_relaxed)) {
@@ -413,7 +408,7 @@ static void look_stop(pel_host_device *device) {
 /* Looks for work for a while, and runs what regions there are on the spot: another one is likely to follow. True: there is something else. */
 static bool spin(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
-    int64_t until = pel_clock_now(&pel_clock_monotonic) + spin_ns;
+    int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;
     bool found = false;
     atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
     look_begin(device);
@@ -431,10 +426,12 @@ static bool spin(pel_host_worker *worker) {
         }
         if (look % LOOKS_PER_CLOCK == 0) {
             const int64_t now = pel_clock_now(&pel_clock_monotonic);
-            until = until == 0 ? now + spin_ns : until;
+            until = until == 0 ? now + device->env->spin_ns : until;
             if (now > until) {
                 break;
             }
+        } else if (device->env->spin_ns == 0) {
+            break;
         }
         pel_host_pause_once();
     }
@@ -474,7 +471,7 @@ static void sleep_for_token(const pel_host_worker *worker, const unsigned *nudge
     device->sleeping++;
     publish_sleepers(device);
     if (!must_not_sleep(worker)) {
-        while (device->tokens == 0 && !device->stop && !nudged(device, nudges)) {
+        while (device->tokens == 0 && !device->stop && !nudged(device, nudges) && (nudges || !pel_host_is_parked(worker))) {
             pthread_cond_wait(&device->wake, &device->lock);
         }
         device->tokens -= device->tokens > 0;
@@ -482,6 +479,40 @@ static void sleep_for_token(const pel_host_worker *worker, const unsigned *nudge
     device->sleeping--;
     device->tokens = device->tokens < device->sleeping ? device->tokens : device->sleeping;
     publish_sleepers(device);
+}
+
+bool pel_host_is_parked(const pel_host_worker *worker) {
+    const uint32_t active = atomic_load_explicit(&worker->device->active, memory_order_relaxed);
+    return !pel_host_is_last(worker) && worker->index + 1 >= active;
+}
+
+/* Work that counted on it is passed on, then it sleeps where no token finds it. False: time to stop. */
+static bool park(const pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    pthread_mutex_lock(&device->lock);
+    device->parked++; /* first: with all others parked, the reserve must do everything */
+    pthread_mutex_unlock(&device->lock);
+    wake_for_waiting(device);
+    if (pel_host_tasks_any_for_sure(&device->tasks)) {
+        pel_host_wake_one(device);
+    }
+    pthread_mutex_lock(&device->lock);
+    while (pel_host_is_parked(worker) && !device->stop) {
+        pthread_cond_wait(&device->unpark, &device->lock);
+    }
+    device->parked--;
+    const bool go_on = !device->stop;
+    pthread_mutex_unlock(&device->lock);
+    return go_on;
+}
+
+/* The last worker always stays: it is what makes sure that something runs where guests do not come. */
+void pel_host_set_active(pel_host_device *device, uint32_t count) {
+    pthread_mutex_lock(&device->lock);
+    atomic_store_explicit(&device->active, count, memory_order_relaxed);
+    pthread_cond_broadcast(&device->wake);
+    pthread_cond_broadcast(&device->unpark);
+    pthread_mutex_unlock(&device->lock);
 }
 
 /* Sleeps until there is work. False: time to stop. */
@@ -533,7 +564,7 @@ bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges) {
 
 /* A worker that has just taken the job opens it in a moment, and one that ends it is done with it in a moment. */
 static bool settle(pel_host_device *device) {
-    const int64_t until = pel_clock_now(&pel_clock_monotonic) + spin_ns;
+    const int64_t until = pel_clock_now(&pel_clock_monotonic) + settle_ns;
     while (atomic_load_explicit(&device->job_busy, memory_order_relaxed) && !job_open(device, 0)) {
         pel_host_pause();
         if (pel_clock_now(&pel_clock_monotonic) > until) {
@@ -601,9 +632,15 @@ static void *worker_main(void *argument) {
     (void)pel_host_runner_enter(worker->runner);
     confine(worker);
     for (;;) {
-        while (work_once(worker)) {
+        while (!pel_host_is_parked(worker) && work_once(worker)) {
         }
-        while (!spin(worker)) { /* also after it was woken: it looks, and wakes the next if there is more */
+        if (pel_host_is_parked(worker)) {
+            if (!park(worker)) {
+                return NULL;
+            }
+            continue;
+        }
+        while (!spin(worker) && !pel_host_is_parked(worker)) { /* also after it was woken: it looks, and wakes the next if there is more */
             if (!sleep_until_woken(worker, NULL)) {
                 return NULL;
             }
@@ -647,6 +684,7 @@ void pel_host_workers_stop(pel_host_device *device, uint32_t started) {
     device->stop = true;
     pthread_cond_broadcast(&device->wake);
     pthread_cond_broadcast(&device->wake_reserve);
+    pthread_cond_broadcast(&device->unpark);
     pthread_mutex_unlock(&device->lock);
     for (uint32_t i = 0; i < started; i++) {
         pthread_join(device->workers[i].thread, NULL);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Workers that come and go while work flows, and spinning as a setting. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/host/host.h"
+#include "core/runtime.h"
+#include <pel/pel.h>
+
+enum { WORKERS = 4, TASKS = 400 };
+
+static pel_runtime *open_runtime(int32_t spin_us) {
+    pel_runtime *runtime = NULL;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    desc.devices = "host";
+    desc.host_workers = WORKERS;
+    desc.spin_us = spin_us;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    return runtime;
+}
+
+static pthread_t caller;
+static _Atomic(uintptr_t) seen[WORKERS + 1];
+
+static pel_status note(void *context) {
+    const uintptr_t me = (uintptr_t)pthread_self();
+    atomic_fetch_add((atomic_int *)context, 1);
+    for (int i = 0; i <= WORKERS && !pthread_equal(caller, pthread_self()); i++) {
+        uintptr_t there = 0;
+        if (atomic_compare_exchange_strong(&seen[i], &there, me) || there == me) {
+            break;
+        }
+    }
+    return PEL_OK;
+}
+
+static pel_status piece(uint64_t begin, uint64_t end, void *context) {
+    atomic_fetch_add((atomic_int *)context, (int)(end - begin));
+    return PEL_OK;
+}
+
+static void flow(pel_queue *queue, atomic_int *count) {
+    pel_task_desc named = PEL_TASK_DESC_INIT;
+    named.name = "named";
+    for (int i = 0; i < TASKS; i++) {
+        assert_int_equal(pel_task(queue, note, count, NULL, 0, i % 10 == 0 ? &named : NULL, NULL), PEL_OK);
+    }
+    assert_int_equal(pel_loop(queue, TASKS, 1, piece, count, NULL, 0, NULL, NULL), PEL_OK);
+}
+
+static void await_parked(pel_runtime *runtime, uint32_t wanted) {
+    pel_host_device *device = (pel_host_device *)runtime->task_device->driver;
+    for (uint32_t parked = WORKERS; parked != wanted;) {
+        pthread_mutex_lock(&device->lock);
+        parked = device->parked;
+        pthread_mutex_unlock(&device->lock);
+        sched_yield();
+    }
+}
+
+static void test_only_the_wanted_ones_work(void **state) {
+    (void)state;
+    pel_runtime *runtime = open_runtime(0);
+    pel_queue *queue = NULL;
+    caller = pthread_self();
+    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    assert_int_equal(pel_runtime_get_workers(runtime), WORKERS);
+    for (uint32_t wanted = 1; wanted <= WORKERS; wanted++) {
+        atomic_int count = 0;
+        assert_int_equal(pel_runtime_set_workers(runtime, wanted), PEL_OK);
+        assert_int_equal(pel_runtime_get_workers(runtime), wanted);
+        await_parked(runtime, WORKERS - wanted);
+        memset(seen, 0, sizeof seen);
+        flow(queue, &count);
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_int_equal(atomic_load(&count), 2 * TASKS);
+        int threads = 0;
+        for (int i = 0; i <= WORKERS; i++) {
+            threads += atomic_load(&seen[i]) != 0;
+        }
+        assert_true(threads <= (int)wanted);
+    }
+    assert_int_equal(pel_runtime_set_workers(runtime, 0), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_runtime_set_workers(runtime, WORKERS + 1), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_runtime_set_workers(NULL, 1), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_runtime_set_workers(runtime, 1), PEL_OK); /* destroyed with parked ones */
+    assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/* Nothing is lost with whoever goes. The loops and tasks are waited for by sleeping on an event now and then, so that workers must do them. */
+static void test_coming_and_going(void **state) {
+    (void)state;
+    for (int32_t spin = -1; spin <= 1; spin++) {
+        pel_runtime *runtime = open_runtime(spin);
+        pel_queue *queue = NULL;
+        atomic_int count = 0;
+        uint64_t random = 1;
+        assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+        for (int i = 0; i < 150; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            flow(queue, &count);
+            assert_int_equal(pel_runtime_set_workers(runtime, 1 + (uint32_t)(random >> 33) % WORKERS), PEL_OK);
+            if (random >> 40 & 1) {
+                assert_int_equal(pel_queue_finish(queue), PEL_OK);
+            }
+            while ((random >> 41 & 3) == 0 && atomic_load(&count) < 2 * TASKS * (i + 1)) { /* without helping */
+                sched_yield();
+            }
+        }
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_int_equal(atomic_load(&count), 2 * TASKS * 150);
+        assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+}
+
+static int64_t spin_with(const char *text, int32_t us) {
+    if (text) {
+        setenv("PEL_SPIN", text, 1);
+    } else {
+        unsetenv("PEL_SPIN");
+    }
+    pel_runtime *runtime = open_runtime(us);
+    const int64_t ns = runtime->env.spin_ns;
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    unsetenv("PEL_SPIN");
+    return ns;
+}
+
+static void test_spin(void **state) {
+    (void)state;
+    assert_int_equal(spin_with(NULL, 0), 50000);
+    assert_int_equal(spin_with(NULL, 7), 7000);
+    assert_int_equal(spin_with(NULL, -1), 0);
+    assert_int_equal(spin_with("20", 0), 20000);
+    assert_int_equal(spin_with("0", 0), 0);
+    assert_int_equal(spin_with("20", 7), 7000);
+    assert_int_equal(spin_with("much", 0), 50000);
+    assert_int_equal(spin_with("99999999999", 0), 1000000000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_the_wanted_ones_work), cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_spin),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
