@@ -10,10 +10,13 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <pel/pel.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { N = 20000, LAUNCHES = 4 };
 
@@ -159,6 +162,79 @@ static void test_commands_that_fail(void **state) {
     }
 }
 
+/* A command that never completes: given up in time, done by the host; what it does when it ends after all lands nowhere. */
+static void hang(const char *devices) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share shares[8];
+    pel_device_health health;
+    scene s;
+    assert_true(set_up(&s, devices));
+    pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    desc.shares = shares;
+    desc.deadline_ns = 1000000000;
+    for (int k = 0; k < 3; k++) { /* the second one hangs */
+        layer_script(faults, "%s", k == 1 ? "clEnqueueNDRangeKernel@1:never" : "");
+        desc.share_count = k == 2 ? 0 : pick(&s, true, shares);
+        for (uint32_t i = 0; i < N; i++) {
+            s.expected[i] = 3 * s.expected[i] + s.xs[i];
+        }
+        const int64_t began = pel_runtime_now(s.runtime);
+        assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+        assert_int_equal(pel_queue_finish(s.queue), PEL_OK);
+        const double took = (double)(pel_runtime_now(s.runtime) - began) / 1e6;
+        assert_memory_equal(s.ys, s.expected, N * sizeof(uint32_t));
+        if (k == 1) {
+            print_message("%s: the launch with a hang took %.1f ms, its deadline is 1000\n", devices, took);
+            assert_true(took >= 1000);
+            pel_device_get_health(shares[0].device, &health);
+            assert_int_equal(health.state, PEL_DEVICE_QUARANTINED);
+        }
+    }
+    assert_memory_equal(s.ys, s.expected, N * sizeof(uint32_t));
+    tear_down(&s);
+}
+
+static void test_commands_that_hang(void **state) {
+    (void)state;
+    hang("host,opencl:0");
+    hang("host,opencl:0[own]");
+}
+
+/* The process is stopped for longer than the deadline while a command runs that needs most of it: nobody is accused. */
+static void test_a_stop_is_no_hang(void **state) {
+    (void)state;
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share shares[8];
+    pel_device_health health;
+    scene s;
+    assert_true(set_up(&s, "host,opencl:0"));
+    pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    desc.shares = shares;
+    desc.share_count = pick(&s, true, shares);
+    desc.deadline_ns = 1000000000;
+    layer_script(faults, "%s", "clEnqueueNDRangeKernel@1:late(700ms)");
+    const pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        (void)usleep(300000);
+        (void)kill(parent, SIGSTOP);
+        (void)usleep(1500000);
+        (void)kill(parent, SIGCONT);
+        _exit(0);
+    }
+    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(s.queue), PEL_OK);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    pel_device_get_health(shares[0].device, &health);
+    assert_int_equal(health.state, PEL_DEVICE_WELL);
+    assert_int_equal(health.failures, 0);
+    layer_script(faults, "%s", "");
+    tear_down(&s);
+}
+
 static int find_layer(void **state) {
     (void)state;
     faults = layer_load();
@@ -170,6 +246,7 @@ static int find_layer(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail), cmocka_unit_test(test_commands_that_hang),
+                                       cmocka_unit_test(test_a_stop_is_no_hang)};
     return cmocka_run_group_tests(tests, find_layer, NULL);
 }
