@@ -195,6 +195,10 @@ typedef struct pel_dispatcher {
     bool fence;                 /* whoever ends a task must fence: this system has no heavy barrier */
     pthread_mutex_t hazard_lock;/* taken inside the lock or without it, with no other lock inside */
     pel_hazards *hazards;       /* (hazard_lock) */
+    pel_command *spare;         /* (hazard_lock) memory of commands that are over: malloc has no short way for what is so large */
+    uint32_t spare_count;
+    struct pel_habit *habits;   /* of PEL_HABITS kernels */
+    uint64_t lessons;           /* how many launches the models have learned from */
     pel_command *ready;         /* by priority, then submission */
     pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
@@ -245,6 +249,7 @@ typedef struct pel_waiting {
     uint32_t patience; /* tasks between two looks whether it seems over; > 0 where seems_over is given */
     bool restless;     /* `over` may change with any completion; else with the end of a stage, or of the node that it watches */
 } pel_waiting;
+bool pel_help_devices(pel_runtime *runtime, const pel_waiting *what); /* lock likewise; drives one of them a step; false: none needs it */
 void pel_wait_for(pel_runtime *runtime, const pel_waiting *what); /* lock held on entry and exit, given up meanwhile */
 /* A thread outside runs tasks until it seems over or there is nothing to run for a while. Without the lock. */
 void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what);

@@ -15,6 +15,7 @@
 #include "queue/stream.h"
 #include "queue/transfers.h"
 #include "queue/isolate.h"
+#include "queue/habit.h"
 #include "queue/retry.h"
 #include "resilience/health.h"
 #include <math.h>
@@ -247,6 +248,12 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
+    const pel_model_family family = family_of(&command->bound);
+    if (!is_asked_for(command) && pel_habit_take(command, &family)) {
+        *exploring = false;
+        atomic_fetch_add(&command->bound.kernel->launches, 1);
+        return PEL_OK;
+    }
     command->protection = command->asked;
     pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &command->protection, &result,
                                           is_asked_for(command) ? &command->plan : NULL, &error);
@@ -263,6 +270,7 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     command->expected_ns = result.expected_ns;
     command->together_probe = result.together_probe;
     *exploring = result.exploring;
+    pel_habit_keep(command, &family, result.exploring);
     atomic_fetch_add(&command->bound.kernel->launches, 1);
     return PEL_OK;
 }
@@ -372,6 +380,7 @@ static void learn(pel_command *command, double makespan_ns) {
     if (command->runtime->frozen) {
         return;
     }
+    command->runtime->dispatcher->lessons++;
     (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */
 }
 

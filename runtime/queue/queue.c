@@ -6,6 +6,7 @@
 #include "kernel/declaration.h"
 #include "queue/command.h"
 #include "queue/isolate.h"
+#include "queue/habit.h"
 #include <pel/graph.h>
 
 static pel_status sync_hook(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
@@ -88,6 +89,11 @@ const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime) {
 static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
     if (dispatcher) {
         pel_hazards_destroy(dispatcher->hazards);
+        for (pel_command *next, *spare = dispatcher->spare; spare; spare = next) {
+            next = spare->next;
+            pel_free(&runtime->allocator, spare);
+        }
+        pel_free(&runtime->allocator, dispatcher->habits);
         pel_stages_free(&dispatcher->stages, &runtime->allocator);
         pel_pool_destroy(dispatcher->pools.nodes);
         pel_pool_destroy(dispatcher->pools.scraps);
@@ -129,9 +135,10 @@ static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
     dispatcher->stages.used = dispatcher->tasks ? &dispatcher->tasks->shards_used : &dispatcher->one_share;
     dispatcher->fence = !pel_barrier_prepare();
     dispatcher->hazards = pel_hazards_create(&runtime->allocator);
+    dispatcher->habits = pel_alloc_zero(&runtime->allocator, PEL_HABITS, sizeof *dispatcher->habits);
     dispatcher->pools.nodes = pel_pool_create(&runtime->allocator);
     dispatcher->pools.scraps = pel_pool_create(&runtime->allocator);
-    if (!dispatcher->hazards || !dispatcher->pools.nodes || !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
+    if (!dispatcher->hazards || !dispatcher->habits || !dispatcher->pools.nodes || !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
         free_dispatcher(runtime, dispatcher);
         return NULL;
     }
@@ -268,6 +275,8 @@ static bool drives_devices(const pel_runtime *runtime, const uint32_t *on_device
     return works > 0;
 }
 
+enum { MOST_HELP = 64 }; /* steps, each as a rule many launches: others may submit for ever */
+
 /* Waits for what has been submitted to the queue so far, and for what tasks of that submit to it. */
 static pel_status drain_queue(pel_queue *queue) {
     pel_runtime *runtime = queue->runtime;
@@ -284,6 +293,13 @@ static pel_status drain_queue(pel_queue *queue) {
     }
     pel_status status = PEL_OK;
     drain d = {queue, queue->drained + count_stages(queue), atomic_load_explicit(&queue->stage, memory_order_relaxed)};
+    /* What this thread can drive to its end by itself needs no stage of its own, and nobody who tells us: that takes every processor a fence. */
+    for (unsigned i = 0; i < MOST_HELP && !inside && !runtime->machine && !is_drained(&d); i++) {
+        const pel_waiting what = {.over = is_drained, .works = drain_works, .user = &d};
+        if (!drives_devices(runtime, drain_works(&d)) || !pel_help_devices(runtime, &what)) {
+            break;
+        }
+    }
     if (!is_drained(&d)) {
         pel_stage *before;
         const bool uncut = pel_queue_cut(queue, &before) != PEL_OK; /* no memory for it: then we wait until the queue is empty for once */

@@ -9,9 +9,42 @@
 #include <math.h>
 #include <string.h>
 
+enum { SPARES = 256 };
+
+static pel_command *take_memory(pel_runtime *runtime) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_command *command = dispatcher->spare;
+    if (command) {
+        dispatcher->spare = command->next;
+        dispatcher->spare_count--;
+    }
+    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    if (command) {
+        memset(command, 0, sizeof *command);
+        return command;
+    }
+    return pel_alloc_zero(&runtime->allocator, 1, sizeof *command);
+}
+
+static void give_memory(pel_runtime *runtime, pel_command *command) {
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    const bool kept = dispatcher->spare_count < SPARES;
+    if (kept) {
+        command->next = dispatcher->spare;
+        dispatcher->spare = command;
+        dispatcher->spare_count++;
+    }
+    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    if (!kept) {
+        pel_free(&runtime->allocator, command);
+    }
+}
+
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error) {
     pel_runtime *runtime = queue->runtime;
-    pel_command *command = pel_alloc_zero(&runtime->allocator, 1, sizeof *command);
+    pel_command *command = take_memory(runtime);
     if (command) {
         command->runtime = runtime;
         command->queue = queue;
@@ -65,7 +98,7 @@ void pel_command_free(pel_command *command) {
     pel_free(allocator, command->shares);
     pel_free(allocator, command->move);
     pel_free(allocator, command->name);
-    pel_free(allocator, command);
+    give_memory(runtime, command);
 }
 
 void pel_command_discard(pel_command *command) {

@@ -22,7 +22,7 @@ void pel_tell_waiters(pel_runtime *runtime) {
     pel_dispatcher_unlock(runtime, true);
 }
 
-static bool help_devices(pel_runtime *runtime, const pel_waiting *what) {
+bool pel_help_devices(pel_runtime *runtime, const pel_waiting *what) {
     for (uint32_t i = 0; i < runtime->device_count && what->works; i++) {
         pel_backend_device *driver = runtime->devices[i].driver;
         const uint32_t *on_device = what->works(what->user); /* asked anew: the queue may be gone after the lock was given up */
@@ -110,7 +110,7 @@ void pel_wait_for(pel_runtime *runtime, const pel_waiting *what) {
             if (!advanced) {
                 return; /* nothing will ever happen: the caller finds its condition unmet and says so */
             }
-        } else if (what->works && help_devices(runtime, what)) {
+        } else if (what->works && pel_help_devices(runtime, what)) {
             helped = true;
         } else if (helped) {
             helped = false;

@@ -132,6 +132,7 @@ void pel_cl_take_work(pel_cl_device *device) {
     pel_work *work = device->head;
     device->head = work->next;
     device->tail = device->head ? device->tail : NULL;
+    device->queued--;
     work->next = NULL;
     pthread_mutex_unlock(&device->lock);
 }
@@ -217,6 +218,7 @@ static void submit(pel_backend_device *base, pel_work *work) {
         device->head = work;
     }
     device->tail = work;
+    device->queued++;
     bool wake = !device->running && !(device->watching && device->may_begin && work->soon);
     pthread_mutex_unlock(&device->lock);
     if (wake) {
@@ -253,11 +255,11 @@ static void begin(pel_backend_device *base) {
     }
     device->running = true;
     pthread_mutex_unlock(&device->lock);
-    pel_cl_train_begin(device);
+    const bool can_wait = pel_cl_train_begin(device);
     pthread_mutex_lock(&device->lock);
     device->running = false;
-    device->touched = !device->head;
-    bool wake = device->head || (!device->watching && (has_work(device) || device->closing));
+    device->touched = !device->head || can_wait;
+    bool wake = (device->head && !can_wait) || (!device->watching && (has_work(device) || device->closing));
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);

@@ -128,6 +128,7 @@ typedef struct pel_cl_device {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pel_work *head, *tail;
+    uint32_t queued;         /* so many */
     bool running;            /* the baton */
     bool closing;
     bool watching;           /* the driver thread looks by itself, every tick */
@@ -252,7 +253,7 @@ pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_k
 
 /* train.c; all need the baton */
 bool pel_cl_train_step(pel_cl_device *device); /* begins and reports what it can, and waits for one if it must; false: nothing was there */
-void pel_cl_train_begin(pel_cl_device *device); /* the same without waiting and compiling */
+bool pel_cl_train_begin(pel_cl_device *device); /* the same without waiting and compiling; true: what is left can wait for more */
 /* device.c; both need the baton */
 pel_work *pel_cl_first_work(pel_cl_device *device); /* the oldest one that is queued; NULL: none */
 void pel_cl_take_work(pel_cl_device *device);       /* takes it out */
