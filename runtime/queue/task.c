@@ -415,12 +415,30 @@ static pel_status connect(submission *s, const pel_access *accesses, uint32_t ac
     return status == PEL_OK && access_count > 0 ? enter_hazards(s, accesses, access_count) : status;
 }
 
-pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
-                           const pel_task_desc *desc, pel_event **event) {
+/* A task that nobody else can know: no event, nothing declared, from outside of tasks. The same as below with all that cannot happen left out. */
+static pel_status submit_bare(pel_queue *queue, pel_task_fn function, void *context) {
+    pel_dispatcher *dispatcher = queue->runtime->dispatcher;
+    pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
+    pel_node *node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK);
+    if (!node) {
+        pel_host_lane_give_back(dispatcher->tasks, lane, false);
+        return out_of_memory(queue);
+    }
+    node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
+    node->task = function;
+    node->hazard.user = context;
+    pel_stage_begin(node->stage, lane->self.shard);
+    pel_host_lane_push(lane, &node->item);
+    pel_host_lane_give_back(dispatcher->tasks, lane, true);
+    return PEL_OK;
+}
+
+static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                         const pel_task_desc *desc, pel_event **event) {
     pel_runtime *runtime = queue->runtime;
     submission s = {.queue = queue, .runtime = runtime};
-    if (!runtime->dispatcher->tasks || atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) > 0 || !function || !plain(desc) || (access_count > 0 && !accesses) ||
-        !all_at_home(runtime, accesses, access_count)) {
+    if (!runtime->dispatcher->tasks || atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) > 0 || !function ||
+        !plain(desc) || (access_count > 0 && !accesses) || !all_at_home(runtime, accesses, access_count)) {
         return PEL_UNSUPPORTED;
     }
     if (desc && desc->wait_count > 0 && pel_check_waits(queue, desc->waits, desc->wait_count, NULL) != PEL_OK) {
@@ -463,4 +481,12 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
         leave(&s, false);
     }
     return PEL_OK;
+}
+
+pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                           const pel_task_desc *desc, pel_event **event) {
+    const pel_dispatcher *dispatcher = queue->runtime->dispatcher;
+    const bool bare = !event && !desc && access_count == 0 && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
+                      atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
+    return bare ? submit_bare(queue, function, context) : submit(queue, function, context, accesses, access_count, desc, event);
 }

@@ -49,6 +49,9 @@ static void run_some(pel_host_runner *runner, const pel_waiting *what) {
 static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_waiting *what, int64_t spin_ns) {
     int64_t until = 0;
     run_some(runner, what);
+    if (what->seems_over(what->user)) {
+        return;
+    }
     pel_host_look_begin(tasks);
     for (uint32_t look = 1; !what->seems_over(what->user); look++) {
         if (pel_host_runner_sees_work(runner)) {
