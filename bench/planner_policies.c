@@ -98,30 +98,103 @@ static bool real_open(const pel_world *world, struct pel_real **out) {
     return true;
 }
 
+/* Who works on what in a division without luck. */
+typedef struct replay {
+    const pel_world *world;
+    double began; /* of the launch */
+    uint64_t units;
+    double now, since[PEL_WORLD_DEVICES], left[PEL_WORLD_DEVICES]; /* left: undisturbed ns */
+    pel_tail *tail;                                                /* NULL: nothing is held back */
+} replay;
+
+static void replay_begin(replay *run, uint32_t device, uint64_t lo, uint64_t hi, double predicted_ns) {
+    run->left[device] = pel_world_time(run->world, run->began, run->units, (pel_world_range){device, lo, hi});
+    run->since[device] = run->now;
+    if (run->tail) {
+        const pel_tail_piece piece = {device, lo, hi, predicted_ns};
+        pel_tail_begin(run->tail, &piece, run->now);
+    }
+}
+
+static void replay_ask(replay *run, uint32_t device, bool must) {
+    pel_tail_piece piece;
+    if (run->tail && run->left[device] <= 0.0 && pel_tail_next(run->tail, device, run->now, must, &piece)) {
+        replay_begin(run, device, piece.lo, piece.hi, piece.predicted_ns);
+    }
+}
+
+/* Until the next chunk is over; false: none runs. */
+static bool replay_step(replay *run) {
+    double step = INFINITY, busy = 0.0;
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < run->world->count; i++) {
+        busy += run->left[i] > 0.0;
+    }
+    for (uint32_t i = 0; i < run->world->count; i++) {
+        double needs = run->left[i] * (1.0 + run->world->devices[i].contention * (busy - 1.0));
+        if (run->left[i] > 0.0 && needs < step) {
+            step = needs;
+            first = i;
+        }
+    }
+    if (busy == 0.0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < run->world->count; i++) {
+        double done = step / (1.0 + run->world->devices[i].contention * (busy - 1.0));
+        run->left[i] = i == first ? 0.0 : fmax(0.0, run->left[i] - done);
+    }
+    run->now += step;
+    if (run->tail) {
+        pel_tail_end(run->tail, first, run->now - run->since[first]);
+    }
+    replay_ask(run, first, false);
+    for (uint32_t i = 0; i < run->world->count; i++) {
+        replay_ask(run, i, false);
+    }
+    if (busy == 1.0 && run->left[first] <= 0.0) { /* nobody else will */
+        replay_ask(run, first, true);
+    }
+    return true;
+}
+
+/* What the plan would take without luck, its tail handed out by what happens then. */
+static double without_luck(const pel_world *world, pel_plan *plan, double began, uint64_t units) {
+    replay run = {.world = world, .began = began, .units = units, .tail = pel_plan_tail(plan)};
+    for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
+        pel_plan_chunk chunk;
+        (void)pel_plan_get_chunk(plan, i, &chunk);
+        replay_begin(&run, (uint32_t)(chunk.device[strlen(chunk.device) - 1] - '0'), chunk.lo, chunk.hi, chunk.predicted_ns);
+    }
+    while (replay_step(&run)) {
+    }
+    return run.now;
+}
+
 static bool real_launch(pel_contestant *contestant, uint64_t units, pel_outcome *outcome) {
     struct pel_real *real = contestant->real;
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_event *event = NULL;
     pel_plan *plan = NULL;
     desc.global[0] = units;
-    double began = (double)pel_runtime_now(real->runtime), alone[PEL_WORLD_DEVICES] = {0.0};
-    pel_status status = pel_launch(real->queue, real->kernel, &desc, NULL, 0, &event);
+    double began = (double)pel_runtime_now(real->runtime), ideal = 0.0;
+    pel_status status = pel_launch_plan(real->queue, real->kernel, &desc, NULL, 0, &plan);
+    if (status == PEL_OK) { /* the same that the launch will follow: planning is pure */
+        ideal = without_luck(real->world, plan, began, units);
+        pel_plan_destroy(plan);
+        plan = NULL;
+        status = pel_launch(real->queue, real->kernel, &desc, NULL, 0, &event);
+    }
     status = status == PEL_OK ? pel_queue_finish(real->queue) : status;
     status = status == PEL_OK ? pel_event_get_plan(event, &plan) : status;
     pel_event_release(event);
     if (status != PEL_OK) {
         return failed("launch", status, pel_queue_error(real->queue));
     }
-    for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
-        pel_plan_chunk chunk;
-        (void)pel_plan_get_chunk(plan, i, &chunk);
-        uint32_t device = (uint32_t)(chunk.device[strlen(chunk.device) - 1] - '0');
-        alone[device] += pel_world_time(real->world, began, units, (pel_world_range){device, chunk.lo, chunk.hi});
-    }
     pel_lesson lesson = {.expected_ns = 0.0};
     pel_plan_into_lesson(plan, &lesson);
     *outcome = (pel_outcome){.ns = (double)pel_runtime_now(real->runtime) - began,
-                             .ideal = pel_world_together(real->world, alone),
+                             .ideal = ideal,
                              .exploring = lesson.expected_ns > 0.0 || strncmp(pel_plan_reason(plan), "learning", 8) == 0,
                              .chunks = pel_plan_chunk_count(plan)};
     pel_plan_destroy(plan);

@@ -49,7 +49,7 @@ typedef struct request {
 } request;
 
 static const char *aspect_word(pel_model_aspect aspect) {
-    return aspect == PEL_MODEL_ALONE ? "alone" : aspect == PEL_MODEL_KIN ? "any shape" : "with others";
+    return aspect == PEL_MODEL_ALONE ? "alone" : aspect == PEL_MODEL_KIN ? "any shape" : aspect == PEL_MODEL_PIECE ? "last pieces" : "with others";
 }
 
 static bool selected(const request *r, const pel_history_entry *entry) {
@@ -167,6 +167,7 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     printf("%s on %s, %s: starting takes %s, then %s for each %s", shown(entry->kernel), shown(entry->device),
            entry->state.aspect == PEL_MODEL_ALONE    ? "while nothing else computes"
            : entry->state.aspect == PEL_MODEL_BESIDE ? "beside other devices"
+           : entry->state.aspect == PEL_MODEL_PIECE  ? "in the small pieces at the end of a launch"
                                                      : "whatever the shape of the launch",
            pel_format_time(start, cost.start_ns), pel_format_time(unit, cost.unit_ns),
            entry->state.aspect == PEL_MODEL_KIN ? "item" : "unit along the split dimension");

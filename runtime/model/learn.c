@@ -127,7 +127,7 @@ static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t i
     const pel_lesson_chunk *chunk = &lesson->chunks[index];
     uint64_t launch = entry != NULL ? entry->record.launches : 0;
     double units = chunk->hi > chunk->lo ? (double)(chunk->hi - chunk->lo) : 0.0;
-    pel_model_aspect company = lesson->chunk_count > 1 ? PEL_MODEL_BESIDE : PEL_MODEL_ALONE;
+    pel_model_aspect company = chunk->piece ? PEL_MODEL_PIECE : lesson->chunk_count > 1 ? PEL_MODEL_BESIDE : PEL_MODEL_ALONE;
     double work = pel_irregular_work(entry != NULL ? &entry->record : NULL, chunk->lo, chunk->hi, range);
     bool watched = entry != NULL && (entry->record.profile != NULL || launch <= WATCH_WHILE || launch % WATCH_EVERY == 0);
     double error = watched ? watch(models, lesson, chunk, range, entry) : 0.0;
@@ -135,7 +135,7 @@ static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t i
         errors[index] = error;
     }
     bool learned = observe(models, lesson, chunk, company, work, launch);
-    if (lesson->family.shape != 0 && (launch <= KIN_WHILE || launch % KIN_EVERY == 0)) {
+    if (lesson->family.shape != 0 && !chunk->piece && (launch <= KIN_WHILE || launch % KIN_EVERY == 0)) {
         learned = observe(models, lesson, chunk, PEL_MODEL_KIN, units * items_of(&lesson->family), launch) && learned;
     }
     return learned;
@@ -160,7 +160,7 @@ static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
 pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
     pel_record_entry *entry = record_for(models, &lesson->family);
     bool cold = false, learned = entry != NULL;
-    double range = 0.0, errors[WATCHED] = {0.0};
+    double range = (double)lesson->units, errors[WATCHED] = {0.0};
     for (uint32_t i = 0; i < lesson->chunk_count; i++) {
         cold = cold || lesson->chunks[i].cold;
         range = (double)lesson->chunks[i].hi > range ? (double)lesson->chunks[i].hi : range;
@@ -197,6 +197,11 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
         cost.alone = line_of(&other);
         cost.largest_units = other.largest_units > cost.largest_units ? other.largest_units : cost.largest_units;
         cost.last_launch = alone->last_launch > cost.last_launch ? alone->last_launch : cost.last_launch;
+    }
+    const pel_model_entry *piece = pel_models_find(models, key_of(family, device, PEL_MODEL_PIECE));
+    if (piece != NULL) {
+        pel_cost other = pel_fit_cost(&piece->fit);
+        cost.piece = line_of(&other);
     }
     if (cost.samples + cost.alone.samples < 2 && family->shape != 0) {
         const pel_model_entry *kin = pel_models_find(models, key_of(family, device, PEL_MODEL_KIN));

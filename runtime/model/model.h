@@ -43,6 +43,7 @@ typedef struct pel_cost {
     uint64_t samples;     /* 0: nothing known, the other fields are 0 */
     double largest_units; /* largest chunk seen: predictions far beyond it are extrapolations */
     pel_line alone;       /* while nothing else ran; samples 0: never seen alone */
+    pel_line piece;       /* small chunks at the end of a launch: costs bend where chunks are small; samples 0: never seen */
     pel_line kin;         /* from other shapes of the kernel; samples 0: nothing. A guess: what every item reads differs */
     uint64_t last_launch; /* of the family, when it was last seen; 0: never, or before this process */
 } pel_cost;
@@ -77,12 +78,14 @@ typedef struct pel_lesson_chunk {
     uint64_t lo, hi; /* units */
     double ns;       /* of the kernel itself */
     bool cold;       /* a compilation took place in it: not learned from, nor is what ran beside it */
+    bool piece;      /* of a held-back tail: small */
     bool unfinished; /* given up after `ns`: it takes longer than that (censored) */
 } pel_lesson_chunk;
 
-/* What one launch taught. Chunks began together, each on another device. */
+/* What one launch taught. Chunks of different devices ran beside each other, those of one device one after the other. */
 typedef struct pel_lesson {
     pel_model_family family;
+    uint64_t units; /* of the whole range; 0: it ends with the last chunk */
     const pel_lesson_chunk *chunks;
     uint32_t chunk_count;
     double makespan_ns;  /* > 0 */
@@ -109,7 +112,7 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
 #define PEL_MODEL_STATE_VERSION 1u
 #define PEL_MODEL_STATE_LIMIT 64u
 
-typedef enum pel_model_aspect { PEL_MODEL_BESIDE = 0, PEL_MODEL_ALONE = 1, PEL_MODEL_KIN = 2 } pel_model_aspect; /* see above */
+typedef enum pel_model_aspect { PEL_MODEL_BESIDE = 0, PEL_MODEL_ALONE = 1, PEL_MODEL_KIN = 2, PEL_MODEL_PIECE = 3 } pel_model_aspect; /* see above */
 
 typedef struct pel_model_state {
     pel_model_key key;

@@ -15,7 +15,7 @@ typedef struct pel_model_entry {
     pel_fit fit;          /* samples == 0: a free place */
 } pel_model_entry;
 
-#define PEL_MODEL_SIGHTS 24u
+#define PEL_MODEL_SIGHTS 48u
 
 /* A chunk as it was seen: what a profile is first made from. */
 typedef struct pel_sight {

@@ -191,8 +191,8 @@ static void explain(pel_planning *planning, uint64_t probes, const pel_filling *
     }
 }
 
-static void finish(pel_planning *planning, uint64_t probes, const pel_filling *filling) {
-    pel_plan_emit(planning, filling);
+static void finish(pel_planning *planning, uint64_t probes, pel_filling *filling) {
+    pel_plan_emit_held(planning, filling);
     planning->result->exploring = true;
     explain(planning, probes, filling);
 }

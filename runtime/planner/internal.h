@@ -4,6 +4,7 @@
 #define PEL_PLANNER_INTERNAL_H
 
 #include "planner/planner.h"
+#include "planner/tail.h"
 
 /* A request digested: one line t(n) = start + unit n per device, n in quanta of `granularity` units; masks index devices. */
 typedef struct pel_planning {
@@ -86,8 +87,24 @@ bool pel_plan_affords(const pel_plan_request *request, double cost_ns);
 /* Adds slices for known devices outside of `chosen` that deserve another look. False: none now. */
 bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen);
 
-/* Turns shares into contiguous slices in the order of the devices. */
+/* Turns shares into contiguous slices in the order of the devices; what they leave over is held back when result->tail has devices. */
 void pel_plan_emit(pel_planning *planning, const pel_filling *filling);
+
+/* The same with a tail, where that is worth it; the shares become what is not held back. */
+void pel_plan_emit_held(pel_planning *planning, pel_filling *filling);
+
+/* Takes from the shares what is held back. False: nothing, the shares are as before. hold.c. */
+bool pel_plan_hold_back(const pel_planning *planning, pel_filling *filling, pel_tail *tail);
+
+/* The tail begins at `lo`. */
+void pel_plan_cut_tail(const pel_planning *planning, uint64_t lo, pel_tail *tail);
+
+/* The profile to plan by; NULL: work is units. */
+const double *pel_plan_profile(const pel_plan_request *request);
+
+/* Scatter of one observation, and the expected latest of `count` standard normal draws. */
+double pel_plan_deviation(const pel_plan_request *request, uint32_t device);
+double pel_plan_latest_of(uint32_t count);
 
 /* Devices that have a slice. */
 uint64_t pel_plan_chosen(const pel_plan_result *result);

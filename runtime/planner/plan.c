@@ -19,6 +19,8 @@ struct pel_plan {
     double expected_ns; /* of the best known plan while this one explores */
     pel_plan_bytes bytes;
     bool together_probe;
+    double held_back; /* part of the range */
+    pel_tail *tail;   /* NULL: nothing is held back */
 };
 
 static char *names_of(const pel_allocator *allocator, const pel_plan_request *request, uint64_t mask) {
@@ -65,6 +67,19 @@ static bool complete(const pel_plan *plan) {
     return whole;
 }
 
+/* False: no memory. */
+static bool take_tail(pel_plan *plan, const pel_tail *tail, double units) {
+    if (!tail || !pel_tail_left(tail)) {
+        return true;
+    }
+    plan->held_back = (double)(tail->hi - tail->lo) / units;
+    plan->tail = pel_alloc(&plan->allocator, sizeof *plan->tail);
+    if (plan->tail) {
+        *plan->tail = *tail;
+    }
+    return plan->tail != NULL;
+}
+
 pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request *request, const pel_plan_result *result,
                          const pel_plan_context *context) {
     pel_plan *plan = plan_new(allocator, result->slice_count, result->choice_count);
@@ -94,11 +109,15 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
     plan->predicted_ns = result->predicted_ns;
     plan->expected_ns = result->expected_ns;
     plan->together_probe = result->together_probe;
-    if (!complete(plan)) {
+    if (!take_tail(plan, &result->tail, (double)request->units) || !complete(plan)) {
         pel_plan_destroy(plan);
         return NULL;
     }
     return plan;
+}
+
+pel_tail *pel_plan_tail(pel_plan *plan) {
+    return plan ? plan->tail : NULL;
 }
 
 void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured) {
@@ -223,6 +242,11 @@ static void compose(pel_text *text, const pel_plan *plan) {
         pel_text_append(text, ", took ");
         append_time(text, plan->actual_ns);
     }
+    if (plan->held_back > 0) {
+        pel_text_append(text, "\nheld back at the end of the range, for whoever is done first: ");
+        pel_text_number(text, 100 * plan->held_back, 1);
+        pel_text_append(text, " %");
+    }
     pel_text_append(text, "\nprotection: ");
     pel_text_append(text, plan->protection);
     pel_text_append(text, "\nchunks:\n");
@@ -262,9 +286,11 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     copy->protection = copy_of(copy, plan->protection);
     copy->split_dimension = plan->split_dimension;
     copy->predicted_ns = plan->predicted_ns;
+    bool tailed = take_tail(copy, plan->tail, 1.0);
+    copy->held_back = plan->held_back;
     copy->actual_ns = plan->actual_ns;
     copy->bytes = plan->bytes;
-    if (complete(copy)) {
+    if (tailed && complete(copy)) {
         pel_text text;
         pel_text_init(&text, &copy->allocator);
         compose(&text, copy);
@@ -343,5 +369,6 @@ void pel_plan_destroy(pel_plan *plan) {
     pel_free(&allocator, plan->restriction);
     pel_free(&allocator, plan->protection);
     pel_free(&allocator, plan->text);
+    pel_free(&allocator, plan->tail);
     pel_free(&allocator, plan);
 }

@@ -18,6 +18,9 @@ typedef struct pel_plan_context {
 pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request *request, const pel_plan_result *result,
                          const pel_plan_context *context);
 
+/* What is held back, with its state while the launch runs; NULL: nothing. */
+pel_tail *pel_plan_tail(pel_plan *plan);
+
 /* Enters what chunk `index` took. */
 void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured);
 void pel_plan_set_bytes(pel_plan *plan, const pel_plan_bytes *bytes);

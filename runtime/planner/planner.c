@@ -36,6 +36,8 @@ pel_status pel_plan_malformed(pel_plan_result *result, const char *why) {
 /* Clears what readers of the result look at; the rest of its 7 KB is written when it is counted. */
 static void clear(pel_plan_result *result) {
     result->slice_count = 0;
+    result->tail.lo = result->tail.hi = result->tail.at = 0;
+    result->tail.count = 0;
     result->choice_count = 0;
     result->predicted_ns = 0.0;
     result->exploring = result->together_probe = false;
@@ -86,7 +88,7 @@ double pel_plan_alone(const pel_planning *planning, uint32_t device) {
 }
 
 /* NULL: work is units. So it is, too, where memory limits shares: those are units. */
-static const double *profile_of(const pel_plan_request *request) {
+const double *pel_plan_profile(const pel_plan_request *request) {
     const double *profile = request->record != NULL ? request->record->profile : NULL;
     for (uint32_t i = 0; i < request->device_count && profile != NULL; i++) {
         profile = request->devices[i].unit_limit < request->units ? NULL : profile;
@@ -95,7 +97,7 @@ static const double *profile_of(const pel_plan_request *request) {
 }
 
 double pel_plan_work(const pel_plan_request *request, uint64_t lo, uint64_t hi) {
-    const double *profile = profile_of(request);
+    const double *profile = pel_plan_profile(request);
     double units = (double)request->units;
     return profile == NULL
                ? (double)(hi - lo)
@@ -108,7 +110,7 @@ static uint64_t edge_of(const pel_planning *planning, uint64_t quanta) {
     if (quanta >= planning->quanta) {
         return request->units;
     }
-    const double *profile = profile_of(request);
+    const double *profile = pel_plan_profile(request);
     if (profile == NULL) {
         return quanta * request->granularity;
     }
@@ -135,7 +137,8 @@ static uint32_t order_of(const pel_planning *planning, uint64_t mask, uint32_t o
     return count;
 }
 
-void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
+/* Slices for the shares; what these leave over is the tail. */
+static void emit(pel_planning *planning, const pel_filling *filling, bool held) {
     const pel_plan_request *request = planning->request;
     pel_plan_result *result = planning->result;
     uint32_t order[PEL_PLAN_DEVICE_LIMIT], count = order_of(planning, filling->mask, order);
@@ -147,7 +150,7 @@ void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
         uint32_t device = order[i];
         given += filling->share[device];
         /* The last slice ends at the range's end, which need not be a whole quantum. */
-        uint64_t hi = i + 1 == count ? request->units : edge_of(planning, given);
+        uint64_t hi = i + 1 == count && !held ? request->units : edge_of(planning, given);
         hi = hi > request->units ? request->units : hi;
         if (hi <= lo) {
             continue; /* a part of dense work that is narrower than a quantum */
@@ -161,19 +164,36 @@ void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
         result->predicted_ns = time > result->predicted_ns ? time : result->predicted_ns;
         lo = hi;
     }
+    if (held && lo < request->units) {
+        pel_plan_cut_tail(planning, lo, &result->tail);
+        result->predicted_ns = filling->makespan;
+    }
     if (!complete) {
         result->predicted_ns = 0.0;
     }
 }
 
+void pel_plan_emit_held(pel_planning *planning, pel_filling *filling) {
+    if (pel_plan_hold_back(planning, filling, &planning->result->tail)) {
+        emit(planning, filling, true);
+    } else {
+        pel_plan_emit(planning, filling);
+    }
+}
+
+void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
+    planning->result->tail.lo = planning->result->tail.hi = planning->result->tail.at = 0;
+    emit(planning, filling, false);
+}
+
 /* Scatter of one observation. */
-static double deviation_of(const pel_plan_request *request, uint32_t device) {
+double pel_plan_deviation(const pel_plan_request *request, uint32_t device) {
     const pel_cost *cost = &request->devices[device].cost;
     return not_negative(cost->samples > 0 ? cost->deviation : cost->alone.deviation);
 }
 
 /* Expected latest of `count` standard normal draws: scatter makes a division wait for whoever is late. */
-static double latest_of(uint32_t count) {
+double pel_plan_latest_of(uint32_t count) {
     static const double table[] = {0.0, 0.0, 0.564, 0.846, 1.029, 1.163, 1.267, 1.352, 1.424};
     const uint32_t known = sizeof table / sizeof table[0];
     return count < known ? table[count] : sqrt(2.0 * log((double)count)) - 0.6; /* within 3 % from 9 to 64 */
@@ -201,7 +221,7 @@ static double margin_for(const pel_contest *state, uint64_t mask, uint32_t *nois
     }
     for (uint64_t rest = mask; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
-        double deviation = deviation_of(planning->request, device);
+        double deviation = pel_plan_deviation(planning->request, device);
         error = fmax(error, planning->error[device]);
         square += deviation * deviation / count;
         if (deviation > most) {
@@ -209,7 +229,7 @@ static double margin_for(const pel_contest *state, uint64_t mask, uint32_t *nois
             *noisiest = device;
         }
     }
-    *wait = sqrt(square) * latest_of(count);
+    *wait = sqrt(square) * pel_plan_latest_of(count);
     return fmin(fmax(fmin(2.0 * error, DOUBT_MOST), planning->margin) + *wait, MARGIN_MOST);
 }
 
@@ -275,7 +295,7 @@ static void find_best_single(pel_contest *state) {
 static bool decide(pel_contest *state) {
     pel_planning *planning = state->planning;
     if (state->has_best) {
-        pel_plan_emit(planning, &state->best);
+        pel_plan_emit_held(planning, &state->best);
         return true;
     }
     if (state->best_single < PEL_PLAN_DEVICE_LIMIT) {

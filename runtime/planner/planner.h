@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "model/model.h"
+#include "planner/tail.h"
 #include <pel/device.h>
 #include <pel/status.h>
 #include <stdbool.h>
@@ -29,6 +30,7 @@ typedef struct pel_plan_device {
     double prior_rate;         /* guess of relative speed for unknown devices, > 0 */
     double move_start_ns;      /* predicted transfers, added to the model: fixed part */
     double move_unit_ns;       /* and per unit */
+    double piece_unit_ns;      /* per unit that is nobody's before: what it costs to bring it, on top */
     uint64_t unit_limit;       /* most units that fit into its memory; UINT64_MAX: no limit */
 } pel_plan_device;
 
@@ -39,6 +41,8 @@ typedef struct pel_plan_request {
     uint32_t device_count;
     double margin;            /* 0: 0.03 */
     const pel_record *record; /* the family's account; NULL: none is kept, and nothing is tried that has to be paid for */
+    bool pieces;              /* chunks may be handed out while the launch runs */
+    bool irregular;           /* its user says that units differ in cost */
     bool frozen;              /* nothing is tried for the sake of learning: same models, same plan */
     uint32_t launches_seen;   /* of this kernel, for exploration in turn among core-sharing alternatives */
 } pel_plan_request;
@@ -59,8 +63,9 @@ typedef struct pel_plan_choice {
 #define PEL_PLAN_CHOICE_LIMIT 24
 
 typedef struct pel_plan_result {
-    pel_plan_slice slices[PEL_PLAN_DEVICE_LIMIT]; /* ascending, contiguous, covering [0, units) */
+    pel_plan_slice slices[PEL_PLAN_DEVICE_LIMIT]; /* ascending, contiguous, covering [0, units) but for the tail */
     uint32_t slice_count;
+    pel_tail tail; /* tail.lo == tail.hi: none, and the rest of it undefined */
     double predicted_ns;
     bool exploring;
     bool together_probe; /* exploring a combination that looks slower: pel_lesson.together_probe */

@@ -56,11 +56,13 @@ static void unplan(pel_command *command) {
     }
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
+    pel_free(allocator, command->tail);
     pel_plan_destroy(command->plan);
     pel_error_destroy(command->error);
     command->jobs = NULL;
     command->job_count = command->slice_count = 0;
     command->slices = NULL;
+    command->tail = NULL;
     command->plan = NULL;
     command->error = NULL;
     command->status = PEL_OK;

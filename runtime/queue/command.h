@@ -104,6 +104,7 @@ struct pel_command {
     pel_error *error;
     pel_job *jobs;              /* array of the current phase */
     uint32_t job_count, outstanding;
+    uint32_t job_limit;         /* length of the array: jobs that run must not move, so a launch that may get more chunks has room for them */
 
     /* chain.c */
     pel_device *leads;          /* its only work is queued there, and its end is the command's: others may be queued behind it */
@@ -122,7 +123,9 @@ struct pel_command {
     pel_share *shares;          /* fixed split, or NULL */
     uint32_t share_count;
     pel_plan_slice *slices;     /* as planned */
-    uint32_t slice_count;
+    uint32_t slice_count;       /* one a job, in their order */
+    struct pel_tail *tail;      /* held back, or NULL */
+    uint32_t planned;           /* the first ones; the rest began while the launch ran */
     pel_job fold;               /* also of the saving */
     pel_protection asked, protection;
     uint64_t failed_once, failed_twice; /* devices, by index, that failed chunks of this launch */
@@ -224,6 +227,7 @@ void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool f
 void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status, const pel_error *error);
 /* Tells a successor that what it reads failed; it is not started yet. */
 void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error);
+void pel_job_submit_next(pel_job *job);     /* before those that wait for cores: a further chunk of a launch that runs */
 void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
@@ -308,6 +312,10 @@ uint64_t pel_launch_fold_count(const pel_command *command);        /* partial re
 void pel_launch_fold(pel_command *command);                        /* merges partial results: few at once, many on a worker without the lock */
 void pel_launch_folded(pel_command *command);                      /* and what that means for residency */
 void pel_launch_done(pel_command *command);                        /* actual times into plan and models */
+/* pieces.c: chunks that begin while the launch runs */
+void pel_launch_tail_begin(pel_command *command);
+void pel_launch_chunk_done(pel_job *job);
+
 pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 void pel_privates_free(pel_job *job);
 

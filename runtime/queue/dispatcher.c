@@ -269,11 +269,23 @@ static void hand_over(pel_job *job) {
     job->device->driver->backend->submit(job->device->driver, &job->work);
 }
 
-void pel_job_submit(pel_job *job) {
-    pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
+static void prepare(pel_job *job) {
     job->work.complete = job_complete;
     job->work.owner = job;
     job->work.priority = job->command->priority;
+}
+
+void pel_job_submit_next(pel_job *job) {
+    pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
+    prepare(job);
+    job->next = dispatcher->first_job;
+    dispatcher->first_job = job;
+    dispatcher->last_job = dispatcher->last_job ? dispatcher->last_job : job;
+}
+
+void pel_job_submit(pel_job *job) {
+    pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
+    prepare(job);
     if (!job->data_parallel) {
         hand_over(job);
         return;

@@ -82,6 +82,35 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
     entry->move_unit_ns = scaling / rate / (double)q->bound->units;
 }
 
+/* What a unit costs a device whose memory lacks it, because it was another one's before: its part of all split arguments, in and back. */
+static double piece_cost(const pel_bound *bound, const pel_device *device) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < bound->arg_count && device->place != 0; i++) {
+        const pel_bound_arg *arg = &bound->args[i];
+        bool split = arg->param != PEL_PARAM_KIND_WHOLE && arg->param != PEL_PARAM_KIND_POINTER && arg->param != PEL_PARAM_KIND_REDUCE_PRIVATE;
+        bytes += arg->allocation && split ? (double)arg->bytes : 0;
+    }
+    return bytes > 0 ? bytes / pel_link_bytes_per_ns(device) / (double)bound->units : 0;
+}
+
+/*
+ * Pieces of any size: only where a union of parts reads and writes the union of what the parts do, where nothing has to be saved before each, and where no
+ * device takes the launch in windows.
+ */
+static bool may_grow(const pel_runtime *runtime, const pel_bound *bound) {
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        if (bound->args[i].allocation && (bound->args[i].param == PEL_PARAM_KIND_CUSTOM || pel_retry_must_save(bound, i))) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        if (pel_stream_needed(bound, &runtime->devices[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
     pel_footprint footprint = {0};
     pel_health_tend(runtime);
@@ -101,6 +130,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         entry->prior_rate = guess_rate(&device->facts->info);
         entry->unit_limit = UINT64_MAX;
         predict_moves(q, device, entry, &footprint);
+        entry->piece_unit_ns = piece_cost(bound, device);
     }
     pel_footprint_free(&runtime->allocator, &footprint);
     q->request = (pel_plan_request){.units = bound->units,
@@ -109,6 +139,8 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
                                     .devices = q->devices,
                                     .device_count = runtime->device_count,
                                     .record = pel_models_record(runtime->models, &q->family),
+                                    .pieces = may_grow(runtime, bound),
+                                    .irregular = (bound->kernel->image.flags & PEL_KERNEL_IRREGULAR) != 0,
                                     .frozen = runtime->frozen,
                                     .launches_seen = atomic_load(&bound->kernel->launches)};
 }
@@ -137,16 +169,20 @@ static pel_status answer_fixed(const question *q, const pel_share *shares, uint3
 
 /* NULL: the cuts of this plan break no rule. "": no memory to find out. */
 static char *conflict_of(const question *q, const pel_plan_result *result) {
-    uint64_t cuts[PEL_PLAN_DEVICE_LIMIT + 1];
+    uint64_t cuts[PEL_PLAN_DEVICE_LIMIT + PEL_TAIL_PIECES + 1];
     char *why = NULL;
-    if (result->slice_count < 2) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < result->slice_count; i++) {
+        cuts[count++] = result->slices[i].lo;
+    }
+    for (uint64_t at = result->tail.lo; at < result->tail.hi; at += result->tail.grain) { /* wherever its pieces end */
+        cuts[count++] = at;
+    }
+    if (count < 2) {
         return NULL;
     }
-    for (uint32_t i = 0; i < result->slice_count; i++) {
-        cuts[i] = result->slices[i].lo;
-    }
-    cuts[result->slice_count] = result->slices[result->slice_count - 1].hi;
-    pel_status status = pel_conflict_check(q->bound, cuts, result->slice_count, &why);
+    cuts[count] = result->tail.lo < result->tail.hi ? result->tail.hi : result->slices[result->slice_count - 1].hi;
+    pel_status status = pel_conflict_check(q->bound, cuts, count, &why);
     if (status != PEL_OK && !why) {
         why = pel_strdup(&q->runtime->allocator, "out of memory while checking for conflicts");
     }
@@ -184,6 +220,7 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     char protected_by[PEL_PROTECT_TEXT];
     char *conflict = NULL;
     ask(&q, runtime, bound);
+    q.request.pieces = q.request.pieces && *protection != PEL_PROTECT_ISOLATE; /* outputs are committed chunk by chunk, and made room for before */
     for (uint32_t i = 0; i < runtime->device_count && *protection == PEL_PROTECT_ISOLATE; i++) {
         q.devices[i].excluded = q.devices[i].excluded ? q.devices[i].excluded : pel_isolate_refusal(bound, &runtime->devices[i]);
     }
@@ -213,6 +250,7 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uin
     ask(&q, runtime, bound);
     q.request.units = hi - lo;
     q.request.frozen = true; /* no time for experiments */
+    q.request.pieces = false;
     q.request.record = NULL;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         if (command->protection == PEL_PROTECT_ISOLATE && !q.devices[i].excluded) {
@@ -258,15 +296,21 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &command->protection, &result,
                                           is_asked_for(command) ? &command->plan : NULL, &error);
     if (status == PEL_OK) {
-        command->slices = pel_alloc(&runtime->allocator, result.slice_count * sizeof *command->slices);
-        status = command->slices ? PEL_OK : PEL_OUT_OF_MEMORY;
+        const bool tailed = pel_tail_left(&result.tail);
+        const uint32_t pieces = tailed ? pel_tail_pieces(&result.tail) : 0;
+        command->slices = pel_alloc(&runtime->allocator, (result.slice_count + pieces) * sizeof *command->slices);
+        command->tail = tailed ? pel_alloc(&runtime->allocator, sizeof *command->tail) : NULL;
+        status = command->slices && (command->tail || !tailed) ? PEL_OK : PEL_OUT_OF_MEMORY;
     }
     if (status != PEL_OK) {
         pel_command_fail(command, status, error);
         return status;
     }
+    if (command->tail) {
+        *command->tail = result.tail;
+    }
     memcpy(command->slices, result.slices, result.slice_count * sizeof *command->slices);
-    command->slice_count = result.slice_count;
+    command->slice_count = command->planned = result.slice_count;
     command->expected_ns = result.expected_ns;
     command->together_probe = result.together_probe;
     *exploring = result.exploring;
@@ -290,33 +334,50 @@ static bool gather_missing(void *user, uint64_t lo, uint64_t hi, uint64_t places
     return !g->failed;
 }
 
-/* What must be in host memory before the chunks can start: their inputs that neither their device nor the host has. */
-static pel_status gather_needed(pel_command *command, gather *g) {
+/* What must be in host memory before a device can start with [lo, hi): its inputs that neither it nor the host has. */
+static pel_status gather_for(pel_command *command, gather *g, const pel_device *device, uint64_t lo, uint64_t hi) {
     pel_footprint footprint = {0};
     pel_status status = PEL_OK;
-    for (uint32_t s = 0; s < command->slice_count && status == PEL_OK; s++) {
-        pel_span span;
-        /* A protected launch may run again elsewhere, so it begins with all its inputs in host memory. */
-        uint32_t place = command->protection >= PEL_PROTECT_RETRY ? 0 : command->runtime->devices[command->slices[s].device].place;
-        const bool streams = pel_stream_needed(&command->bound, &command->runtime->devices[command->slices[s].device]);
-        pel_bound_span(&command->bound, command->slices[s].lo, command->slices[s].hi, &span);
-        for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
-            const pel_bound_arg *arg = &command->bound.args[i];
-            if (!arg->allocation) {
-                continue;
-            }
-            status = pel_footprint_query(&command->bound, &span, i, &footprint);
-            g->allocation = arg->allocation;
-            bool through = streams && pel_stream_windowed(&command->bound, i);
-            uint32_t where = through || arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE ? 0 : place;
-            for (uint32_t k = 0; k < footprint.reads.count && status == PEL_OK; k++) {
-                pel_allocation_missing(arg->allocation, where, arg->offset + footprint.reads.data[k].lo,
-                                       arg->offset + footprint.reads.data[k].hi, gather_missing, g);
-                status = g->failed ? PEL_OUT_OF_MEMORY : PEL_OK;
-            }
+    pel_span span;
+    /* A protected launch may run again elsewhere, so it begins with all its inputs in host memory. */
+    const uint32_t place = command->protection >= PEL_PROTECT_RETRY ? 0 : device->place;
+    const bool streams = pel_stream_needed(&command->bound, device);
+    pel_bound_span(&command->bound, lo, hi, &span);
+    for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
+        const pel_bound_arg *arg = &command->bound.args[i];
+        if (!arg->allocation) {
+            continue;
+        }
+        status = pel_footprint_query(&command->bound, &span, i, &footprint);
+        g->allocation = arg->allocation;
+        bool through = streams && pel_stream_windowed(&command->bound, i);
+        uint32_t where = through || arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE ? 0 : place;
+        for (uint32_t k = 0; k < footprint.reads.count && status == PEL_OK; k++) {
+            pel_allocation_missing(arg->allocation, where, arg->offset + footprint.reads.data[k].lo,
+                                   arg->offset + footprint.reads.data[k].hi, gather_missing, g);
+            status = g->failed ? PEL_OUT_OF_MEMORY : PEL_OK;
         }
     }
     pel_footprint_free(&command->runtime->allocator, &footprint);
+    return status;
+}
+
+/* For all slices, and for whoever may take whichever piece of the tail. */
+static pel_status gather_needed(pel_command *command, gather *g) {
+    const pel_device *devices = command->runtime->devices;
+    const pel_tail *tail = command->tail;
+    pel_status status = PEL_OK;
+    uint64_t asked = 0;
+    for (uint32_t s = 0; s < command->slice_count && status == PEL_OK; s++) {
+        status = gather_for(command, g, &devices[command->slices[s].device], command->slices[s].lo, command->slices[s].hi);
+    }
+    for (uint32_t i = 0; tail && i < tail->count && status == PEL_OK; i++) {
+        const pel_device *device = &devices[tail->devices[i].device];
+        if ((asked >> device->place & 1u) == 0) {
+            asked |= 1ull << device->place;
+            status = gather_for(command, g, device, tail->lo, tail->hi);
+        }
+    }
     return status;
 }
 
@@ -341,16 +402,21 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
 
 pel_status pel_launch_run(pel_command *command) {
     pel_error *error = NULL;
-    command->jobs = pel_alloc_zero(&command->runtime->allocator, command->slice_count, sizeof *command->jobs);
+    command->job_limit = command->slice_count + pel_tail_pieces(command->tail);
+    command->jobs = pel_alloc_zero(&command->runtime->allocator, command->job_limit, sizeof *command->jobs);
     pel_status status = command->jobs ? PEL_OK : PEL_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < command->slice_count && status == PEL_OK; i++) {
-        command->jobs[i] = (pel_job){.command = command, .device = &command->runtime->devices[command->slices[i].device], .data_parallel = true};
+        command->jobs[i] = (pel_job){.command = command,
+                                     .device = &command->runtime->devices[command->slices[i].device],
+                                     .data_parallel = true,
+                                     .done = command->tail ? pel_launch_chunk_done : NULL};
         command->job_count++;
         status = pel_retry_build(&command->jobs[i], &command->slices[i], &error);
     }
     if (status != PEL_OK) {
         pel_command_fail(command, status, error);
     }
+    pel_launch_tail_begin(command);
     return status;
 }
 
@@ -360,12 +426,14 @@ static double compute_ns(const pel_work *work) {
 
 /* Hands what the chunks took to the models: the kernel's own times, without transfers. */
 static void learn(pel_command *command, double makespan_ns) {
-    pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
+    pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT + PEL_TAIL_PIECES];
     pel_lesson lesson = {.family = family_of(&command->bound),
+                         .units = command->bound.units,
                          .chunks = chunks,
                          .makespan_ns = makespan_ns,
                          .expected_ns = command->expected_ns,
                          .together_probe = command->together_probe};
+    const pel_tail *tail = command->tail;
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
         if (job->superseded || job->work.status != PEL_OK || job->work.pooled) { /* a share of several launches' time is not what one takes */
@@ -375,7 +443,8 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .lo = job->lo,
                                                           .hi = job->hi,
                                                           .ns = compute_ns(&job->work),
-                                                          .cold = job->work.cold};
+                                                          .cold = job->work.cold,
+                                                          .piece = i >= command->planned && tail && !tail->guided};
     }
     if (command->runtime->frozen) {
         return;

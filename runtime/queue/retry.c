@@ -44,7 +44,7 @@ static bool reads_elsewhere(const pel_bound *bound, uint32_t arg) {
 }
 
 /* Whether what a chunk writes through this argument is also read: by itself, or through another argument on the same memory. */
-static bool must_save(const pel_bound *bound, uint32_t i) {
+bool pel_retry_must_save(const pel_bound *bound, uint32_t i) {
     const pel_bound_arg *arg = &bound->args[i];
     const pel_param *param = &bound->kernel->image.params[i];
     if (!arg->allocation || arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE || param->mode == PEL_READ) {
@@ -64,7 +64,7 @@ typedef struct price {
 static void add_price(const pel_runtime *runtime, const pel_bound *bound, const pel_plan_slice *slice, uint32_t i, pel_footprint *footprint, price *p) {
     const pel_device *device = &runtime->devices[slice->device];
     const pel_bound_arg *arg = &bound->args[i];
-    const bool copies = (device->place == 0 || pel_stream_needed(bound, device)) && must_save(bound, i), fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
+    const bool copies = (device->place == 0 || pel_stream_needed(bound, device)) && pel_retry_must_save(bound, i), fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
     pel_span span;
     if (!copies && !fetches) {
         return;
@@ -123,7 +123,7 @@ static pel_status list_ranges(pel_command *command, const pel_job *job, struct p
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < command->bound.arg_count && status == PEL_OK; i++) {
         const pel_bound_arg *arg = &command->bound.args[i];
-        if (!must_save(&command->bound, i)) {
+        if (!pel_retry_must_save(&command->bound, i)) {
             continue;
         }
         status = pel_footprint_query(&command->bound, &job->work.span, i, &footprint);

@@ -11,6 +11,9 @@
 pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed, const pel_plan_result *result,
                                 char *text);
 
+/* Whether a chunk that writes argument i in host memory is preceded by saving what is there. */
+bool pel_retry_must_save(const pel_bound *bound, uint32_t i);
+
 /*
  * Before the chunks run, which are built: what they read and write in host memory is saved. False: it is done, or nothing has to be. True: a work of its own
  * does it (command->fold), and pel_retry_saved is to be called afterwards.

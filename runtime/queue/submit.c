@@ -95,6 +95,7 @@ void pel_command_free(pel_command *command) {
     pel_retry_free(command);
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
+    pel_free(allocator, command->tail);
     pel_free(allocator, command->shares);
     pel_free(allocator, command->move);
     pel_free(allocator, command->name);

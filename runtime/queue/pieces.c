@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Chunks of a launch that begin while it runs: the pieces of a held-back tail (planner/tail.h).
+ *
+ * A chunk that ends makes its device free; all free devices of the plan are asked, the one that has just ended first, and what they take becomes another
+ * job of the command. The command's list of jobs was made long enough when it started, because jobs that run must not move. A device that something else
+ * keeps busy is asked only when nobody else works for the launch any more. Invariant: a command whose tail is not empty has a job outstanding, or has failed.
+ */
+#include "planner/plan.h"
+#include "queue/command.h"
+
+/* Makes a slice the command's next job. */
+static pel_status append(pel_command *command, const pel_plan_slice *slice) {
+    pel_error *error = NULL;
+    if (command->job_count >= command->job_limit) {
+        pel_command_fail(command, PEL_INTERNAL, NULL);
+        return PEL_INTERNAL;
+    }
+    command->slices[command->slice_count++] = *slice;
+    pel_job *job = &command->jobs[command->job_count++];
+    *job = (pel_job){.command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true, .done = pel_launch_chunk_done};
+    pel_status status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
+    status = status == PEL_OK ? pel_chunk_build(job, slice, &error) : status;
+    if (status != PEL_OK) {
+        pel_command_fail(command, status, error);
+    }
+    return status;
+}
+
+static bool is_free(const pel_command *command, uint32_t device) {
+    const pel_device *of = &command->runtime->devices[device];
+    return !of->lost && of->running == 0;
+}
+
+/* The device takes a piece if it wants one, or must. False: no memory. */
+static bool give(pel_command *command, pel_tail *tail, uint32_t device, double now, bool must) {
+    pel_tail_piece piece;
+    if (!pel_tail_next(tail, device, now, must, &piece)) {
+        return true;
+    }
+    pel_plan_slice slice = {.device = device, .lo = piece.lo, .hi = piece.hi, .predicted_ns = piece.predicted_ns};
+    if (append(command, &slice) != PEL_OK) {
+        return false;
+    }
+    pel_tail_begin(tail, &piece, now);
+    command->outstanding++;
+    pel_job_submit_next(&command->jobs[command->job_count - 1]);
+    return true;
+}
+
+void pel_launch_chunk_done(pel_job *job) {
+    pel_command *command = job->command;
+    pel_tail *tail = command->tail;
+    const pel_work *work = &job->work;
+    double now = (double)pel_clock_now(command->runtime->clock);
+    if (!tail) {
+        return;
+    }
+    pel_tail_end(tail, job->device->index, work->status != PEL_OK || work->cold ? 0.0 : (double)(work->ended - work->began));
+    if (work->status != PEL_OK) {
+        pel_tail_refuse(tail, job->device->index); /* it may run again elsewhere (retry.c) */
+    }
+    if (command->status != PEL_OK) {
+        return;
+    }
+    bool good = !is_free(command, job->device->index) || give(command, tail, job->device->index, now, false);
+    for (uint32_t i = 0; i < tail->count && good; i++) {
+        good = !is_free(command, tail->devices[i].device) || give(command, tail, tail->devices[i].device, now, false);
+    }
+    if (good && pel_tail_left(tail) && command->outstanding == 1) { /* this job is still counted */
+        (void)give(command, tail, job->device->index, now, true);
+    }
+}
+
+void pel_launch_tail_begin(pel_command *command) {
+    pel_tail *tail = command->tail;
+    double now = (double)pel_clock_now(command->runtime->clock);
+    for (uint32_t i = 0; i < command->slice_count && tail; i++) {
+        const pel_plan_slice *slice = &command->slices[i];
+        const pel_tail_piece first = {slice->device, slice->lo, slice->hi, slice->predicted_ns};
+        pel_tail_begin(tail, &first, now);
+    }
+}
