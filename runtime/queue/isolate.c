@@ -7,7 +7,7 @@
  * RUNNING, the returning work or the watchdog, has the job; so a late return finds ABANDONED and touches nothing but its own. That is the epoch: each job has one.
  *
  * A driver cannot be called off. So what a hung work points to (arguments, private memory, its job, its kernel) stays until it returns: jobs are not moved,
- * and its command is kept on a list beyond its end. The device counts as lost: quarantine gives it a new driver, beside the old one. Inputs are not copied:
+ * and its command is kept on a list beyond its end. The device counts as lost: when the work has returned, quarantine gives it a new driver. Inputs are not copied:
  * who frees memory that a hung device still reads has been warned (pel/launch.h).
  *
  * Time counts from the moment in which the driver begins the work, not from its submission. What the watchdog itself is late was not the device's fault: the

@@ -93,14 +93,17 @@ const char *pel_health_exclusion(const pel_device *device, char **text) {
     return *text ? *text : "quarantined";
 }
 
+static bool needs_it(const pel_command *command, const pel_device *device) {
+    bool needs = command->device == device;
+    for (uint32_t i = 0; i < command->job_count && !needs; i++) {
+        needs = command->jobs[i].device == device;
+    }
+    return needs;
+}
+
 static bool uses_it(const pel_queue *queue, const pel_device *device) {
     for (const pel_command *command = queue->first; command; command = command->after) {
-        for (uint32_t i = 0; i < command->job_count; i++) {
-            if (command->jobs[i].device == device) {
-                return true;
-            }
-        }
-        if (command->device == device) {
+        if (needs_it(command, device)) {
             return true;
         }
     }
@@ -116,6 +119,9 @@ static bool may_be_rebuilt(const pel_device *device) {
         }
     }
     bool used = uses_it(&dispatcher->own, device);
+    for (const pel_command *command = dispatcher->kept; command && !used; command = command->next) { /* it still computes with that memory */
+        used = needs_it(command, device);
+    }
     for (const pel_queue *queue = dispatcher->queues; queue && !used; queue = queue->next) {
         used = uses_it(queue, device);
     }
