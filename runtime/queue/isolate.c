@@ -284,6 +284,9 @@ static void abandon(pel_job *job, int64_t now) {
 static pel_job *overdue(pel_dispatcher *dispatcher, int64_t now, int64_t *next) {
     *next = INT64_MAX;
     for (pel_job *job = dispatcher->watched; job; job = job->watch_next) {
+        if (atomic_load(&job->isolation) != PEL_ISOLATION_RUNNING) {
+            continue; /* it has just returned, and waits for the lock */
+        }
         const int64_t started = atomic_load(&job->work.started);
         const int64_t due = started + allowance(job) + job->credit;
         if ((started != 0 && now >= due) || job->device->lost) { /* what is queued behind a hung one will not end either */
