@@ -349,6 +349,8 @@ pel_status pel_runtime_destroy(pel_runtime *runtime) {
         tell_alive(runtime);
         return PEL_BUSY;
     }
+    pthread_mutex_lock(&runtime->lock); /* whoever ended the last object may be on the way out */
+    pthread_mutex_unlock(&runtime->lock);
     dismantle(runtime);
     return PEL_OK;
 }

@@ -177,6 +177,9 @@ void pel_isolate_free(pel_job *job) {
             }
         }
         if (shadow->mem) {
+            if (job->work.sensitive && job->driver == job->device->driver) { /* one that hung keeps what it has */
+                pel_device_wipe(job->device, shadow->mem);
+            }
             driver->backend->mem_destroy(job->driver, shadow->mem);
         }
         pel_pages_free(shadow->data, shadow->bytes);

@@ -56,12 +56,12 @@ static void end(pel_event *event, pel_status status) {
         pel_fail(&error, &runtime->allocator, status, NULL, "user event: ended with %s", pel_status_name(status));
     }
     pthread_mutex_lock(&runtime->lock);
+    pel_object_gone(runtime, PEL_OBJECT_EVENT); /* before anybody learns of the end: who does may destroy the runtime, which waits for the lock */
     pel_event_finish(event, status, error, NULL, pel_clock_now(runtime->clock));
     pel_node_end(runtime, node, "a user event", status != PEL_OK, error);
     pel_node_give(&runtime->dispatcher->pools, &runtime->dispatcher->self, node);
     pel_dispatch(runtime);
     pel_dispatcher_unlock(runtime, true);
-    pel_object_gone(runtime, PEL_OBJECT_EVENT);
 }
 
 pel_status pel_event_set_status(pel_event *event, pel_status status) {

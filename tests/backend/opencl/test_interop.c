@@ -172,6 +172,54 @@ static pel_mapping *map_there(world *w, pel_buffer *buffer, uint32_t flags, cl_m
     return mapping;
 }
 
+/* ---- nothing is copied ---- */
+
+static void test_wrapped_memory_is_used_in_place(void **state) {
+    (void)state;
+    world w = begin(NULL);
+    static int values[N];
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    const pel_share share = {.device = w.device, .weight = 1};
+    pel_buffer *buffer = NULL;
+    pel_buffer_counters counters;
+    pel_plan_chunk chunk;
+    assert_int_equal(pel_buffer_wrap(w.runtime, values, BYTES, &buffer), PEL_OK);
+    desc.global[0] = N;
+    desc.shares = &share;
+    desc.share_count = 1;
+    desc.protection = PEL_PROTECT_NONE;
+    for (uint64_t round = 1; round <= 5; round++) { /* the caller changes it in between */
+        const pel_arg args[] = {pel_buf(buffer)};
+        pel_event *event = NULL;
+        pel_plan *plan = NULL;
+        values[7] = (int)round;
+        assert_int_equal(pel_launch(w.queue, w.kernel, &desc, args, 1, &event), PEL_OK);
+        assert_int_equal(pel_queue_finish(w.queue), PEL_OK);
+        assert_int_equal(values[7], 2 * (int)round);
+        pel_buffer_get_counters(buffer, &counters);
+        assert_int_equal(counters.to_devices, disguised ? round * BYTES : 0);
+        assert_int_equal(counters.to_host, disguised ? round * BYTES : 0);
+        assert_int_equal(counters.used_in_place, disguised ? 0 : round * BYTES);
+        assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
+        assert_int_equal(pel_plan_get_chunk(plan, 0, &chunk), PEL_OK);
+        assert_int_equal(chunk.bytes_in, disguised ? BYTES : 0);
+        assert_int_equal(chunk.bytes_out, 0);
+        pel_plan_destroy(plan);
+        pel_event_release(event);
+    }
+    if (!disguised) { /* the driver says so, too */
+        uint64_t offset = 0;
+        cl_mem memory = NULL;
+        void *host = NULL;
+        pel_mapping *mapping = map_there(&w, buffer, PEL_MAP_READ, &memory, &offset);
+        assert_int_equal(clGetMemObjectInfo(memory, CL_MEM_HOST_PTR, sizeof host, &host, NULL), CL_SUCCESS);
+        assert_ptr_equal((char *)host + offset, values);
+        pel_mapping_destroy(mapping);
+    }
+    assert_int_equal(pel_buffer_destroy(buffer), PEL_OK);
+    end(&w);
+}
+
 /* ---- queues ---- */
 
 static void test_queues_are_adopted_and_given_back(void **state) {
@@ -473,6 +521,7 @@ static int as_another(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         BOTH(test_queues_are_adopted_and_given_back), BOTH(test_memory_is_adopted_in_place), BOTH(test_memory_that_cannot_be_adopted),
+        BOTH(test_wrapped_memory_is_used_in_place),
         BOTH(test_our_memory_is_handed_out),          BOTH(test_a_cl_event_is_waited_for),   BOTH(test_our_event_as_a_cl_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
