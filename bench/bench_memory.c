@@ -2,11 +2,12 @@
 /*
  * What it costs to know where bytes are and who uses them, by interval: residency (acquire: what is missing at a place, and that it is there
  * now; release: it was written there) and hazards (look and note of one task), each with 10^6 intervals that do not merge. No work is done and
- * nothing is moved; single-threaded, because both are used under a lock.
+ * nothing is moved; single-threaded, because both are used under a lock. Then what does move: movement.c.
  */
 #include "base/alloc.h"
 #include "harness.h"
 #include "memory/residency.h"
+#include "movement.h"
 #include "queue/hazard.h"
 #include <stdlib.h>
 
@@ -173,6 +174,7 @@ int main(int argc, char **argv) {
            hazard_row(&results, allocator, "two ranges random, 64 tasks under way", true, 64) &&
            hazard_row(&results, allocator, "two ranges ascending, 1e6 tasks under way", false, INTERVALS) &&
            hazard_row(&results, allocator, "two ranges random, 1e6 tasks under way", true, INTERVALS) && tiles_row(&results, allocator);
+    fine = fine && movement_jacobi_rows(&results) && movement_streaming_rows(&results) && movement_wrapped_row(&results);
     if (runtime) {
         fine = pel_runtime_destroy(runtime) == PEL_OK && fine;
     }
