@@ -37,6 +37,9 @@ struct pel_device {
     uint64_t overlaps;         /* devices (by index) that share cores with it, itself not included */
     /* Guarded by lock: */
     uint64_t memory_used;      /* bytes of mem objects with memory of their own */
+    uint64_t windows;          /* of which belong to launches that stream */
+    uint64_t uses;             /* counts what is pinned here: the clock of least recent use */
+    struct pel_command *claimant; /* the oldest command that waits for room here */
     uint32_t running;          /* data-parallel works dispatched and not complete: who holds the cores */
     bool lost;                 /* reported DEVICE_LOST: not used until its context was built anew (resilience/health.h) */
     pel_device_health health;

@@ -37,8 +37,12 @@ pel_allocation *pel_allocation_create(pel_runtime *runtime, unsigned char *base,
     allocation->bytes = bytes;
     allocation->mems = pel_alloc_zero(allocator, runtime->device_count + 1u, sizeof(pel_mem *));
     allocation->residency = pel_interval_map_create(allocator, NULL);
-    if (!allocation->mems || !allocation->residency) {
+    allocation->pins = pel_alloc_zero(allocator, runtime->device_count + 1u, sizeof *allocation->pins);
+    allocation->used = pel_alloc_zero(allocator, runtime->device_count + 1u, sizeof *allocation->used);
+    if (!allocation->mems || !allocation->residency || !allocation->pins || !allocation->used) {
         pel_free(allocator, allocation->mems);
+        pel_free(allocator, allocation->pins);
+        pel_free(allocator, allocation->used);
         pel_interval_map_destroy(allocation->residency);
         pel_free(allocator, allocation);
         return NULL;
@@ -139,6 +143,8 @@ void pel_allocation_destroy(pel_allocation *allocation) {
     }
     pel_interval_map_destroy(allocation->residency);
     pel_free(&runtime->allocator, allocation->mems);
+    pel_free(&runtime->allocator, allocation->pins);
+    pel_free(&runtime->allocator, allocation->used);
     if (allocation->owned) {
         free_memory(allocation);
     }

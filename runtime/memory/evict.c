@@ -1,16 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Room in a device's memory. Device memory is counted against the budget before the driver is asked, because drivers accept more than they have and fail
- * at the launch instead. When the budget is full, copies that nobody uses and that are valid elsewhere make room; a copy that a command holds is never taken.
+ * at the launch instead. When the budget is full, copies that no command has pinned and that are valid elsewhere make room, least recently used first.
+ * Launches claim room for all that they need at once, and have written back what is valid on the device alone (queue/claim.c); others, prefetches and retries, take
+ * what is free or goes without that.
  */
 #include "base/checked.h"
 #include "memory/residency.h"
 #include <inttypes.h>
 
-/* A copy that nobody uses and that is valid elsewhere. */
+void pel_allocation_pin(pel_allocation *allocation, const pel_device *device) {
+    allocation->pins[device->index]++;
+    allocation->used[device->index] = ++((pel_device *)(uintptr_t)device)->uses;
+}
+
+void pel_allocation_unpin(pel_allocation *allocation, const pel_device *device) { allocation->pins[device->index]--; }
+
+bool pel_allocation_may_leave(const pel_allocation *allocation, const pel_device *device) {
+    return allocation->mems[device->index] && allocation->pins[device->index] == 0 && (allocation->kept >> device->index & 1u) == 0;
+}
+
+void pel_allocation_leave(pel_allocation *allocation, pel_device *device) {
+    pel_allocation_drop_mem(allocation, device);
+    pel_allocation_forget_place(allocation, device->place);
+}
+
 static bool may_go(const pel_allocation *allocation, const pel_device *device) {
-    return allocation->mems[device->index] && (allocation->kept >> device->index & 1u) == 0 && pel_allocation_quiet(allocation) &&
-           !pel_allocation_alone_at(allocation, device->place);
+    return pel_allocation_may_leave(allocation, device) && !pel_allocation_alone_at(allocation, device->place);
 }
 
 uint64_t pel_device_held_bytes(const pel_device *device) {
@@ -21,15 +37,20 @@ uint64_t pel_device_held_bytes(const pel_device *device) {
     return device->memory_used - idle;
 }
 
-/* Drops copies that may go, until `bytes` more fit. */
+/* Drops copies that may go, least recently used first, until `bytes` more fit. */
 static void make_room(pel_device *device, uint64_t bytes) {
-    uint64_t budget = device->facts->info.memory_bytes;
-    for (pel_allocation *other = device->runtime->allocations; other && device->memory_used > budget - bytes; other = other->next) {
-        if (may_go(other, device)) {
+    const uint64_t budget = device->facts->info.memory_bytes;
+    for (pel_allocation *oldest = device->runtime->allocations; oldest && device->memory_used > budget - bytes;) {
+        oldest = NULL;
+        for (pel_allocation *other = device->runtime->allocations; other; other = other->next) {
+            if (may_go(other, device) && (!oldest || other->used[device->index] < oldest->used[device->index])) {
+                oldest = other;
+            }
+        }
+        if (oldest) {
             pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room", device->facts->info.id,
-                    other->bytes);
-            pel_allocation_drop_mem(other, device);
-            pel_allocation_forget_place(other, device->place);
+                    oldest->bytes);
+            pel_allocation_leave(oldest, device);
         }
     }
 }

@@ -41,6 +41,8 @@ typedef struct pel_allocation {
     uint64_t kept;                 /* devices, by index, whose copy is never given up: it is the caller's object (L) */
     pel_interval_map *residency;   /* (L) offsets -> mask of places */
     pel_mem **mems;                /* per device, NULL until used (L) */
+    uint32_t *pins;                /* per device: commands that need the copy there (L) */
+    uint64_t *used;                /* per device: when it was pinned last, by pel_device.uses (L) */
     pel_view *views;               /* (L) */
     struct pel_buffer *buffers;    /* (L) list through buffer->next, for merging */
 } pel_allocation;
@@ -81,6 +83,11 @@ pel_status pel_allocation_view(pel_allocation *allocation, pel_device *device, u
 pel_status pel_device_reserve(pel_device *device, uint64_t bytes, pel_error **error);
 void pel_device_unreserve(pel_device *device, uint64_t bytes);
 uint64_t pel_device_held_bytes(const pel_device *device);
+/* (L) A pinned copy is never given up. may_leave: there is one and nobody has pinned it. leave: gives it up; nothing must be valid there alone. */
+void pel_allocation_pin(pel_allocation *allocation, const pel_device *device);
+void pel_allocation_unpin(pel_allocation *allocation, const pel_device *device);
+bool pel_allocation_may_leave(const pel_allocation *allocation, const pel_device *device);
+void pel_allocation_leave(pel_allocation *allocation, pel_device *device);
 
 /* (L) Parts of [lo, hi) not valid at `place` (0: host; device->place). visit gets the mask of places where they are valid. */
 void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi,

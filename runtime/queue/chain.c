@@ -54,6 +54,7 @@ static void unplan(pel_command *command) {
     if (command->slices) {
         atomic_fetch_sub(&command->bound.kernel->launches, 1);
     }
+    pel_command_unpin(command);
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
     pel_free(allocator, command->tail);

@@ -84,6 +84,7 @@ static pel_status add_writes(pel_job *job, uint32_t index, const pel_footprint *
         if (partial && job->device->place != 0) { /* rows that will be folded on the host */
             pel_mem *mem = NULL;
             pel_status status = pel_allocation_mem(arg->allocation, job->device, &mem, error);
+            status = status == PEL_OK ? pel_command_pin(job->command, arg->allocation, job->device) : status;
             if (status == PEL_OK) {
                 status = pel_job_bring_out(job, mem, arg->allocation, lo, hi);
             }
@@ -121,6 +122,7 @@ static pel_status add_buffer(pel_job *job, uint32_t index, pel_work_arg *out, pe
     pel_status status = private ? pel_isolate_arg(job, index, &view, &host, error)
                                 : pel_allocation_view(arg->allocation, job->device, arg->offset, arg->bytes, &view, error);
     *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = view, .host = host, .bytes = arg->bytes};
+    status = status == PEL_OK ? pel_command_pin(job->command, arg->allocation, job->device) : status;
     if (status == PEL_OK) {
         status = pel_footprint_query(&job->command->bound, &job->work.span, index, footprint);
     }

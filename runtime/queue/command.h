@@ -67,6 +67,13 @@ struct pel_job {
     bool again;                 /* the same work was submitted a second time */
 };
 
+/* An allocation's copy on a device that must stay while the command lasts. */
+typedef struct pel_pin {
+    struct pel_pin *next;
+    pel_allocation *allocation;
+    uint32_t device;
+} pel_pin;
+
 typedef enum pel_command_kind {
     PEL_COMMAND_LAUNCH, PEL_COMMAND_TASK, PEL_COMMAND_LOOP, PEL_COMMAND_MARKER, PEL_COMMAND_MAP, PEL_COMMAND_PREFETCH,
     PEL_COMMAND_GRAPH
@@ -120,6 +127,8 @@ struct pel_command {
     double expected_ns;         /* the plan's, for the lesson */
     bool together_probe;
     uint64_t fetched;           /* bytes that came home for it */
+    pel_pin *pins;              /* claim.c */
+    bool makes_room;            /* its fetches write back what goes for it; then it starts anew */
     pel_share *shares;          /* fixed split, or NULL */
     uint32_t share_count;
     pel_plan_slice *slices;     /* as planned */
@@ -215,6 +224,7 @@ typedef struct pel_dispatcher {
 /* dispatcher.c */
 pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error); /* takes the lock itself */
 void pel_command_make_ready(pel_command *command);
+void pel_restart_stalled(pel_runtime *runtime); /* those that waited for bytes or for room look again */
 void pel_command_fail(pel_command *command, pel_status status, pel_error *error); /* takes over error; keeps the first failure */
 void pel_command_phase_over(pel_command *command); /* all works of its phase are */
 void pel_command_end(pel_command *command); /* completes the event, wakes successors, frees the command */
@@ -283,6 +293,11 @@ void pel_queue_advance(pel_queue *queue);   /* drops drained stages and starts t
 void pel_queues_advance(pel_runtime *runtime); /* of all queues; tells waiters */
 pel_status pel_queue_cut(pel_queue *queue, pel_stage **before); /* a new current stage */
 void pel_queue_make_room(pel_queue *queue); /* waits while max_in_flight says so; without the lock */
+
+/* claim.c: copies on devices that commands need stay; device->place 0: nothing to do */
+pel_status pel_command_pin(pel_command *command, pel_allocation *allocation, const pel_device *device);
+void pel_command_unpin(pel_command *command);
+void pel_command_waives(const pel_command *command); /* it does not wait for room any more */
 
 /* moves.c: who has which bytes, and the works that bring them where they are needed */
 bool pel_uses_append(const pel_allocator *allocator, pel_uses *uses, pel_use use); /* as it is */

@@ -473,8 +473,11 @@ static void start(pel_command *command) {
     }
 }
 
-static void restart_stalled(pel_runtime *runtime) {
-    pel_command *list = runtime->dispatcher->stalled;
+void pel_restart_stalled(pel_runtime *runtime) {
+    pel_command *list = runtime->dispatcher ? runtime->dispatcher->stalled : NULL;
+    if (!list) {
+        return;
+    }
     runtime->dispatcher->stalled = NULL;
     while (list) {
         pel_command *next = list->next;
@@ -512,8 +515,11 @@ void pel_command_phase_over(pel_command *command) {
     switch (command->phase) {
     case PEL_PHASE_FETCHING:
         clear_jobs(command);
-        restart_stalled(command->runtime);
-        if (command->status == PEL_OK) {
+        pel_restart_stalled(command->runtime);
+        if (command->status == PEL_OK && command->makes_room) {
+            pel_command_unpin(command);
+            pel_command_make_ready(command);
+        } else if (command->status == PEL_OK) {
             run(command);
         } else {
             pel_command_end(command);

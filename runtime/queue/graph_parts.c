@@ -23,6 +23,9 @@ static void renew(pel_command *part) {
     pel_error_destroy(part->error);
     pel_plan_destroy(part->plan);
     pel_event_release(part->event);
+    pel_command_unpin(part);
+    pel_command_waives(part);
+    part->makes_room = false;
     part->fold = (pel_job){0};
     part->jobs = NULL;
     part->slices = NULL;

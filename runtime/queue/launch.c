@@ -12,6 +12,7 @@
 #include "planner/plan.h"
 #include "planner/planner.h"
 #include "queue/command.h"
+#include "queue/claim.h"
 #include "queue/stream.h"
 #include "queue/transfers.h"
 #include "queue/isolate.h"
@@ -390,7 +391,12 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
         }
     }
     gather g = {.runtime = command->runtime};
-    pel_status status = gather_needed(command, &g);
+    pel_status status = pel_launch_claim(command, &g.needed, stalled, &command->makes_room);
+    if (status != PEL_OK || *stalled) {
+        pel_uses_free(&command->runtime->allocator, &g.needed);
+        return status;
+    }
+    status = command->makes_room ? PEL_OK : gather_needed(command, &g);
     if (status == PEL_OK) {
         status = pel_fetch_home(command, &g.needed, stalled);
     } else {

@@ -111,6 +111,7 @@ static pel_status build_transfer(pel_command *command, pel_error **error) {
         const pel_use *use = &command->uses.data[i];
         pel_mem *mem = NULL;
         status = pel_allocation_mem(use->allocation, command->device, &mem, error);
+        status = status == PEL_OK ? pel_command_pin(command, use->allocation, command->device) : status;
         if (status == PEL_OK && command->mapping) {
             command->mapping->mem = mem;
         }

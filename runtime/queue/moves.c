@@ -128,6 +128,7 @@ static pel_status start_fetch(pel_job *job, pel_command *command, pel_device *de
         pel_mem *mem = NULL;
         to = end_of_allocation(parts, from);
         pel_status status = pel_allocation_mem(parts->data[from].allocation, device, &mem, error);
+        status = status == PEL_OK ? pel_command_pin(command, parts->data[from].allocation, device) : status;
         if (status == PEL_OK) {
             status = pel_transfers_append(device, &parts->data[from], to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count);
         }
@@ -287,6 +288,7 @@ pel_status pel_job_seal_in(pel_job *job, pel_error **error) {
         pel_mem *mem = NULL;
         to = end_of_allocation(&job->copied_in, from);
         status = pel_allocation_mem(use->allocation, job->device, &mem, error);
+        status = status == PEL_OK ? pel_command_pin(job->command, use->allocation, job->device) : status;
         if (status == PEL_OK) {
             status = pel_transfers_append(job->device, use, to - from, mem, 0, gap_is_ours, &b, &job->in, &job->work.in_count);
         }

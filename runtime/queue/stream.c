@@ -279,6 +279,7 @@ static pel_status make_windows(pel_job *job, struct pel_stream *stream, pel_erro
         return status;
     }
     stream->reserved = shape->bytes;
+    device->windows += shape->bytes;
     for (uint32_t w = 0; w < shape->depth * shape->group_count && status == PEL_OK; w++) {
         const uint64_t bytes = shape->sizes[w % shape->group_count];
         /* Mirrors nothing: each transfer names its host memory. */
@@ -368,6 +369,8 @@ void pel_stream_free(pel_job *job) {
         }
     }
     pel_device_unreserve(job->device, stream->reserved);
+    job->device->windows -= stream->reserved;
+    pel_restart_stalled(job->command->runtime);
     pel_free(allocator, stream->windows);
     pel_free(allocator, stream->steps);
     pel_free(allocator, stream->args);

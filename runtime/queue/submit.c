@@ -78,6 +78,8 @@ void pel_command_free(pel_command *command) {
     if (command->fold.command) {
         pel_job_clear(&command->fold);
     }
+    pel_command_unpin(command); /* before the allocations may go */
+    pel_command_waives(command);
     for (uint32_t i = 0; i < command->uses.count; i++) {
         pel_allocation_release(command->uses.data[i].allocation);
     }

@@ -72,8 +72,8 @@ static void test_room_is_made(void **state) {
         a[i] = pel_allocation_create(&fake.runtime, memory[i], PIECE, false);
     }
     for (int i = 0; i < 5; i++) {
-        pel_allocation_retain(a[i]); /* as a command does */
         assert_int_equal(pel_allocation_mem(a[i], device, &mem, NULL), PEL_OK);
+        pel_allocation_pin(a[i], device); /* as a command does */
         assert_int_equal(pel_allocation_copied(a[i], device->place, 0, PIECE), PEL_OK);
     }
     assert_int_equal(device->memory_used, 5 * PIECE);
@@ -83,9 +83,9 @@ static void test_room_is_made(void **state) {
     pel_error_destroy(error);
 
     assert_int_equal(pel_allocation_written(a[1], device->place, 5, 6), PEL_OK);
-    a[1]->references--; /* the command is over, but the only copy of byte 5 is there */
+    pel_allocation_unpin(a[1], device); /* the command is over, but the only copy of byte 5 is there */
     assert_int_equal(pel_allocation_mem(a[5], device, &mem, NULL), PEL_DEVICE_MEMORY);
-    a[3]->references--;
+    pel_allocation_unpin(a[3], device);
     assert_int_equal(pel_allocation_mem(a[5], device, &mem, NULL), PEL_OK);
     assert_null(a[3]->mems[0]);
     assert_int_equal(pel_allocation_missing_bytes(a[3], device->place, 0, PIECE), PIECE);
