@@ -37,6 +37,9 @@ void area_free(suite *self, area *memory) {
 
 static void completed(pel_work *work) {
     job *self = (job *)work;
+    if (self->behind != NULL && work->status != PEL_OK) {
+        atomic_store(&self->behind->work.skip, true);
+    }
     if (self->rounds > 0) {
         self->rounds--;
         job_submit(self);
@@ -216,6 +219,7 @@ int pel_conformance_run(const pel_conformance_fixture *fixture) {
         cmocka_unit_test(test_cold_and_times),
         cmocka_unit_test(test_tasks_and_loops),
         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_works_behind_a_failed_one),
         cmocka_unit_test(test_close_waits),
         cmocka_unit_test(test_open_and_close_again),
     };

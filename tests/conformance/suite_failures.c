@@ -53,6 +53,67 @@ void test_failure_leaves_the_device_usable(void **state) {
     area_free(self, &x);
 }
 
+/*
+ * Rule 6: of works behind each other the second fails. What depends on it fails too, or does not matter; what does not depend on it is done, all complete
+ * once and in order.
+ */
+void test_works_behind_a_failed_one(void **state) {
+    suite *self = *state;
+    enum { N = 64, COUNT = 8 };
+    if (!self->fixture->backend->chains) {
+        skip();
+    }
+    area x = area_make(self, N * 4), y = area_make(self, N * 4);
+    uint64_t global[3] = {N, 1, 1}, local[3] = {16, 1, 1};
+    uint32_t k = 5;
+    job works[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        const bool other = i % 2 == 1 && i > 1; /* 3, 5, 7 count on y; 1 fails; 2, 4, 6 depend on 1 */
+        job_begin(&works[i], self, i == 1 ? KERNEL_REVERSE : KERNEL_CHAIN);
+        if (i == 1) {
+            job_area(&works[i], &x, PEL_READ);
+            job_area(&works[i], &x, PEL_WRITE);
+            job_local(&works[i], UINT64_MAX - 64);
+            works[i].work.span = span_of(1, 0, global, local, NULL, 0, N);
+        } else {
+            job_value(&works[i], &k, sizeof k);
+            job_area(&works[i], other ? &y : &x, PEL_READ_WRITE);
+            job_range(&works[i], N);
+        }
+    }
+    for (int i = 1; i + 1 < COUNT; i += i == 1 ? 1 : 2) {
+        works[i].behind = &works[i == 1 ? 2 : i + 2];
+    }
+    works[6].behind = NULL;
+    for (int i = 0; i < COUNT; i++) {
+        job_submit(&works[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        job_wait(&works[i]);
+        assert_true(i == 0 || works[i].order > works[i - 1].order);
+        assert_true(works[i].work.began <= works[i].work.ended);
+    }
+    job_wait_ok(&works[0]);
+    assert_int_not_equal(works[1].work.status, PEL_OK);
+    for (int i = 2; i < COUNT; i++) {
+        if (i % 2 == 1) {
+            assert_int_equal(works[i].work.status, PEL_OK);
+        } else if (works[i].work.status != PEL_OK) { /* it may have begun before it was told */
+            assert_int_equal(works[i].work.status, PEL_DEPENDENCY_FAILED);
+            assert_int_equal(pel_error_status(works[i].work.error), PEL_DEPENDENCY_FAILED);
+        }
+    }
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(((uint32_t *)(void *)y.host)[i], 5 + 3 * (5 + 3 * 5));
+    }
+    for (int i = 0; i < COUNT; i++) {
+        job_end(&works[i]);
+    }
+    check_that_it_works(self);
+    area_free(self, &y);
+    area_free(self, &x);
+}
+
 static void expect_refusal(suite *self, const pel_program_image *program, const pel_kernel_image *kernel, pel_status expected,
                            const char *named) {
     const pel_backend *backend = self->fixture->backend;

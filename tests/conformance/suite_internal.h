@@ -69,6 +69,7 @@ typedef struct job {
     uint32_t arg_count;
     atomic_uint completions;
     unsigned order;  /* of completion, over the process */
+    struct job *behind; /* depends on this one: told to skip when it fails */
     unsigned rounds; /* left to be resubmitted */
     suite *owner;
 } job;
@@ -118,5 +119,6 @@ void test_failing_host_function(void **state);
 void test_cold_and_times(void **state);
 void test_tasks_and_loops(void **state);
 void test_help(void **state);
+void test_works_behind_a_failed_one(void **state);
 
 #endif

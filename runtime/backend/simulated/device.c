@@ -228,6 +228,7 @@ static void submit(pel_backend_device *device, pel_work *work) {
 
 const pel_backend pel_backend_simulated = {
     .name = "simulated",
+    .chains = true,
     .open = device_open,
     .close = device_close,
     .mem_create = mem_create,

@@ -234,6 +234,10 @@ static pel_status run(pel_simulated_driver *driver, pel_work *work) {
 
 void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
     pel_status planned = work->status;
+    if (atomic_load_explicit(&work->skip, memory_order_acquire)) {
+        (void)fail(driver, work, PEL_DEPENDENCY_FAILED, "submit", "not run: what it depends on has failed");
+        return;
+    }
     if (planned == PEL_DEVICE_LOST) {
         if (work->kind == PEL_WORK_LAUNCH && work->launch_ended > work->launch_began && move(driver, work, work->in, work->in_count, true) == PEL_OK) {
             (void)run(driver, work); /* lost on the way: whatever it wrote by then is spoilt, which everything is the worst case of */
