@@ -17,6 +17,7 @@
 #include "queue/event.h"
 #include "queue/hazard.h"
 #include "queue/node.h"
+#include "queue/spare.h"
 #include "queue/scope.h"
 #include <pel/queue.h>
 #include <stdatomic.h>
@@ -215,6 +216,7 @@ typedef struct pel_dispatcher {
     pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
     pel_job *first_job, *last_job; /* in order, waiting for cores */
+    pel_spares spares;          /* spare.h */
     pel_job *watched;           /* isolated ones under way */
     pel_command *kept;          /* over, with works that have not returned */
     pel_queue *queues;          /* the caller's */

@@ -35,7 +35,7 @@ typedef struct read_range {
 struct pel_shadow {
     struct pel_shadow *next;
     pel_allocation *allocation;
-    uint64_t lo, bytes;
+    uint64_t lo, bytes, block_bytes;
     unsigned char *data;
     pel_mem *mem;            /* NULL on the host device */
     pel_mem **views;         /* per argument */
@@ -101,7 +101,7 @@ static pel_status make_shadow(pel_job *job, pel_allocation *allocation, struct p
     shadow->lo = lo;
     shadow->bytes = hi - lo;
     shadow->views = pel_alloc_zero(allocator, bound->arg_count + 1u, sizeof(pel_mem *));
-    shadow->data = shadow->views ? pel_pages_alloc(shadow->bytes) : NULL;
+    shadow->data = shadow->views ? pel_spare_take(job->command->runtime, shadow->bytes, &shadow->block_bytes) : NULL;
     *made = shadow;
     if (!shadow->data) {
         return PEL_OUT_OF_MEMORY;
@@ -182,7 +182,7 @@ void pel_isolate_free(pel_job *job) {
             }
             driver->backend->mem_destroy(job->driver, shadow->mem);
         }
-        pel_pages_free(shadow->data, shadow->bytes);
+        pel_spare_give(job->command->runtime, shadow->data, shadow->block_bytes, job->work.sensitive);
         pel_free(&job->command->runtime->allocator, shadow->views);
         pel_free(&job->command->runtime->allocator, shadow->reads);
         pel_free(&job->command->runtime->allocator, shadow);

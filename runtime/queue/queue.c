@@ -109,6 +109,9 @@ static void destroy_dispatcher(pel_runtime *runtime) {
     if (runtime->dispatcher && runtime->dispatcher->tasks) {
         pel_host_tasks_forget(runtime->dispatcher->tasks);
     }
+    if (runtime->dispatcher) {
+        pel_spares_free(&runtime->dispatcher->spares);
+    }
     free_dispatcher(runtime, runtime->dispatcher);
     runtime->dispatcher = NULL;
 }

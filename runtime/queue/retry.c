@@ -31,7 +31,8 @@ struct pel_saved {
     uint32_t count, capacity;
     saved_range *ranges;
     unsigned char *block;
-    uint64_t bytes;
+    uint64_t bytes, block_bytes;
+    bool secret;
 };
 
 static bool reads_elsewhere(const pel_bound *bound, uint32_t arg) {
@@ -136,10 +137,14 @@ static pel_status list_ranges(pel_command *command, const pel_job *job, struct p
     return status;
 }
 
-static void saved_free(const pel_allocator *allocator, struct pel_saved *saved) {
+static void saved_free(pel_runtime *runtime, struct pel_saved *saved) {
+    const pel_allocator *allocator = &runtime->allocator;
     if (saved->bytes > SAVED_AT_ONCE) {
-        pel_pages_free(saved->block, saved->bytes);
+        pel_spare_give(runtime, saved->block, saved->block_bytes, saved->secret);
     } else {
+        if (saved->secret && saved->block) {
+            explicit_bzero(saved->block, (size_t)saved->bytes);
+        }
         pel_free(allocator, saved->block);
     }
     pel_free(allocator, saved->ranges);
@@ -156,13 +161,14 @@ static pel_status reserve(pel_command *command, uint32_t index) {
     struct pel_saved *saved = pel_alloc_zero(allocator, 1, sizeof *saved);
     pel_status status = saved ? list_ranges(command, job, saved) : PEL_OUT_OF_MEMORY;
     if (status == PEL_OK && saved->bytes > 0) {
-        saved->block = saved->bytes > SAVED_AT_ONCE ? pel_pages_alloc(saved->bytes) : pel_alloc(allocator, (size_t)saved->bytes); /* fresh pages cost 10 us */
+        saved->secret = job->work.sensitive;
+        saved->block = saved->bytes > SAVED_AT_ONCE ? pel_spare_take(command->runtime, saved->bytes, &saved->block_bytes) : pel_alloc(allocator, (size_t)saved->bytes); /* fresh pages cost 10 us */
         status = saved->block ? PEL_OK : PEL_OUT_OF_MEMORY;
     }
     if (status != PEL_OK || saved->bytes == 0) {
         if (saved) {
             saved->bytes = saved->block ? saved->bytes : 0;
-            saved_free(allocator, saved);
+            saved_free(command->runtime, saved);
         }
         return status;
     }
@@ -223,7 +229,7 @@ void pel_retry_free(pel_command *command) {
     while (command->saved) {
         struct pel_saved *saved = command->saved;
         command->saved = saved->next;
-        saved_free(&command->runtime->allocator, saved);
+        saved_free(command->runtime, saved);
     }
 }
 

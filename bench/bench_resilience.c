@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What protection costs while nothing fails, and what a fault costs under the virtual clock.
+ *
+ * Price: the same launch of a few hundred microseconds and more with no protection, with retry and isolated, in turn, on each device alone. "over none" is the
+ * ratio where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy between warm pages, one thread, timed in the same rounds) is taken
+ * off first, so that what is compared is all else. Faults: a device that is lost in the middle of its chunk, against the survivors' ideal plus the lost chunk; and a
+ * hang, against its deadline.
+ */
+#include "harness.h"
+#include <string.h>
+
+enum { ITEMS = 1 << 20, WORK = 200 };
+
+static const char source[] = "kernel void pure(global const uint *x, global uint *y) { size_t i = get_global_id(0); uint v = x[i];\n"
+                             "    for (int k = 0; k < 200; k++) v = v * 1664525u + 1013904223u; y[i] = v; }\n"
+                             "kernel void place(global const uint *x, global uint *y) { size_t i = get_global_id(0); uint v = x[i] ^ y[i];\n"
+                             "    for (int k = 0; k < 200; k++) v = v * 1664525u + 1013904223u; y[i] = v; }\n";
+
+static uint32_t mix(uint32_t v) {
+    for (int k = 0; k < WORK; k++) {
+        v = v * 1664525u + 1013904223u;
+    }
+    return v;
+}
+
+static pel_status pure(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *x = arguments[0];
+    uint32_t *y = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        y[i] = mix(x[i]);
+    }
+    return PEL_OK;
+}
+
+static pel_status place(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *x = arguments[0];
+    uint32_t *y = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        y[i] = mix(x[i] ^ y[i]);
+    }
+    return PEL_OK;
+}
+
+typedef struct run_of {
+    pel_queue *queue;
+    pel_kernel *kernel;
+    pel_arg args[2];
+    pel_share share;
+    pel_protection protection;
+    void *from, *to;         /* a copy instead of a launch */
+} run_of;
+
+static bool run(void *context) {
+    const run_of *r = context;
+    if (r->from) {
+        memcpy(r->to, r->from, ITEMS * sizeof(uint32_t));
+        return true;
+    }
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = ITEMS;
+    desc.shares = &r->share;
+    desc.share_count = 1;
+    desc.protection = r->protection;
+    return pel_launch(r->queue, r->kernel, &desc, r->args, 2, NULL) == PEL_OK && pel_queue_finish(r->queue) == PEL_OK;
+}
+
+static void price_on(pel_results *results, pel_bench_session *session, pel_kernel *kernel, const pel_device *device, bool in_place, uint32_t *memory) {
+    pel_buffer *x = NULL, *y = NULL;
+    char row[64];
+    (void)snprintf(row, sizeof row, "%s %s", in_place ? "in place" : "pure", pel_device_get_info(device)->id);
+    if (!pel_results_wants(results, row) || pel_buffer_wrap(session->runtime, memory, ITEMS * sizeof *memory, &x) != PEL_OK) {
+        return;
+    }
+    bool fine = pel_buffer_wrap(session->runtime, memory + ITEMS, ITEMS * sizeof *memory, &y) == PEL_OK;
+    run_of runs[4];
+    static const pel_protection protections[] = {PEL_PROTECT_NONE, PEL_PROTECT_RETRY, PEL_PROTECT_ISOLATE, PEL_PROTECT_NONE};
+    for (int i = 0; i < 4; i++) {
+        runs[i] = (run_of){session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, protections[i],
+                           i == 3 ? memory : NULL, memory + (size_t)2 * ITEMS};
+    }
+    pel_bench_subject subjects[4] = {{.name = "none", .run = run, .context = &runs[0]},
+                                     {.name = "retry", .run = run, .context = &runs[1]},
+                                     {.name = "isolate", .run = run, .context = &runs[2]},
+                                     {.name = "copy", .run = run, .context = &runs[3]}};
+    for (int i = 0; i < 12; i++) { /* compilations, models */
+        fine = fine && run(&runs[i % 4]);
+    }
+    fine = fine && pel_bench_rounds(subjects, 4, results->quick ? 5 : 31);
+    double ratio[2][PEL_BENCH_RUNS];
+    for (uint32_t i = 0; fine && i < subjects[0].count; i++) {
+        const double none = subjects[0].ns[i], copy = subjects[3].ns[i];
+        ratio[0][i] = (subjects[1].ns[i] - (in_place ? copy : 0)) / none;
+        ratio[1][i] = (subjects[2].ns[i] - (in_place ? 2 : 1) * copy) / none; /* in place: its inputs come in, too */
+    }
+    if (fine) {
+        pel_results_add(results, row, "retry over none", "x", ratio[0], subjects[0].count, NULL);
+        pel_results_add(results, row, "isolate over none", "x", ratio[1], subjects[0].count, NULL);
+    } else {
+        pel_results_skip(results, row, "it failed");
+        results->missed++;
+    }
+    (void)pel_buffer_destroy(x);
+    (void)pel_buffer_destroy(y);
+}
+
+static void prices(pel_results *results) {
+    static const pel_param params[2][2] = {
+        {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1)},
+        {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)}};
+    pel_bench_session session;
+    const pel_bench_options options = pel_results_options(results, 5e6);
+    if (!pel_bench_open(&session, "resilience", NULL, &options)) {
+        results->missed++;
+        return;
+    }
+    uint32_t *memory = aligned_alloc(4096, (size_t)3 * ITEMS * sizeof *memory);
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_program *program = NULL;
+    program_desc.source = source;
+    bool fine = memory && pel_program_create(session.runtime, &program_desc, &program, NULL) == PEL_OK;
+    if (fine) {
+        memset(memory, 1, (size_t)3 * ITEMS * sizeof *memory);
+    }
+    for (int k = 0; k < 2 && fine; k++) {
+        pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
+        pel_kernel *kernel = NULL;
+        desc.entry = desc.name = k == 0 ? "pure" : "place";
+        desc.params = params[k];
+        desc.param_count = 2;
+        desc.host = k == 0 ? pure : place;
+        fine = pel_kernel_create(program, &desc, &kernel, NULL) == PEL_OK;
+        for (uint32_t d = 0; d < session.device_count && fine; d++) {
+            price_on(results, &session, kernel, session.devices[d], k == 1, memory);
+        }
+        (void)pel_kernel_destroy(kernel);
+    }
+    if (!fine) {
+        pel_results_skip(results, "prices", "the kernels do not build");
+        results->missed++;
+    }
+    (void)pel_program_destroy(program);
+    free(memory);
+    pel_bench_close(&session);
+}
+
+/* ---- faults, under the virtual clock ---- */
+
+typedef struct world {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_program *program;
+    pel_kernel *kernel;
+    pel_buffer *x, *y;
+} world;
+
+static bool make_world(world *w, pel_simulated_device *devices, uint32_t count, uint32_t *memory) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
+    memset(w, 0, sizeof *w);
+    simulation.seed = 1;
+    simulation.devices = devices;
+    simulation.device_count = count;
+    desc.simulation = &simulation;
+    kernel_desc.name = "place";
+    kernel_desc.params = params;
+    kernel_desc.param_count = 2;
+    kernel_desc.host = place;
+    return pel_runtime_create(&desc, &w->runtime, NULL) == PEL_OK && pel_queue_create(w->runtime, NULL, &w->queue, NULL) == PEL_OK &&
+           pel_program_create(w->runtime, &program_desc, &w->program, NULL) == PEL_OK &&
+           pel_kernel_create(w->program, &kernel_desc, &w->kernel, NULL) == PEL_OK &&
+           pel_buffer_wrap(w->runtime, memory, ITEMS / 4 * sizeof *memory, &w->x) == PEL_OK &&
+           pel_buffer_wrap(w->runtime, memory + ITEMS / 4, ITEMS / 4 * sizeof *memory, &w->y) == PEL_OK;
+}
+
+static void unmake_world(world *w) {
+    (void)pel_kernel_destroy(w->kernel);
+    (void)pel_program_destroy(w->program);
+    (void)pel_queue_destroy(w->queue);
+    (void)pel_buffer_destroy(w->x);
+    (void)pel_buffer_destroy(w->y);
+    (void)pel_runtime_destroy(w->runtime);
+}
+
+/* Times of a launch on all devices by their rates, in ns; < 0: it failed. */
+static double fault_launch(world *w, const double *rates, pel_protection protection) {
+    pel_share shares[4];
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_arg args[] = {pel_buf(w->x), pel_buf(w->y)};
+    for (uint32_t i = 0; i < 4; i++) {
+        shares[i] = (pel_share){pel_runtime_device(w->runtime, i), rates[i]};
+    }
+    desc.global[0] = ITEMS / 4;
+    desc.shares = shares;
+    desc.share_count = 4;
+    desc.protection = protection;
+    const int64_t began = pel_runtime_now(w->runtime);
+    const bool fine = pel_launch(w->queue, w->kernel, &desc, args, 2, NULL) == PEL_OK && pel_queue_finish(w->queue) == PEL_OK;
+    return fine ? (double)(pel_runtime_now(w->runtime) - began) : -1;
+}
+
+static void faults(pel_results *results) {
+    static const double rates[] = {1, 4, 2, 1};
+    double over[9], late[3];
+    uint32_t *memory = calloc(ITEMS / 2, sizeof *memory);
+    const char *why = memory ? NULL : "out of memory";
+    for (uint32_t k = 0; k < 12 && !why; k++) { /* three devices, lost at the begin, in the middle, at the end; then each hangs */
+        const uint32_t victim = 1 + k % 3;
+        pel_simulated_device devices[] = {{.name = "host", .start_ns = 5000, .rate = rates[0]}, {.name = "a", .start_ns = 5000, .rate = rates[1]},
+                                          {.name = "b", .start_ns = 5000, .rate = rates[2]}, {.name = "c", .start_ns = 5000, .rate = rates[3]}};
+        world w;
+        devices[victim].lost_at = k < 9 ? 4 : 0;
+        devices[victim].lost_part = k / 3 == 0 ? 1e-9 : k / 3 == 1 ? 0.5 : 1.0;
+        devices[victim].hang_at = k < 9 ? 0 : 4;
+        if (!make_world(&w, devices, 4, memory)) {
+            why = "no simulated machine";
+        }
+        double usual = 0, took = 0;
+        for (int i = 0; i < 4 && !why; i++) {
+            usual = took > 0 ? took : usual;
+            took = fault_launch(&w, rates, k < 9 ? PEL_PROTECT_RETRY : PEL_PROTECT_ISOLATE);
+            why = took < 0 ? "a launch failed" : NULL;
+        }
+        const double ideal = 5000 + ITEMS / 4 * 1e3 / (8 - rates[victim]);
+        if (k < 9) {
+            over[k] = took / (ideal + usual * (devices[victim].lost_part < 0.1 ? 0 : devices[victim].lost_part));
+        } else {
+            const double again = 5000 + ITEMS / 4 * 1e3 / 8 * rates[victim] / (8 - rates[victim]);
+            const double deadline = 30 * usual > 1e9 ? 30 * usual : 1e9;
+            late[k - 9] = (took - deadline - again) * 1e-6;
+        }
+        unmake_world(&w);
+    }
+    free(memory);
+    pel_results_add(results, "device lost", "over the survivors' ideal and the lost chunk", "x", over, why ? 0 : 9, why);
+    pel_results_add(results, "hang", "found after the deadline", "ms", late, why ? 0 : 3, why);
+    results->missed += why != NULL;
+}
+
+int main(int argc, char **argv) {
+    pel_results results;
+    if (!pel_results_open(&results, "resilience", argc, argv)) {
+        return 2;
+    }
+    prices(&results);
+    if (pel_results_wants(&results, "device lost") || pel_results_wants(&results, "hang")) {
+        faults(&results);
+    }
+    return pel_results_close(&results);
+}
