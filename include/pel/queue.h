@@ -27,9 +27,11 @@ typedef struct pel_queue_desc {
     size_t size;               /* sizeof(pel_queue_desc); 0: the layout of the first release */
     const char *name;          /* for messages and traces */
     uint32_t max_in_flight;    /* submission waits beyond so many unfinished commands; 0: no limit */
-    uint32_t reserved;
+    uint32_t weight;           /* its share of the devices' time while other queues have launches or loops, too: twice the weight, twice the time; 0: 1 */
+    int32_t priority;          /* added to that of its launches and loops: higher ones go first, whatever the shares */
+    uint32_t reserved;         /* 0 */
 } pel_queue_desc;
-#define PEL_QUEUE_DESC_INIT {sizeof(pel_queue_desc), NULL, 0, 0}
+#define PEL_QUEUE_DESC_INIT {sizeof(pel_queue_desc), NULL, 0, 0, 0, 0}
 
 /* desc NULL: defaults. Any thread. */
 PEL_API PEL_MUST_CHECK pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pel_queue **queue,

@@ -41,6 +41,7 @@ struct pel_device {
     uint64_t uses;             /* counts what is pinned here: the clock of least recent use */
     struct pel_command *claimant; /* the oldest command that waits for room here */
     uint32_t running;          /* data-parallel works dispatched and not complete: who holds the cores */
+    double queued_ns;          /* expected time of these */
     bool lost;                 /* reported DEVICE_LOST: not used until its context was built anew (resilience/health.h) */
     pel_device_health health;
     uint32_t streak;           /* chunks that failed since one succeeded */

@@ -58,6 +58,8 @@ struct pel_job {
     pel_work_arg *args;
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;
+    double expected_ns;         /* when it was handed over */
+    bool passed_over;           /* fair.c, for the length of one call */
     bool superseded;            /* its units run again in another job */
     struct pel_shadow *shadows; /* isolate.c, as the following */
     pel_backend_device *driver; /* whose they are */
@@ -176,6 +178,11 @@ struct pel_queue {
     uint64_t drained;           /* number of stages that have */
     pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
     uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
+    int32_t priority;           /* added to that of launches */
+    double weight;              /* its share of devices beside other queues */
+    double served;              /* nanoseconds that its works took, over the weight */
+    double usual_ns;            /* of a work, a running mean */
+    uint32_t computing;         /* data-parallel works handed over */
     uint64_t first_failure;     /* order; UINT64_MAX: none */
     uint64_t first_inner;       /* its order within that command; UINT64_MAX: the command itself, after its children */
     pel_status status;
@@ -215,6 +222,7 @@ typedef struct pel_dispatcher {
     pel_command *ready;         /* by priority, then submission */
     pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
+    double fair_clock;          /* how far queues that compete have come */
     pel_job *first_job, *last_job; /* in order, waiting for cores */
     pel_spares spares;          /* spare.h */
     pel_job *watched;           /* isolated ones under way */
@@ -241,6 +249,9 @@ void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_chi
 void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error);
 void pel_job_submit_next(pel_job *job);     /* before those that wait for cores: a further chunk of a launch that runs */
 void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
+void pel_job_hand_over(pel_job *job);       /* now */
+void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */
+void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
 void pel_dispatcher_unlock_and_begin(pel_runtime *runtime); /* of a submitter: it begins what it has submitted, where that is cheap */

@@ -190,16 +190,6 @@ void pel_command_end(pel_command *command) {
     pel_queue_advance(queue);
 }
 
-/* Cores are leased once: a data-parallel work starts only while no device that shares its cores computes. */
-static bool cores_are_free(const pel_runtime *runtime, const pel_device *device) {
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        if ((device->overlaps >> i & 1u) != 0 && runtime->devices[i].running > 0) {
-            return false;
-        }
-    }
-    return (device->overlaps >> PEL_RUNTIME_DEVICE_LIMIT & 1u) == 0 || runtime->hidden_host.running == 0;
-}
-
 /*
  * What only the lost device held stays marked as held by it alone: whoever needs these bytes, now or in a command that waits already,
  * fails to fetch them (moves.c), and whoever overwrites them makes them valid again. Old bytes are never taken for them.
@@ -229,6 +219,7 @@ static void job_complete(pel_work *work) {
     pthread_mutex_lock(&runtime->lock);
     command->queue->on_device[job->device->index] -= work->alone ? 0u : 1u;
     job->device->running -= job->data_parallel ? 1u : 0u;
+    pel_fair_ended(job);
     if (work->status == PEL_DEVICE_LOST && !job->device->lost) {
         lose_device(job->device, work->error);
     }
@@ -256,7 +247,7 @@ static void job_complete(pel_work *work) {
     pel_dispatcher_unlock(runtime, dispatcher->news || dispatcher->restless > 0 || atomic_load_explicit(&dispatcher->inside, memory_order_relaxed) > 0);
 }
 
-static void hand_over(pel_job *job) {
+void pel_job_hand_over(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     dispatcher->news = dispatcher->news || job->device->facts->info.kind == PEL_DEVICE_HOST; /* a waiter is a guest there */
     job->device->running += job->data_parallel ? 1u : 0u;
@@ -287,31 +278,12 @@ void pel_job_submit(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     prepare(job);
     if (!job->data_parallel) {
-        hand_over(job);
+        pel_job_hand_over(job);
         return;
     }
     job->next = NULL;
     *(dispatcher->last_job ? &dispatcher->last_job->next : &dispatcher->first_job) = job;
     dispatcher->last_job = job;
-}
-
-/* In order: a job that must wait for cores keeps later ones off them, so that nobody starves. */
-static void submit_jobs(pel_runtime *runtime) {
-    pel_dispatcher *dispatcher = runtime->dispatcher;
-    uint64_t claimed = 0; /* devices whose cores an earlier job waits for */
-    pel_job *last = NULL;
-    for (pel_job **place = &dispatcher->first_job; *place;) {
-        pel_job *job = *place;
-        if ((claimed >> job->device->index & 1u) != 0 || !cores_are_free(runtime, job->device)) {
-            claimed |= job->device->overlaps | 1ull << job->device->index;
-            last = job;
-            place = &job->next;
-            continue;
-        }
-        *place = job->next;
-        hand_over(job);
-    }
-    dispatcher->last_job = last;
 }
 
 static void submit_from(pel_command *command, pel_command_phase phase, uint32_t first) {
@@ -584,7 +556,7 @@ void pel_dispatch(pel_runtime *runtime) {
             start(command);
         }
     }
-    submit_jobs(runtime);
+    pel_fair_submit(runtime);
 }
 
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {

@@ -119,6 +119,7 @@ static void destroy_dispatcher(pel_runtime *runtime) {
 static bool begin_queue(pel_dispatcher *dispatcher, pel_runtime *runtime, pel_queue *queue) {
     queue->runtime = runtime;
     queue->first_failure = UINT64_MAX;
+    queue->weight = 1;
     queue->id = pel_runtime_next_id(runtime);
     queue->first_stage = pel_stage_take(&dispatcher->stages, runtime, &runtime->allocator, queue);
     atomic_init(&queue->stage, queue->first_stage);
@@ -200,9 +201,11 @@ static pel_queue *make_queue(pel_runtime *runtime, const pel_queue_desc *desc) {
     }
     made->name = desc ? pel_strdup(&runtime->allocator, desc->name) : NULL;
     made->max_in_flight = desc ? desc->max_in_flight : 0;
+    made->priority = desc ? desc->priority : 0;
     pthread_mutex_lock(&runtime->lock);
     bool begun = begin_queue(runtime->dispatcher, runtime, made);
     pthread_mutex_unlock(&runtime->lock);
+    made->weight = desc && desc->weight > 0 ? desc->weight : 1;
     made->anonymous = anonymous_failure(runtime, made->id);
     if (!begun || !made->anonymous || (desc && desc->name && !made->name)) {
         free_queue(made);

@@ -49,7 +49,8 @@ pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char
         command->runtime = runtime;
         command->queue = queue;
         command->kind = kind;
-        command->priority = priority;
+        const int64_t sum = (int64_t)priority + (kind == PEL_COMMAND_LAUNCH || kind == PEL_COMMAND_LOOP ? queue->priority : 0);
+        command->priority = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
         command->name = pel_strdup(&runtime->allocator, name);
         command->event = pel_event_new(runtime);
     }
