@@ -35,7 +35,10 @@ static void open_stream(stream *s, int number, uint32_t weight, int32_t priority
 
 static void submit(stream *s, int first, int last) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    const pel_share on_gpu = {pel_runtime_find_device(machine, "sim:gpu"), 1};
     desc.global[0] = N;
+    desc.shares = &on_gpu;
+    desc.share_count = 1;
     for (int i = first; i < last; i++) {
         pel_arg args[] = {pel_buf(s->in), pel_buf(s->out[i])};
         assert_int_equal(pel_launch(s->queue, kernel, &desc, args, 2, &s->events[i]), PEL_OK);
