@@ -11,7 +11,7 @@
  */
 #include "queue/command.h"
 
-enum { AT_LEAST = 4, COMPETING = 2, UNKNOWN_NS = 1000000, AHEAD_NS = 20000000 };
+enum { AT_LEAST = 32, COMPETING = 2, UNKNOWN_NS = 1000000, AHEAD_NS = 20000000 };
 
 /* Cores are leased once: a data-parallel work starts only while no device that shares its cores computes. */
 static bool cores_are_free(const pel_runtime *runtime, const pel_device *device) {

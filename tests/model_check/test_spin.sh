@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# Spin checks the models of the deque and of the wake-up protocol exhaustively at small bounds, and that broken ones are found out.
+set -eu
+command -v spin >/dev/null 2>&1 || { echo "spin is not installed: the models are not checked"; exit 77; }
+folder=$PEL_SOURCE_DIR/tests/model_check
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# check MODEL DEFINITIONS...: errors are counted in $errors
+check() {
+    model=$1
+    shift
+    rm -f pan*
+    spin "$@" -a "$folder/$model.pml" >spin.log 2>&1 || { cat spin.log; exit 1; }
+    ${PEL_CC:-cc} -O2 -DSAFETY -o pan pan.c 2>cc.log || { cat cc.log; exit 1; }
+    ./pan -m1000000 -n >pan.log 2>&1 || true
+    if grep -q 'max search depth too small\|out of memory' pan.log; then
+        cat pan.log
+        exit 1
+    fi
+    errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log)
+    [ -n "$errors" ] || { cat pan.log; exit 1; }
+    echo "$model $*: errors $errors, $(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' pan.log) states"
+}
+
+holds() {
+    check "$@"
+    [ "$errors" = 0 ] || { cat pan.log; exit 1; }
+}
+
+fails() {
+    check "$@"
+    [ "$errors" != 0 ] || { echo "the model does not see this defect"; exit 1; }
+}
+
+holds deque -DSLOTS=2 -DITEMS=3 -DTHIEVES=2
+holds deque -DSLOTS=1 -DITEMS=4 -DTHIEVES=1
+holds wake -DSUBMITTERS=2 -DWORKERS=2 -DCHILDREN=0
+holds wake -DSUBMITTERS=1 -DWORKERS=2 -DCHILDREN=1
+holds wake -DSUBMITTERS=1 -DITEMS=2 -DWORKERS=1 -DCHILDREN=1
+fails wake -DSUBMITTERS=1 -DWORKERS=1 -DCHILDREN=0 -DMUTANT=1
+fails wake -DSUBMITTERS=1 -DWORKERS=1 -DCHILDREN=0 -DMUTANT=2

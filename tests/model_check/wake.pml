@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The wake-up protocol of the task engine (docs/design/queue.md, "No wake-up is lost"): SUBMITTERS threads put ITEMS items each into lanes that they claim, or
+ * run on a worker and push to its deque; WORKERS workers look, run and sleep. When nothing can move any more, everything has been run.
+ *
+ * One access of shared memory a step, under sequential consistency, as the code's are. `asleep` repeats how many sleep and were not told to wake;
+ * it is written under the device's lock and read without. MUTANT 1 tells of the sleeper after its last look, MUTANT 2 leaves
+ * that look out: with one worker the model must then fail.
+ */
+#ifndef SUBMITTERS
+#define SUBMITTERS 2
+#endif
+#ifndef ITEMS
+#define ITEMS 1
+#endif
+#ifndef WORKERS
+#define WORKERS 2
+#endif
+#ifndef CHILDREN
+#define CHILDREN 1
+#endif
+#ifndef MUTANT
+#define MUTANT 0
+#endif
+#define ALL (SUBMITTERS * ITEMS + CHILDREN)
+
+byte lane[SUBMITTERS];    /* items in it */
+bool claimed[SUBMITTERS];
+byte deque[WORKERS];
+byte looking = 0, asleep = 0;
+bool locked = false;      /* the device's lock */
+byte sleeping = 0, tokens = 0;
+byte ran = 0, children = CHILDREN;
+
+inline lock() { atomic { !locked -> locked = true } }
+inline unlock() { locked = false }
+inline tell() { asleep = sleeping - tokens }
+
+inline wake_one() {
+    lock();
+    if
+    :: sleeping > tokens -> tokens++; tell()
+    :: else -> skip
+    fi;
+    unlock()
+}
+
+/* A submitter outside: pushes and asks inside its claim, wakes after it. */
+proctype submitter(byte id) {
+    byte left = ITEMS;
+    bool wake;
+    do
+    :: left > 0 ->
+        left--;
+        atomic { !claimed[id] -> claimed[id] = true }
+        lane[id]++;
+        wake = false;
+        if
+        :: looking == 0 ->
+            if
+            :: asleep > 0 -> wake = true
+            :: else -> skip
+            fi
+        :: else -> skip
+        fi;
+        claimed[id] = false;
+        if
+        :: wake -> wake_one()
+        :: else -> skip
+        fi
+    :: else -> break
+    od
+}
+
+inline ask_and_wake() {
+    if
+    :: looking == 0 ->
+        if
+        :: asleep > 0 -> wake_one()
+        :: else -> skip
+        fi
+    :: else -> skip
+    fi
+}
+
+/* Looks at every lane and deque once; found: took one item. */
+inline take_something() {
+    found = false;
+    i = 0;
+    do
+    :: !found && i < SUBMITTERS ->
+        atomic { if :: lane[i] > 0 -> lane[i]--; found = true :: else -> skip fi }
+        i++
+    :: else -> break
+    od;
+    i = 0;
+    do
+    :: !found && i < WORKERS ->
+        atomic { if :: deque[i] > 0 -> deque[i]--; found = true :: else -> skip fi }
+        i++
+    :: else -> break
+    od;
+    i = 0
+}
+
+/* The truth: claims each lane for the look. */
+inline any_for_sure() {
+    found = false;
+    i = 0;
+    do
+    :: i < SUBMITTERS ->
+        atomic { !claimed[i] -> claimed[i] = true }
+        found = found || lane[i] > 0;
+        claimed[i] = false;
+        i++
+    :: else -> break
+    od;
+    i = 0;
+    do
+    :: i < WORKERS -> found = found || deque[i] > 0; i++
+    :: else -> break
+    od;
+    i = 0
+}
+
+/* Whoever looked does not any more: the last one looks after what others left to it. */
+inline look_stop() {
+    atomic { last = (looking == 1); looking-- }
+    if
+    :: last && asleep > 0 ->
+        any_for_sure();
+        if
+        :: found -> wake_one()
+        :: else -> skip
+        fi
+    :: else -> skip
+    fi;
+    last = false
+}
+
+inline run_item() {
+    ran++;
+    atomic { spawn = (children > 0); if :: spawn -> children-- :: else -> skip fi }
+    if
+    :: spawn -> deque[id]++; ask_and_wake(); spawn = false
+    :: else -> skip
+    fi
+}
+
+proctype worker(byte id) {
+    byte i = 0;
+    bool found = false, last = false, spawn = false, works = false;
+again:
+    looking++;
+    take_something();
+    if
+    :: found -> works = true
+    :: else -> works = false
+    fi;
+    found = false;
+    look_stop();
+    found = false;
+    if
+    :: works -> works = false; run_item(); goto again
+    :: else -> skip
+    fi;
+    lock();
+    sleeping++;
+#if MUTANT != 1
+    tell();
+#endif
+#if MUTANT != 2
+    any_for_sure();
+#endif
+    if
+    :: found -> found = false; sleeping--; tell(); unlock(); goto again
+    :: else -> skip
+    fi;
+#if MUTANT == 1
+    tell();
+#endif
+    unlock();
+end_asleep:
+    atomic { tokens > 0 && !locked -> locked = true }
+    if
+    :: tokens > 0 -> tokens--; sleeping--; tell(); unlock(); goto again
+    :: else -> unlock(); goto end_asleep
+    fi
+}
+
+init {
+    byte n = 0;
+    atomic {
+        do :: n < SUBMITTERS -> run submitter(n); n++ :: else -> break od;
+        n = 0;
+        do :: n < WORKERS -> run worker(n); n++ :: else -> break od
+    }
+    timeout -> assert(ran == ALL)
+}
