@@ -111,7 +111,7 @@ static void test_priorities_come_first(void **state) {
     submit(&high, 0, LAUNCHES);
     machine_finish(high.queue);
     machine_finish(low.queue);
-    assert_in_range(ended_before(&low, &high), 0, 30);
+    assert_in_range(ended_before(&low, &high), 0, 34); /* what was in flight already, at most 32, cannot be called back */
     close_stream(&low);
     close_stream(&high);
     end();
