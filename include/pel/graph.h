@@ -9,7 +9,7 @@
  *     pel_graph_end(graph);
  *     for (...) pel_graph_replay(graph, queue, NULL, NULL);
  *
- * Launches, tasks, loops, copies (also rectangular), fills, reads, writes, markers and barriers can be recorded; others are UNSUPPORTED while a
+ * Launches, tasks, loops, copies (also rectangular), fills, reads, writes, markers and barriers can be recorded (launches with PEL_PROTECT_ISOLATE cannot); others are UNSUPPORTED while a
  * recording lasts. A recorded task may submit commands, which are the queue's own and not waited for by the replay, but not wait. Buffers and kernels that were recorded are held until the graph goes. Replays of one graph run one after the other. Any thread.
  */
 #ifndef PEL_GRAPH_H

@@ -194,7 +194,7 @@ static void give_event(const pel_graph *graph, pel_command *command, uint32_t pl
 }
 
 static bool can_be_recorded(const pel_command *command) {
-    return command->kind <= PEL_COMMAND_MARKER && !command->callback;
+    return command->kind <= PEL_COMMAND_MARKER && !command->callback && command->asked != PEL_PROTECT_ISOLATE; /* a hung work may come back after its replay */
 }
 
 static bool same_accesses(const pel_command *a, const pel_command *b) {

@@ -6,6 +6,7 @@
  */
 #include "queue/graph.h"
 
+#include "queue/isolate.h"
 #include "queue/retry.h"
 #include <string.h>
 
@@ -17,7 +18,11 @@ static void renew(pel_command *part) {
     if (part->fold.command) {
         pel_job_clear(&part->fold);
     }
+    pel_isolate_forget_moved(part);
+    pel_command_unpin(part);
+    pel_command_waives(part);
     pel_retry_free(part);
+    pel_free(allocator, part->tail);
     pel_free(allocator, part->jobs);
     pel_free(allocator, part->slices);
     pel_error_destroy(part->error);
@@ -35,6 +40,9 @@ static void renew(pel_command *part) {
     part->event = NULL;
     part->status = PEL_OK;
     part->phase = PEL_PHASE_WAITING;
+    part->tail = NULL;
+    part->job_limit = part->planned = 0;
+    part->makes_room = part->together_probe = false;
     part->failed_once = part->failed_twice = part->fetched = 0;
     part->had_children = false;
     part->scope = NULL;
