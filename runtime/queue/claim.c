@@ -12,6 +12,7 @@
  * when it was submitted (stream.c).
  */
 #include "queue/claim.h"
+#include "queue/retry.h"
 #include "queue/stream.h"
 #include <inttypes.h>
 #include <string.h>
@@ -243,6 +244,11 @@ pel_status pel_launch_claim(pel_command *command, pel_uses *home, bool *stalled,
         for (uint32_t s = 0; s < command->slice_count && status == PEL_OK; s++) {
             pel_device *device = &runtime->devices[command->slices[s].device];
             status = device->place != 0 && !device->lost ? pin_own(command, device, &error) : PEL_OK;
+            if (pel_retry_forgives(command, status)) { /* found again when the chunk is built, which then runs elsewhere */
+                pel_error_destroy(error);
+                error = NULL;
+                status = PEL_OK;
+            }
         }
     }
     if (status != PEL_OK) {

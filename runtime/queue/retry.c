@@ -354,10 +354,14 @@ static pel_status grow(pel_command *command, uint32_t more) {
     return PEL_OK;
 }
 
+bool pel_retry_forgives(const pel_command *command, pel_status status) {
+    return command->protection >= PEL_PROTECT_RETRY && is_the_devices(status);
+}
+
 pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error **error) {
     pel_error *why = NULL;
     pel_status status = pel_chunk_build(job, slice, &why);
-    if (is_the_devices(status) && job->command->protection >= PEL_PROTECT_RETRY) {
+    if (pel_retry_forgives(job->command, status)) {
         job->work.status = status;
         job->work.error = why;
         return PEL_OK;

@@ -26,6 +26,9 @@ bool pel_retry_at_once(pel_job *job);
 /* A job failed. Whether that is not the command's failure, because it may run again when all others are over. */
 bool pel_retry_takes(const pel_job *job);
 
+/* Whether this failure of a device is not the launch's, because it is protected. */
+bool pel_retry_forgives(const pel_command *command, pel_status status);
+
 /* pel_chunk_build; what the device refuses is a failed job of a protected launch, and not its failure. */
 pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 
