@@ -42,7 +42,8 @@ PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 
 /*
  * Submits a launch. `args` has one entry per parameter of the kernel. See pel_launch_desc for the range.
- * Errors besides the common ones: TOO_LARGE (a declared access leaves its buffer; working set beyond every device), NO_DEVICE (also: it fits no device, whole or in parts; the story has the numbers), UNSUPPORTED.
+ * Errors besides the common ones: TOO_LARGE (a declared access leaves its buffer), NO_DEVICE (also: it fits no device, whole or in parts; the
+ * story has the numbers), UNSUPPORTED.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
                                              uint32_t arg_count, pel_event **event);

@@ -274,6 +274,85 @@ static void test_what_cannot_fit_is_refused_with_the_numbers(void **state) {
     close_bench(&b);
 }
 
+/* ---- every allocation of a launch that streams, and of one that writes back for room, fails in turn ---- */
+
+typedef struct meter {
+    long left; /* allocations that succeed; < 0: all do */
+} meter;
+
+static void *metered(void *user, void *pointer, size_t bytes) {
+    meter *m = user;
+    if (bytes == 0) {
+        free(pointer);
+        return NULL;
+    }
+    if (m->left == 0) {
+        return NULL;
+    }
+    m->left -= m->left > 0 ? 1 : 0;
+    return realloc(pointer, bytes);
+}
+
+static void test_every_allocation_fails_in_turn(void **state) {
+    (void)state;
+    enum { COUNT = 3000, SIZE = COUNT * sizeof(int) };
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    pel_simulated_device device = machine_device("gpu", 10, 4);
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    uint64_t right = 0, refused = 0;
+    device.memory_bytes = SIZE;
+    simulation.devices = &device;
+    simulation.device_count = 1;
+    for (long n = 0; n < 2000 && right < 3; n++) {
+        meter m = {-1};
+        const pel_allocator allocator = {metered, &m};
+        pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+        pel_runtime *runtime = NULL;
+        pel_buffer *x = NULL, *y = NULL;
+        desc.simulation = &simulation;
+        desc.devices = "sim:gpu";
+        desc.allocator = &allocator;
+        assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+        pel_queue *queue = machine_queue(runtime);
+        pel_kernel *kernel = machine_kernel(runtime, "doubled", params, 2, machine_double, 0);
+        assert_int_equal(pel_buffer_create(runtime, SIZE, &x, NULL), PEL_OK);
+        assert_int_equal(pel_buffer_create(runtime, SIZE, &y, NULL), PEL_OK);
+        for (int i = 0; i < COUNT; i++) {
+            ((int *)pel_buffer_data(x))[i] = i;
+        }
+        pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
+        pel_arg half[] = {pel_buf_range(x, 0, SIZE / 4), pel_buf_range(x, SIZE / 2, SIZE / 4)}; /* x becomes resident, and partly dirty */
+        pel_arg all[] = {pel_buf(x), pel_buf(y)};
+        m.left = n;
+        launch.global[0] = COUNT / 4;
+        pel_status status = pel_launch(queue, kernel, &launch, half, 2, NULL);
+        launch.global[0] = COUNT;
+        status = status == PEL_OK ? pel_launch(queue, kernel, &launch, all, 2, NULL) : status;
+        const pel_status finished = pel_queue_finish(queue);
+        status = status == PEL_OK ? finished : status;
+        m.left = -1;
+        if (status == PEL_OK) {
+            assert_int_equal(pel_buffer_sync(y), PEL_OK);
+            for (int i = 0; i < COUNT; i++) {
+                const int from = i >= COUNT / 2 && i < COUNT / 2 + COUNT / 4 ? 2 * (i - COUNT / 2) : i;
+                assert_int_equal(((int *)pel_buffer_data(y))[i], 2 * from);
+            }
+            right++;
+        } else {
+            assert_true(status == PEL_OUT_OF_MEMORY || status == PEL_DEPENDENCY_FAILED || status == PEL_NO_DEVICE);
+            refused++;
+        }
+        pel_kernel_destroy(kernel);
+        pel_queue_destroy(queue);
+        pel_buffer_destroy(x);
+        pel_buffer_destroy(y);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+    printf("%u failures were reported\n", (unsigned)refused);
+    assert_int_equal(right, 3);
+    assert_true(refused > 50);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_results_are_right_whatever_fits),
@@ -281,6 +360,7 @@ int main(void) {
         cmocka_unit_test(test_resident_bytes_come_home_first),
         cmocka_unit_test(test_transfers_run_beside_the_computing),
         cmocka_unit_test(test_what_cannot_fit_is_refused_with_the_numbers),
+        cmocka_unit_test(test_every_allocation_fails_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
