@@ -99,7 +99,7 @@ static void run_with(const char *devices) {
     for (int i = 0; i < 5; i++) {
         assert_int_equal(pel_buffer_create(runtime, bytes[i], &buffers[i], NULL), PEL_OK);
         for (uint64_t k = 0; k < bytes[i] / sizeof(int) && i != 4; k++) {
-            ((int *)pel_buffer_data(buffers[i]))[k] = (int)(k * 2654435761u >> 20);
+            ((int *)pel_buffer_data(buffers[i]))[k] = (int)(k * 2654435761u >> 20 & 1023u);
         }
     }
     int(*out)[4] = malloc(bytes[2]), *both = malloc(bytes[3]);
