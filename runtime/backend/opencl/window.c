@@ -201,7 +201,7 @@ static bool rebases(pel_cl_device *device) {
 
 bool pel_cl_windows(pel_backend_device *base, const pel_kernel_image *image, const char **why) {
     pel_cl_device *device = (pel_cl_device *)base;
-    pel_cl_kernel *kernel;
+    pel_cl_kernel *kernel = NULL;
     cl_kernel_arg_address_qualifier space;
     bool built;
     char type[192];
@@ -217,7 +217,7 @@ bool pel_cl_windows(pel_backend_device *base, const pel_kernel_image *image, con
     } else if (kernel->local_bytes[PEL_CL_PLAIN] > 0) {
         *why = "the kernel has __local variables of its own (give it local memory by argument)";
     }
-    for (uint32_t i = 0; i < image->param_count && **why == '\0'; i++) {
+    for (uint32_t i = 0; i < image->param_count && kernel && **why == '\0'; i++) {
         *why = type_of(kernel->kernels[PEL_CL_PLAIN], i, &space, type, sizeof type) ? "" : "the driver does not tell the kernel's arguments";
     }
     return **why == '\0';
