@@ -46,6 +46,7 @@ typedef struct pel_device_info {
     uint32_t address_bits;
     uint32_t shares_host_memory; /* 1: host memory is used in place, nothing is copied */
     uint32_t supports_double;
+    uint32_t outside;          /* 1: a process of its own drives it, so that a crash of its driver costs what runs there and not the program */
 } pel_device_info;
 
 /* Facts about a device; belongs to the device's runtime. Any thread; never blocks; NULL for NULL. */

@@ -85,6 +85,8 @@ static void print_text(const pel_topology *topology) {
     print_sharing(topology);
     for (uint32_t i = 0; i < topology->device_count; i++) {
         const pel_topology_device *device = &topology->devices[i];
+        if (device->selected && device->outside)
+            printf("%s is driven by a process of its own: a crash of its driver loses what runs there, not the program.\n", device->info.id);
         if (!device->selected)
             printf("- %s (%s): %s\n", device->info.id, device->info.name, device->why_not);
     }

@@ -95,6 +95,7 @@ json_t *pel_cli_device_json(const pel_topology_device *device) {
     json_object_set_new(object, "max_work_group", size_json(info->max_work_group));
     json_object_set_new(object, "address_bits", json_integer(info->address_bits));
     json_object_set_new(object, "shares_host_memory", json_boolean(info->shares_host_memory != 0));
+    json_object_set_new(object, "outside", json_boolean(info->outside != 0));
     json_object_set_new(object, "supports_double", json_boolean(info->supports_double != 0));
     return object;
 }

@@ -7,6 +7,7 @@
  * then it is an error, because silently using others would not be what was asked for.
  */
 #include "core/runtime.h"
+#include "backend/backends.h"
 #include "backend/interop.h"
 #include "backend/simulated/machine.h"
 #include "base/hash.h"
@@ -54,6 +55,9 @@ static uint64_t model_id_of(const pel_topology_device *facts) {
     pel_sha256_text(&sha, facts->info.driver);
     pel_sha256_text(&sha, facts->info.id);
     pel_sha256_update(&sha, &facts->info.compute_units, sizeof facts->info.compute_units);
+    if (facts->outside) {
+        pel_sha256_text(&sha, "outside"); /* a launch costs more there */
+    }
     pel_sha256_final(&sha, digest);
     memcpy(&id, digest, sizeof id);
     return id;
@@ -70,7 +74,7 @@ static bool shares_cores(const pel_device *a, const pel_device *b) {
 
 static pel_status open_device(pel_runtime *runtime, const pel_topology_device *facts, uint32_t index, pel_device *device,
                               pel_error **error) {
-    const pel_backend *backend = pel_backend_for(runtime->machine ? PEL_DEVICE_SIMULATED : facts->info.kind);
+    const pel_backend *backend = facts->outside ? &pel_backend_outside : pel_backend_for(runtime->machine ? PEL_DEVICE_SIMULATED : facts->info.kind);
     if (!backend) {
         return pel_fail(error, &runtime->allocator, PEL_UNSUPPORTED, NULL, "this build has no backend for %s", facts->info.id);
     }

@@ -37,7 +37,7 @@ static item_kind kind_of(const pel_device_item *item) {
 static pel_status bad_item(const pel_device_list *list, const char *item, size_t length, const char *what, pel_error **error) {
     return pel_fail(
         error, list->allocator, PEL_INVALID_ARGUMENT,
-        &(pel_story){.advice = "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','; options as opencl:0[memory=64M;allocation=16M;own]"},
+        &(pel_story){.advice = "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','; options as opencl:0[memory=64M;allocation=16M;own;outside]"},
         "%s: item \"%.*s\": %s", list->source, (int)(length < 200 ? length : 200), item, what);
 }
 
@@ -65,6 +65,10 @@ static bool parse_option(const char *text, size_t length, pel_device_options *op
     static const char memory[] = "memory=", allocation[] = "allocation=";
     if (length == 3 && strncasecmp(text, "own", 3) == 0) {
         options->own = true;
+        return true;
+    }
+    if (length == 7 && strncasecmp(text, "outside", 7) == 0) {
+        options->outside = true;
         return true;
     }
     if (length > sizeof memory - 1 && strncasecmp(text, memory, sizeof memory - 1) == 0)
@@ -100,7 +104,12 @@ void pel_device_options_apply(const pel_device_options *options, pel_topology_de
     const uint64_t most = options->allocation != 0 ? options->allocation : info->memory_bytes;
     if ((options->memory != 0 || options->allocation != 0) && (most < info->max_allocation_bytes || info->max_allocation_bytes == 0))
         info->max_allocation_bytes = most;
-    if (options->own) {
+    if (options->outside) {
+        device->outside = true;
+        info->outside = 1;
+    }
+    device->own_memory = device->own_memory || options->own;
+    if (options->own || options->outside) { /* the host memory of a program is not mapped elsewhere */
         device->host_coherent = false;
         info->shares_host_memory = 0;
     }
@@ -110,7 +119,7 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
     const char *whole = text;
     size_t whole_length = length;
     if (!take_options(text, &length, &item->options)) {
-        return bad_item(list, whole, whole_length, "what stands in [] is not memory=BYTES, allocation=BYTES or own, with ';' between", error);
+        return bad_item(list, whole, whole_length, "what stands in [] is not memory=BYTES, allocation=BYTES, own or outside, with ';' between", error);
     }
     const bool narrowed = whole_length != length;
     if (length > 0 && *text == '!') {
@@ -134,7 +143,7 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
     item->text = text;
     item->length = length;
     if (narrowed && (item->negative || kind_of(item) == ITEM_HOST))
-        return bad_item(list, whole, whole_length, "the host, and a device that is taken away, have no memory to limit", error);
+        return bad_item(list, whole, whole_length, "the host, and a device that is taken away, have no options", error);
     return PEL_OK;
 }
 

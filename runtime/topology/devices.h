@@ -22,10 +22,13 @@ typedef struct pel_candidate {
     uint32_t same_as;      /* index of an earlier device that is this one seen through another platform, or PEL_NO_DEVICE_INDEX */
 } pel_candidate;
 
-/* What "[memory=64M;allocation=16M;own]" says behind an item: budgets below what the device has, and that host memory is not to be used in place. */
+/*
+ * What "[memory=64M;allocation=16M;own;outside]" says behind an item: budgets below what the device has, that host memory is not to be used in place, and that
+ * a process of its own drives the device.
+ */
 typedef struct pel_device_options {
     uint64_t memory, allocation; /* bytes; 0: all */
-    bool own;
+    bool own, outside;
 } pel_device_options;
 
 typedef struct pel_device_item {

@@ -31,23 +31,27 @@ enum { MOST_OUTPUT = 1 << 20 };
 
 extern char **environ;
 
-const char *pel_helper_path(char *buffer) {
-    const char *path = secure_getenv("PEL_PROBE");
+const char *pel_helper_find(const char *variable, const char *installed, const char *name, char *buffer) {
+    const char *path = secure_getenv(variable);
     if (path && *path)
         return path;
-    if (access(PEL_PROBE_PATH, X_OK) == 0)
-        return PEL_PROBE_PATH;
-    static const char *const nearby[] = {"pel-probe", "../libexec/pel/pel-probe"};
+    if (access(installed, X_OK) == 0)
+        return installed;
+    static const char *const nearby[] = {"", "../libexec/pel/"};
     char program[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     while (length > 0 && program[length - 1] != '/')
         length--;
     for (size_t i = 0; length > 0 && i < sizeof nearby / sizeof *nearby; i++) {
-        int written = snprintf(buffer, PATH_MAX, "%.*s%s", (int)length, program, nearby[i]);
+        int written = snprintf(buffer, PATH_MAX, "%.*s%s%s", (int)length, program, nearby[i], name);
         if (written > 0 && written < PATH_MAX && access(buffer, X_OK) == 0)
             return buffer;
     }
-    return PEL_PROBE_PATH;
+    return installed;
+}
+
+const char *pel_helper_path(char *buffer) {
+    return pel_helper_find("PEL_PROBE", PEL_PROBE_PATH, "pel-probe", buffer);
 }
 
 /* The caller's environment with the loader's variables replaced. The array is ours, `setting` and the strings are not. */

@@ -22,9 +22,12 @@ typedef struct pel_helper_run {
 } pel_helper_run;
 
 /*
- * The helper's path, in `buffer` (PATH_MAX bytes) or static: $PEL_PROBE (not in set-user-id programs), else the installed one,
- * else one beside the running program or in ../libexec/pel from it (a build tree, a moved installation).
+ * A helper's path, in `buffer` (PATH_MAX bytes) or static: $VARIABLE (not in set-user-id programs), else the installed one,
+ * else `name` beside the running program or in ../libexec/pel from it (a build tree, a moved installation).
  */
+const char *pel_helper_find(const char *variable, const char *installed, const char *name, char *buffer);
+
+/* pel-probe's, by $PEL_PROBE. */
 const char *pel_helper_path(char *buffer);
 
 /*

@@ -26,6 +26,8 @@ typedef struct pel_topology_device {
     void *cl_context;            /* adopted, else NULL */
     void *cl_queue;              /* adopted, with its context, else NULL */
     bool cl_sub_device;          /* cl_device was made by clCreateSubDevices: released with the topology */
+    bool outside;                /* driven by a process of its own (backend/outside) */
+    bool own_memory;             /* "[own]": host memory is not used in place, though it could be */
     bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
     uint32_t view_alignment;     /* a part of a buffer in its memory begins at a multiple of this many bytes; 0: anywhere */
     char cl_version[64];

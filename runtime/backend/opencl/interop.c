@@ -7,6 +7,7 @@
  * drivers take those of another context and say CL_SUCCESS (PoCL 3.1). Rejected: handing out memory with a promise that it is current until the next launch; nobody can
  * see from outside which launch that was.
  */
+#include "backend/backends.h"
 #include "backend/interop.h"
 #include "backend/opencl/internal.h"
 
@@ -14,7 +15,7 @@
 
 static pel_cl_device *driver_of(const pel_device *device) {
     pel_backend_device *driver = pel_device_driver(device);
-    return driver && driver->facts->info.kind == PEL_DEVICE_OPENCL ? (pel_cl_device *)driver : NULL;
+    return driver && driver->backend == &pel_backend_opencl ? (pel_cl_device *)driver : NULL;
 }
 
 cl_device_id pel_opencl_device_id(const pel_device *device) {
@@ -31,7 +32,7 @@ cl_context pel_opencl_context(const pel_device *device) {
 static pel_status usable(const pel_device *device, const char *call, pel_cl_device **driver, pel_error **error) {
     *driver = driver_of(device);
     if (!*driver) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "%s: the device is %s", call, device ? "no OpenCL device" : "NULL");
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "%s: the device is %s", call, device ? "no OpenCL device of this process" : "NULL");
     }
     pel_status status = pel_device_usable(device, error);
     return status == PEL_OK ? pel_cl_ready(*driver, error) : status;
