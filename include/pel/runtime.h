@@ -13,6 +13,7 @@
 #include <pel/export.h>
 #include <pel/log.h>
 #include <pel/status.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -112,6 +113,14 @@ PEL_API const pel_device *pel_runtime_find_device(const pel_runtime *runtime, co
  * pel_device_get_health tells; the first such one is the error: MISMATCH, TIMED_OUT, or DEVICE_FAILED with what its driver said. Not from inside a task.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_test_devices(pel_runtime *runtime, pel_error **error);
+
+/*
+ * Lends the calling thread to the runtime: it runs tasks and takes part in host loops and launches until stop(user), which it calls between any two of these,
+ * returns true. With nothing to do it looks as long as workers do, then naps for 50 us to 2 ms between two looks, which is how late it may see that it shall
+ * stop. At most eight threads at once lend themselves or wait for tasks (BUSY). It does not run tasks that have a name or a priority. From inside a task:
+ * WOULD_DEADLOCK; with a simulation: UNSUPPORTED.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_worker_run(pel_runtime *runtime, bool (*stop)(void *user), void *user);
 
 /*
  * How many host workers take work: as many as the runtime was made with, until set. Fewer leave cores to others for a while, and the threads that are not

@@ -122,6 +122,67 @@ static void test_coming_and_going(void **state) {
     }
 }
 
+/* The only worker is held until others have run everything else, so lent threads must have. */
+typedef struct lent {
+    pel_runtime *runtime;
+    atomic_int ran, pieces, stop;
+    pel_status status[2];
+    atomic_int next;
+} lent;
+
+static lent lending;
+
+static pel_status hold(void *context) {
+    (void)context;
+    while (atomic_load(&lending.ran) < TASKS) {
+        sched_yield();
+    }
+    return PEL_OK;
+}
+
+static bool shall_stop(void *user) { return atomic_load((atomic_int *)user) != 0; }
+
+static void *lend_main(void *unused) {
+    (void)unused;
+    const int me = atomic_fetch_add(&lending.next, 1);
+    lending.status[me] = pel_worker_run(lending.runtime, shall_stop, &lending.stop);
+    return NULL;
+}
+
+static void test_lent_threads(void **state) {
+    (void)state;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_queue *queue = NULL;
+    pthread_t threads[2];
+    desc.devices = "host";
+    desc.host_workers = 1;
+    memset(&lending, 0, sizeof lending);
+    caller = pthread_self();
+    assert_int_equal(pel_runtime_create(&desc, &lending.runtime, NULL), PEL_OK);
+    assert_int_equal(pel_worker_run(lending.runtime, NULL, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_queue_create(lending.runtime, NULL, &queue, NULL), PEL_OK);
+    assert_int_equal(pel_task(queue, hold, NULL, NULL, 0, NULL, NULL), PEL_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, lend_main, NULL), 0);
+    }
+    for (int i = 0; i < TASKS; i++) {
+        assert_int_equal(pel_task(queue, note, &lending.ran, NULL, 0, NULL, NULL), PEL_OK);
+    }
+    while (atomic_load(&lending.ran) < TASKS) { /* without helping */
+        sched_yield();
+    }
+    assert_int_equal(pel_loop(queue, TASKS, 1, piece, &lending.pieces, NULL, 0, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    assert_int_equal(atomic_load(&lending.pieces), TASKS);
+    atomic_store(&lending.stop, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(lending.status[i], PEL_OK);
+    }
+    assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(lending.runtime), PEL_OK);
+}
+
 static int64_t spin_with(const char *text, int32_t us) {
     if (text) {
         setenv("PEL_SPIN", text, 1);
@@ -149,7 +210,8 @@ static void test_spin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only_the_wanted_ones_work), cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_spin),
+        cmocka_unit_test(test_only_the_wanted_ones_work), cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_lent_threads),
+        cmocka_unit_test(test_spin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
