@@ -4,6 +4,7 @@
 #define PEL_DEVICE_H
 
 #include <pel/export.h>
+#include <pel/status.h>
 #include <stdint.h>
 
 PEL_BEGIN_DECLS
@@ -51,6 +52,12 @@ typedef struct pel_device_info {
 
 /* Facts about a device; belongs to the device's runtime. Any thread; never blocks; NULL for NULL. */
 PEL_API const pel_device_info *pel_device_get_info(const pel_device *device);
+
+/*
+ * Declares what a device draws while it computes and while it does not, in watts, for plans whose aim is energy. busy 0: not known.
+ * INVALID_ARGUMENT unless 0 <= idle <= busy, both finite. Any thread; takes the runtime's lock for a moment.
+ */
+PEL_API pel_status pel_device_set_power(const pel_device *device, double busy_watts, double idle_watts);
 
 /* Bytes since the runtime was made. What was needed and not copied was there, or in host memory that the device shares. */
 typedef struct pel_device_counters {

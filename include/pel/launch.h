@@ -29,6 +29,19 @@ typedef struct pel_share {
     double weight;           /* relative to the sum of the weights; >= 0, finite */
 } pel_share;
 
+/* What a plan is made for. The power of devices is declared (pel_device_set_power, or a simulated machine's description). */
+typedef enum pel_objective_kind {
+    PEL_OBJECTIVE_TIME = 0,
+    PEL_OBJECTIVE_ENERGY = 1,      /* least energy of all devices of the runtime while the launch runs, idle ones included */
+    PEL_OBJECTIVE_ENERGY_DELAY = 2 /* least energy x time */
+} pel_objective_kind;
+
+typedef struct pel_objective {
+    pel_objective_kind kind;
+    uint32_t reserved;
+    double deadline_ns; /* from the launch's begin; 0: none. Kept, as far as the models know, with two deviations to spare; as fast as possible where it cannot be */
+} pel_objective;
+
 typedef struct pel_launch_desc {
     size_t size;                         /* sizeof(pel_launch_desc); 0: the layout of the first release */
     uint64_t global[3];                  /* items in each dimension; trailing zeros are absent dimensions */
@@ -41,10 +54,11 @@ typedef struct pel_launch_desc {
     uint32_t share_count;                /* > 0: split exactly so (adjacent, in this order); one share: that device only */
     const pel_share *shares;
     uint64_t deadline_ns;                /* ISOLATE: how long a chunk may run; 0: max(1 s, 30 x predicted), 10 minutes where nothing is known */
+    const pel_objective *objective;      /* NULL: the queue's; copied; has no say where shares are given */
 } pel_launch_desc;
 
 #define PEL_LAUNCH_DESC_INIT \
-    {sizeof(pel_launch_desc), {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, 0, 0, PEL_PROTECT_DEFAULT, 0, NULL, 0}
+    {sizeof(pel_launch_desc), {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, 0, 0, PEL_PROTECT_DEFAULT, 0, NULL, 0, NULL}
 
 PEL_END_DECLS
 #endif

@@ -50,6 +50,8 @@ PEL_API pel_status pel_plan_get_bytes(const pel_plan *plan, pel_plan_bytes *byte
 
 PEL_API double pel_plan_predicted_ns(const pel_plan *plan);      /* makespan; 0: no model yet */
 PEL_API double pel_plan_actual_ns(const pel_plan *plan);         /* makespan; 0 in a dry run */
+/* Energy of all devices of the runtime while the launch runs, modelled from declared watts; 0: some device's power, or its time, is not known. */
+PEL_API double pel_plan_predicted_joules(const pel_plan *plan);
 PEL_API uint32_t pel_plan_split_dimension(const pel_plan *plan);
 
 /* The whole plan in words, several lines, owned by the plan. */

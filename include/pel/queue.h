@@ -37,6 +37,9 @@ typedef struct pel_queue_desc {
 PEL_API PEL_MUST_CHECK pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pel_queue **queue,
                                                    pel_error **error);
 
+/* What launches of the queue that are submitted from now on are planned for; NULL: time. Any thread. */
+PEL_API pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective *objective);
+
 /* Waits for the queue's commands, then destroys it. Returns what pel_queue_finish would. NULL: OK. */
 PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 

@@ -81,6 +81,8 @@ static pel_status open_device(pel_runtime *runtime, const pel_topology_device *f
     *device = (pel_device){.runtime = runtime, .facts = facts, .index = index};
     device->place = facts->info.kind == PEL_DEVICE_HOST || facts->host_coherent ? 0 : 1 + index;
     device->model_id = model_id_of(facts);
+    device->busy_watts = facts->busy_watts;
+    device->idle_watts = facts->idle_watts;
     return backend->open(&runtime->env, facts, &device->driver, error);
 }
 
@@ -381,6 +383,21 @@ pel_status pel_device_usable(const pel_device *device, pel_error **error) { retu
 pel_backend_device *pel_device_driver(const pel_device *device) { return device ? device->driver : NULL; }
 
 const pel_device_info *pel_device_get_info(const pel_device *device) { return device ? &device->facts->info : NULL; }
+
+pel_status pel_device_set_power(const pel_device *device, double busy_watts, double idle_watts) {
+    if (!device || !(idle_watts >= 0 && idle_watts <= busy_watts && busy_watts <= 1e9)) { /* finite: comparisons with NaN are false */
+        return PEL_INVALID_ARGUMENT;
+    }
+    pel_status status = pel_runtime_check(device->runtime, NULL);
+    if (status == PEL_OK) {
+        pthread_mutex_lock(&device->runtime->lock);
+        pel_device *declared = &device->runtime->devices[device->index];
+        declared->busy_watts = busy_watts;
+        declared->idle_watts = idle_watts;
+        pthread_mutex_unlock(&device->runtime->lock);
+    }
+    return status;
+}
 
 void pel_device_get_counters(const pel_device *device, pel_device_counters *counters) {
     if (!counters) {

@@ -8,6 +8,7 @@
 
 #include "kernel/kernel.h"
 #include "memory/memory.h"
+#include <pel/launch.h>
 #include <pel/arg.h>
 
 /* An argument of a submitted launch: values copied, buffers resolved to allocation and offset. */
@@ -34,6 +35,7 @@ typedef struct pel_bound {
     const char *single;            /* why it may not be split, or NULL (kernel/cuts.c) */
     char *single_text;             /* storage for a composed reason */
     uint64_t windows;              /* devices, by index, that take parts of its buffers (queue/stream.c); asked where it may not fit whole */
+    pel_objective objective;       /* what it is planned for */
     const char *no_windows;        /* why one does not */
 } pel_bound;
 

@@ -76,7 +76,7 @@ static bool is_worth_it(const pel_planning *planning, const pel_filling *filling
 
 static bool may_hold(const pel_planning *planning, const pel_filling *filling) {
     const pel_plan_request *request = planning->request;
-    if (!request->pieces || (filling->mask & (filling->mask - 1)) == 0) {
+    if (!request->pieces || request->objective != PEL_AIM_TIME || (filling->mask & (filling->mask - 1)) == 0) {
         return false;
     }
     for (uint64_t rest = filling->mask; rest != 0; rest &= rest - 1) {

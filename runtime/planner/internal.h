@@ -93,6 +93,12 @@ void pel_plan_emit(pel_planning *planning, const pel_filling *filling);
 /* The same with a tail, where that is worth it; the shares become what is not held back. */
 void pel_plan_emit_held(pel_planning *planning, pel_filling *filling);
 
+/* Joules of the machine while a division runs, and how long that is. */
+double pel_plan_joules(const pel_planning *planning, const pel_filling *filling, double *makespan_ns);
+
+/* Replaces the fastest plan, which has been emitted, by the one that the request's aim asks for; objective.c. False: it stays. */
+bool pel_plan_pursue(pel_planning *planning, const pel_filling *fastest);
+
 /* Takes from the shares what is held back. False: nothing, the shares are as before. hold.c. */
 bool pel_plan_hold_back(const pel_planning *planning, pel_filling *filling, pel_tail *tail);
 

@@ -19,6 +19,7 @@ struct pel_plan {
     double expected_ns; /* of the best known plan while this one explores */
     pel_plan_bytes bytes;
     bool together_probe;
+    double predicted_joules;
     double held_back; /* part of the range */
     pel_tail *tail;   /* NULL: nothing is held back */
 };
@@ -108,6 +109,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
     plan->split_dimension = context->split_dimension;
     plan->predicted_ns = result->predicted_ns;
     plan->expected_ns = result->expected_ns;
+    plan->predicted_joules = result->predicted_joules;
     plan->together_probe = result->together_probe;
     if (!take_tail(plan, &result->tail, (double)request->units) || !complete(plan)) {
         pel_plan_destroy(plan);
@@ -242,6 +244,11 @@ static void compose(pel_text *text, const pel_plan *plan) {
         pel_text_append(text, ", took ");
         append_time(text, plan->actual_ns);
     }
+    if (plan->predicted_joules > 0) {
+        pel_text_append(text, "\nenergy, modelled from declared watts: ");
+        pel_text_number(text, plan->predicted_joules, 4);
+        pel_text_append(text, " J");
+    }
     if (plan->held_back > 0) {
         pel_text_append(text, "\nheld back at the end of the range, for whoever is done first: ");
         pel_text_number(text, 100 * plan->held_back, 1);
@@ -288,6 +295,7 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     copy->predicted_ns = plan->predicted_ns;
     bool tailed = take_tail(copy, plan->tail, 1.0);
     copy->held_back = plan->held_back;
+    copy->predicted_joules = plan->predicted_joules;
     copy->actual_ns = plan->actual_ns;
     copy->bytes = plan->bytes;
     if (tailed && complete(copy)) {
@@ -341,6 +349,9 @@ double pel_plan_predicted_ns(const pel_plan *plan) {
 }
 double pel_plan_actual_ns(const pel_plan *plan) {
     return plan ? plan->actual_ns : 0;
+}
+double pel_plan_predicted_joules(const pel_plan *plan) {
+    return plan ? plan->predicted_joules : 0;
 }
 uint32_t pel_plan_split_dimension(const pel_plan *plan) {
     return plan ? plan->split_dimension : 0;

@@ -39,7 +39,7 @@ static void clear(pel_plan_result *result) {
     result->tail.lo = result->tail.hi = result->tail.at = 0;
     result->tail.count = 0;
     result->choice_count = 0;
-    result->predicted_ns = 0.0;
+    result->predicted_ns = result->predicted_joules = 0.0;
     result->exploring = result->together_probe = false;
     result->expected_ns = 0.0;
     result->reason[0] = '\0';
@@ -310,6 +310,18 @@ static bool decide(pel_contest *state) {
     return false;
 }
 
+/* The aim is another one than time. True: the plan is another one, too. */
+static bool pursue(pel_contest *state) {
+    pel_planning *planning = state->planning;
+    pel_filling fastest = {.mask = pel_bit(state->best_single)};
+    if (state->has_best) {
+        fastest = state->best;
+    } else {
+        fastest.share[state->best_single] = planning->quanta;
+    }
+    return pel_plan_pursue(planning, &fastest);
+}
+
 pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *result) {
     pel_planning planning;
     pel_status status = pel_plan_begin(request, result, &planning);
@@ -335,11 +347,13 @@ pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *re
                 return pel_plan_no_device(&planning);
             }
             pel_plan_emit(&planning, &filling);
+            state.best = filling;
             state.has_best = true;
         }
         pel_plan_explain(&state);
+        bool pursued = (request->objective != PEL_AIM_TIME || request->deadline_ns > 0.0) && pursue(&state);
         double expected = result->predicted_ns;
-        if (!request->frozen && (pel_plan_second_opinion(&state) || pel_plan_remeasure(&planning, pel_plan_chosen(result)))) {
+        if (!request->frozen && !pursued && (pel_plan_second_opinion(&state) || pel_plan_remeasure(&planning, pel_plan_chosen(result)))) {
             result->expected_ns = expected;
         }
     }

@@ -21,6 +21,8 @@
 
 #define PEL_PLAN_DEVICE_LIMIT 64
 
+typedef enum pel_aim { PEL_AIM_TIME, PEL_AIM_ENERGY, PEL_AIM_ENERGY_DELAY } pel_aim;
+
 typedef struct pel_plan_device {
     const char *id;            /* for the texts */
     const pel_core_set *cores; /* host cores it occupies; NULL: none */
@@ -31,6 +33,7 @@ typedef struct pel_plan_device {
     double move_start_ns;      /* predicted transfers, added to the model: fixed part */
     double move_unit_ns;       /* and per unit */
     double piece_unit_ns;      /* per unit that is nobody's before: what it costs to bring it, on top */
+    double busy_watts, idle_watts; /* busy 0: not known */
     uint64_t unit_limit;       /* most units that fit into its memory; UINT64_MAX: no limit */
 } pel_plan_device;
 
@@ -41,6 +44,8 @@ typedef struct pel_plan_request {
     uint32_t device_count;
     double margin;            /* 0: 0.03 */
     const pel_record *record; /* the family's account; NULL: none is kept, and nothing is tried that has to be paid for */
+    pel_aim objective;
+    double deadline_ns;       /* from its begin; 0: none */
     bool pieces;              /* chunks may be handed out while the launch runs */
     bool irregular;           /* its user says that units differ in cost */
     bool frozen;              /* nothing is tried for the sake of learning: same models, same plan */
@@ -67,6 +72,7 @@ typedef struct pel_plan_result {
     uint32_t slice_count;
     pel_tail tail; /* tail.lo == tail.hi: none, and the rest of it undefined */
     double predicted_ns;
+    double predicted_joules; /* of the whole machine while it runs; 0: not known */
     bool exploring;
     bool together_probe; /* exploring a combination that looks slower: pel_lesson.together_probe */
     double expected_ns;  /* what the best known plan would take, while exploring; 0: not known. pel_lesson.expected_ns */

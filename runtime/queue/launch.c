@@ -132,6 +132,8 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         entry->unit_limit = UINT64_MAX;
         predict_moves(q, device, entry, &footprint);
         entry->piece_unit_ns = piece_cost(bound, device);
+        entry->busy_watts = device->busy_watts;
+        entry->idle_watts = device->idle_watts;
     }
     pel_footprint_free(&runtime->allocator, &footprint);
     q->request = (pel_plan_request){.units = bound->units,
@@ -140,6 +142,8 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
                                     .devices = q->devices,
                                     .device_count = runtime->device_count,
                                     .record = pel_models_record(runtime->models, &q->family),
+                                    .objective = (pel_aim)bound->objective.kind,
+                                    .deadline_ns = bound->objective.deadline_ns,
                                     .pieces = may_grow(runtime, bound),
                                     .irregular = (bound->kernel->image.flags & PEL_KERNEL_IRREGULAR) != 0,
                                     .frozen = runtime->frozen,
@@ -283,12 +287,15 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uin
 /* Nobody can ask for the plan of a launch whose event nobody has, now or later. */
 static bool is_asked_for(const pel_command *command) { return atomic_load_explicit(&command->event->references, memory_order_relaxed) > 1; }
 
+/* Planned for something else than time. */
+static bool has_aim(const pel_bound *bound) { return bound->objective.kind != PEL_OBJECTIVE_TIME || bound->objective.deadline_ns > 0; }
+
 pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
     const pel_model_family family = family_of(&command->bound);
-    if (!is_asked_for(command) && pel_habit_take(command, &family)) {
+    if (!is_asked_for(command) && !has_aim(&command->bound) && pel_habit_take(command, &family)) {
         *exploring = false;
         atomic_fetch_add(&command->bound.kernel->launches, 1);
         return PEL_OK;
@@ -315,7 +322,9 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     command->expected_ns = result.expected_ns;
     command->together_probe = result.together_probe;
     *exploring = result.exploring;
-    pel_habit_keep(command, &family, result.exploring);
+    if (!has_aim(&command->bound) && !command->tail) {
+        pel_habit_keep(command, &family, result.exploring);
+    }
     atomic_fetch_add(&command->bound.kernel->launches, 1);
     return PEL_OK;
 }

@@ -5,6 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+static bool is_objective(const pel_objective *objective) {
+    return !objective || ((uint32_t)objective->kind <= PEL_OBJECTIVE_ENERGY_DELAY && isfinite(objective->deadline_ns) && objective->deadline_ns >= 0);
+}
+
 static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const pel_launch_desc *desc, pel_error **error) {
     const pel_allocator *allocator = &queue->runtime->allocator;
     if (!kernel || !desc) {
@@ -13,10 +17,31 @@ static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const
     if (kernel->runtime != queue->runtime) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: kernel %s belongs to another runtime", kernel->image.name);
     }
+    if (!is_objective(desc->objective)) {
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: the objective does not exist, or its deadline is no time",
+                        kernel->image.name);
+    }
     if ((uint32_t)desc->protection > PEL_PROTECT_ISOLATE) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: protection %d does not exist", kernel->image.name,
                         (int)desc->protection);
     }
+    return PEL_OK;
+}
+
+/* The launch's, or the queue's; after binding. */
+static void take_objective(pel_queue *queue, const pel_launch_desc *desc, pel_bound *bound) {
+    pthread_mutex_lock(&queue->runtime->lock);
+    bound->objective = desc->objective ? *desc->objective : queue->objective;
+    pthread_mutex_unlock(&queue->runtime->lock);
+}
+
+pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective *objective) {
+    if (!queue || !is_objective(objective)) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    pthread_mutex_lock(&queue->runtime->lock);
+    queue->objective = objective ? *objective : (pel_objective){PEL_OBJECTIVE_TIME, 0, 0};
+    pthread_mutex_unlock(&queue->runtime->lock);
     return PEL_OK;
 }
 
@@ -116,6 +141,7 @@ static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_la
         return status;
     }
     command->is_bound = true;
+    take_objective(command->queue, desc, &command->bound);
     pel_stream_ask(command->runtime, &command->bound);
     status = check_memory(command->runtime, desc, &command->bound, error);
     if (status != PEL_OK) {
@@ -185,6 +211,7 @@ pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launc
     if (status != PEL_OK) {
         return pel_refuse(queue, status, error);
     }
+    take_objective(queue, desc, &bound);
     pel_stream_ask(queue->runtime, &bound);
     pel_plan_result result;
     pel_plan *internal = NULL;

@@ -29,6 +29,7 @@ typedef struct pel_topology_device {
     bool outside;                /* driven by a process of its own (backend/outside) */
     bool own_memory;             /* "[own]": host memory is not used in place, though it could be */
     bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
+    double busy_watts, idle_watts; /* declared by a description; 0: not known */
     uint32_t view_alignment;     /* a part of a buffer in its memory begins at a multiple of this many bytes; 0: anywhere */
     char cl_version[64];
 } pel_topology_device;

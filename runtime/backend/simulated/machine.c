@@ -137,6 +137,8 @@ static void fill_row(const pel_simulated_device *spec, bool is_host, pel_keep *k
     info->address_bits = (uint32_t)(8 * sizeof(void *));
     info->shares_host_memory = shared;
     info->supports_double = 1;
+    row->busy_watts = spec->busy_watts;
+    row->idle_watts = spec->idle_watts;
     row->host_coherent = shared;
     row->view_alignment = spec->view_alignment;
     row->why_not = "";
