@@ -25,7 +25,7 @@ static double uniform(void) {
 typedef struct machine {
     uint32_t count;
     double start[8], unit[8], scatter;
-    char name[8][4];
+    char name[8][16];
     pel_plan_device devices[8];
     pel_plan_request request;
 } machine;
