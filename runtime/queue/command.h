@@ -253,6 +253,7 @@ void pel_job_submit(pel_job *job);          /* hands the work to its device as s
 void pel_job_hand_over(pel_job *job);       /* now */
 void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */
 void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
+void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
 void pel_dispatcher_unlock_and_begin(pel_runtime *runtime); /* of a submitter: it begins what it has submitted, where that is cheap */
@@ -344,6 +345,7 @@ void pel_launch_done(pel_command *command);                        /* actual tim
 /* pieces.c: chunks that begin while the launch runs */
 void pel_launch_tail_begin(pel_command *command);
 void pel_launch_chunk_done(pel_job *job);
+void pel_launch_tail_forfeit(pel_command *command, const pel_device *device); /* all that is left becomes one failed chunk: nobody took any */
 
 pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 void pel_privates_free(pel_job *job);

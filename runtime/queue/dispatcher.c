@@ -298,6 +298,9 @@ static void submit_from(pel_command *command, pel_command_phase phase, uint32_t 
         }
     }
     if (command->outstanding == 0) {
+        if (phase == PEL_PHASE_RUNNING && command->tail) {
+            pel_launch_tail_forfeit(command, command->jobs[0].device);
+        }
         pel_command_phase_over(command);
         return;
     }

@@ -45,16 +45,19 @@ static void charge(pel_job *job) {
     job->device->queued_ns += job->expected_ns;
 }
 
+void pel_fair_given_up(pel_job *job) {
+    if (job->data_parallel) {
+        job->command->queue->computing--;
+        job->device->queued_ns = job->device->running > 0 ? job->device->queued_ns - job->expected_ns : 0;
+    }
+}
+
 /* Clocks run with what works took, never with what was expected of them. */
 void pel_fair_ended(pel_job *job) {
     pel_queue *queue = job->command->queue;
     const double took = (double)(job->work.ended - job->work.began);
-    if (!job->data_parallel) {
-        return;
-    }
-    queue->computing--;
-    job->device->queued_ns = job->device->running > 0 ? job->device->queued_ns - job->expected_ns : 0;
-    if (took >= 0) {
+    pel_fair_given_up(job);
+    if (job->data_parallel && took >= 0) {
         queue->served += took / queue->weight;
         queue->usual_ns += (took - queue->usual_ns) / (queue->usual_ns > 0 ? 8 : 1);
     }

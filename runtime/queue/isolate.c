@@ -271,6 +271,7 @@ static void abandon(pel_job *job, int64_t now) {
     pel_fail(&job->verdict_error, &runtime->allocator, PEL_TIMED_OUT, &story, "%s did not end a chunk of %s within %lld ms", device->facts->info.id,
              command->name ? command->name : "a launch", (long long)(allowance(job) / 1000000));
     device->running -= job->data_parallel ? 1u : 0u;
+    pel_fair_given_up(job);
     device->lost = true;
     pel_health_note(device, PEL_TIMED_OUT, job->verdict_error, runtime->clock);
     (void)now;

@@ -482,8 +482,8 @@ void pel_launch_done(pel_command *command) {
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job *job = &command->jobs[i];
         const pel_work *work = &job->work;
-        if (pel_job_verdict(job) == PEL_TIMED_OUT) {
-            continue; /* its device may still write there */
+        if (pel_job_verdict(job) == PEL_TIMED_OUT || (work->status != PEL_OK && work->ended == 0)) {
+            continue; /* its device may still write there; or it never had it */
         }
         pel_plan_chunk chunk = {.actual_ns = (double)(work->ended - work->began),
                                 .compute_ns = compute_ns(work),

@@ -5,9 +5,13 @@
  * A chunk that ends makes its device free; all free devices of the plan are asked, the one that has just ended first, and what they take becomes another
  * job of the command. The command's list of jobs was made long enough when it started, because jobs that run must not move. A device that something else
  * keeps busy is asked only when nobody else works for the launch any more. Invariant: a command whose tail is not empty has a job outstanding, or has failed.
+ *
+ * A device that cannot even take a piece of a protected launch has failed it: the piece runs again elsewhere when all others are over (retry.c), and so does all
+ * that is left when nobody took anything.
  */
 #include "planner/plan.h"
 #include "queue/command.h"
+#include "queue/retry.h"
 
 /* Makes a slice the command's next job. */
 static pel_status append(pel_command *command, const pel_plan_slice *slice) {
@@ -20,7 +24,7 @@ static pel_status append(pel_command *command, const pel_plan_slice *slice) {
     pel_job *job = &command->jobs[command->job_count++];
     *job = (pel_job){.command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true, .done = pel_launch_chunk_done};
     pel_status status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
-    status = status == PEL_OK ? pel_chunk_build(job, slice, &error) : status;
+    status = status == PEL_OK ? pel_retry_build(job, slice, &error) : status;
     if (status != PEL_OK) {
         pel_command_fail(command, status, error);
     }
@@ -32,7 +36,7 @@ static bool is_free(const pel_command *command, uint32_t device) {
     return !of->lost && of->running == 0;
 }
 
-/* The device takes a piece if it wants one, or must. False: no memory. */
+/* The device takes a piece if it wants one, or must. False: the launch has failed. */
 static bool give(pel_command *command, pel_tail *tail, uint32_t device, double now, bool must) {
     pel_tail_piece piece;
     if (!pel_tail_next(tail, device, now, must, &piece)) {
@@ -42,9 +46,14 @@ static bool give(pel_command *command, pel_tail *tail, uint32_t device, double n
     if (append(command, &slice) != PEL_OK) {
         return false;
     }
+    pel_job *job = &command->jobs[command->job_count - 1];
+    if (job->work.status != PEL_OK) {
+        pel_tail_refuse(tail, device);
+        return true;
+    }
     pel_tail_begin(tail, &piece, now);
     command->outstanding++;
-    pel_job_submit_next(&command->jobs[command->job_count - 1]);
+    pel_job_submit_next(job);
     return true;
 }
 
@@ -68,7 +77,30 @@ void pel_launch_chunk_done(pel_job *job) {
         good = !is_free(command, tail->devices[i].device) || give(command, tail, tail->devices[i].device, now, false);
     }
     if (good && pel_tail_left(tail) && command->outstanding == 1) { /* this job is still counted */
-        (void)give(command, tail, job->device->index, now, true);
+        good = give(command, tail, job->device->index, now, true);
+    }
+    for (uint32_t i = 0; i < tail->count && good && pel_tail_left(tail) && command->outstanding == 1; i++) {
+        good = give(command, tail, tail->devices[i].device, now, true);
+    }
+    if (good && command->outstanding == 1) {
+        pel_launch_tail_forfeit(command, job->device);
+    }
+}
+
+void pel_launch_tail_forfeit(pel_command *command, const pel_device *device) {
+    pel_tail *tail = command->tail;
+    if (!tail || !pel_tail_left(tail) || command->status != PEL_OK) {
+        return;
+    }
+    const pel_plan_slice slice = {.device = device->index, .lo = tail->at, .hi = tail->hi};
+    if (append(command, &slice) == PEL_OK) {
+        pel_job *job = &command->jobs[command->job_count - 1];
+        if (command->protection < PEL_PROTECT_RETRY) {
+            pel_command_fail(command, PEL_INTERNAL, NULL); /* an unprotected launch fails before it comes to this */
+        } else if (job->work.status == PEL_OK) {
+            job->work.status = PEL_DEVICE_FAILED;
+        }
+        tail->at = tail->hi;
     }
 }
 

@@ -49,7 +49,10 @@ static void *watch(void *user) {
             const struct timespec until = {.tv_sec = dog->when / 1000000000, .tv_nsec = dog->when % 1000000000};
             (void)pthread_cond_timedwait(&dog->wake, &runtime->lock, &until);
         } else {
-            dog->when = look(runtime, dog->when);
+            const int64_t when = dog->when;
+            dog->when = INT64_MAX; /* what begins during the look asks for a moment of its own */
+            const int64_t next = look(runtime, when);
+            dog->when = next < dog->when ? next : dog->when;
             pel_dispatcher_unlock(runtime, true);
             pthread_mutex_lock(&runtime->lock);
         }

@@ -182,8 +182,50 @@ static void test_a_piece_fails(void **state) {
     }
 }
 
+/* Devices have room for the private copies of a few chunks only: what they cannot take is computed by others, and nothing twice. */
+static void test_pieces_that_are_refused(void **state) {
+    (void)state;
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 4)};
+    for (uint64_t chunks = 0; chunks < 5; chunks++) {
+        pel_simulated_device devices[] = {machine_device("a", 3, 1000), machine_device("b", 2, 1000), machine_device("c", 1, 0)};
+        uint32_t sums[4] = {0};
+        pel_buffer *x = NULL, *y = NULL;
+        pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+        for (int i = 0; i < 3; i++) {
+            devices[i].noise = 0.2;
+            devices[i].start_ns = 20e3;
+        }
+        devices[0].memory_bytes = devices[1].memory_bytes = sizeof in + chunks * sizeof sums;
+        pel_runtime *runtime = machine_create(devices, 3, "!host");
+        pel_queue *queue = machine_queue(runtime);
+        pel_kernel *kernel = machine_kernel(runtime, "count", params, 2, count, 0);
+        desc.global[0] = N;
+        desc.protection = PEL_PROTECT_RETRY;
+        for (int i = 0; i < N; i++) {
+            in[i] = i;
+        }
+        assert_int_equal(pel_buffer_wrap(runtime, in, sizeof in, &x), PEL_OK);
+        assert_int_equal(pel_buffer_wrap(runtime, sums, sizeof sums, &y), PEL_OK);
+        pel_arg args[] = {pel_buf(x), pel_buf(y)};
+        for (uint32_t launch = 1; launch <= LAUNCHES; launch++) {
+            assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);
+            machine_finish(queue);
+            for (int i = 0; i < 4; i++) {
+                assert_int_equal(sums[i], launch * N / 4);
+            }
+        }
+        pel_kernel_destroy(kernel);
+        pel_queue_destroy(queue);
+        pel_buffer_destroy(x);
+        pel_buffer_destroy(y);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_memory), cmocka_unit_test(test_memories_of_their_own),
-                                       cmocka_unit_test(test_private_copies_of_pieces_are_folded), cmocka_unit_test(test_a_piece_fails)};
+                                       cmocka_unit_test(test_private_copies_of_pieces_are_folded), cmocka_unit_test(test_a_piece_fails),
+                                       cmocka_unit_test(test_pieces_that_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
