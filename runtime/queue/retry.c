@@ -433,6 +433,9 @@ bool pel_retry_again(pel_command *command, uint32_t *from) {
             command->failed_once |= bit;
         }
     }
+    if (first < count && !stops_leading(command)) {
+        return false; /* done, on a device that went since: what is queued behind it there shares its fate */
+    }
     for (uint32_t i = first; i < count && status == PEL_OK; i++) {
         if (must_run_again(&command->jobs[i])) {
             command->jobs[i].superseded = true;
