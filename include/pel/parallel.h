@@ -7,7 +7,7 @@
  * what none of them has begun the caller does itself, so a call never waits for anybody but those who work for it. With one worker,
  * or on a simulated machine, the caller does everything, in order.
  *
- * A body computes: it must not submit commands or wait for any. What it may touch is the caller's business: no hazards are looked for.
+ * A body computes: it must not submit commands or wait for any, which nobody checks. What it may touch is the caller's business: no hazards are looked for.
  */
 #ifndef PEL_PARALLEL_H
 #define PEL_PARALLEL_H

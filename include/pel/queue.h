@@ -99,7 +99,7 @@ PEL_API PEL_MUST_CHECK pel_status pel_loop(pel_queue *queue, uint64_t count, uin
                                            const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc,
                                            pel_event **event);
 
-/* Copies bytes between buffers; ranges of one memory must not overlap. */
+/* Copies bytes between buffers; ranges of one memory must not overlap. As for all that copies or fills, 0 bytes (or rows) are INVALID_ARGUMENT. */
 PEL_API PEL_MUST_CHECK pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset, pel_buffer *source,
                                            uint64_t source_offset, uint64_t bytes, const pel_task_desc *desc, pel_event **event);
 

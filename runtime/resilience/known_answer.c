@@ -157,7 +157,8 @@ static pel_status prepare(known_answer *test, pel_error **error) {
         status = test->driver->backend->mem_create(test->driver, test->data, bytes, &test->mem, error);
     }
     pel_work *work = &test->work;
-    *work = (pel_work){.kind = PEL_WORK_LAUNCH, .complete = completed, .owner = test, .kernel = &test->device->runtime->known_answers->kernel, .args = &test->arg};
+    *work = (pel_work){.kind = PEL_WORK_LAUNCH, .complete = completed, .owner = test, .kernel = &test->device->runtime->known_answers->kernel, .args = &test->arg,
+                       .alone = true}; /* a device that hung may hang again: neither a waiter nor who asked for the test goes with it */
     test->arg = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = test->mem, .host = test->data, .bytes = bytes};
     work->span = (pel_span){.dims = 1, .hi = {ITEMS, 1, 1}, .global = {ITEMS, 1, 1}, .local = {64, 1, 1}, .group_hi = {ITEMS / 64, 1, 1}};
     test->in = test->out = (pel_transfer){.mem = test->mem, .bytes = bytes};

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include <errno.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -31,22 +32,34 @@ enum { MOST_OUTPUT = 1 << 20 };
 
 extern char **environ;
 
+/* `name` in one of the places that lie so from the directory of `file`. */
+static bool find_near(const char *file, size_t length, const char *name, char *buffer) {
+    static const char *const nearby[] = {"", "../libexec/pel/", "../../libexec/pel/"}; /* the last: from lib/x86_64-linux-gnu */
+    while (length > 0 && file[length - 1] != '/')
+        length--;
+    for (size_t i = 0; length > 0 && i < sizeof nearby / sizeof *nearby; i++) {
+        int written = snprintf(buffer, PATH_MAX, "%.*s%s%s", (int)length, file, nearby[i], name);
+        if (written > 0 && written < PATH_MAX && access(buffer, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 const char *pel_helper_find(const char *variable, const char *installed, const char *name, char *buffer) {
     const char *path = secure_getenv(variable);
     if (path && *path)
         return path;
     if (access(installed, X_OK) == 0)
         return installed;
-    static const char *const nearby[] = {"", "../libexec/pel/"};
     char program[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    while (length > 0 && program[length - 1] != '/')
-        length--;
-    for (size_t i = 0; length > 0 && i < sizeof nearby / sizeof *nearby; i++) {
-        int written = snprintf(buffer, PATH_MAX, "%.*s%s%s", (int)length, program, nearby[i], name);
-        if (written > 0 && written < PATH_MAX && access(buffer, X_OK) == 0)
-            return buffer;
-    }
+    if (length > 0 && find_near(program, (size_t)length, name, buffer))
+        return buffer;
+    static const char own[] = ""; /* lies where the library does: in it, or in the program */
+    Dl_info self;
+    if (dladdr(own, &self) && self.dli_fname && self.dli_fname[0] == '/' &&
+        find_near(self.dli_fname, strlen(self.dli_fname), name, buffer))
+        return buffer;
     return installed;
 }
 

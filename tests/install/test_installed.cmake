@@ -25,6 +25,24 @@ run_user(${work}/user_pc)
 step("compile C++ with pkg-config" $ENV{PEL_CXX} -std=c++17 ${consumer}/user.cpp -o ${work}/user_pc_cxx ${flags} -Wl,-rpath,${libraries})
 run_user(${work}/user_pc_cxx)
 
+# A program elsewhere finds the helpers of a moved library.
+if("$ENV{PEL_OPENCL}" STREQUAL "ON")
+  file(WRITE ${work}/outside.c "#include <pel/pel.h>
+#include <string.h>
+int main(void) {
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    pel_error *error = NULL;
+    desc.devices = \"opencl:0[outside]\";
+    if (pel_runtime_create(&desc, &runtime, &error))
+        return strstr(pel_error_story(error), \"cannot be started\") != NULL;
+    return pel_runtime_destroy(runtime) != PEL_OK;
+}
+")
+  step("compile the program with a device outside" $ENV{PEL_CC} -std=c11 ${work}/outside.c -o ${work}/outside ${flags} -Wl,-rpath,${libraries})
+  step("run it" ${work}/outside)
+endif()
+
 # Static pel on shared dependencies. (`pkg-config --static` also asks for hwloc's own dependencies, whose development files few machines have.)
 set(dependencies hwloc)
 if("$ENV{PEL_OPENCL}" STREQUAL "ON")

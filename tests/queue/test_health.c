@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Quarantine, known-answer tests, a context built anew; on simulated machines, whose second passes in a moment. And host tasks that run again. */
 #include "machines.h"
+#include "core/runtime.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -190,6 +191,31 @@ static void test_known_answers_find_a_liar(void **state) {
     tear_down(&s);
 }
 
+static const pel_backend *plain;
+static pel_backend seen_backend;
+static unsigned alone_seen;
+
+static void submit_seen(pel_backend_device *device, pel_work *work) {
+    alone_seen += work->alone;
+    plain->submit(device, work);
+}
+
+/* A device that hung may hang in its test: only its own thread may be caught in that. */
+static void test_known_answers_hang_alone(void **state) {
+    (void)state;
+    scene s;
+    set_up(&s, machine_device("sick", 100, 10));
+    pel_backend_device *driver = s.sick->driver;
+    plain = driver->backend;
+    seen_backend = *plain;
+    seen_backend.submit = submit_seen;
+    driver->backend = &seen_backend;
+    assert_int_equal(pel_runtime_test_devices(s.runtime, NULL), PEL_OK);
+    assert_int_equal(alone_seen, 1);
+    driver->backend = plain;
+    tear_down(&s);
+}
+
 /* The only device is never left out for failures alone. */
 static void test_nobody_is_left_alone(void **state) {
     (void)state;
@@ -261,6 +287,7 @@ int main(void) {
         cmocka_unit_test(test_it_takes_longer_each_time),
         cmocka_unit_test(test_lost_twice),
         cmocka_unit_test(test_known_answers_find_a_liar),
+        cmocka_unit_test(test_known_answers_hang_alone),
         cmocka_unit_test(test_nobody_is_left_alone),
         cmocka_unit_test(test_tasks_run_again),
     };
