@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <pel/pel.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +24,15 @@ enum { N = 20000, LAUNCHES = 4 };
 static const pel_faults_control *faults;
 static const char source[] = "kernel void update(global const uint *x, global uint *y) { size_t i = get_global_id(0); y[i] = 3 * y[i] + x[i]; }";
 
+static atomic_bool host_hangs; /* for 10 s at most */
+
 static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
     const uint32_t *x = arguments[0];
     uint32_t *y = arguments[1];
     (void)scratch, (void)user;
+    for (int i = 0; i < 1000 && atomic_load(&host_hangs); i++) {
+        (void)usleep(10000);
+    }
     for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
         y[i] = 3 * y[i] + x[i];
     }
@@ -202,6 +208,34 @@ static void test_commands_that_hang(void **state) {
     hang("host,opencl:0[own]");
 }
 
+/* The watchdog goes on with the chunk that replaces a hung one: when that hangs, too, the launch ends with an error, in time. */
+static void test_the_next_one_hangs_too(void **state) {
+    (void)state;
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share shares[8];
+    scene s;
+    assert_true(set_up(&s, "host,opencl:0"));
+    pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    desc.shares = shares;
+    desc.share_count = pick(&s, true, shares);
+    desc.deadline_ns = 1000000000;
+    atomic_store(&host_hangs, true);
+    layer_script(faults, "%s", "clEnqueueNDRangeKernel@1:never");
+    const int64_t began = pel_runtime_now(s.runtime);
+    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+    const pel_status status = pel_queue_finish(s.queue);
+    const double took = (double)(pel_runtime_now(s.runtime) - began) / 1e6;
+    atomic_store(&host_hangs, false);
+    layer_script(faults, "%s", "");
+    print_message("two hangs took %.1f ms, their deadlines are 1000\n", took);
+    assert_int_equal(status, PEL_TIMED_OUT);
+    assert_true(took >= 2000);
+    assert_memory_equal(s.ys, s.expected, N * sizeof(uint32_t));
+    tear_down(&s);
+}
+
 /* The process is stopped for longer than the deadline while a command runs that needs most of it: nobody is accused. */
 static void test_a_stop_is_no_hang(void **state) {
     (void)state;
@@ -247,6 +281,6 @@ static int find_layer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail), cmocka_unit_test(test_commands_that_hang),
-                                       cmocka_unit_test(test_a_stop_is_no_hang)};
+                                       cmocka_unit_test(test_the_next_one_hangs_too), cmocka_unit_test(test_a_stop_is_no_hang)};
     return cmocka_run_group_tests(tests, find_layer, NULL);
 }
