@@ -101,7 +101,7 @@ static bool take_options(const char *text, size_t *length, pel_device_options *o
 void pel_device_options_apply(const pel_device_options *options, pel_topology_device *device) {
     pel_device_info *info = &device->info;
     info->memory_bytes = options->memory != 0 && options->memory < info->memory_bytes ? options->memory : info->memory_bytes;
-    const uint64_t most = options->allocation != 0 ? options->allocation : info->memory_bytes;
+    const uint64_t most = options->allocation != 0 && options->allocation < info->memory_bytes ? options->allocation : info->memory_bytes;
     if ((options->memory != 0 || options->allocation != 0) && (most < info->max_allocation_bytes || info->max_allocation_bytes == 0))
         info->max_allocation_bytes = most;
     if (options->outside) {

@@ -190,6 +190,9 @@ static void test_options(void **state) {
     assert_true(!row.host_coherent && !row.info.shares_host_memory);
     assert_int_equal(row.info.memory_bytes, 64 << 20);
     assert_int_equal(row.info.max_allocation_bytes, 64 << 20);
+    row.info.max_allocation_bytes = 1ull << 38;
+    pel_device_options_apply(&(pel_device_options){.memory = 32 << 20, .allocation = 64 << 20}, &row);
+    assert_int_equal(row.info.max_allocation_bytes, 32 << 20); /* no buffer is larger than the memory */
     pel_free(&pel_allocator_default, choices);
     static const char *const bad[] = {"opencl:0[", "opencl:0[]", "opencl:0[memory=]", "opencl:0[memory=0]", "opencl:0[memory=64X]", "opencl:0[memory=64MB]",
                                       "opencl:0[own]x", "opencl:0[own;]", "host[own]", "!opencl:0[own]", "[own]", "opencl:0[memory=99999999999999999999]",
