@@ -94,8 +94,9 @@ static bool begin_behind(pel_command *command, const pel_device *device) {
         return false;
     }
     pel_status status = pel_launch_plan_now(command, &exploring);
-    if (status == PEL_OK && !exploring && command->slice_count == 1 && !command->tail && &command->runtime->devices[command->slices[0].device] == device &&
-        !pel_stream_needed(&command->bound, device) && pel_launch_run(command) == PEL_OK && command->jobs[0].work.status == PEL_OK) {
+    if (status == PEL_OK && !exploring && command->slice_count == 1 && !command->tail &&
+        &command->runtime->devices[command->slices[0].device] == device && !pel_stream_needed(&command->bound, device) &&
+        pel_launch_run(command) == PEL_OK && command->jobs[0].work.status == PEL_OK) { /* else it is not with the device: retry.c */
         command->protection = PEL_PROTECT_NONE; /* what it will read and write is not there yet to be saved */
         pel_plan_set_protection(command->plan, "none: it is queued behind launches that it depends on; ask for retry to have it wait for them");
         return true;
