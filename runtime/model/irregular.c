@@ -16,7 +16,6 @@
 #define MISFIT 0.18        /* usual median error from which a kernel may be irregular; noise of 10 % gives 0.07 */
 #define BETTER 0.5         /* a profile must explain the latest chunks so much better than speeds alone */
 #define WATCH_FROM 8u      /* launches: before, lines are young and miss for that reason */
-#define WATCH_FROM_PIECES 2u /* where each launch shows many parts */
 #define TURNS 4
 #define ERROR_FIRST 0.4 /* of a density while speeds are not known */
 #define ERROR_LEAST 0.1
@@ -91,7 +90,7 @@ static bool relearn(pel_models *models, pel_record_entry *entry, const pel_model
 
 bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_model_family *family) {
     uint32_t count = entry->sight_count < PEL_MODEL_SIGHTS ? entry->sight_count : PEL_MODEL_SIGHTS;
-    if (entry->profile != NULL || entry->record.launches < (count >= PEL_MODEL_SIGHTS / 2 && entry->record.launches > 1 ? WATCH_FROM_PIECES : WATCH_FROM) || entry->record.misfit < MISFIT ||
+    if (entry->profile != NULL || entry->record.launches < WATCH_FROM || entry->record.misfit < MISFIT ||
         count < PEL_MODEL_SIGHTS / 2) {
         return true;
     }

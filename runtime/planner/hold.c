@@ -3,9 +3,8 @@
  * How much of a division is held back (planner/tail.h), and whether that is worth it.
  *
  * What may be gained is the wait for the latest of several devices that scatter; what it costs are more starts, and bytes that
- * move to whoever takes a piece. A tail of a launch of a millisecond would cost more than it saves. Where it is not known where in
- * its range an irregular kernel works, nearly everything is held back: the first pieces are an eighth of what each should get,
- * and what they take says more about the next ones than any model.
+ * move to whoever takes a piece. A tail of a launch of a millisecond would cost more than it saves. Rejected: small pieces from
+ * the begin on for irregular kernels without a profile: lines learn from many parts of different density and look uncertain for long.
  */
 #include "planner/internal.h"
 #include "planner/tail.h"
@@ -15,19 +14,15 @@
 
 #define SPREADS 1.2 /* deviations held back; anchor above 20 ms, 24 seeds, mean gap: 1.0 gives 1.6 %, 1.5 gives 2.1 % */
 #define HOLD_MOST 0.5 /* of a device's part */
-#define HOLD_GUIDED 0.875
 #define PIECES_EXPECTED 2.0 /* a device, in a tail */
-#define PIECES_GUIDED 5.0
 #define WORTH 4.0          /* the expected gain over the price */
-#define SCATTER_GUIDED 0.4 /* what chunks of an irregular kernel differ by */
 #define SCATTER_UNTOLD 0.1 /* of a device with few measurements */
-#define START_GUESS 2e5    /* ns, of a device that was never measured: launches cost 20-400 us */
-#define HOLD_NEW 0.75      /* ... of an irregular kernel when some devices were never measured */
 #define PIECES_EACH 16u    /* grains of a tail, a device */
 #define SEEN 3u            /* pieces that tell what one costs */
 #define MISFIT 0.18        /* usual error of predictions from which a kernel is irregular (model/irregular.c) */
 
-static bool is_guided(const pel_plan_request *request) {
+/* Predictions miss because the kernel works more in some places of its range, and it is not known where. */
+static bool is_unexplained(const pel_plan_request *request) {
     const pel_record *record = request->record;
     if (record != NULL && record->profile != NULL) {
         return false;
@@ -35,11 +30,9 @@ static bool is_guided(const pel_plan_request *request) {
     return request->irregular || (record != NULL && record->misfit > MISFIT);
 }
 
-static double scatter_of(const pel_planning *planning, uint32_t device, bool guided) {
-    const pel_plan_device *of = &planning->request->devices[device];
+static double scatter_of(const pel_planning *planning, uint32_t device) {
     double scatter = pel_plan_deviation(planning->request, device);
-    scatter = pel_plan_samples(of) < 4 ? fmax(scatter, SCATTER_UNTOLD) : scatter;
-    return guided ? fmax(scatter, SCATTER_GUIDED) : scatter;
+    return pel_plan_samples(&planning->request->devices[device]) < 4 ? fmax(scatter, SCATTER_UNTOLD) : scatter;
 }
 
 /* What a piece costs: seen, or as larger chunks do. */
@@ -52,30 +45,28 @@ static pel_line piece_line(const pel_planning *planning, uint32_t device) {
         line.unit_ns = planning->unit[device] / grain;
     }
     line.unit_ns += moved;
-    if (!pel_plan_measured(of)) {
-        line.start_ns = fmax(line.start_ns, START_GUESS);
-    }
     return line;
 }
 
 /* Expected wait for the latest over the price of more starts, both ns. */
-static bool is_worth_it(const pel_planning *planning, const pel_filling *filling, bool guided) {
+static bool is_worth_it(const pel_planning *planning, const pel_filling *filling) {
     double square = 0.0, starts = 0.0, speed = 0.0;
     uint32_t count = (uint32_t)__builtin_popcountll(filling->mask);
     for (uint64_t rest = filling->mask; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
-        double spread = scatter_of(planning, device, guided) * planning->unit[device] * (double)filling->share[device];
+        double spread = scatter_of(planning, device) * planning->unit[device] * (double)filling->share[device];
         square += spread * spread / count;
         starts += piece_line(planning, device).start_ns / planning->unit[device];
         speed += 1.0 / planning->unit[device];
     }
-    double price = starts / speed * (guided ? PIECES_GUIDED : PIECES_EXPECTED);
+    double price = starts / speed * PIECES_EXPECTED;
     return sqrt(square) * pel_plan_latest_of(count) > WORTH * price;
 }
 
+/* Whether a tail can be handed out at all, and what is known bears it. */
 static bool may_hold(const pel_planning *planning, const pel_filling *filling) {
     const pel_plan_request *request = planning->request;
-    if (!request->pieces || request->objective != PEL_AIM_TIME || (filling->mask & (filling->mask - 1)) == 0) {
+    if (!request->pieces || request->objective != PEL_AIM_TIME || (filling->mask & (filling->mask - 1)) == 0 || is_unexplained(request)) {
         return false;
     }
     for (uint64_t rest = filling->mask; rest != 0; rest &= rest - 1) {
@@ -83,24 +74,16 @@ static bool may_hold(const pel_planning *planning, const pel_filling *filling) {
         if (planning->limit[device] < planning->quanta) {
             return false; /* whose memory is small cannot take whatever comes */
         }
+        if (!pel_plan_measured(&request->devices[device])) {
+            return false; /* a launch of unknown length may be too short for pieces */
+        }
     }
     return true;
 }
 
-/* Somebody in it was never measured: how long the launch takes is not known. */
-static bool is_new(const pel_planning *planning, uint64_t mask) {
-    for (; mask != 0; mask &= mask - 1) {
-        if (!pel_plan_measured(&planning->request->devices[__builtin_ctzll(mask)])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void describe(const pel_planning *planning, const pel_filling *filling, bool guided, pel_tail *tail) {
+static void describe(const pel_planning *planning, const pel_filling *filling, pel_tail *tail) {
     const pel_plan_request *request = planning->request;
     const double *profile = pel_plan_profile(request);
-    tail->guided = guided;
     tail->units = request->units;
     tail->profiled = profile != NULL;
     tail->count = 0;
@@ -113,23 +96,20 @@ static void describe(const pel_planning *planning, const pel_filling *filling, b
         tail->devices[tail->count++] = (pel_tail_device){.device = device,
                                                          .start = line.start_ns,
                                                          .unit = line.unit_ns,
-                                                         .unknown = !pel_plan_measured(&planning->request->devices[device]),
-                                                         .deviation = scatter_of(planning, device, guided),
+                                                         .deviation = scatter_of(planning, device),
                                                          .doubt = planning->error[device]};
     }
 }
 
 bool pel_plan_hold_back(const pel_planning *planning, pel_filling *filling, pel_tail *tail) {
-    bool new = is_new(planning, filling->mask), guided = is_guided(planning->request);
     uint64_t held = 0;
-    if (!may_hold(planning, filling) || (new ? !guided : !is_worth_it(planning, filling, guided))) {
-        return false; /* a launch of unknown length may be too short for pieces */
+    if (!may_hold(planning, filling) || !is_worth_it(planning, filling)) {
+        return false;
     }
-    describe(planning, filling, guided, tail);
+    describe(planning, filling, tail);
     for (uint64_t rest = filling->mask; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
-        double part = guided ? (new ? HOLD_NEW : HOLD_GUIDED)
-                             : fmin(SPREADS * hypot(scatter_of(planning, device, guided), planning->error[device]), HOLD_MOST);
+        double part = fmin(SPREADS * hypot(scatter_of(planning, device), planning->error[device]), HOLD_MOST);
         uint64_t back = (uint64_t)(part * (double)filling->share[device]);
         filling->share[device] -= back; /* part < 1: something stays */
         held += back;
@@ -139,8 +119,7 @@ bool pel_plan_hold_back(const pel_planning *planning, pel_filling *filling, pel_
 
 void pel_plan_cut_tail(const pel_planning *planning, uint64_t lo, pel_tail *tail) {
     const pel_plan_request *request = planning->request;
-    uint64_t pieces = tail->guided || tail->profiled || PIECES_EACH * tail->count > PEL_TAIL_PIECES ? PEL_TAIL_PIECES
-                                                                                                    : PIECES_EACH * tail->count;
+    uint64_t pieces = tail->profiled || PIECES_EACH * tail->count > PEL_TAIL_PIECES ? PEL_TAIL_PIECES : PIECES_EACH * tail->count;
     uint64_t quanta = (request->units - lo + request->granularity - 1) / request->granularity;
     tail->lo = tail->at = lo;
     tail->hi = request->units;

@@ -35,15 +35,7 @@ void pel_tail_begin(pel_tail *tail, const pel_tail_piece *piece, double now_ns) 
         entry->busy = true;
         entry->began = now_ns;
         entry->expected = piece->predicted_ns;
-        entry->work = pel_tail_work(tail, piece->lo, piece->hi);
     }
-}
-
-/* The first chunk of a device that nothing was known of. */
-static void meet(pel_tail_device *entry, double took_ns) {
-    entry->unit = fmax(took_ns - entry->start, 0.5 * took_ns) / entry->work;
-    entry->unknown = false;
-    entry->doubt = entry->deviation;
 }
 
 void pel_tail_end(pel_tail *tail, uint32_t device, double took_ns) {
@@ -52,10 +44,6 @@ void pel_tail_end(pel_tail *tail, uint32_t device, double took_ns) {
         return;
     }
     entry->busy = false;
-    if (entry->unknown && took_ns > 0.0 && entry->work > 0.0) {
-        meet(entry, took_ns);
-        return;
-    }
     if (!(took_ns > 0.0) || !(entry->expected > 0.0)) {
         return;
     }
@@ -78,7 +66,7 @@ static double free_at(const pel_tail_device *entry, double now) {
     if (!entry->busy) {
         return now;
     }
-    double end = entry->unknown ? entry->began : entry->began + entry->expected;
+    double end = entry->began + entry->expected;
     return end >= now ? end : now + (now - end);
 }
 
@@ -98,9 +86,7 @@ static double level_of(const pel_tail *tail, const pel_tail_device *without, dou
             at--;
         }
         floor[at] = begins;
-        /* Of who has not been heard of it is known what it has not done yet. */
-        bool silent = tail->devices[i].unknown && tail->devices[i].busy && tail->devices[i].work > 0.0;
-        speed[at] = silent ? tail->devices[i].work / (2.0 * (now - tail->devices[i].began) + 1.0) : 1.0 / tail->devices[i].unit;
+        speed[at] = 1.0 / tail->devices[i].unit;
     }
     double weighted = 0.0, sum = 0.0, level = INFINITY;
     for (uint32_t i = 0; i < count && floor[i] < level; i++) {

@@ -24,18 +24,15 @@ typedef struct pel_tail_device {
     uint32_t device;
     bool busy, refused;
     double start, unit;     /* ns of a piece: start + unit x work */
-    bool unknown;           /* never measured: `unit` is a guess beside the other unknown ones only */
     double deviation;       /* relative, of one chunk's time */
     double doubt;           /* relative standard error of the prediction itself */
     double began, expected; /* ns: the chunk that it works on, and its predicted time (0: unknown) */
-    double work;            /* of that chunk */
 } pel_tail_device;
 
 typedef struct pel_tail {
     uint64_t lo, hi, grain; /* units; lo == hi: nothing is held back */
     uint64_t at;            /* handed out up to here */
     uint64_t units;         /* of the whole range */
-    bool guided;            /* where the kernel works is not known: small pieces from the begin on, and all of them teach */
     bool profiled;
     uint32_t count;
     pel_tail_device devices[PEL_TAIL_DEVICES];

@@ -459,7 +459,7 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .hi = job->hi,
                                                           .ns = compute_ns(&job->work),
                                                           .cold = job->work.cold,
-                                                          .piece = i >= command->planned && tail && !tail->guided};
+                                                          .piece = i >= command->planned && tail};
     }
     if (command->runtime->frozen) {
         return;
