@@ -56,8 +56,8 @@ typedef struct pel_cl_habit {
 
 /* What an argument was set to last; PEL_WORK_ARG_NULL: not remembered. */
 typedef struct pel_cl_arg_set {
-    uint64_t kind, bytes;    /* compared as bytes: no gaps */
-    union {
+    uint64_t kind, bytes;
+    union {                  /* compared as bytes: 0 behind what is used */
         uint64_t mem;        /* pel_cl_mem.id */
         unsigned char value[16];
     } u;

@@ -223,6 +223,10 @@ static pel_status check_local_memory(const pel_cl_device *device, const pel_cl_k
     return PEL_OK;
 }
 
+static bool same_set(const pel_cl_arg_set *a, const pel_cl_arg_set *b) {
+    return a->kind == b->kind && a->bytes == b->bytes && memcmp(a->u.value, b->u.value, sizeof a->u.value) == 0;
+}
+
 /* Only what changed since the last launch of this form. */
 static pel_status set_arguments(const pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
                                 pel_error **error) {
@@ -237,7 +241,7 @@ static pel_status set_arguments(const pel_cl_device *device, pel_cl_kernel *kern
     for (uint32_t i = 0; i < count && status == PEL_OK; i++) {
         pel_cl_arg_set set;
         const bool lasting = describe(&args[i], &set) && kernel->set;
-        if (lasting && memcmp(&set, &kernel->set[i], sizeof set) == 0) {
+        if (lasting && same_set(&set, &kernel->set[i])) {
             continue;
         }
         if (kernel->set) {
