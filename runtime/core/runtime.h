@@ -42,6 +42,7 @@ struct pel_device {
     struct pel_command *claimant; /* the oldest command that waits for room here */
     uint32_t running;          /* data-parallel works dispatched and not complete: who holds the cores */
     double queued_ns;          /* expected time of these */
+    uint32_t waiting;          /* data-parallel works that are not dispatched yet */
     double busy_watts, idle_watts; /* declared; busy 0: not known */
     bool lost;                 /* reported DEVICE_LOST: not used until its context was built anew (resilience/health.h) */
     pel_device_health health;

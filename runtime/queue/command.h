@@ -59,7 +59,6 @@ struct pel_job {
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;
     double expected_ns;         /* when it was handed over */
-    bool passed_over;           /* fair.c, for the length of one call */
     bool superseded;            /* its units run again in another job */
     struct pel_shadow *shadows; /* isolate.c, as the following */
     pel_backend_device *driver; /* whose they are */
@@ -224,7 +223,8 @@ typedef struct pel_dispatcher {
     pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
     double fair_clock;          /* how far queues that compete have come */
-    pel_job *first_job, *last_job; /* in order, waiting for cores */
+    pel_job *first_job, *last_job; /* in order, waiting for cores; fair.c alone changes the list */
+    uint32_t borders;           /* neighbours in it of different queues or priorities */
     pel_spares spares;          /* spare.h */
     pel_job *watched;           /* isolated ones under way */
     pel_command *kept;          /* over, with works that have not returned */
@@ -251,6 +251,8 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
 void pel_job_submit_next(pel_job *job);     /* before those that wait for cores: a further chunk of a launch that runs */
 void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
 void pel_job_hand_over(pel_job *job);       /* now */
+void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job);
+void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */
 void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
 void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */

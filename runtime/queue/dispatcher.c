@@ -269,9 +269,7 @@ static void prepare(pel_job *job) {
 void pel_job_submit_next(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     prepare(job);
-    job->next = dispatcher->first_job;
-    dispatcher->first_job = job;
-    dispatcher->last_job = dispatcher->last_job ? dispatcher->last_job : job;
+    pel_fair_prepend(dispatcher, job);
 }
 
 void pel_job_submit(pel_job *job) {
@@ -281,9 +279,7 @@ void pel_job_submit(pel_job *job) {
         pel_job_hand_over(job);
         return;
     }
-    job->next = NULL;
-    *(dispatcher->last_job ? &dispatcher->last_job->next : &dispatcher->first_job) = job;
-    dispatcher->last_job = job;
+    pel_fair_append(dispatcher, job);
 }
 
 static void submit_from(pel_command *command, pel_command_phase phase, uint32_t first) {

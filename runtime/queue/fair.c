@@ -7,7 +7,11 @@
  * queue alone has work, a device gets it as it comes, up to AHEAD_NS of it; as soon as two compete, no more than COMPETING works each, so that what waits can
  * still be put in order. Works of one queue for one device keep their order; one that is queued behind what it depends on (chain.c) overtakes nobody.
  *
- * Rejected: time slices (a work cannot be interrupted), and one list per device and queue (works are few, and the list is walked only when they compete).
+ * A thousand launches may wait while their device has all it may have, and each submission and each completion comes by: so what is asked then takes no walk.
+ * `borders` counts neighbours in the list that differ in queue or priority (none: nobody competes), each device knows how many wait for it, and a walk ends where no
+ * device is left that could take anything.
+ *
+ * Rejected: time slices (a work cannot be interrupted), and one list per device and queue (the order between queues would have to be found anew each time).
  */
 #include "queue/command.h"
 
@@ -27,10 +31,12 @@ static double expected_ns(const pel_job *job) {
     return job->work.predicted_ns > 0 ? job->work.predicted_ns : job->command->queue->usual_ns > 0 ? job->command->queue->usual_ns : UNKNOWN_NS;
 }
 
+static bool has_room_at_all(const pel_device *device) { return device->running < AT_LEAST || device->queued_ns < AHEAD_NS; }
+static bool has_room_for_many(const pel_device *device) { return device->running < 2 * COMPETING; }
+
 /* Whether its device has room for it: `competing` queues leave each other a say. */
 static bool has_room(const pel_job *job, bool competing) {
-    const pel_device *device = job->device;
-    return competing ? device->running < 2 * COMPETING : device->running < AT_LEAST || device->queued_ns < AHEAD_NS;
+    return competing ? has_room_for_many(job->device) : has_room_at_all(job->device);
 }
 
 static void charge(pel_job *job) {
@@ -68,23 +74,48 @@ static double clock_of(const pel_queue *queue) { return queue->served + queue->c
 
 static int32_t priority_of(const pel_job *job) { return job->command->priority; }
 
+static bool differ(const pel_job *a, const pel_job *b) {
+    return a && b && (a->command->queue != b->command->queue || priority_of(a) != priority_of(b));
+}
+
 /* Two queues, or two priorities, among what waits. */
-static bool they_compete(const pel_dispatcher *dispatcher) {
-    const pel_job *first = dispatcher->first_job;
-    for (const pel_job *job = first; job; job = job->next) {
-        if (job->command->queue != first->command->queue || priority_of(job) != priority_of(first)) {
-            return true;
-        }
+static bool they_compete(const pel_dispatcher *dispatcher) { return dispatcher->borders > 0; }
+
+void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job) {
+    job->next = NULL;
+    dispatcher->borders += differ(dispatcher->last_job, job);
+    *(dispatcher->last_job ? &dispatcher->last_job->next : &dispatcher->first_job) = job;
+    dispatcher->last_job = job;
+    job->device->waiting++;
+}
+
+void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job) {
+    job->next = dispatcher->first_job;
+    dispatcher->borders += differ(job, job->next);
+    dispatcher->first_job = job;
+    dispatcher->last_job = dispatcher->last_job ? dispatcher->last_job : job;
+    job->device->waiting++;
+}
+
+static uint64_t bit_of(const pel_device *device) { return 1ull << device->index; }
+
+/* Devices that somebody waits for, and that `may` take something. */
+static uint64_t wanted(const pel_runtime *runtime, bool (*may)(const pel_device *device)) {
+    uint64_t devices = runtime->hidden_host.waiting > 0 && may(&runtime->hidden_host) ? 1ull << PEL_RUNTIME_DEVICE_LIMIT : 0;
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        devices |= runtime->devices[i].waiting > 0 && may(&runtime->devices[i]) ? 1ull << i : 0;
     }
-    return false;
+    return devices;
 }
 
 static void take_out(pel_dispatcher *dispatcher, pel_job **place, pel_job *before) {
     pel_job *job = *place;
+    dispatcher->borders = dispatcher->borders - differ(before, job) - differ(job, job->next) + differ(before, job->next);
     *place = job->next;
     if (dispatcher->last_job == job) {
         dispatcher->last_job = before;
     }
+    job->device->waiting--;
     charge(job);
     pel_job_hand_over(job);
 }
@@ -92,22 +123,30 @@ static void take_out(pel_dispatcher *dispatcher, pel_job **place, pel_job *befor
 /* In order: a job that must wait for cores keeps later ones off them, so that nobody starves. */
 static void submit_in_order(pel_runtime *runtime) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    uint64_t claimed = 0; /* devices whose cores an earlier job waits for */
+    uint64_t open = wanted(runtime, has_room_at_all); /* without those whose cores an earlier job waits for */
     pel_job *before = NULL;
-    for (pel_job **place = &dispatcher->first_job; *place;) {
+    for (pel_job **place = &dispatcher->first_job; *place && open != 0;) {
         pel_job *job = *place;
-        if ((claimed >> job->device->index & 1u) != 0 || !cores_are_free(runtime, job->device) || !has_room(job, false)) {
-            claimed |= job->device->overlaps | 1ull << job->device->index;
+        if ((open & bit_of(job->device)) == 0 || !cores_are_free(runtime, job->device) || !has_room(job, false)) {
+            open &= ~(job->device->overlaps | bit_of(job->device));
             before = job;
             place = &job->next;
             continue;
         }
         take_out(dispatcher, place, before);
+        open &= job->device->waiting > 0 ? UINT64_MAX : ~bit_of(job->device);
     }
 }
 
+/* What a walk over the list has met so far: per queue and device the highest priority. */
+enum { GROUPS = 16 };
+typedef struct met {
+    struct { const pel_queue *queue; const pel_device *device; int32_t priority; } groups[GROUPS];
+    uint32_t count;
+} met;
+
 /* Whether an earlier one of its queue, or any that it may depend on, waits for the same device. */
-static bool is_behind(const pel_dispatcher *dispatcher, const pel_job *job) {
+static bool is_behind_any(const pel_dispatcher *dispatcher, const pel_job *job) {
     for (const pel_job *before = dispatcher->first_job; before != job; before = before->next) {
         const bool same = before->command->queue == job->command->queue && priority_of(before) >= priority_of(job);
         if (before->device == job->device && (same || job->command->early)) {
@@ -117,6 +156,28 @@ static bool is_behind(const pel_dispatcher *dispatcher, const pel_job *job) {
     return false;
 }
 
+/* The same for the next job of a walk, which is noted. */
+static bool is_behind(const pel_dispatcher *dispatcher, met *m, const pel_job *job) {
+    bool behind = false;
+    uint32_t own = m->count;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const bool same = m->groups[i].queue == job->command->queue;
+        behind = behind || (m->groups[i].device == job->device && (job->command->early || (same && m->groups[i].priority >= priority_of(job))));
+        own = same && m->groups[i].device == job->device ? i : own;
+    }
+    if (own == GROUPS) { /* more queues than that: it cannot be noted, so whoever comes later looks by itself, too */
+        return is_behind_any(dispatcher, job);
+    }
+    if (own == m->count) {
+        m->groups[m->count].queue = job->command->queue;
+        m->groups[m->count].device = job->device;
+        m->groups[m->count++].priority = priority_of(job);
+    } else if (m->groups[own].priority < priority_of(job)) {
+        m->groups[own].priority = priority_of(job);
+    }
+    return behind;
+}
+
 static bool is_better(const pel_job *a, const pel_job *b) {
     if (priority_of(a) != priority_of(b)) {
         return priority_of(a) > priority_of(b);
@@ -124,11 +185,13 @@ static bool is_better(const pel_job *a, const pel_job *b) {
     return clock_of(a->command->queue) < clock_of(b->command->queue);
 }
 
-/* The best of those that have not been looked at in this round. */
-static pel_job **find_best(pel_dispatcher *dispatcher, pel_job **before) {
+/* The best of those whose device has not been found shut in this round. */
+static pel_job **find_best(pel_dispatcher *dispatcher, uint64_t shut, pel_job **before) {
     pel_job **best = NULL, *last = NULL;
+    met m = {.count = 0};
     for (pel_job **place = &dispatcher->first_job; *place; place = &(*place)->next) {
-        if (!(*place)->passed_over && (!best || is_better(*place, *best)) && !is_behind(dispatcher, *place)) {
+        const bool behind = is_behind(dispatcher, &m, *place);
+        if (!behind && (shut & bit_of((*place)->device)) == 0 && (!best || is_better(*place, *best))) {
             best = place;
             *before = last;
         }
@@ -139,19 +202,19 @@ static pel_job **find_best(pel_dispatcher *dispatcher, pel_job **before) {
 
 static bool submit_best(pel_runtime *runtime) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    uint64_t claimed = 0;
+    uint64_t claimed = 0, shut = 0;
     pel_job *before = NULL;
-    for (pel_job *job = dispatcher->first_job; job; job = job->next) {
-        job->passed_over = false;
+    if (wanted(runtime, has_room_for_many) == 0) {
+        return false;
     }
-    for (pel_job **best; (best = find_best(dispatcher, &before)) != NULL;) {
+    for (pel_job **best; (best = find_best(dispatcher, shut, &before)) != NULL;) {
         pel_job *job = *best;
-        if ((claimed >> job->device->index & 1u) == 0 && cores_are_free(runtime, job->device) && has_room(job, true)) {
+        if ((claimed & bit_of(job->device)) == 0 && cores_are_free(runtime, job->device) && has_room(job, true)) {
             take_out(dispatcher, best, before);
             return true;
         }
-        claimed |= job->device->overlaps | 1ull << job->device->index;
-        job->passed_over = true;
+        claimed |= job->device->overlaps | bit_of(job->device);
+        shut |= bit_of(job->device);
     }
     return false;
 }
