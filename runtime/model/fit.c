@@ -38,6 +38,8 @@
 #define CUSUM_SLACK 0.5
 #define CUSUM_CLIP 2.5
 #define CUSUM_ALARM 7.0
+#define CUSUM_AGREE 3u
+#define REBASED 2.0     /* by how much the variance may grow with a change of speed */
 #define CUSUM_LENGTH 4u /* observations that raise the alarm, at the least: 4 x (2.5 - 0.5) > 7 */
 
 /* fmax and fmin are calls, and they care for values that cannot be here: a quarter of an observation's time. */
@@ -181,8 +183,22 @@ static void remember(pel_fit *fit, double n, double t) {
     fit->recent_t[fit->recent_count++] = t;
 }
 
-/* The machine has changed: only what raised the alarm counts, and the fit is young again. */
+/*
+ * Accidents that come in a row raise the alarm, too. A machine that has changed takes longer every time: three of the last four must
+ * be off by a deviation, in the same direction.
+ */
+static bool has_changed(const pel_fit *fit, double deviation, bool later) {
+    uint32_t off = 0;
+    for (uint32_t i = fit->recent_count - CUSUM_LENGTH; i < fit->recent_count; i++) {
+        double relative = fit->recent_t[i] / time_at(fit, fit->recent_n[i]) - 1.0;
+        off += later ? relative > deviation : relative < -deviation;
+    }
+    return off >= CUSUM_AGREE;
+}
+
+/* The machine has changed: only what raised the alarm counts, and the fit is young again. Its scatter is believed to be what it was. */
 static void rebase(pel_fit *fit) {
+    double before = fit->variance;
     uint32_t drop = fit->recent_count - CUSUM_LENGTH;
     memmove(fit->recent_n, fit->recent_n + drop, CUSUM_LENGTH * sizeof fit->recent_n[0]);
     memmove(fit->recent_t, fit->recent_t + drop, CUSUM_LENGTH * sizeof fit->recent_t[0]);
@@ -190,6 +206,7 @@ static void rebase(pel_fit *fit) {
     fit->samples = CUSUM_LENGTH;
     fit->up = fit->down = 0.0;
     fit_recent(fit);
+    fit->variance = smaller(fit->variance, larger(before, DEVIATION_FIRST * DEVIATION_FIRST) * REBASED);
 }
 
 /* The second observation sits in judgement over the first: true when it replaces it. */
@@ -219,8 +236,12 @@ static void step(pel_fit *fit, double n, double ns) {
     fit->down = larger(0.0, fit->down - z - CUSUM_SLACK);
     fit->samples++;
     if (fit->up > CUSUM_ALARM || fit->down > CUSUM_ALARM) {
-        rebase(fit);
-        return;
+        if (has_changed(fit, deviation, fit->up > CUSUM_ALARM)) {
+            rebase(fit);
+            return;
+        }
+        fit->up = smaller(fit->up, CUSUM_ALARM);
+        fit->down = smaller(fit->down, CUSUM_ALARM);
     }
     relative = smaller(larger(relative, -CLIP * deviation), CLIP * deviation);
     decay(fit, LAMBDA);
