@@ -4,6 +4,7 @@
 #include "peers/workload.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -174,7 +175,7 @@ static double stolen_so_far(void) {
 /* Of up to TRIES turns, the one from which the least was taken away. */
 static void one_turn(runner *r, figures *all, unsigned program, const char *row) {
     figures *turns = calloc(2, sizeof *turns), *best = &turns[0], *turn = &turns[1];
-    double least = 2.0;
+    double least = INFINITY; /* the clock of stolen time ticks every 10 ms: the share of a short turn may be far above 1 */
     if (!turns) {
         figures_wrong(all, row, r->programs[program], "no memory");
         return;
@@ -184,7 +185,7 @@ static void one_turn(runner *r, figures *all, unsigned program, const char *row)
         turn->count = 0;
         memset(turn->list, 0, sizeof turn->list);
         talk(r, turn, program, row);
-        const double spent = workload_now() - began, share = (stolen_so_far() - before) / spent / workload_cores();
+        const double spent = workload_now() - began, share = fmin((stolen_so_far() - before) / spent / workload_cores(), 1.0);
         r->repeated += i > 0 ? spent : 0.0;
         if (share < least) {
             figures *other = best;

@@ -15,7 +15,7 @@
 #include "planner/plan.h"
 #include "queue/stream.h"
 
-static pel_command *command_of(const pel_node *node) { return node->kind == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
+static pel_command *command_of(const pel_node *node) { return pel_node_kind_of(node) == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
 
 /* More would gain nothing: a report costs what 16 empty launches cost. */
 enum { DEPTH = 512 };
@@ -27,7 +27,7 @@ static void add(const pel_command *from, pel_command *to) {
 }
 
 void pel_chain_added(pel_node *from, pel_node *to) {
-    const pel_command *before = command_of(to) ? command_of(from) : NULL; /* tasks come here without the lock */
+    const pel_command *before = command_of(to) ? from->hazard.user : NULL; /* tasks come here without the lock */
     if (before && before->leads) {
         add(before, command_of(to));
     }

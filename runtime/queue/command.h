@@ -360,7 +360,7 @@ bool pel_mapping_mine(const pel_runtime *runtime); /* it has one */
 void pel_command_come_after(pel_command *command, const pel_command *before); /* which is not over */
 
 /* chain.c: launches that are queued behind those that they depend on, on the same device */
-void pel_chain_added(pel_node *from, pel_node *to);      /* a predecessor more */
+void pel_chain_added(pel_node *from, pel_node *to);      /* a predecessor more, which is a command */
 void pel_chain_left(const pel_node *from, pel_node *to); /* and one less: `from` is over */
 bool pel_chain_may_begin(const pel_command *command);    /* all that it waits for is queued on one device */
 bool pel_chain_begin(pel_command *command);              /* true: its work is queued behind theirs; else it waits until they are over */

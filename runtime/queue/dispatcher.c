@@ -88,9 +88,9 @@ static void leave_queue(pel_command *command) {
 }
 
 void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error) {
-    pel_command *command = to->kind == PEL_NODE_COMMAND ? to->hazard.user : NULL;
+    pel_command *command = pel_node_kind_of(to) == PEL_NODE_COMMAND ? to->hazard.user : NULL;
     pel_error *story = NULL;
-    if (to->kind == PEL_NODE_TASK ? to->status != PEL_OK : !command) {
+    if (pel_node_kind_of(to) == PEL_NODE_TASK ? to->status != PEL_OK : !command) {
         return; /* it has failed already, or was withdrawn */
     }
     pel_fail(&story, &runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
@@ -108,7 +108,7 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
 }
 
 void pel_start_node(pel_runtime *runtime, pel_node *node) {
-    if (node->kind == PEL_NODE_TASK) {
+    if (pel_node_kind_of(node) == PEL_NODE_TASK) {
         pel_task_put(runtime, node);
     } else if (node->hazard.user) {
         pel_command *command = node->hazard.user;

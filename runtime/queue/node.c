@@ -39,7 +39,7 @@ pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_no
     atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
     node->more = NULL;
     node->stage = NULL;
-    node->kind = (uint8_t)kind;
+    pel_node_become(node, kind);
     node->shared = false;
     node->status = PEL_OK;
     node->linked = false;

@@ -67,7 +67,7 @@ typedef struct pel_node {
     pel_stage *stage;             /* where it is counted; NULL: nowhere, it is being made or was withdrawn */
     pel_node_more *more;          /* of a task; may be NULL */
     atomic_uint pending;
-    uint8_t kind;
+    atomic_uchar kind;            /* a pel_node_kind; others look at a task's while it ends */
     bool shared;                  /* others may know it: successors, the hazards, an event */
     uint8_t status;               /* a failed predecessor's mark (a pel_status); under runtime->lock until it is ready */
     bool linked;                  /* the submitter's: its own entry is used */
@@ -87,6 +87,11 @@ static inline uint64_t pel_node_order(const pel_node *node) {
     return atomic_load_explicit(&((pel_node *)(uintptr_t)node)->hazard.generation, memory_order_relaxed);
 }
 
+static inline pel_node_kind pel_node_kind_of(const pel_node *node) {
+    return (pel_node_kind)atomic_load_explicit(&((pel_node *)(uintptr_t)node)->kind, memory_order_relaxed);
+}
+static inline void pel_node_become(pel_node *node, pel_node_kind kind) { atomic_store_explicit(&node->kind, (unsigned char)kind, memory_order_relaxed); }
+
 /* A new one with one predecessor, the submission itself. NULL: no memory. */
 pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind);
 /* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
@@ -97,7 +102,8 @@ void pel_node_come_after(uint64_t order);
 
 /*
  * `to`, which nobody but its submitter knows yet, comes after `from`, and has the higher order from now on. Done: also when `from` was over already, and
- * nothing is to be waited for. OUT_OF_MEMORY: not noted.
+ * nothing is to be waited for. OUT_OF_MEMORY: not noted. A task may be over, and its node another command's, as soon as this returns: what `from` is must
+ * have been asked before.
  */
 typedef enum pel_follow { PEL_FOLLOW_OVER, PEL_FOLLOW_KNOWN, PEL_FOLLOW_ADDED } pel_follow; /* it was over; it was there already; one predecessor more */
 pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data,

@@ -241,7 +241,7 @@ static bool is_the_devices(pel_status status) {
            status == PEL_TIMED_OUT || status == PEL_OUT_OF_MEMORY; /* drivers say that of memory of their own, too */
 }
 
-static pel_command *command_of(pel_node *node) { return node->kind == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
+static pel_command *command_of(pel_node *node) { return pel_node_kind_of(node) == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
 
 static void look_behind(pel_node *to, void *user) {
     bool *queued = user;

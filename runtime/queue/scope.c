@@ -242,7 +242,7 @@ pel_node *pel_scope_over(pel_scope *scope, bool locked) {
     pel_error *error;
     if (!command) {
         conclude(scope, &status, &error);
-        node->kind = PEL_NODE_ENDED;
+        pel_node_become(node, PEL_NODE_ENDED);
         node->task = NULL;
         node->hazard.user = error;
         node->status = (uint8_t)status;

@@ -164,13 +164,14 @@ static bool depend_on(void *user, const pel_hazard *before) {
         return true;
     }
     pel_node *node = pel_node_of_hazard(before->node);
+    const bool is_command = pel_node_kind_of(node) == PEL_NODE_COMMAND;
     if (pel_node_follow(&dispatcher->pools, &dispatcher->self, node, before->generation, command->node, data, &how) != PEL_OK) {
         return false;
     }
-    if (how == PEL_FOLLOW_ADDED) {
+    if (how == PEL_FOLLOW_ADDED && is_command) {
         pel_chain_added(node, command->node);
     }
-    if (how != PEL_FOLLOW_OVER && node->kind == PEL_NODE_COMMAND && node->hazard.user) {
+    if (how != PEL_FOLLOW_OVER && is_command && node->hazard.user) {
         pel_command_come_after(command, node->hazard.user);
     }
     return true;
@@ -185,8 +186,9 @@ pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node 
     *failed = false;
     if (!pel_event_is_complete(event)) {
         pel_follow how;
+        const bool is_command = pel_node_kind_of(event->node) == PEL_NODE_COMMAND;
         pel_status status = pel_node_follow(&runtime->dispatcher->pools, self, event->node, event->generation, to, data, &how);
-        if (how == PEL_FOLLOW_ADDED) {
+        if (how == PEL_FOLLOW_ADDED && is_command) {
             pel_chain_added(event->node, to);
         }
         if (status != PEL_OK || how != PEL_FOLLOW_OVER) {

@@ -25,7 +25,7 @@ void pel_task_put(pel_runtime *runtime, pel_node *node) {
 /* ---- the end ---- */
 
 static void start(pel_runtime *runtime, pel_host_runner *runner, pel_node *node, pel_node **next) {
-    if (node->kind == PEL_NODE_TASK) {
+    if (pel_node_kind_of(node) == PEL_NODE_TASK) {
         if (!*next) {
             *next = node;
         } else {
@@ -68,7 +68,7 @@ static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status 
     pel_error *told = pel_error_clone(error, &runtime->allocator);
     bool writes = false;
     pthread_mutex_lock(&runtime->lock);
-    pel_queue_note_failure(queue, node, node->kind == PEL_NODE_ENDED, status, error);
+    pel_queue_note_failure(queue, node, pel_node_kind_of(node) == PEL_NODE_ENDED, status, error);
     event = !event && node->more ? pel_event_new(runtime) : event;
     if (event) {
         event->queue = queue->id;
@@ -161,7 +161,7 @@ static bool call(pel_runtime *runtime, pel_node *node, pel_status *status, pel_e
         if (!pel_scope_return(frame.scope, status, error)) {
             return false;
         }
-        node->kind = PEL_NODE_ENDED;
+        pel_node_become(node, PEL_NODE_ENDED);
     }
     return true;
 }
@@ -172,7 +172,7 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     pel_runtime *runtime = stage->runtime;
     pel_status status = (pel_status)node->status;
     pel_error *error = NULL;
-    if (node->kind == PEL_NODE_TASK && status == PEL_OK && node->more && node->more->event && !begin_event(runtime, node->more->event)) {
+    if (pel_node_kind_of(node) == PEL_NODE_TASK && status == PEL_OK && node->more && node->more->event && !begin_event(runtime, node->more->event)) {
         node->task = NULL;
         status = PEL_CANCELLED;
         node->hazard.user = pel_event_cancelled(node->more->event, "task");
@@ -345,7 +345,7 @@ static void withdraw(submission *s) {
     }
     leave(s, false);
     pthread_mutex_lock(&s->runtime->lock);
-    node->kind = PEL_NODE_COMMAND;
+    pel_node_become(node, PEL_NODE_COMMAND);
     node->hazard.user = NULL;
     node->shared = true;
     node->stage = NULL;
