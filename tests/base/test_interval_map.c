@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The interval map against a value per byte: random operations, counted references, failing allocations, hints of any age. */
+#include "support/random.h"
+
 #include "base/interval_map.h"
 
 #include "base/alloc.h"
@@ -26,12 +28,7 @@
 enum { MOST_BYTES = 8192, VALUES = 6, REFERENCE = 8 }; /* values below REFERENCE are numbers, the same plus REFERENCE are references */
 
 static uint64_t seed;
-static uint64_t next_random(void) { /* splitmix64 */
-    uint64_t z = (seed += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static uint64_t next_random(void) { return test_random(&seed); }
 
 static void start(uint64_t from) {
     seed = from;

@@ -14,6 +14,7 @@
  */
 #include "fault/layer.h"
 #include "fault/life.h"
+#include "support/random.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -180,10 +181,7 @@ static void try_script(const pel_faults_control *faults, pel_case *c, const char
 
 /* Whether a case belongs to the sample: decided by its number alone, so that a new worker draws the same. */
 static bool in_sample(uint32_t index, uint32_t total, uint64_t seed, bool all) {
-    uint64_t state = seed * 0x9e3779b97f4a7c15u + index;
-    state = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9u;
-    state = (state ^ (state >> 27)) * 0x94d049bb133111ebu;
-    return all || (state ^ (state >> 31)) % total < SAMPLE;
+    return all || test_mix(test_mix(seed) + index) % total < SAMPLE;
 }
 
 static int work(const char *kernel, const char *devices, uint32_t from, uint64_t seed, bool all, const char *script, int to) {

@@ -4,6 +4,7 @@
  * alone, for a debugger. Its number is told when a run dies.
  */
 #include "fuzz/fuzz.h"
+#include "support/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,12 +45,7 @@ static uint64_t state;
 static uint8_t seed_bytes[SEEDS][FUZZ_BYTES]; /* made once: some write files for it */
 static size_t seed_lengths[SEEDS];
 
-static uint64_t draw(uint64_t below) {
-    uint64_t z = (state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (z ^ (z >> 31)) % below;
-}
+static uint64_t draw(uint64_t below) { return test_random(&state) % below; }
 
 /* One change: a bit, a byte, a number at its limits, a piece cut out, doubled or moved. */
 static size_t mutate(uint8_t data[2 * FUZZ_BYTES], size_t bytes) {

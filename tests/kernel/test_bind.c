@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Binding: what is refused and in which words, where launches may be cut, and hostile input by the thousand. */
+#include "support/random.h"
 #include "kernel/launches.h"
 #include <math.h>
 #include <setjmp.h>
@@ -392,30 +393,30 @@ static uint64_t odd_number(uint64_t *random) {
                                        1ull << 63,
                                        UINT64_MAX - 1,
                                        UINT64_MAX};
-    uint64_t pick = fake_random(random);
+    uint64_t pick = test_random(random);
     return pick % 3 == 0 ? (pick >> 8) % 200 : numbers[(pick >> 8) % (sizeof numbers / sizeof *numbers)];
 }
 
 static pel_param odd_param(uint64_t *random) {
     pel_param param = {0};
-    param.kind = (pel_param_kind)(1 + fake_random(random) % 9);
-    param.mode = (pel_access_mode)(1 + fake_random(random) % 3);
-    param.bytes = fake_random(random) % 3 ? 4 : odd_number(random);
+    param.kind = (pel_param_kind)(1 + test_random(random) % 9);
+    param.mode = (pel_access_mode)(1 + test_random(random) % 3);
+    param.bytes = test_random(random) % 3 ? 4 : odd_number(random);
     param.num = odd_number(random);
     param.den = odd_number(random);
     param.pitch = odd_number(random);
     param.halo_lo = odd_number(random);
     param.halo_hi = odd_number(random);
-    param.pitch_argument = (int32_t)(fake_random(random) % 4);
-    param.op = (pel_reduce_op)(fake_random(random) % 7);
-    param.scalar = (pel_scalar)(1 + fake_random(random) % 6);
+    param.pitch_argument = (int32_t)(test_random(random) % 4);
+    param.op = (pel_reduce_op)(test_random(random) % 7);
+    param.scalar = (pel_scalar)(1 + test_random(random) % 6);
     param.custom = launches_column;
     return param;
 }
 
 static pel_arg odd_arg(uint64_t *random) {
     pel_arg arg;
-    switch (fake_random(random) % 6) {
+    switch (test_random(random) % 6) {
     case 0:
         return pel_buf(buffer);
     case 1:
@@ -428,7 +429,7 @@ static pel_arg odd_arg(uint64_t *random) {
         return pel_u32((uint32_t)odd_number(random));
     default:
         arg = pel_u64(odd_number(random));
-        arg.kind = (uint32_t)(fake_random(random) % 9);
+        arg.kind = (uint32_t)(test_random(random) % 9);
         if (arg.kind == PEL_ARG_STRUCT || arg.kind == PEL_ARG_BUFFER ||
             arg.kind == PEL_ARG_RANGE) { /* pointers cannot be checked */
             memset(&arg.u, 0, sizeof arg.u);
@@ -467,11 +468,11 @@ static void test_hostile_input(void **state) {
             args[i] = odd_arg(&random);
         }
         params[0] = (pel_param)PEL_PARAM_VALUE(uint32_t); /* what launches_column reads */
-        args[0] = pel_u32((uint32_t)fake_random(&random) % 20);
+        args[0] = pel_u32((uint32_t)test_random(&random) % 20);
         kernel_desc.params = params;
-        kernel_desc.param_count = 2 + (uint32_t)(fake_random(&random) % 2);
+        kernel_desc.param_count = 2 + (uint32_t)(test_random(&random) % 2);
         kernel_desc.granularity = odd_number(&random);
-        kernel_desc.split_dimension = (uint32_t)(fake_random(&random) % 5);
+        kernel_desc.split_dimension = (uint32_t)(test_random(&random) % 5);
         pel_kernel *none = launches_kernel(&l, NULL, 0, 0), *kernel = NULL;
         kernel_desc.host = none->image.host;
         assert_int_equal(pel_kernel_destroy(none), PEL_OK);
@@ -482,9 +483,9 @@ static void test_hostile_input(void **state) {
         for (int i = 0; i < 4; i++) {
             pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
             for (int d = 0; d < 3; d++) {
-                desc.global[d] = fake_random(&random) % 2 ? fake_random(&random) % 30 : odd_number(&random);
-                desc.local[d] = fake_random(&random) % 4 ? 0 : odd_number(&random);
-                desc.offset[d] = fake_random(&random) % 4 ? 0 : odd_number(&random);
+                desc.global[d] = test_random(&random) % 2 ? test_random(&random) % 30 : odd_number(&random);
+                desc.local[d] = test_random(&random) % 4 ? 0 : odd_number(&random);
+                desc.offset[d] = test_random(&random) % 4 ? 0 : odd_number(&random);
             }
             bool column = (params[1].kind == PEL_PARAM_KIND_CUSTOM || params[2].kind == PEL_PARAM_KIND_CUSTOM);
             for (int d = 0; d < 3 && column; d++) { /* the function lists an interval per row */
@@ -518,13 +519,13 @@ static void test_granularity_keeps_elements_whole(void **state) {
     begin("h");
     for (uint64_t seed = 1; seed <= 2000; seed++) {
         uint64_t random = seed;
-        pel_param param = PEL_PARAM_ELEMENTWISE((pel_access_mode)(2 + fake_random(&random) % 2), 1 + fake_random(&random) % 2,
-                                                1 + fake_random(&random) % 7, 1 + fake_random(&random) % 12);
-        uint32_t dims = 1 + (uint32_t)(fake_random(&random) % 3);
+        pel_param param = PEL_PARAM_ELEMENTWISE((pel_access_mode)(2 + test_random(&random) % 2), 1 + test_random(&random) % 2,
+                                                1 + test_random(&random) % 7, 1 + test_random(&random) % 12);
+        uint32_t dims = 1 + (uint32_t)(test_random(&random) % 3);
         pel_kernel *kernel = launches_kernel(&l, &param, 1, 0);
         pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
         for (uint32_t d = 0; d < dims; d++) {
-            desc.global[d] = 1 + fake_random(&random) % (dims == 1 ? 500 : 8);
+            desc.global[d] = 1 + test_random(&random) % (dims == 1 ? 500 : 8);
         }
         pel_arg arg = pel_buf(buffer);
         pel_bound bound;

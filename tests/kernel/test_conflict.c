@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The conflict rule against sets of bytes, on random launches over aliasing memory. */
+#include "support/random.h"
 #include "kernel/launches.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #define CHUNKS 5
 
 static uint64_t below(uint64_t *random, uint64_t limit) {
-    return fake_random(random) % limit;
+    return test_random(random) % limit;
 }
 
 static pel_param random_param(uint64_t *random) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Footprints against a simulation of what each item touches, straight from the words of pel/access.h. */
+#include "support/random.h"
 #include "kernel/launches.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,7 +81,7 @@ static void compare_list(const pel_intervals *list, const unsigned char *expecte
 }
 
 static uint64_t below(uint64_t *random, uint64_t limit) {
-    return fake_random(random) % limit;
+    return test_random(random) % limit;
 }
 
 static pel_param random_param(uint64_t *random) {

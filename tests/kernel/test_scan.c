@@ -3,6 +3,7 @@
 #include "kernel/kernel.h"
 #include "kernel/source.h"
 #include "support/fake_runtime.h"
+#include "support/random.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -194,9 +195,9 @@ static void test_random_text(void **state) {
     for (uint64_t seed = 1; seed <= 20000; seed++) {
         uint64_t random = seed;
         char text[200];
-        size_t length = 0, count = fake_random(&random) % 30;
+        size_t length = 0, count = test_random(&random) % 30;
         for (size_t i = 0; i < count && length < 150; i++) {
-            const char *piece = pieces[fake_random(&random) % (sizeof pieces / sizeof *pieces)];
+            const char *piece = pieces[test_random(&random) % (sizeof pieces / sizeof *pieces)];
             memcpy(text + length, piece, strlen(piece));
             length += strlen(piece);
         }

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "memory/memory.h"
 #include "support/fake_runtime.h"
+#include "support/random.h"
 #include <pel/pel.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -107,13 +108,13 @@ static void test_overlapping_wraps(void **state) {
         pel_buffer *buffers[12] = {NULL};
         fake_runtime_init(&fake, "h");
         for (int step = 0; step < 60; step++) {
-            uint32_t i = (uint32_t)(fake_random(&random) % 12);
+            uint32_t i = (uint32_t)(test_random(&random) % 12);
             if (buffers[i]) {
                 assert_int_equal(pel_buffer_destroy(buffers[i]), PEL_OK);
                 buffers[i] = NULL;
             } else {
-                uint64_t lo = fake_random(&random) % BYTES,
-                         hi = lo + 1 + fake_random(&random) % (BYTES - lo < 700 ? BYTES - lo : 700);
+                uint64_t lo = test_random(&random) % BYTES,
+                         hi = lo + 1 + test_random(&random) % (BYTES - lo < 700 ? BYTES - lo : 700);
                 buffers[i] = wrap(lo, hi);
             }
             uint32_t references = 0, alive = 0;

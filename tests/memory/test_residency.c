@@ -2,6 +2,7 @@
 /* Residency against a naive table: one mask of places per byte. */
 #include "memory/residency.h"
 #include "support/fake_runtime.h"
+#include "support/random.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -50,9 +51,9 @@ static void compare(const pel_allocation *allocation, const uint64_t *truth, uin
 }
 
 static void step(pel_allocation *allocation, pel_device *devices, uint64_t *truth, uint64_t *random) {
-    uint32_t place = (uint32_t)(fake_random(random) % PLACES);
-    uint64_t lo = fake_random(random) % BYTES, hi = lo + fake_random(random) % (BYTES - lo + 1);
-    switch (fake_random(random) % 8) {
+    uint32_t place = (uint32_t)(test_random(random) % PLACES);
+    uint64_t lo = test_random(random) % BYTES, hi = lo + test_random(random) % (BYTES - lo + 1);
+    switch (test_random(random) % 8) {
     case 0:
         if (place != 0) {
             pel_allocation_forget_device(allocation, &devices[place - 1]);
@@ -92,8 +93,8 @@ static void test_against_a_table(void **state) {
         }
         for (int i = 0; i < 200; i++) {
             step(allocation, fake.devices, truth, &random);
-            uint64_t lo = fake_random(&random) % BYTES, hi = lo + fake_random(&random) % (BYTES - lo + 1);
-            compare(allocation, truth, (uint32_t)(fake_random(&random) % PLACES), lo, hi);
+            uint64_t lo = test_random(&random) % BYTES, hi = lo + test_random(&random) % (BYTES - lo + 1);
+            compare(allocation, truth, (uint32_t)(test_random(&random) % PLACES), lo, hi);
             for (uint32_t place = 0; place < PLACES; place++) {
                 bool alone = false;
                 for (uint64_t k = 0; k < BYTES; k++) {
@@ -152,8 +153,8 @@ static void test_failed_change(void **state) {
     }
     bool failed = false;
     for (int i = 0; i < 2000; i++) {
-        uint64_t lo = fake_random(&random) % BYTES, hi = lo + 1;
-        uint32_t place = 1 + (uint32_t)(fake_random(&random) % 3);
+        uint64_t lo = test_random(&random) % BYTES, hi = lo + 1;
+        uint32_t place = 1 + (uint32_t)(test_random(&random) % 3);
         fake.memory.fail_from = i % 3 == 0 ? fake.memory.calls + 1 : 0;
         pel_status status = pel_allocation_written(allocation, place, lo, hi);
         if (status == PEL_OK) {
@@ -213,12 +214,12 @@ static void test_all_places(void **state) {
         truth[i] = PEL_PLACE_HOST;
     }
     for (uint64_t i = 0; i < steps; i++) {
-        uint32_t place = (uint32_t)(fake_random(&random) % ALL_PLACES);
-        uint64_t lo = fake_random(&random) % WIDE, most = fake_random(&random) % 1024 == 0 ? WIDE : 12;
-        uint64_t hi = lo + fake_random(&random) % most, bit = 1ull << place;
+        uint32_t place = (uint32_t)(test_random(&random) % ALL_PLACES);
+        uint64_t lo = test_random(&random) % WIDE, most = test_random(&random) % 1024 == 0 ? WIDE : 12;
+        uint64_t hi = lo + test_random(&random) % most, bit = 1ull << place;
         hi = hi < WIDE ? hi : WIDE;
-        bool written = fake_random(&random) % 3 == 0;
-        if (fake_random(&random) % 5000 == 0) {
+        bool written = test_random(&random) % 3 == 0;
+        if (test_random(&random) % 5000 == 0) {
             pel_allocation_forget_place(allocation, place);
             for (uint64_t k = 0; k < WIDE && place != 0; k++) {
                 truth[k] = truth[k] == bit ? PEL_PLACE_HOST : truth[k] & ~bit;
@@ -228,7 +229,7 @@ static void test_all_places(void **state) {
         for (uint64_t k = lo; k < hi; k++) {
             truth[k] = written ? bit : truth[k] | bit;
         }
-        window w = {truth, fake_random(&random) % WIDE, 1ull << fake_random(&random) % ALL_PLACES, 0};
+        window w = {truth, test_random(&random) % WIDE, 1ull << test_random(&random) % ALL_PLACES, 0};
         uint64_t from = w.at, to = from + 40 < WIDE ? from + 40 : WIDE;
         uint32_t asked = (uint32_t)__builtin_ctzll(w.bit);
         pel_allocation_missing(allocation, asked, from, to, check_missing, &w);

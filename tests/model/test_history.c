@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The history's bytes: what goes in comes out, whatever is not a history is refused, and merging does not depend on the order. */
 #include "model/history.h"
+#include "support/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,13 +15,7 @@
 
 static uint64_t random_state = 2026;
 
-static uint64_t draw(uint64_t below) {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t z = random_state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (z ^ (z >> 31)) % below;
-}
+static uint64_t draw(uint64_t below) { return test_random(&random_state) % below; }
 
 static pel_history_entry random_entry(uint64_t keys) {
     pel_history_entry entry;

@@ -5,6 +5,7 @@
  */
 #include "model/model.h"
 #include "model/profile.h"
+#include "support/random.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -17,13 +18,7 @@
 
 static uint64_t random_state;
 
-static double uniform(void) {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t z = random_state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-}
+static double uniform(void) { return test_uniform(&random_state); }
 
 static double normal(void) {
     return sqrt(-2.0 * log(uniform())) * cos(6.283185307179586 * uniform());

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Models as numbers: what is written and read back predicts and learns as before; numbers that no model could hold are refused. */
 #include "model/model.h"
+#include "support/random.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,13 +15,7 @@
 
 static uint64_t random_state = 77;
 
-static double uniform(void) {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t z = random_state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-}
+static double uniform(void) { return test_uniform(&random_state); }
 
 static void teach(pel_models *models, pel_model_key key, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {

@@ -4,6 +4,8 @@
  * see. The setting is that of ANCHORS "Learning schedulers": 4 devices, start costs 20-400 us, rates up to 16x apart, noise 10 %,
  * 2 % of spikes.
  */
+#include "support/random.h"
+
 #include "model/model.h"
 #include "planner/planner.h"
 
@@ -23,13 +25,7 @@
 
 static uint64_t random_state;
 
-static double uniform(void) {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t z = random_state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-}
+static double uniform(void) { return test_uniform(&random_state); }
 
 static double between_log(double low, double high) {
     return low * exp(uniform() * log(high / low));

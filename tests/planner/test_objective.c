@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Energy, energy x time and deadlines against every division of a few quanta, and what is said where an aim cannot be followed. */
 #include "planner/planner.h"
+#include "support/random.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -16,13 +17,7 @@
 
 static uint64_t random_state;
 
-static double uniform(void) {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t z = random_state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-}
+static double uniform(void) { return test_uniform(&random_state); }
 
 typedef struct machine {
     pel_plan_device devices[DEVICES];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "planner/planner.h"
+#include "support/random.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,13 +15,7 @@
 
 static uint64_t random_state;
 
-static uint64_t random_u64(void) {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t z = random_state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static uint64_t random_u64(void) { return test_random(&random_state); }
 
 static uint64_t below(uint64_t bound) { return random_u64() % bound; }
 

@@ -8,6 +8,8 @@
  * Environment: PEL_TEST_SEED the first seed, PEL_TEST_SECONDS how long to go on (default: a fixed number of seeds),
  * PEL_TEST_DEVICES the device list of the real machine.
  */
+#include "support/random.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,12 +26,7 @@ enum { AREAS = 4, AREA = 9000, COMMANDS = 40, LIVE = 64 };
 enum { USE_GROUPS = 1 }; /* bits of the flags; halos in bits 4 and 5, 6 and 7 */
 
 static uint64_t random_state;
-static uint64_t next_random(void) { /* splitmix64 */
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static uint64_t next_random(void) { return test_random(&random_state); }
 static uint64_t below(uint64_t limit) {
     return next_random() % limit;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See machines.h. */
 #include "machines.h"
+#include "support/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,12 +16,7 @@ void machine_seed(uint64_t seed) {
     random_state = seed;
 }
 
-uint64_t machine_random(void) { /* splitmix64 */
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+uint64_t machine_random(void) { return test_random(&random_state); }
 
 pel_simulated_device machine_device(const char *name, double rate, double link) {
     pel_simulated_device d;
@@ -114,6 +110,16 @@ pel_status machine_double(const pel_span *span, void *const *arguments, void *sc
     (void)scratch, (void)user;
     for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
         out[i] = 2 * in[i];
+    }
+    return PEL_OK;
+}
+
+pel_status machine_add_one(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const int *in = arguments[0];
+    int *out = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        out[i] = in[i] + 1;
     }
     return PEL_OK;
 }

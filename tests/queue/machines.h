@@ -20,6 +20,7 @@ pel_queue *machine_queue(pel_runtime *runtime);
 void machine_finish(pel_queue *queue);
 pel_kernel *machine_kernel(pel_runtime *runtime, const char *name, const pel_param *params, uint32_t count, pel_host_fn host, uint32_t flags);
 pel_status machine_double(const pel_span *span, void *const *arguments, void *scratch, void *user); /* out[i] = 2 * in[i], of int */
+pel_status machine_add_one(const pel_span *span, void *const *arguments, void *scratch, void *user); /* out[i] = in[i] + 1, of int */
 
 /* Shares over all devices of the runtime, in random order, some zero. */
 uint32_t machine_random_shares(pel_runtime *runtime, pel_share *shares);

@@ -16,17 +16,6 @@ static void copy_rows(int *to, const int *from, uint64_t to_pitch, uint64_t from
     }
 }
 
-static pel_status add_one(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const int *in = arguments[0];
-    int *out = arguments[1];
-    (void)scratch;
-    (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out[i] = in[i] + 1;
-    }
-    return PEL_OK;
-}
-
 /* Launches leave parts of the buffers on devices with memory of their own; copies must find and leave the right bytes. */
 static void test_between_places(void **state) {
     (void)state;
@@ -36,7 +25,7 @@ static void test_between_places(void **state) {
         static int memory[3][N], expected[3][N];
         pel_runtime *runtime = machine_of_three();
         pel_queue *queue = machine_queue(runtime);
-        pel_kernel *kernel = machine_kernel(runtime, "next", params, 2, add_one, 0);
+        pel_kernel *kernel = machine_kernel(runtime, "next", params, 2, machine_add_one, 0);
         pel_buffer *buffers[3];
         machine_seed(seed);
         for (int b = 0; b < 3; b++) {

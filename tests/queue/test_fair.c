@@ -136,17 +136,6 @@ static void test_rest_is_not_saved(void **state) {
     end();
 }
 
-static pel_status add_one(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const int *in = arguments[0];
-    int *out = arguments[1];
-    (void)scratch;
-    (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out[i] = in[i] + 1;
-    }
-    return PEL_OK;
-}
-
 /* Launches of three queues with other weights and priorities on the same buffers: as in the order of submission. */
 static void test_order_is_kept(void **state) {
     (void)state;
@@ -155,7 +144,7 @@ static void test_order_is_kept(void **state) {
         pel_buffer *buffers[4];
         pel_queue *queues[3];
         begin();
-        pel_kernel *next = machine_kernel(machine, "next", params, 2, add_one, 0);
+        pel_kernel *next = machine_kernel(machine, "next", params, 2, machine_add_one, 0);
         machine_seed(seed);
         memset(data, 0, sizeof data);
         memset(expected, 0, sizeof expected);

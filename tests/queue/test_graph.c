@@ -357,17 +357,6 @@ static void test_misuse(void **state) {
 
 enum { N = 600 };
 
-static pel_status add_one(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const int *in = arguments[0];
-    int *out = arguments[1];
-    (void)scratch;
-    (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out[i] = in[i] + 1;
-    }
-    return PEL_OK;
-}
-
 static void test_launches(void **state) {
     (void)state;
     static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
@@ -377,7 +366,7 @@ static void test_launches(void **state) {
         struct { int kind, from, to; pel_share shares[8]; uint32_t share_count; } moves[MOVES];
         pel_runtime *machine = machine_of_three();
         pel_queue *stream = machine_queue(machine);
-        pel_kernel *kernel = machine_kernel(machine, "next", params, 2, add_one, 0);
+        pel_kernel *kernel = machine_kernel(machine, "next", params, 2, machine_add_one, 0);
         pel_buffer *buffers[3];
         pel_graph *graph = NULL;
         machine_seed(seed);

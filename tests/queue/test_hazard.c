@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "queue/hazard.h"
+#include "support/random.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define FEWER 10
@@ -30,12 +31,7 @@ typedef struct model {
 } model;
 
 static uint64_t random_state;
-static uint64_t next_random(void) { /* splitmix64 */
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static uint64_t next_random(void) { return test_random(&random_state); }
 
 static struct pel_runtime runtime;
 static pel_event *events[COMMANDS];

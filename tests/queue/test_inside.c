@@ -2,6 +2,8 @@
 /*
  * Tasks that submit and wait: child scopes, what is refused, what would never end; random trees of tasks against sequential execution.
  */
+#include "support/random.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -362,13 +364,6 @@ typedef struct node {
     unsigned char *memory;
 } node;
 
-static uint64_t mix(uint64_t z) { /* splitmix64 */
-    z += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static void change(const node *n, unsigned salt) {
     unsigned hash = salt;
     for (unsigned i = n->read_lo; i < n->read_hi; i++) {
@@ -383,12 +378,12 @@ enum { CHILDREN = 4 };
 
 /* The children of a node are a function of its seed alone. */
 static unsigned make_children(const node *n, node *children) {
-    const unsigned count = n->depth == 0 || n->hi - n->lo < 2 ? 0 : (unsigned)(mix(n->seed) % (CHILDREN + 1));
+    const unsigned count = n->depth == 0 || n->hi - n->lo < 2 ? 0 : (unsigned)(test_mix(n->seed) % (CHILDREN + 1));
     for (unsigned i = 0; i < count; i++) {
-        const uint64_t a = mix(n->seed + 10 + i), b = mix(a), c = mix(b), d = mix(c);
+        const uint64_t a = test_mix(n->seed + 10 + i), b = test_mix(a), c = test_mix(b), d = test_mix(c);
         const unsigned room = n->hi - n->lo, lo = n->lo + (unsigned)(a % room), hi = lo + 1 + (unsigned)(b % (n->hi - lo));
         const unsigned read_lo = n->lo + (unsigned)(c % room), read_hi = read_lo + 1 + (unsigned)(d % (n->hi - read_lo));
-        children[i] = (node){mix(d), lo, hi, read_lo, read_hi, n->depth - 1, n->memory};
+        children[i] = (node){test_mix(d), lo, hi, read_lo, read_hi, n->depth - 1, n->memory};
     }
     return count;
 }
@@ -460,9 +455,9 @@ static void test_random_trees(void **state) {
             unsigned char expected[BYTES];
             memcpy(expected, bytes, BYTES);
             for (uint64_t k = 0; k < 8; k++) {
-                const uint64_t a = mix(seed * 100 + k), b = mix(a);
+                const uint64_t a = test_mix(seed * 100 + k), b = test_mix(a);
                 const unsigned lo = (unsigned)(a % BYTES), hi = lo + 1 + (unsigned)(b % (BYTES - lo));
-                node root = {mix(b), lo, hi, lo, hi, 5, bytes};
+                node root = {test_mix(b), lo, hi, lo, hi, 5, bytes};
                 assert_int_equal(submit_node(&root, NULL), PEL_OK);
                 root.memory = expected;
                 run_oracle(&root);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Isolated launches on simulated machines: chunks that hang are given up in time and run elsewhere, what comes late lands nowhere, nobody is accused in vain. */
-#include "machines.h"
+#include "scene.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,57 +13,6 @@
 enum { N = 4000, BIG = 400000 };
 #define SECOND 1000000000ll
 
-static const pel_param in_place[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
-
-static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const int *x = arguments[0];
-    int *y = arguments[1];
-    (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        y[i] = (int)(3u * (unsigned)y[i] + (unsigned)x[i]);
-    }
-    return PEL_OK;
-}
-
-typedef struct scene {
-    pel_runtime *runtime;
-    pel_queue *queue;
-    pel_kernel *kernel;
-    pel_buffer *x, *y;
-    int *xs, *ys, *expected;
-    pel_share shares[4];
-} scene;
-
-static void set_up(scene *s, pel_simulated_device *devices, uint32_t count, uint64_t n) {
-    memset(s, 0, sizeof *s);
-    s->runtime = machine_create(devices, count, NULL);
-    s->queue = machine_queue(s->runtime);
-    s->kernel = machine_kernel(s->runtime, "update", in_place, 2, update, 0);
-    s->xs = calloc(n, sizeof(int));
-    s->ys = calloc(n, sizeof(int));
-    s->expected = calloc(n, sizeof(int));
-    for (uint64_t i = 0; i < n; i++) {
-        s->xs[i] = (int)(i * 7);
-        s->ys[i] = s->expected[i] = (int)(i ^ 21);
-    }
-    assert_int_equal(pel_buffer_wrap(s->runtime, s->xs, n * sizeof(int), &s->x), PEL_OK);
-    assert_int_equal(pel_buffer_wrap(s->runtime, s->ys, n * sizeof(int), &s->y), PEL_OK);
-    for (uint32_t i = 0; i < count; i++) {
-        s->shares[i] = (pel_share){pel_runtime_device(s->runtime, i + 1), 1};
-    }
-}
-
-static void tear_down(scene *s) {
-    pel_kernel_destroy(s->kernel);
-    pel_queue_destroy(s->queue);
-    pel_buffer_destroy(s->x);
-    pel_buffer_destroy(s->y);
-    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
-    free(s->xs);
-    free(s->ys);
-    free(s->expected);
-}
-
 static void launch(scene *s, uint32_t shares, uint64_t n, uint64_t deadline, pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[] = {pel_buf(s->x), pel_buf(s->y)};
@@ -72,9 +21,7 @@ static void launch(scene *s, uint32_t shares, uint64_t n, uint64_t deadline, pel
     desc.shares = s->shares;
     desc.share_count = shares;
     desc.deadline_ns = deadline;
-    for (uint64_t i = 0; i < n; i++) {
-        s->expected[i] = (int)(3u * (unsigned)s->expected[i] + (unsigned)(i * 7));
-    }
+    scene_expect_update(s);
     assert_int_equal(pel_launch(s->queue, s->kernel, &desc, args, 2, event), PEL_OK);
 }
 
@@ -100,7 +47,7 @@ static void test_a_hang_costs_a_deadline(void **state) {
                 scene s;
                 devices[victim].hang_at = at;
                 devices[victim].hang_ns = late ? 3.0 * (double)SECOND : 0.0;
-                set_up(&s, devices, 3, N);
+                scene_begin(&s, devices, 3, false, N);
                 for (uint64_t k = 1; k <= at; k++) {
                     const int64_t began = pel_runtime_now(s.runtime);
                     launch(&s, 3, N, SECOND, &event);
@@ -118,7 +65,7 @@ static void test_a_hang_costs_a_deadline(void **state) {
                     launch(&s, 0, N, SECOND, NULL);
                     check(&s, N);
                 }
-                tear_down(&s);
+                scene_end(&s);
             }
         }
     }
@@ -131,7 +78,7 @@ static void test_late_results_land_nowhere(void **state) {
     scene s;
     devices[1].hang_at = 1;
     devices[1].hang_ns = 2.0 * (double)SECOND;
-    set_up(&s, devices, 3, BIG);
+    scene_begin(&s, devices, 3, false, BIG);
     s.shares[2] = (pel_share){pel_runtime_find_device(s.runtime, "sim:well"), 1};
     s.shares[0] = s.shares[1] = s.shares[2];
     s.shares[0].device = pel_runtime_find_device(s.runtime, "sim:sick");
@@ -145,7 +92,7 @@ static void test_late_results_land_nowhere(void **state) {
     }
     assert_int_equal(health_of(sick).state, PEL_DEVICE_WELL); /* in a new context */
     s.shares[0].device = sick;
-    tear_down(&s);
+    scene_end(&s);
 }
 
 static void test_the_plan_names_the_hang(void **state) {
@@ -155,7 +102,7 @@ static void test_the_plan_names_the_hang(void **state) {
     pel_plan_chunk chunk;
     scene s;
     devices[0].hang_at = 1;
-    set_up(&s, devices, 2, N);
+    scene_begin(&s, devices, 2, false, N);
     launch(&s, 2, N, SECOND, &event);
     pel_plan *plan = machine_plan_of(event);
     assert_int_equal(pel_plan_get_chunk(plan, 0, &chunk), PEL_OK);
@@ -163,7 +110,7 @@ static void test_the_plan_names_the_hang(void **state) {
     assert_non_null(strstr(pel_plan_protection(plan), "isolate, as asked"));
     pel_plan_destroy(plan);
     check(&s, N);
-    tear_down(&s);
+    scene_end(&s);
 }
 
 /* The whole runtime hangs: an error in time, and it can be destroyed. */
@@ -177,7 +124,7 @@ static void test_nobody_else(void **state) {
     devices[0].hang_at = 1;
     pel_runtime *runtime = machine_create(devices, 1, "sim:one");
     pel_queue *queue = machine_queue(runtime);
-    pel_kernel *kernel = machine_kernel(runtime, "update", in_place, 2, update, 0);
+    pel_kernel *kernel = scene_kernel(runtime);
     assert_int_equal(pel_buffer_wrap(runtime, xs, sizeof xs, &x), PEL_OK);
     assert_int_equal(pel_buffer_wrap(runtime, ys, sizeof ys, &y), PEL_OK);
     pel_arg args[] = {pel_buf(x), pel_buf(y)};
@@ -210,7 +157,7 @@ static void test_no_false_alarm(void **state) {
         devices[i].spike_factor = 3;
         devices[i].spike_factor_most = 10;
     }
-    set_up(&s, devices, 3, 256); /* half a second on the slow one, five with a spike */
+    scene_begin(&s, devices, 3, false, 256); /* half a second on the slow one, five with a spike */
     for (long k = 0; k < launches; k++) {
         launch(&s, k % 2 == 0 ? 3 : 0, 256, 0, NULL);
         machine_finish(s.queue);
@@ -219,7 +166,7 @@ static void test_no_false_alarm(void **state) {
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(health_of(s.shares[i].device).failures, 0);
     }
-    tear_down(&s);
+    scene_end(&s);
 }
 
 int main(void) {

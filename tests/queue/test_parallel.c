@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Parallel loops: each point once whatever the shape, partition, number of threads and caller; reductions with the same bits; failures; nesting. */
+#include "support/random.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,13 +72,6 @@ static void cover(pel_runtime *runtime, grid *g, const uint64_t *lo, const uint6
     }
 }
 
-static uint64_t mix(uint64_t z) { /* splitmix64 */
-    z += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static void test_each_point_once(void **state) {
     (void)state;
     grid *g = malloc(sizeof *g);
@@ -85,14 +80,14 @@ static void test_each_point_once(void **state) {
         pel_runtime *runtime = open_runtime(workers);
         for (uint64_t seed = 0; seed < 300; seed++) {
             pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
-            const uint32_t dims = 1 + (uint32_t)(mix(seed) % 3);
+            const uint32_t dims = 1 + (uint32_t)(test_mix(seed) % 3);
             const uint64_t most[3] = {MOST, 181, 31};
             uint64_t lo[3], size[3];
-            desc.partition = (pel_partition)(mix(seed + 1000) % 3);
-            desc.grain = mix(seed + 2000) % 3 == 0 ? 0 : mix(seed + 3000) % 200;
-            desc.threads = (uint32_t)(mix(seed + 4000) % 4);
+            desc.partition = (pel_partition)(test_mix(seed + 1000) % 3);
+            desc.grain = test_mix(seed + 2000) % 3 == 0 ? 0 : test_mix(seed + 3000) % 200;
+            desc.threads = (uint32_t)(test_mix(seed + 4000) % 4);
             for (uint32_t d = 0; d < 3; d++) {
-                const uint64_t random = mix(seed * 7 + d);
+                const uint64_t random = test_mix(seed * 7 + d);
                 size[d] = random % 4 == 0 ? 1 + random / 4 % 3 : 1 + random / 4 % most[dims - 1];
                 lo[d] = random % 5 == 0 ? UINT64_MAX - size[d] : random % 3 == 0 ? 0 : random % 1000;
             }
@@ -225,7 +220,7 @@ static void test_reductions_have_the_same_bits(void **state) {
     bool have = false;
     double exact = 0;
     for (int i = 0; i < 10000; i++) {
-        values[i] = (float)(mix((uint64_t)i) % 1000003) * 1e-3f;
+        values[i] = (float)(test_mix((uint64_t)i) % 1000003) * 1e-3f;
         exact += (double)values[i];
     }
     for (uint32_t workers = 1; workers <= 4; workers++) {

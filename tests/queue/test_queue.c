@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Host commands through the public API: order by data, failures and how far they spread, waiting, many threads, misuse. */
+#include "support/random.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,12 +64,7 @@ static pel_status run_step(void *context) { /* the written range becomes a hash 
 }
 
 static uint64_t random_state;
-static uint64_t next_random(void) { /* splitmix64 */
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static uint64_t next_random(void) { return test_random(&random_state); }
 
 enum { BYTES = 256, STEPS = 500 };
 

@@ -3,7 +3,7 @@
  * Chunks that fail or whose device is lost run again elsewhere, with the bytes they began with. Simulated machines: a chunk that fails there has spoilt what it
  * wrote in place, and devices with a link compute on copies of their own.
  */
-#include "machines.h"
+#include "scene.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,63 +16,6 @@
 
 enum { N = 4000 };
 
-static const pel_param in_place[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
-
-/* y = 3 y + x: twice is not once. */
-static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const int *x = arguments[0];
-    int *y = arguments[1];
-    (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        y[i] = (int)(3u * (unsigned)y[i] + (unsigned)x[i]);
-    }
-    return PEL_OK;
-}
-
-typedef struct scene {
-    pel_runtime *runtime;
-    pel_queue *queue;
-    pel_kernel *kernel;
-    pel_buffer *x, *y;
-    int *xs, *ys, *expected;
-} scene;
-
-static void set_up(scene *s, pel_simulated_device *devices, uint32_t count, bool owned, uint64_t n) {
-    memset(s, 0, sizeof *s);
-    s->runtime = machine_create(devices, count, NULL);
-    s->queue = machine_queue(s->runtime);
-    s->kernel = machine_kernel(s->runtime, "update", in_place, 2, update, 0);
-    s->expected = calloc(n, sizeof(int));
-    if (owned) {
-        assert_int_equal(pel_buffer_create(s->runtime, n * sizeof(int), &s->x, NULL), PEL_OK);
-        assert_int_equal(pel_buffer_create(s->runtime, n * sizeof(int), &s->y, NULL), PEL_OK);
-        s->xs = pel_buffer_data(s->x);
-        s->ys = pel_buffer_data(s->y);
-    } else {
-        s->xs = calloc(n, sizeof(int));
-        s->ys = calloc(n, sizeof(int));
-        assert_int_equal(pel_buffer_wrap(s->runtime, s->xs, n * sizeof(int), &s->x), PEL_OK);
-        assert_int_equal(pel_buffer_wrap(s->runtime, s->ys, n * sizeof(int), &s->y), PEL_OK);
-    }
-    for (uint64_t i = 0; i < n; i++) {
-        s->xs[i] = (int)(i * 7);
-        s->ys[i] = s->expected[i] = (int)(i ^ 21);
-    }
-}
-
-static void tear_down(scene *s, bool owned) {
-    pel_kernel_destroy(s->kernel);
-    pel_queue_destroy(s->queue);
-    pel_buffer_destroy(s->x);
-    pel_buffer_destroy(s->y);
-    if (!owned) {
-        free(s->xs);
-        free(s->ys);
-    }
-    free(s->expected);
-    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
-}
-
 static pel_status launch(scene *s, pel_protection protection, const pel_share *shares, uint32_t count, uint64_t n, pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[] = {pel_buf(s->x), pel_buf(s->y)};
@@ -80,9 +23,7 @@ static pel_status launch(scene *s, pel_protection protection, const pel_share *s
     desc.protection = protection;
     desc.shares = shares;
     desc.share_count = count;
-    for (uint64_t i = 0; i < n; i++) {
-        s->expected[i] = (int)(3u * (unsigned)s->expected[i] + (unsigned)(i * 7));
-    }
+    scene_expect_update(s);
     return pel_launch(s->queue, s->kernel, &desc, args, 2, event);
 }
 
@@ -111,7 +52,7 @@ static void test_lost_at_every_boundary(void **state) {
                 scene s;
                 devices[victim].lost_at = at;
                 devices[victim].lost_part = parts[how % 3];
-                set_up(&s, devices, DEVICES, owned, N);
+                scene_begin(&s, devices, DEVICES, owned, N);
                 for (uint32_t i = 0; i < 4; i++) {
                     shares[i] = (pel_share){pel_runtime_device(s.runtime, i), 1 + i};
                 }
@@ -132,7 +73,7 @@ static void test_lost_at_every_boundary(void **state) {
                     }
                 }
                 check(&s, N);
-                tear_down(&s, owned);
+                scene_end(&s);
             }
         }
     }
@@ -145,7 +86,7 @@ static void test_the_plan_tells(void **state) {
     pel_event *event = NULL;
     scene s;
     devices[0].fail_at = 2;
-    set_up(&s, devices, 2, false, N);
+    scene_begin(&s, devices, 2, false, N);
     shares[0] = (pel_share){pel_runtime_find_device(s.runtime, "sim:one"), 1};
     shares[1] = (pel_share){pel_runtime_find_device(s.runtime, "sim:two"), 1};
     assert_int_equal(launch(&s, PEL_PROTECT_RETRY, shares, 2, N, NULL), PEL_OK);
@@ -169,7 +110,7 @@ static void test_the_plan_tells(void **state) {
     assert_non_null(strstr(pel_plan_text(plan), "runs again below"));
     assert_non_null(strstr(pel_plan_protection(plan), "retry, as asked"));
     pel_plan_destroy(plan);
-    tear_down(&s, false);
+    scene_end(&s);
 }
 
 /* The only device gets a second chance, and no third. */
@@ -182,8 +123,9 @@ static void test_the_only_device(void **state) {
     memset(&s, 0, sizeof s);
     pel_runtime *runtime = machine_create(devices, 1, "sim:one");
     s.runtime = runtime;
+    s.n = N;
     s.queue = machine_queue(runtime);
-    s.kernel = machine_kernel(runtime, "update", in_place, 2, update, 0);
+    s.kernel = scene_kernel(runtime);
     s.expected = calloc(N, sizeof(int));
     s.xs = calloc(N, sizeof(int));
     s.ys = calloc(N, sizeof(int));
@@ -196,7 +138,7 @@ static void test_the_only_device(void **state) {
     assert_int_equal(pel_event_wait(event), PEL_OK);
     pel_event_release(event);
     check(&s, N);
-    tear_down(&s, false);
+    scene_end(&s);
 }
 
 static void test_when_nobody_is_left(void **state) {
@@ -206,7 +148,7 @@ static void test_when_nobody_is_left(void **state) {
     devices[0].lost_at = 1;
     pel_runtime *runtime = machine_create(devices, 1, "sim:one");
     pel_queue *queue = machine_queue(runtime);
-    pel_kernel *kernel = machine_kernel(runtime, "update", in_place, 2, update, 0);
+    pel_kernel *kernel = scene_kernel(runtime);
     int xs[8] = {0}, ys[8] = {0};
     pel_buffer *x, *y;
     assert_int_equal(pel_buffer_wrap(runtime, xs, sizeof xs, &x), PEL_OK);
@@ -295,7 +237,7 @@ static void test_time_after_a_loss(void **state) {
             scene s;
             devices[victim + 1].lost_part = parts[part];
             devices[victim + 1].lost_at = WARM + 1;
-            set_up(&s, devices, 4, false, BIG);
+            scene_begin(&s, devices, 4, false, BIG);
             pel_share shares[4];
             double rest = 0;
             for (uint32_t i = 0; i < 4; i++) { /* shares that end together */
@@ -319,7 +261,7 @@ static void test_time_after_a_loss(void **state) {
             }
             assert_true(took <= 1.05 * ideal + 20000); /* in fact without the lost chunk: it is over when the others are */
             pel_plan_destroy(plan);
-            tear_down(&s, false);
+            scene_end(&s);
         }
     }
 }
@@ -330,7 +272,7 @@ static void test_the_default(void **state) {
     static const pel_param pure[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_simulated_device devices[] = {machine_device("one", 1, 0)};
     scene s;
-    set_up(&s, devices, 1, false, N);
+    scene_begin(&s, devices, 1, false, N);
     pel_kernel *doubled = machine_kernel(s.runtime, "doubled", pure, 2, machine_double, 0);
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
@@ -353,7 +295,7 @@ static void test_the_default(void **state) {
     assert_non_null(strstr(pel_plan_protection(plan), "none, as asked"));
     pel_plan_destroy(plan);
     pel_kernel_destroy(doubled);
-    tear_down(&s, false);
+    scene_end(&s);
 }
 
 /* Random machines, shares, losses and failures; what comes out is right or an error, and right whenever the host is left. */
@@ -369,7 +311,7 @@ static void test_random_losses(void **state) {
             devices[i].lost_part = (double)(machine_random() % 11) / 10;
             devices[i].fail_at = machine_random() % 2 == 0 ? 1 + machine_random() % 6 : 0;
         }
-        set_up(&s, devices, 3, false, N);
+        scene_begin(&s, devices, 3, false, N);
         for (uint32_t k = 0; k < 6; k++) {
             uint32_t count = machine_random_shares(s.runtime, shares);
             pel_status status = launch(&s, PEL_PROTECT_RETRY, k % 2 == 0 ? shares : NULL, k % 2 == 0 ? count : 0, N, NULL);
@@ -384,7 +326,7 @@ static void test_random_losses(void **state) {
                 fail_msg("seed %llu, launch %u: %s: %s", (unsigned long long)seed, k, pel_status_name(status), pel_error_message(error));
             }
         }
-        tear_down(&s, false);
+        scene_end(&s);
     }
 }
 

@@ -3,6 +3,8 @@
  * Several threads at once, each with random graphs of its own against sequential execution, and all on one shared counter that only the hazards
  * protect. Tasks with and without accesses, explicit waits, markers, loops, children, limits on what is in flight, finish in between.
  */
+#include "support/random.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,12 +36,7 @@ typedef struct storm {
     pel_queue *queue;
 } storm;
 
-static uint64_t next_random(storm *s) { /* splitmix64 */
-    uint64_t z = (s->random += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static uint64_t next_random(storm *s) { return test_random(&s->random); }
 
 static pel_status run_step(void *context) { /* the written range becomes a hash of the read range */
     const step *s = context;

@@ -46,12 +46,4 @@ void fake_runtime_init(fake_runtime *fake, const char *devices);
 /* Fails the test when anything lives that should not. */
 void fake_runtime_end(fake_runtime *fake);
 
-/* splitmix64 */
-static inline uint64_t fake_random(uint64_t *state) {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-
 #endif
