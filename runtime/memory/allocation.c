@@ -33,6 +33,7 @@ pel_allocation *pel_allocation_create(pel_runtime *runtime, unsigned char *base,
         return NULL;
     }
     allocation->runtime = runtime;
+    allocation->serial = pel_runtime_next_id(runtime);
     allocation->base = base;
     allocation->bytes = bytes;
     allocation->mems = pel_alloc_zero(allocator, runtime->device_count + 1u, sizeof(pel_mem *));

@@ -28,6 +28,7 @@ typedef struct pel_view { /* a mem_view for one (device, offset, bytes), kept wi
 typedef struct pel_allocation {
     struct pel_allocation *next;   /* runtime->allocations */
     pel_runtime *runtime;
+    uint64_t serial;               /* its own: addresses come again */
     unsigned char *base;
     uint64_t bytes;
     bool owned;                    /* memory of ours: of the source, else pages */

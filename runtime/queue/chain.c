@@ -79,6 +79,9 @@ static bool finds_all_there(const pel_command *command, const pel_device *device
             continue;
         }
         const uint32_t where = arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE ? 0 : device->place;
+        if (where == 0 && pel_interval_map_is_empty(arg->allocation->residency)) {
+            continue;
+        }
         all = pel_footprint_query(&command->bound, &command->bound.span, i, &footprint) == PEL_OK;
         for (uint32_t k = 0; k < footprint.reads.count && all; k++) {
             all = pel_allocation_missing_bytes(arg->allocation, where, arg->offset + footprint.reads.data[k].lo, arg->offset + footprint.reads.data[k].hi) == 0;

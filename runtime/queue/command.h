@@ -60,6 +60,7 @@ struct pel_job {
     struct pel_private *privates;
     double expected_ns;         /* when it was handed over */
     bool superseded;            /* its units run again in another job */
+    bool borrowed;              /* args and written are repeat.c's */
     struct pel_shadow *shadows; /* isolate.c, as the following */
     pel_backend_device *driver; /* whose they are */
     atomic_int isolation;
@@ -125,6 +126,10 @@ struct pel_command {
     /* LAUNCH */
     pel_bound bound;
     bool is_bound;
+    struct pel_repeat *repeat;  /* whose name, bound and uses these are; NULL: its own */
+    struct pel_repeat *kin;     /* repeat.c, for the length of pel_command_free */
+    pel_job *spare_job;         /* memory that waits in an idle command, as its event does */
+    pel_plan_slice *spare_slice;
     pel_plan *plan;             /* NULL: not made yet, or nobody has the event to ask for it with */
     double expected_ns;         /* the plan's, for the lesson */
     bool together_probe;
@@ -218,6 +223,7 @@ typedef struct pel_dispatcher {
     pel_command *spare;         /* (hazard_lock) memory of commands that are over: malloc has no short way for what is so large */
     uint32_t spare_count;
     struct pel_habit *habits;   /* of PEL_HABITS kernels */
+    struct pel_repeat_slot *repeats; /* of PEL_REPEATS */
     uint64_t lessons;           /* how many launches the models have learned from */
     pel_command *ready;         /* by priority, then submission */
     pel_command *over;          /* tasks whose last child is over */
@@ -327,6 +333,7 @@ pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t l
 pel_status pel_job_seal_in(pel_job *job, pel_error **error);                                    /* makes transfers of all that was noted */
 pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t hi);
 pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocation, uint64_t lo, uint64_t hi);
+void pel_count_used_in_place(const pel_allocation *allocation, uint64_t lo, uint64_t hi); /* in the counters of its buffers */
 void pel_job_apply(pel_job *job);           /* residency and counters after a success */
 void pel_job_clear(pel_job *job);           /* frees what hangs on it */
 
@@ -367,6 +374,9 @@ bool pel_chain_begin(pel_command *command);              /* true: its work is qu
 void pel_chain_lead(pel_command *command);               /* it has been handed over: successors may follow */
 
 /* submit.c */
+/* Memory for a command: `idle` (repeat.c) or NULL for another one. No name. NULL: no memory, and `idle` is gone. Under the lock. */
+pel_command *pel_command_renew(pel_queue *queue, pel_command *idle, pel_command_kind kind, int32_t priority);
+void pel_command_give(pel_command *idle); /* gives it back */
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error); /* without the lock */
 void pel_command_free(pel_command *command);
 void pel_command_leave_hazards(pel_command *command); /* it is over, and if it failed the hazards remember */
@@ -378,6 +388,8 @@ pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uin
 pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes, uint64_t rows, uint64_t pitch,
                                      pel_access_mode mode);
 pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event); /* takes the lock; frees on failure */
+/* The same with the lock held, which it releases: room was made, the waits are checked, and nobody records. */
+pel_status pel_command_submit_locked(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event);
 pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error); /* remembers the story of a refused submission; takes the lock */
 
 /* queue.c: waits for the writers of these bytes and fetches them. Takes the lock; frees the list. `held`: the allocations are retained already. */

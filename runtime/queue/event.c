@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "queue/event.h"
+#include <string.h>
+
+static void begin(pel_event *event, pel_runtime *runtime) {
+    atomic_init(&event->references, 1);
+    atomic_init(&event->state, PEL_EVENT_SUBMITTED);
+    event->allocator = runtime->allocator;
+    event->runtime = runtime;
+    event->timing.submitted = pel_clock_now(runtime->clock);
+}
 
 pel_event *pel_event_new(pel_runtime *runtime) {
     pel_event *event = pel_alloc_zero(&runtime->allocator, 1, sizeof *event);
     if (event) {
-        atomic_init(&event->references, 1);
-        atomic_init(&event->state, PEL_EVENT_SUBMITTED);
-        event->allocator = runtime->allocator;
-        event->runtime = runtime;
-        event->timing.submitted = pel_clock_now(runtime->clock);
+        begin(event, runtime);
     }
     return event;
+}
+
+void pel_event_renew(pel_event *event, pel_runtime *runtime) {
+    pel_error_destroy(event->error);
+    pel_plan_destroy(event->plan);
+    memset(event, 0, sizeof *event);
+    begin(event, runtime);
 }
 
 void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now) {

@@ -31,6 +31,7 @@ struct pel_event {
 };
 
 pel_event *pel_event_new(pel_runtime *runtime); /* one reference; NULL: no memory */
+void pel_event_renew(pel_event *event, pel_runtime *runtime); /* one that nobody else has, for another command */
 
 /* Makes the event complete; takes over `error` and `plan`. Under the lock when it has a command. */
 void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now);

@@ -17,6 +17,7 @@
 #include "queue/transfers.h"
 #include "queue/isolate.h"
 #include "queue/habit.h"
+#include "queue/repeat.h"
 #include "queue/retry.h"
 #include "resilience/health.h"
 #include <math.h>
@@ -294,9 +295,14 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
+    const bool as_ever = !is_asked_for(command) && !has_aim(&command->bound);
+    *exploring = false;
+    if (as_ever && pel_repeat_decide(command)) {
+        atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
+        return PEL_OK;
+    }
     const pel_model_family family = family_of(&command->bound);
-    if (!is_asked_for(command) && !has_aim(&command->bound) && pel_habit_take(command, &family)) {
-        *exploring = false;
+    if (as_ever && !command->repeat && pel_habit_take(command, &family)) {
         atomic_fetch_add(&command->bound.kernel->launches, 1);
         return PEL_OK;
     }
@@ -324,6 +330,7 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     *exploring = result.exploring;
     if (!has_aim(&command->bound) && !command->tail) {
         pel_habit_keep(command, &family, result.exploring);
+        pel_repeat_keep(command, result.exploring);
     }
     atomic_fetch_add(&command->bound.kernel->launches, 1);
     return PEL_OK;
@@ -358,10 +365,13 @@ static pel_status gather_for(pel_command *command, gather *g, const pel_device *
         if (!arg->allocation) {
             continue;
         }
-        status = pel_footprint_query(&command->bound, &span, i, &footprint);
         g->allocation = arg->allocation;
         bool through = streams && pel_stream_windowed(&command->bound, i);
         uint32_t where = through || arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE ? 0 : place;
+        if (where == 0 && pel_interval_map_is_empty(arg->allocation->residency)) { /* all of it is at home */
+            continue;
+        }
+        status = pel_footprint_query(&command->bound, &span, i, &footprint);
         for (uint32_t k = 0; k < footprint.reads.count && status == PEL_OK; k++) {
             pel_allocation_missing(arg->allocation, where, arg->offset + footprint.reads.data[k].lo,
                                    arg->offset + footprint.reads.data[k].hi, gather_missing, g);
@@ -417,6 +427,9 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
 
 pel_status pel_launch_run(pel_command *command) {
     pel_error *error = NULL;
+    if (pel_repeat_run(command)) {
+        return PEL_OK;
+    }
     command->job_limit = command->slice_count + pel_tail_pieces(command->tail);
     command->jobs = pel_alloc_zero(&command->runtime->allocator, command->job_limit, sizeof *command->jobs);
     pel_status status = command->jobs ? PEL_OK : PEL_OUT_OF_MEMORY;
@@ -430,6 +443,8 @@ pel_status pel_launch_run(pel_command *command) {
     }
     if (status != PEL_OK) {
         pel_command_fail(command, status, error);
+    } else {
+        pel_repeat_built(command);
     }
     pel_launch_tail_begin(command);
     return status;
@@ -442,8 +457,7 @@ static double compute_ns(const pel_work *work) {
 /* Hands what the chunks took to the models: the kernel's own times, without transfers. */
 static void learn(pel_command *command, double makespan_ns) {
     pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT + PEL_TAIL_PIECES];
-    pel_lesson lesson = {.family = family_of(&command->bound),
-                         .units = command->bound.units,
+    pel_lesson lesson = {.units = command->bound.units,
                          .chunks = chunks,
                          .makespan_ns = makespan_ns,
                          .expected_ns = command->expected_ns,
@@ -464,6 +478,7 @@ static void learn(pel_command *command, double makespan_ns) {
     if (command->runtime->frozen) {
         return;
     }
+    lesson.family = family_of(&command->bound);
     command->runtime->dispatcher->lessons++;
     (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pel_launch and pel_launch_plan: binding, the launch's accesses from its footprint, and the rest as for any command. */
 #include "planner/planner.h"
+#include "queue/repeat.h"
 #include "queue/stream.h"
 #include <math.h>
 #include <string.h>
+
+enum { ALIKE = 16 }; /* ranges of a launch that are compared; with more of them the search would cost what it saves */
 
 static bool is_objective(const pel_objective *objective) {
     return !objective || ((uint32_t)objective->kind <= PEL_OBJECTIVE_ENERGY_DELAY && isfinite(objective->deadline_ns) && objective->deadline_ns >= 0);
@@ -75,9 +78,24 @@ static pel_status check_shares(const pel_queue *queue, const pel_launch_desc *de
                : pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: the weights of the shares add up to nothing");
 }
 
+/* Bytes that are read and written are looked for once. */
+static bool joins(pel_command *command, const pel_bound_arg *arg, const pel_interval *part, pel_access_mode mode) {
+    for (uint32_t i = 0; i < command->uses.count && i < ALIKE && mode == PEL_WRITE; i++) {
+        pel_use *use = &command->uses.data[i];
+        if (use->allocation == arg->allocation && use->lo == arg->offset + part->lo && use->hi == arg->offset + part->hi && use->pitch == 0) {
+            use->mode = (pel_access_mode)(use->mode | mode);
+            return true;
+        }
+    }
+    return false;
+}
+
 static pel_status add_uses(pel_command *command, const pel_bound_arg *arg, const pel_intervals *list, pel_access_mode mode) {
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < list->count && status == PEL_OK; i++) {
+        if (joins(command, arg, &list->data[i], mode)) {
+            continue;
+        }
         status = pel_command_use(command, arg->allocation, arg->offset + list->data[i].lo, arg->offset + list->data[i].hi, mode);
     }
     return status;
@@ -157,6 +175,24 @@ static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_la
                             : pel_fail(error, &command->runtime->allocator, status, NULL, "no memory for a launch of %s", kernel->image.name);
 }
 
+/* The short way: a launch that was made before. False: nothing has happened. */
+static bool launch_again(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count, pel_event **event,
+                         pel_status *status) {
+    pel_runtime *runtime = queue->runtime;
+    if (desc->wait_count > 0 || atomic_load_explicit(&queue->recorder, memory_order_acquire)) {
+        return false;
+    }
+    pel_queue_make_room(queue);
+    pthread_mutex_lock(&runtime->lock);
+    pel_command *command = pel_repeat_launch(queue, kernel, desc, args, arg_count);
+    if (!command) {
+        pthread_mutex_unlock(&runtime->lock);
+        return false;
+    }
+    *status = pel_command_submit_locked(command, NULL, 0, event);
+    return true;
+}
+
 pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,
                       pel_event **event) {
     pel_error *error = NULL;
@@ -171,6 +207,9 @@ pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_des
         return status;
     }
     status = check_launch(queue, kernel, desc, &error);
+    if (status == PEL_OK && launch_again(queue, kernel, desc, args, arg_count, event, &status)) {
+        return status;
+    }
     if (status == PEL_OK) {
         status = check_shares(queue, desc, &error);
     }
@@ -186,6 +225,9 @@ pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_des
         pel_command_discard(command);
         return pel_refuse(queue, status, error);
     }
+    pthread_mutex_lock(&queue->runtime->lock);
+    pel_repeat_meet(command, desc, args);
+    pthread_mutex_unlock(&queue->runtime->lock);
     return pel_command_submit(command, desc->waits, desc->wait_count, event);
 }
 

@@ -225,6 +225,10 @@ static void count_bytes(const pel_allocation *allocation, uint64_t lo, uint64_t 
     }
 }
 
+void pel_count_used_in_place(const pel_allocation *allocation, uint64_t lo, uint64_t hi) {
+    count_bytes(allocation, lo, hi, offsetof(pel_buffer_counters, used_in_place));
+}
+
 typedef struct bring_in {
     pel_job *job;
     pel_allocation *allocation;
@@ -352,9 +356,11 @@ void pel_job_clear(pel_job *job) {
     pel_uses_free(allocator, &job->written_home);
     pel_uses_free(allocator, &job->copied_in);
     pel_uses_free(allocator, &job->copied_out);
-    pel_uses_free(allocator, &job->written);
     pel_free(allocator, job->in);
     pel_free(allocator, job->out);
-    pel_free(allocator, job->args);
+    if (!job->borrowed) {
+        pel_uses_free(allocator, &job->written);
+        pel_free(allocator, job->args);
+    }
     pel_error_destroy(job->work.error);
 }

@@ -7,6 +7,7 @@
 #include "queue/command.h"
 #include "queue/isolate.h"
 #include "queue/habit.h"
+#include "queue/repeat.h"
 #include <pel/graph.h>
 
 static pel_status sync_hook(pel_runtime *runtime, pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
@@ -89,6 +90,7 @@ const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime) {
 static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
     if (dispatcher) {
         pel_hazards_destroy(dispatcher->hazards);
+        pel_free(&runtime->allocator, dispatcher->repeats);
         for (pel_command *next, *spare = dispatcher->spare; spare; spare = next) {
             next = spare->next;
             pel_free(&runtime->allocator, spare);
@@ -111,6 +113,8 @@ static void destroy_dispatcher(pel_runtime *runtime) {
     }
     if (runtime->dispatcher) {
         pel_spares_free(&runtime->dispatcher->spares);
+        pel_repeats_free(runtime, runtime->dispatcher->repeats);
+        runtime->dispatcher->repeats = NULL;
     }
     free_dispatcher(runtime, runtime->dispatcher);
     runtime->dispatcher = NULL;
@@ -140,9 +144,10 @@ static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
     dispatcher->fence = !pel_barrier_prepare();
     dispatcher->hazards = pel_hazards_create(&runtime->allocator);
     dispatcher->habits = pel_alloc_zero(&runtime->allocator, PEL_HABITS, sizeof *dispatcher->habits);
+    dispatcher->repeats = pel_alloc_zero(&runtime->allocator, PEL_REPEATS, sizeof *dispatcher->repeats);
     dispatcher->pools.nodes = pel_pool_create(&runtime->allocator);
     dispatcher->pools.scraps = pel_pool_create(&runtime->allocator);
-    if (!dispatcher->hazards || !dispatcher->habits || !dispatcher->pools.nodes || !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
+    if (!dispatcher->hazards || !dispatcher->habits || !dispatcher->repeats || !dispatcher->pools.nodes || !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
         free_dispatcher(runtime, dispatcher);
         return NULL;
     }

@@ -5,6 +5,7 @@
 #include "queue/graph.h"
 #include "queue/mapping.h"
 #include "queue/isolate.h"
+#include "queue/repeat.h"
 #include "queue/retry.h"
 #include <math.h>
 #include <string.h>
@@ -42,17 +43,64 @@ static void give_memory(pel_runtime *runtime, pel_command *command) {
     }
 }
 
+static int32_t priority_of(const pel_queue *queue, pel_command_kind kind, int32_t priority) {
+    const int64_t sum = (int64_t)priority + (kind == PEL_COMMAND_LAUNCH || kind == PEL_COMMAND_LOOP ? queue->priority : 0);
+    return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+}
+
+/* What every command begins with. */
+static void enter(pel_command *command, pel_queue *queue, pel_command_kind kind, int32_t priority, pel_event *event) {
+    command->runtime = queue->runtime;
+    command->queue = queue;
+    command->kind = kind;
+    command->priority = priority_of(queue, kind, priority);
+    command->event = event;
+    if (event) {
+        event->command = command;
+        event->queue = queue->id;
+    }
+}
+
+void pel_command_give(pel_command *idle) {
+    pel_runtime *runtime = idle->runtime;
+    pel_event_release(idle->event);
+    pel_free(&runtime->allocator, idle->spare_job);
+    pel_free(&runtime->allocator, idle->spare_slice);
+    give_memory(runtime, idle);
+}
+
+pel_command *pel_command_renew(pel_queue *queue, pel_command *idle, pel_command_kind kind, int32_t priority) {
+    pel_command *command = idle ? idle : take_memory(queue->runtime);
+    if (!command) {
+        return NULL;
+    }
+    pel_event *event = command->event;
+    pel_job *job = command->spare_job;
+    pel_plan_slice *slice = command->spare_slice;
+    if (idle) {
+        memset(command, 0, sizeof *command);
+    }
+    command->spare_job = job;
+    command->spare_slice = slice;
+    if (event) {
+        pel_event_renew(event, queue->runtime);
+    } else {
+        event = pel_event_new(queue->runtime);
+    }
+    enter(command, queue, kind, priority, event);
+    if (!event) {
+        pel_command_give(command);
+        return NULL;
+    }
+    return command;
+}
+
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error) {
     pel_runtime *runtime = queue->runtime;
     pel_command *command = take_memory(runtime);
     if (command) {
-        command->runtime = runtime;
-        command->queue = queue;
-        command->kind = kind;
-        const int64_t sum = (int64_t)priority + (kind == PEL_COMMAND_LAUNCH || kind == PEL_COMMAND_LOOP ? queue->priority : 0);
-        command->priority = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+        enter(command, queue, kind, priority, pel_event_new(runtime));
         command->name = pel_strdup(&runtime->allocator, name);
-        command->event = pel_event_new(runtime);
     }
     if (!command || !command->event || (name && !command->name)) {
         pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a command");
@@ -61,9 +109,22 @@ pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char
         }
         return NULL;
     }
-    command->event->command = command;
-    command->event->queue = queue->id;
     return command;
+}
+
+/* What the next of its kind can use again. */
+static void leave_to_kin(pel_command *command) {
+    pel_repeat_leave(command);
+    if (command->kin && command->job_count == 1 && command->job_limit == 1) {
+        pel_free(&command->runtime->allocator, command->spare_job);
+        command->spare_job = command->jobs;
+        command->jobs = NULL;
+    }
+    if (command->kin && command->slice_count == 1 && !command->tail) {
+        pel_free(&command->runtime->allocator, command->spare_slice);
+        command->spare_slice = command->slices;
+        command->slices = NULL;
+    }
 }
 
 void pel_command_free(pel_command *command) {
@@ -81,6 +142,9 @@ void pel_command_free(pel_command *command) {
     }
     pel_command_unpin(command); /* before the allocations may go */
     pel_command_waives(command);
+    if (command->repeat) {
+        leave_to_kin(command);
+    }
     for (uint32_t i = 0; i < command->uses.count; i++) {
         pel_allocation_release(command->uses.data[i].allocation);
     }
@@ -93,7 +157,10 @@ void pel_command_free(pel_command *command) {
     pel_uses_free(allocator, &command->uses);
     pel_plan_destroy(command->plan);
     pel_error_destroy(command->error);
-    pel_event_release(command->event);
+    if (!command->kin || command->event->error || command->event->plan || atomic_load_explicit(&command->event->references, memory_order_acquire) > 1) {
+        pel_event_release(command->event);
+        command->event = NULL;
+    }
     pel_event_release(command->watched);
     pel_retry_free(command);
     pel_free(allocator, command->jobs);
@@ -102,7 +169,9 @@ void pel_command_free(pel_command *command) {
     pel_free(allocator, command->shares);
     pel_free(allocator, command->move);
     pel_free(allocator, command->name);
-    give_memory(runtime, command);
+    if (!pel_repeat_takes_back(command)) {
+        pel_command_give(command);
+    }
 }
 
 void pel_command_discard(pel_command *command) {
@@ -428,9 +497,21 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
         status = pel_check_waits_inside(runtime, waits, wait_count, &error);
     }
     pthread_mutex_lock(&runtime->lock);
-    if (status == PEL_OK) {
-        status = find_predecessors(command, waits, wait_count, &error);
+    if (status != PEL_OK) {
+        pel_error_destroy(queue->refused);
+        queue->refused = error;
+        withdraw(command);
+        pthread_mutex_unlock(&runtime->lock);
+        return status;
     }
+    return pel_command_submit_locked(command, waits, wait_count, event);
+}
+
+pel_status pel_command_submit_locked(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event) {
+    pel_runtime *runtime = command->runtime;
+    pel_queue *queue = command->queue;
+    pel_error *error = NULL;
+    pel_status status = find_predecessors(command, waits, wait_count, &error);
     if (status != PEL_OK) {
         pel_error_destroy(queue->refused);
         queue->refused = error;

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The problem: programs launch the same kernel on the same buffers again and again, and of the 10 us that a launch took, 8 went into what comes out the same
+ * each time: binding and checking arguments, footprints, the choice of a device, the arguments as its driver wants them, and two dozen allocations for all that.
+ *
+ * So a launch that is met a second time leaves these parts behind when it ends, and the next ones share them. The invariant: what is shared is never written while
+ * a command uses it, and nothing of it is believed without a look at what it depends on: kernel and allocations by their serial numbers (an address may come
+ * again), every argument by its value, the driver and its memory objects by comparison. Between launches nothing is held: a buffer or kernel goes when its owner
+ * lets it go. Decisions live as long as habits do (habit.c), and only where nothing depends on where bytes are.
+ *
+ * Not for custom accesses (the caller's function may answer differently), devices with memory of their own, fixed shares, isolation, and objectives. Rejected: keys
+ * of the caller's own ("prepared launches"): one more object to learn, and the comparison takes 50 ns.
+ */
+#include "queue/repeat.h"
+#include "base/hash.h"
+#include "queue/isolate.h"
+#include <stddef.h>
+#include <string.h>
+
+/* KEPT: commands of one kind; launches in a row are as many under way. OLDEST: as habits; where there is one device, nothing but the prediction ages. */
+enum { KEPT = 512, OLDEST = 16, OLDEST_ALONE = 128 };
+
+struct pel_repeat {
+    uint64_t key;
+    uint32_t in_flight;       /* commands that share it; 0: it holds nothing */
+    bool forgotten;           /* not in the table any more: goes with the last of them */
+    pel_runtime *runtime;
+    uint64_t kernel;          /* id */
+    uint64_t local[3];        /* as asked: the bound span knows the rest */
+    uint32_t dims;
+    pel_protection asked;
+    bool sensitive;
+    pel_bound bound;          /* retained while commands are under way */
+    uint64_t *serials;        /* of the arguments' allocations */
+    pel_uses uses;
+
+    bool decided;
+    pel_protection protection;
+    uint32_t device, age;
+    uint64_t lessons;
+    double predicted_ns;
+
+    bool has_job;
+    pel_job job;              /* as it was before it ran; args and written are ours */
+
+    pel_command *idle;        /* through next: nothing in them but memory and an event that nobody has */
+    uint32_t idle_count;
+};
+
+/* ---- the same launch? ---- */
+
+static uint64_t key_of(const pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t count, uint64_t *place) {
+    uint64_t where = kernel->image.id * 0x9e3779b97f4a7c15u, rest = desc->global[0] + 31 * desc->global[1] + 961 * desc->global[2];
+    for (uint32_t i = 0; i < count; i++) {
+        const pel_arg *arg = &args[i];
+        uint64_t words[4] = {0};
+        if (arg->kind == PEL_ARG_BUFFER || arg->kind == PEL_ARG_RANGE) {
+            where = (where ^ (uintptr_t)arg->u.range.buffer) * 0x9e3779b97f4a7c15u;
+            where = (where ^ (arg->kind == PEL_ARG_RANGE ? arg->u.range.offset : 0)) * 0x9e3779b97f4a7c15u;
+            continue;
+        }
+        if (arg->kind == PEL_ARG_VALUE || arg->kind == PEL_ARG_STRUCT) {
+            memcpy(words, arg->kind == PEL_ARG_VALUE ? arg->u.value : arg->u.pointer, arg->bytes < sizeof words ? (size_t)arg->bytes : sizeof words);
+        }
+        rest = (rest ^ arg->bytes ^ words[0] ^ words[1] * 3 ^ words[2] * 5 ^ words[3] * 7) * 0x9e3779b97f4a7c15u;
+    }
+    *place = where >> 32;
+    return where ^ (rest + (rest >> 29));
+}
+
+static pel_repeat_slot *slot_of(const pel_runtime *runtime, uint64_t place) { return &runtime->dispatcher->repeats[place % PEL_REPEATS]; }
+
+static bool same_range(const pel_repeat *r, const pel_launch_desc *desc) {
+    const pel_span *span = &r->bound.span;
+    for (uint32_t d = 0; d < 3; d++) {
+        const uint64_t items = d < r->dims ? span->global[d] : 0;
+        if (desc->global[d] != items || desc->local[d] != r->local[d] || desc->offset[d] != span->offset[d]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool same_memory(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
+    const pel_bound_arg *known = &r->bound.args[i];
+    const pel_buffer *buffer = arg->u.range.buffer;
+    const bool part = arg->kind == PEL_ARG_RANGE;
+    return buffer && known->allocation == buffer->allocation && r->serials[i] == buffer->allocation->serial && buffer->allocation->sensitive <= r->sensitive &&
+           known->offset == buffer->offset + (part ? arg->u.range.offset : 0) && known->bytes == (part ? arg->bytes : buffer->bytes);
+}
+
+static bool same_arg(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
+    const pel_bound_arg *known = &r->bound.args[i];
+    if (known->kind != (pel_arg_kind)arg->kind) {
+        return false;
+    }
+    switch (known->kind) {
+    case PEL_ARG_VALUE: return arg->bytes == known->bytes && memcmp(known->value, arg->u.value, (size_t)arg->bytes) == 0;
+    case PEL_ARG_STRUCT: return arg->bytes == known->bytes && arg->u.pointer && memcmp(known->value, arg->u.pointer, (size_t)arg->bytes) == 0;
+    case PEL_ARG_LOCAL: return arg->bytes == known->bytes;
+    case PEL_ARG_BUFFER:
+    case PEL_ARG_RANGE: return same_memory(r, i, arg);
+    case PEL_ARG_NULL: return true;
+    case PEL_ARG_IMAGE:
+    case PEL_ARG_SAMPLER: break;
+    }
+    return false;
+}
+
+static bool is_plain(const pel_queue *queue, const pel_launch_desc *desc) {
+    return (desc->size == 0 || desc->size == sizeof *desc) && desc->share_count == 0 && desc->deadline_ns == 0 && !desc->objective &&
+           desc->protection != PEL_PROTECT_ISOLATE && queue->objective.kind == PEL_OBJECTIVE_TIME && queue->objective.deadline_ns <= 0;
+}
+
+static bool is_same(const pel_repeat *r, const pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t count) {
+    bool same = r->kernel == kernel->image.id && r->bound.kernel == kernel && r->bound.arg_count == count && r->asked == desc->protection && same_range(r, desc);
+    for (uint32_t i = 0; i < count && same; i++) {
+        same = same_arg(r, i, &args[i]);
+    }
+    return same;
+}
+
+/* ---- life ---- */
+
+static void hold(pel_repeat *r) {
+    if (r->in_flight++ == 0) {
+        pel_kernel_retain(r->bound.kernel);
+        for (uint32_t i = 0; i < r->bound.arg_count; i++) {
+            if (r->bound.args[i].allocation) {
+                pel_allocation_retain(r->bound.args[i].allocation);
+            }
+        }
+    }
+}
+
+static void free_repeat(pel_repeat *r) {
+    const pel_allocator *allocator = &r->runtime->allocator;
+    for (pel_command *next, *command = r->idle; command; command = next) {
+        next = command->next;
+        pel_command_give(command);
+    }
+    pel_uses_free(allocator, &r->uses);
+    pel_free(allocator, r->job.args);
+    pel_uses_free(allocator, &r->job.written);
+    pel_free(allocator, r->serials);
+    pel_free(allocator, r->bound.storage);
+    pel_free(allocator, r->bound.single_text);
+    pel_free(allocator, r);
+}
+
+static void let_go(pel_repeat *r) {
+    if (--r->in_flight > 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < r->bound.arg_count; i++) {
+        if (r->bound.args[i].allocation) {
+            pel_allocation_release(r->bound.args[i].allocation);
+        }
+    }
+    pel_kernel_release_locked(r->bound.kernel);
+    if (r->forgotten) {
+        free_repeat(r);
+    }
+}
+
+static void forget(pel_repeat_slot *slot) {
+    pel_repeat *r = slot->repeat;
+    slot->repeat = NULL;
+    if (r) {
+        r->forgotten = true;
+        if (r->in_flight == 0) {
+            free_repeat(r);
+        }
+    }
+}
+
+void pel_repeats_free(pel_runtime *runtime, pel_repeat_slot *slots) {
+    for (uint32_t i = 0; slots && i < PEL_REPEATS; i++) {
+        forget(&slots[i]);
+    }
+    pel_free(&runtime->allocator, slots);
+}
+
+/* ---- a launch that is met ---- */
+
+static bool at_home(const pel_runtime *runtime) {
+    bool home = true;
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        home = home && runtime->devices[i].place == 0;
+    }
+    return home;
+}
+
+static bool has_custom(const pel_bound *bound) {
+    bool custom = false;
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        custom = custom || bound->args[i].param == PEL_PARAM_KIND_CUSTOM;
+    }
+    return custom;
+}
+
+static pel_repeat *make(const pel_command *command, const pel_launch_desc *desc, uint64_t key) {
+    const pel_allocator *allocator = &command->runtime->allocator;
+    pel_repeat *r = pel_alloc_zero(allocator, 1, sizeof *r);
+    uint64_t *serials = pel_alloc_zero(allocator, command->bound.arg_count + 1u, sizeof *serials);
+    if (!r || !serials) {
+        pel_free(allocator, r);
+        pel_free(allocator, serials);
+        return NULL;
+    }
+    r->key = key;
+    r->runtime = command->runtime;
+    r->kernel = command->bound.kernel->image.id;
+    memcpy(r->local, desc->local, sizeof r->local);
+    r->dims = command->bound.span.dims;
+    r->asked = command->asked;
+    r->serials = serials;
+    for (uint32_t i = 0; i < command->bound.arg_count; i++) {
+        const pel_allocation *allocation = command->bound.args[i].allocation;
+        serials[i] = allocation ? allocation->serial : 0;
+        r->sensitive = r->sensitive || (allocation && allocation->sensitive);
+    }
+    return r;
+}
+
+void pel_repeat_meet(pel_command *command, const pel_launch_desc *desc, const pel_arg *args) {
+    pel_runtime *runtime = command->runtime;
+    const pel_bound *bound = &command->bound;
+    uint64_t place;
+    if (!is_plain(command->queue, desc) || !at_home(runtime) || has_custom(bound) || bound->windows != 0 || bound->no_windows ||
+        atomic_load_explicit(&command->queue->recorder, memory_order_relaxed)) {
+        return;
+    }
+    const uint64_t key = key_of(bound->kernel, desc, args, bound->arg_count, &place);
+    pel_repeat_slot *slot = slot_of(runtime, place);
+    const bool again = slot->key == key;
+    forget(slot);
+    slot->key = key;
+    pel_repeat *r = again ? make(command, desc, key) : NULL;
+    if (!r) {
+        return;
+    }
+    r->bound = command->bound; /* with its references */
+    r->in_flight = 1;
+    r->uses = command->uses;
+    r->uses.capacity = 0;
+    for (uint32_t i = 0; i < command->uses.count; i++) { /* the arguments hold them */
+        pel_allocation_release(command->uses.data[i].allocation);
+    }
+    pel_free(&runtime->allocator, command->name);
+    command->name = (char *)(uintptr_t)bound->kernel->image.name;
+    command->repeat = r;
+    slot->repeat = r;
+}
+
+pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count) {
+    uint64_t place;
+    if (!args || arg_count != kernel->image.param_count || !is_plain(queue, desc)) {
+        return NULL;
+    }
+    const uint64_t key = key_of(kernel, desc, args, arg_count, &place);
+    const pel_repeat_slot *slot = slot_of(queue->runtime, place);
+    pel_repeat *r = slot->key == key ? slot->repeat : NULL;
+    if (!r || !is_same(r, kernel, desc, args, arg_count)) {
+        return NULL;
+    }
+    pel_command *command = r->idle;
+    if (command) {
+        r->idle = command->next;
+        r->idle_count--;
+    }
+    command = pel_command_renew(queue, command, PEL_COMMAND_LAUNCH, desc->priority);
+    if (command) {
+        hold(r);
+        command->repeat = r;
+        command->name = (char *)(uintptr_t)kernel->image.name;
+        command->bound = r->bound;
+        command->is_bound = true;
+        command->uses = r->uses;
+        command->asked = r->asked;
+    }
+    return command;
+}
+
+/* ---- on its way ---- */
+
+bool pel_repeat_decide(pel_command *command) {
+    pel_repeat *r = command->repeat;
+    pel_runtime *runtime = command->runtime;
+    char *text = NULL;
+    if (!r || !r->decided || r->age >= (runtime->device_count > 1 ? OLDEST : OLDEST_ALONE) ||
+        (runtime->device_count > 1 && r->lessons != runtime->dispatcher->lessons)) {
+        return false;
+    }
+    const char *why = pel_launch_exclusion(&command->bound, &runtime->devices[r->device], &text);
+    pel_free(&runtime->allocator, text);
+    command->slices = why ? NULL : command->spare_slice ? command->spare_slice : pel_alloc(&runtime->allocator, sizeof *command->slices);
+    if (!command->slices) {
+        return false;
+    }
+    command->spare_slice = NULL;
+    r->age++;
+    command->slices[0] = (pel_plan_slice){r->device, 0, command->bound.units, r->predicted_ns};
+    command->slice_count = command->planned = 1;
+    command->protection = r->protection;
+    return true;
+}
+
+void pel_repeat_keep(pel_command *command, bool exploring) {
+    pel_repeat *r = command->repeat;
+    if (!r) {
+        return;
+    }
+    r->decided = !exploring && command->slice_count == 1 && !command->tail;
+    if (r->decided) {
+        r->device = command->slices[0].device;
+        r->predicted_ns = command->slices[0].predicted_ns;
+        r->protection = command->protection;
+        r->lessons = command->runtime->dispatcher->lessons;
+        r->age = 0;
+    }
+}
+
+/* The driver may be another one by now, and so may its objects. */
+static bool still_there(const pel_repeat *r) {
+    pel_device *device = r->job.device;
+    bool there = r->job.driver == device->driver;
+    for (uint32_t i = 0; i < r->bound.arg_count && there; i++) {
+        const pel_bound_arg *arg = &r->bound.args[i];
+        pel_mem *mem = NULL;
+        if (arg->allocation && r->job.args[i].mem) {
+            pel_error *error = NULL;
+            there = pel_allocation_view(arg->allocation, device, arg->offset, arg->bytes, &mem, &error) == PEL_OK && mem == r->job.args[i].mem;
+            pel_error_destroy(error);
+        }
+    }
+    return there;
+}
+
+/* Unless others use it: then they are the last. */
+static void drop_job(pel_repeat *r) {
+    if (r->in_flight <= 1) {
+        pel_free(&r->runtime->allocator, r->job.args);
+        pel_uses_free(&r->runtime->allocator, &r->job.written);
+        r->job = (pel_job){0};
+        r->has_job = false;
+    }
+}
+
+bool pel_repeat_run(pel_command *command) {
+    pel_repeat *r = command->repeat;
+    const pel_plan_slice *slice = command->slices;
+    if (!r || !r->has_job || command->slice_count != 1 || command->tail || slice->lo != 0 || slice->hi != command->bound.units) {
+        return false;
+    }
+    if (r->job.device->index != slice->device || !still_there(r)) {
+        drop_job(r);
+        return false;
+    }
+    command->jobs = command->spare_job ? command->spare_job : pel_alloc(&command->runtime->allocator, sizeof *command->jobs);
+    if (!command->jobs) {
+        return false;
+    }
+    command->spare_job = NULL;
+    command->job_limit = command->job_count = 1;
+    command->jobs[0] = r->job;
+    command->jobs[0].command = command;
+    command->jobs[0].work.predicted_ns = slice->predicted_ns;
+    for (uint32_t i = 0; i < command->uses.count; i++) {
+        const pel_use *use = &command->uses.data[i];
+        if ((use->mode & PEL_READ) != 0) {
+            pel_count_used_in_place(use->allocation, use->lo, use->hi);
+        }
+    }
+    return true;
+}
+
+/* Only what is nothing but its arguments. */
+void pel_repeat_built(pel_command *command) {
+    pel_repeat *r = command->repeat;
+    pel_job *job = command->jobs;
+    if (!r || r->has_job || command->job_count != 1 || command->tail || job->work.status != PEL_OK || job->device->place != 0 || job->lo != 0 ||
+        job->hi != command->bound.units || job->privates || job->shadows || job->stream || job->in || job->out || job->copied_in.count > 0 || job->copied_out.count > 0) {
+        return;
+    }
+    job->borrowed = true;
+    r->job = *job;
+    r->has_job = true;
+}
+
+/* ---- its end ---- */
+
+void pel_repeat_leave(pel_command *command) {
+    pel_repeat *r = command->repeat;
+    command->name = NULL;
+    command->uses = (pel_uses){0};
+    command->is_bound = false;
+    command->repeat = NULL;
+    command->kin = r->forgotten ? NULL : r;
+    let_go(r);
+}
+
+bool pel_repeat_takes_back(pel_command *command) {
+    pel_repeat *r = command->kin;
+    if (!r || r->idle_count >= KEPT) {
+        return false;
+    }
+    command->next = r->idle;
+    r->idle = command;
+    r->idle_count++;
+    return true;
+}
