@@ -475,7 +475,7 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .cold = job->work.cold,
                                                           .piece = i >= command->planned && tail};
     }
-    if (command->runtime->frozen) {
+    if (command->runtime->frozen || pel_repeat_taught(command)) {
         return;
     }
     lesson.family = family_of(&command->bound);

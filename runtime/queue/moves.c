@@ -182,6 +182,10 @@ static pel_status tell_gone(const pel_command *command, pel_error **error) {
 }
 
 pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled) {
+    if (needed->count == 0) {
+        *stalled = false;
+        return PEL_OK;
+    }
     fetch_plan plan = {.runtime = command->runtime, .lost = pel_lost_devices(command->runtime)};
     pel_error *error = NULL;
     *stalled = false;
