@@ -3,7 +3,7 @@
  * t(n) = a + b n from a stream of noisy, sometimes wild observations.
  *
  * The first eight observations are kept and fitted together, reweighted until outliers no longer count. Then least squares go on
- * over decayed sums (lambda 0.98: the numbers of the recursive form, without a covariance that winds up), with relative errors
+ * over sums that forget (lambda 0.98, in the direction of what is observed: other sizes' news stay), with relative errors
  * clipped at two deviations (Huber). When all sizes are alike the sums cannot tell a from b: then a stays at its anchor, the last
  * value that the data did determine, or the device's usual one. Invariants: a >= 0, b > 0, finite, whatever comes in. Accidents
  * make chunks late, hardly ever early: a second observation that makes the first look absurd replaces it (a kernel of 190 us
@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define LAMBDA 0.98
+#define LEFT 0.5 /* of each sum, after forgetting a fiftieth of one direction: less is a rounding error */
+#define LAMBDA_ACROSS 0.999 /* of what observations of other sizes told */
 #define CLIP 2.0             /* residuals beyond so many deviations are pulled in */
 #define DEVIATION_FLOOR 0.01 /* timers and caches alone scatter so much */
 #define DEVIATION_FIRST 0.05 /* before there are residuals to tell */
@@ -39,6 +41,7 @@
 #define CUSUM_CLIP 2.5
 #define CUSUM_ALARM 7.0
 #define CUSUM_AGREE 3u
+#define AGREEMENT 4.0 /* deviations between the first and the last of three: 98 % of honest triples */
 #define REBASED 2.0     /* by how much the variance may grow with a change of speed */
 #define CUSUM_LENGTH 4u /* observations that raise the alarm, at the least: 4 x (2.5 - 0.5) > 7 */
 
@@ -86,12 +89,22 @@ double pel_fit_correction(const pel_fit *fit) {
     return fabs(agreed - 1.0) > doubt ? agreed : 1.0;
 }
 
-static void decay(pel_fit *fit, double factor) {
-    fit->w *= factor;
-    fit->wn *= factor;
-    fit->wnn *= factor;
-    fit->wt *= factor;
-    fit->wnt *= factor;
+/*
+ * Forgets what an observation of size `n` tells anew, and only that (directional forgetting): a launch that is repeated says nothing
+ * about other sizes, so what they once told about the start cost stays, but for a slow decay of everything. Where sizes are so
+ * far apart that rounding would leave no sums of any observations, all is forgotten alike.
+ */
+static void forget(pel_fit *fit, double n) {
+    double along = fit->w + fit->wn * n, across = fit->wn + fit->wnn * n, told = fit->wt + n * fit->wnt;
+    double part = (1.0 - LAMBDA) / (along + across * n);
+    double w = fit->w - part * along * along, wn = fit->wn - part * along * across, wnn = fit->wnn - part * across * across;
+    double wt = fit->wt - part * along * told, wnt = fit->wnt - part * across * told;
+    bool sound = w > LEFT * fit->w && wnn > LEFT * fit->wnn && wt > LEFT * fit->wt && wnt > LEFT * fit->wnt && w * wnn >= wn * wn;
+    fit->w = sound ? LAMBDA_ACROSS * w : LAMBDA * fit->w;
+    fit->wn = sound ? LAMBDA_ACROSS * wn : LAMBDA * fit->wn;
+    fit->wnn = sound ? LAMBDA_ACROSS * wnn : LAMBDA * fit->wnn;
+    fit->wt = sound ? LAMBDA_ACROSS * wt : LAMBDA * fit->wt;
+    fit->wnt = sound ? LAMBDA_ACROSS * wnt : LAMBDA * fit->wnt;
 }
 
 static void add(pel_fit *fit, double n, double t, double weight) {
@@ -184,16 +197,26 @@ static void remember(pel_fit *fit, double n, double t) {
 }
 
 /*
- * Accidents that come in a row raise the alarm, too. A machine that has changed takes longer every time: three of the last four must
- * be off by a deviation, in the same direction.
+ * Accidents in a row raise the alarm, too, but each is of another length. A machine that has changed takes longer every time, and by
+ * the same factor: three of the last four agree with each other, and not with the line.
  */
 static bool has_changed(const pel_fit *fit, double deviation, bool later) {
-    uint32_t off = 0;
-    for (uint32_t i = fit->recent_count - CUSUM_LENGTH; i < fit->recent_count; i++) {
-        double relative = fit->recent_t[i] / time_at(fit, fit->recent_n[i]) - 1.0;
-        off += later ? relative > deviation : relative < -deviation;
+    double ratio[CUSUM_LENGTH];
+    for (uint32_t i = 0; i < CUSUM_LENGTH; i++) {
+        uint32_t from = fit->recent_count - CUSUM_LENGTH + i, at = i;
+        double value = fit->recent_t[from] / time_at(fit, fit->recent_n[from]);
+        for (; at > 0 && ratio[at - 1] > value; at--) {
+            ratio[at] = ratio[at - 1];
+        }
+        ratio[at] = value;
     }
-    return off >= CUSUM_AGREE;
+    for (uint32_t low = 0; low + CUSUM_AGREE <= CUSUM_LENGTH; low++) {
+        double least = ratio[low], most = ratio[low + CUSUM_AGREE - 1];
+        if (most < least * (1.0 + AGREEMENT * deviation) && (later ? least > 1.0 + deviation : most < 1.0 - deviation)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The machine has changed: only what raised the alarm counts, and the fit is young again. Its scatter is believed to be what it was. */
@@ -244,7 +267,7 @@ static void step(pel_fit *fit, double n, double ns) {
         fit->down = smaller(fit->down, CUSUM_ALARM);
     }
     relative = smaller(larger(relative, -CLIP * deviation), CLIP * deviation);
-    decay(fit, LAMBDA);
+    forget(fit, n);
     add(fit, n, predicted * larger(1.0 + relative, 0.1), 1.0 / (predicted * predicted));
     solve(fit);
 }

@@ -161,6 +161,42 @@ static void follows_drift(void **state) {
     assert_true(quick >= 170 && worst <= 40);
 }
 
+/* Three accidents among four chunks are no change of speed: each is late by another factor. Without the look at that 45 of 200 models fell for it. */
+static void accidents_in_a_row_are_no_drift(void **state) {
+    (void)state;
+    int fooled = 0;
+    for (int seed = 0; seed < 200; seed++) {
+        random_state = (uint64_t)(31000 + seed);
+        pel_models *models = new_models();
+        for (int i = 0; i < 40; i++) {
+            double n = 1e5 * between(0.9, 1.1);
+            observe(models, n, (3e4 + 2.0 * n) * exp(0.1 * normal()) * (i == 36 || i == 38 || i == 39 ? between(3.0, 10.0) : 1.0));
+        }
+        fooled += fabs(predict(models, 1e5) / 2.3e5 - 1.0) > 0.2;
+        pel_models_destroy(models);
+    }
+    printf("# of 200 models %d took three accidents for a change of speed\n", fooled);
+    assert_true(fooled <= 40);
+}
+
+/* Sizes that hardly vary, for ever: noise must not become a start cost or a speed, however long it goes on. */
+static void hardly_varying_sizes_keep_the_line(void **state) {
+    (void)state;
+    int good = 0;
+    for (int seed = 0; seed < 100; seed++) {
+        random_state = (uint64_t)(33000 + seed);
+        pel_models *models = new_models();
+        for (int i = 0; i < 1000; i++) {
+            double n = i < 10 ? 1e5 * between(0.2, 1.0) : 1e5 * between(0.98, 1.02);
+            observe(models, n, (6e4 + 2.0 * n) * exp(0.1 * normal()));
+        }
+        good += fabs(predict(models, 3e5) / 6.6e5 - 1.0) < 0.3;
+        pel_models_destroy(models);
+    }
+    printf("# %d of 100 models know three times the size after a thousand repetitions\n", good);
+    assert_true(good >= 80);
+}
+
 /* Sizes that stop varying do not make the model forget what they told. */
 static void keeps_start_cost_at_one_size(void **state) {
     (void)state;
@@ -300,6 +336,8 @@ int main(void) {
         cmocka_unit_test(survives_one_spike_anywhere),
         cmocka_unit_test(first_impression_is_corrected),
         cmocka_unit_test(follows_drift),
+        cmocka_unit_test(accidents_in_a_row_are_no_drift),
+        cmocka_unit_test(hardly_varying_sizes_keep_the_line),
         cmocka_unit_test(keeps_start_cost_at_one_size),
         cmocka_unit_test(start_cost_is_borrowed),
         cmocka_unit_test(nonsense_is_ignored),
