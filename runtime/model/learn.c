@@ -12,9 +12,11 @@
 #include "base/hash.h"
 #include "model/table.h"
 
+#include <math.h>
 #include <string.h>
 
 #define FIRST_RECORDS 16u
+#define WON_PAUSE 4u /* launches that a trial that won counts as long ago: a hopeful next one may follow at once (planner/doubt.c) */
 #define KIN_WHILE 16u /* launches of a family that teach its kin; later ones only now and then */
 #define KIN_EVERY 128u
 #define WATCH_WHILE 64u /* launches in which an irregular kernel would show; later ones are looked at now and then */
@@ -151,9 +153,16 @@ static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
             record->explored_ns += lesson->makespan_ns - lesson->expected_ns;
         }
     }
-    if (lesson->together_probe) {
+    if (lesson->together_probe && lesson->makespan_ns < lesson->expected_ns) {
+        /* It won: again at once, until its lines say so, too. What it gained pays for the next ones. */
+        record->together_probes = 0;
+        record->together_last = record->launches > WON_PAUSE ? record->launches - WON_PAUSE : 0;
+        record->explored_ns -= fmin(record->explored_ns, lesson->expected_ns - lesson->makespan_ns);
+    } else if (lesson->together_probe) {
         record->together_probes++;
         record->together_last = record->launches;
+    } else if (lesson->chunk_count > 1 && lesson->expected_ns <= 0.0) {
+        record->together_probes = 0; /* a division is believed in again */
     }
 }
 

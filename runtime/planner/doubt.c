@@ -18,6 +18,7 @@
 #define ERRORS 2.0        /* how much better than predicted a device may be */
 #define FIRST_PAUSE 16u   /* launches; doubled after each trial */
 #define LONGEST_PAUSE 10u /* doublings */
+#define HOPEFUL_PAUSE 4u  /* launches, where the division is expected to win, and only not surely enough */
 
 bool pel_plan_affords(const pel_plan_request *request, double cost_ns) {
     const pel_record *record = request->record;
@@ -78,7 +79,7 @@ static bool try_together(const pel_contest *contest) {
     uint64_t pauses = record->together_probes < LONGEST_PAUSE ? record->together_probes : LONGEST_PAUSE;
     pel_planning undisturbed = *planning;
     pel_filling hoped, filling;
-    if (record->launches < record->together_last + (FIRST_PAUSE << pauses)) {
+    if (record->launches < record->together_last + HOPEFUL_PAUSE) {
         return false;
     }
     for (uint64_t rest = planning->known; rest != 0; rest &= rest - 1) {
@@ -88,7 +89,12 @@ static bool try_together(const pel_contest *contest) {
     }
     if (!pel_plan_best_set(&undisturbed, planning->known, planning->quanta, &hoped) || (hoped.mask & (hoped.mask - 1)) == 0 ||
         hoped.makespan > contest->single_ns * (1.0 - 2.0 * planning->margin) ||
-        !pel_plan_fill(planning, hoped.mask, planning->quanta, &filling) || (filling.mask & (filling.mask - 1)) == 0 ||
+        !pel_plan_fill(planning, hoped.mask, planning->quanta, &filling) || (filling.mask & (filling.mask - 1)) == 0) {
+        return false;
+    }
+    /* Company is seldom as bad as in its worst minute, and scatter from that minute forbids what is likely to win: that costs nothing to try. */
+    uint64_t pause = filling.makespan < contest->single_ns ? HOPEFUL_PAUSE : FIRST_PAUSE << pauses;
+    if (record->launches < record->together_last + pause ||
         !pel_plan_affords(planning->request, filling.makespan - contest->single_ns)) {
         return false;
     }

@@ -76,7 +76,10 @@ static pel_status add_slice(const pel_planning *planning, uint32_t index, uint64
         pel_words_memory(&words, device->unit_limit, hi - lo);
         return PEL_TOO_LARGE;
     }
-    double time = pel_plan_measured(device) ? pel_plan_time(planning, index, pel_plan_work(planning->request, lo, hi)) : 0.0;
+    bool alone = hi - lo == planning->request->units;
+    double time = !pel_plan_measured(device) ? 0.0
+                  : alone                    ? pel_plan_alone(planning, index)
+                                             : pel_plan_time(planning, index, pel_plan_work(planning->request, lo, hi));
     result->slices[result->slice_count++] = (pel_plan_slice){.device = index, .lo = lo, .hi = hi, .predicted_ns = time};
     return PEL_OK;
 }
