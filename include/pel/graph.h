@@ -60,5 +60,43 @@ PEL_API uint32_t pel_graph_size(pel_graph *graph);
  */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_replay(pel_graph *graph, pel_queue *queue, const pel_task_desc *desc, pel_event **event);
 
+/*
+ * How the graph is placed over several devices: launches by earliest finish time (HEFT), over the whole graph, from what the cost models expect of each launch on
+ * each device and what moving its bytes costs. The first replays go command by command, until the models know the devices. A plan is followed only where
+ * it is predicted to be faster than that, and given up if it is measured not to be; it is made anew when launches take other times than expected, and
+ * every 64 replays. Launches with fixed shares keep them; a launch whose device is not usable any more is planned alone. An owned snapshot: nothing
+ * changes it, it outlives graph and runtime.
+ */
+typedef struct pel_graph_plan pel_graph_plan;
+
+typedef struct pel_graph_place {
+    uint32_t command;      /* as recorded */
+    uint32_t turn;         /* in the order of begin */
+    const char *name;      /* of the command, "" for none; owned by the plan, as the following */
+    const char *devices;   /* "gpu0"; "gpu0 + gpu1": divided, by a plan of its own; "": the host, beside everything else */
+    double begin_ns, end_ns; /* from the begin of the replay, as predicted */
+    double rank_ns;        /* upward rank: from its begin to the end of the graph, in the mean over devices */
+    double actual_ns;      /* what it took in the latest replay, without transfers; 0: not known */
+} pel_graph_place;
+
+typedef struct pel_graph_times {
+    uint32_t followed;     /* 1: replays are placed so; 0: command by command, and pel_graph_plan_text says why */
+    uint32_t replays;      /* that have succeeded since the graph was analysed */
+    double predicted_ns;   /* makespan of the plan */
+    double in_order_ns;    /* what command by command would take by the same models */
+    double actual_ns;      /* of the latest replay */
+    double in_order_actual_ns; /* least of the replays that went command by command; 0: none since times have changed */
+} pel_graph_times;
+
+/* A copy of the plan for replays. NOT_FOUND: there is none (yet): too few replays, unknown devices, one device only, or host commands only. OUT_OF_MEMORY. Any thread. */
+PEL_API PEL_MUST_CHECK pel_status pel_graph_get_plan(pel_graph *graph, pel_graph_plan **plan);
+/* By command: pel_graph_plan_size is their number. NOT_FOUND beyond. NULL plans: 0, NOT_FOUND, "". */
+PEL_API uint32_t pel_graph_plan_size(const pel_graph_plan *plan);
+PEL_API pel_status pel_graph_plan_get_place(const pel_graph_plan *plan, uint32_t command, pel_graph_place *place);
+PEL_API pel_status pel_graph_plan_get_times(const pel_graph_plan *plan, pel_graph_times *times);
+/* All of it in words, a line a command; owned by the plan. */
+PEL_API const char *pel_graph_plan_text(const pel_graph_plan *plan);
+PEL_API void pel_graph_plan_destroy(pel_graph_plan *plan); /* NULL is allowed */
+
 PEL_END_DECLS
 #endif

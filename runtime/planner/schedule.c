@@ -7,6 +7,7 @@
 
 /* A plan ties hands, so it is not made for less than this. */
 static const double worthwhile = 0.99;
+enum { INTERVALS = 3 }; /* of a device, for each task: it, what is fetched for it, and what comes home of it in the end */
 
 typedef struct interval {
     double begin, end;
@@ -107,75 +108,108 @@ static pel_status find_order(work *w) {
 
 /* ---- data ---- */
 
-/* When `bytes` of a task's output are at home, having been made at its place. */
-static double at_home(const work *w, uint32_t task, double bytes) {
+/* What has to be moved before a task can run in a way. */
+typedef struct needs {
+    double over;                          /* when all that it follows has ended */
+    double arrival;                       /* and when what moves beside computing has arrived */
+    double fetch[PEL_SCHEDULE_DEVICES];   /* time that other devices need to bring what they have home */
+    double bring[PEL_SCHEDULE_DEVICES];   /* and its own to bring it in */
+    uint64_t sources;                     /* devices whose `fetch` is not 0 */
+} needs;
+
+static copy *copy_at(const work *w, uint32_t task, uint32_t place) { return &w->copies[(size_t)task * copies_of(w) + place]; }
+
+/* Brings `bytes` of a task's output home. Returns how long that takes beside computing. */
+static double need_home(const work *w, uint32_t task, double bytes, needs *n) {
     const pel_schedule_request *r = w->request;
-    const copy *home = &w->copies[(size_t)task * copies_of(w) + r->device_count];
-    const pel_schedule_place *from = &w->places[task];
-    if (home->bytes >= bytes) {
-        return home->since;
+    const copy *home = copy_at(w, task, r->device_count);
+    const uint64_t mask = mask_of(w, task, w->places[task].way);
+    double longest = 0;
+    if (home->bytes > 0) {
+        n->arrival = fmax(n->arrival, home->since);
     }
-    const uint64_t mask = mask_of(w, task, from->way);
-    const int parts = __builtin_popcountll(mask);
-    double latest = fmax(from->end_ns, home->bytes > 0 ? home->since : 0);
-    for (uint32_t d = 0; d < r->device_count; d++) {
-        if ((mask >> d & 1u) != 0 && far(&r->devices[d])) {
-            latest = fmax(latest, from->end_ns + r->devices[d].latency_ns + (bytes - home->bytes) / parts * r->devices[d].byte_ns);
+    for (uint64_t rest = home->bytes < bytes ? mask : 0; rest != 0; rest &= rest - 1) {
+        const uint32_t d = (uint32_t)__builtin_ctzll(rest);
+        const double ns = far(&r->devices[d]) ? r->devices[d].latency_ns + (bytes - home->bytes) / __builtin_popcountll(mask) * r->devices[d].byte_ns : 0;
+        if (r->devices[d].beside) {
+            longest = fmax(longest, ns);
+        } else if (ns > 0) {
+            n->fetch[d] += ns;
+            n->sources |= 1ull << d;
         }
     }
-    return latest;
+    return longest;
 }
 
-/* When they are where `way` of another task needs them. A divided task reads its parts; one that is divided like its predecessor has them already. */
-static double arrives(const work *w, const pel_schedule_edge *edge, uint32_t way) {
+/* A divided task reads its parts; one that is divided like its predecessor has them already. */
+static void need(const work *w, const pel_schedule_edge *edge, uint32_t way, needs *n) {
     const pel_schedule_request *r = w->request;
     const pel_schedule_place *from = &w->places[edge->from];
     const uint64_t mask = mask_of(w, edge->to, way);
+    const double bytes = mask ? edge->bytes / __builtin_popcountll(mask) : edge->bytes;
+    double bring = 0;
+    bool from_home = mask == 0;
+    n->over = fmax(n->over, from->end_ns);
     if (edge->bytes <= 0 || (mask != 0 && mask == mask_of(w, edge->from, from->way))) {
-        return from->end_ns;
+        return;
     }
-    const int parts = mask ? __builtin_popcountll(mask) : 1;
-    double latest = from->end_ns, home = -1;
-    for (uint32_t d = 0; d <= r->device_count; d++) {
-        const bool at_device = d < r->device_count && (mask >> d & 1u) != 0;
-        if (!at_device && (d < r->device_count || mask != 0)) {
+    for (uint64_t rest = mask; rest != 0; rest &= rest - 1) {
+        const uint32_t d = (uint32_t)__builtin_ctzll(rest);
+        const copy *there = copy_at(w, edge->from, d);
+        if (far(&r->devices[d]) && (from->way == d || there->bytes >= bytes)) {
+            n->arrival = fmax(n->arrival, from->way == d ? 0 : there->since);
             continue;
         }
-        const double bytes = edge->bytes / parts;
-        const copy *there = &w->copies[(size_t)edge->from * copies_of(w) + d];
-        if (at_device && far(&r->devices[d]) && (from->way == d || there->bytes >= bytes)) {
-            latest = fmax(latest, from->way == d ? from->end_ns : there->since);
-            continue;
+        from_home = true;
+        if (far(&r->devices[d])) {
+            const double ns = r->devices[d].latency_ns + (bytes - there->bytes) * r->devices[d].byte_ns;
+            bring = r->devices[d].beside ? fmax(bring, ns) : bring;
+            n->bring[d] += r->devices[d].beside ? 0 : ns;
         }
-        home = home < 0 ? at_home(w, edge->from, edge->bytes) : home;
-        latest = fmax(latest, at_device && far(&r->devices[d]) ? home + r->devices[d].latency_ns + (bytes - there->bytes) * r->devices[d].byte_ns : home);
     }
-    return latest;
+    if (from_home) {
+        const double fetch = need_home(w, edge->from, edge->bytes, n);
+        n->arrival = fmax(n->arrival, from->end_ns + fetch + bring);
+    }
+}
+
+static void find_needs(const work *w, uint32_t task, uint32_t way, needs *n) {
+    memset(n, 0, sizeof *n);
+    for (uint32_t e = w->first[task]; e < w->first[task + 1]; e++) {
+        need(w, &w->into[e], way, n);
+    }
+}
+
+static double longest_bring(const work *w, const needs *n) {
+    double longest = 0;
+    for (uint32_t d = 0; d < w->request->device_count; d++) {
+        longest = fmax(longest, n->bring[d]);
+    }
+    return longest;
 }
 
 static void note_copy(work *w, uint32_t task, uint32_t place, double since, double bytes) {
-    copy *there = &w->copies[(size_t)task * copies_of(w) + place];
+    copy *there = copy_at(w, task, place);
     if (there->bytes < bytes) {
         *there = (copy){since, bytes};
     }
 }
 
 /* What a task that was placed has brought along. */
-static void note_copies(work *w, uint32_t task) {
+static void note_copies(work *w, uint32_t task, double home) {
     const pel_schedule_request *r = w->request;
     const uint64_t mask = mask_of(w, task, w->places[task].way);
-    const int parts = mask ? __builtin_popcountll(mask) : 1;
     for (uint32_t e = w->first[task]; e < w->first[task + 1]; e++) {
         const pel_schedule_edge *edge = &w->into[e];
         const uint64_t source = mask_of(w, edge->from, w->places[edge->from].way);
         if (edge->bytes <= 0 || (mask != 0 && mask == source)) {
             continue;
         }
-        const double when = arrives(w, edge, w->places[task].way), home = at_home(w, edge->from, edge->bytes);
-        note_copy(w, edge->from, r->device_count, fmin(home, when), edge->bytes);
-        for (uint32_t d = 0; d < r->device_count; d++) {
-            if ((mask >> d & 1u) != 0 && far(&r->devices[d])) {
-                note_copy(w, edge->from, d, when, edge->bytes / parts);
+        note_copy(w, edge->from, r->device_count, home, edge->bytes);
+        for (uint64_t rest = mask; rest != 0; rest &= rest - 1) {
+            const uint32_t d = (uint32_t)__builtin_ctzll(rest);
+            if (far(&r->devices[d])) {
+                note_copy(w, edge->from, d, w->places[task].end_ns - w->places[task].ns, edge->bytes / __builtin_popcountll(mask));
             }
         }
     }
@@ -235,52 +269,70 @@ static void occupy(work *w, uint64_t occupied, double begin, double end) {
     }
 }
 
-static pel_schedule_place would_be(const work *w, uint32_t task, uint32_t way) {
-    double ready = 0;
-    const double ns = way_of(w, task, way)->ns;
-    for (uint32_t e = w->first[task]; e < w->first[task + 1]; e++) {
-        ready = fmax(ready, arrives(w, &w->into[e], way));
+/* When all is at home that must be: devices that fetch do so when the task is ready, as soon as they have time. `take`: they do. */
+static double home_at(work *w, const needs *n, bool take) {
+    double at = fmax(n->over, n->arrival);
+    for (uint64_t rest = n->sources; rest != 0; rest &= rest - 1) {
+        const uint32_t d = (uint32_t)__builtin_ctzll(rest);
+        uint32_t place;
+        const double begin = find_gap(&w->lines[d], n->over, n->fetch[d], &place);
+        at = fmax(at, begin + n->fetch[d]);
+        if (take) {
+            occupy(w, 1ull << d, begin, begin + n->fetch[d]);
+        }
     }
-    const double begin = find_begin(w, occupied_by(w, mask_of(w, task, way)), ready, ns);
-    return (pel_schedule_place){way, begin, begin + ns, w->rank[task]};
+    return at;
 }
 
-/* ---- policies ---- */
+static pel_schedule_place place_at(work *w, uint32_t task, uint32_t way, const needs *n, bool take) {
+    const double home = home_at(w, n, take), bring = longest_bring(w, n), ns = way_of(w, task, way)->ns;
+    const uint64_t occupied = occupied_by(w, mask_of(w, task, way));
+    const double begin = find_begin(w, occupied, home, bring + ns);
+    const pel_schedule_place place = {way, begin, begin + bring + ns, ns, w->rank[task]};
+    if (take) {
+        occupy(w, occupied, place.begin_ns, place.end_ns);
+        w->places[task] = place;
+        note_copies(w, task, home);
+    }
+    return place;
+}
 
-static pel_schedule_place earliest(const work *w, uint32_t task, uint64_t allowed) {
-    pel_schedule_place best = {.end_ns = INFINITY};
+/* ---- policies: a way for a task; as many as there are: none ---- */
+
+static uint32_t earliest(work *w, uint32_t task, uint64_t allowed) {
+    uint32_t best = w->ways;
+    double least = INFINITY;
     for (uint32_t way = 0; way < w->ways; way++) {
-        const uint64_t mask = way_of(w, task, way)->possible ? mask_of(w, task, way) : 0;
-        if (way_of(w, task, way)->possible && (mask & ~allowed) == 0) {
-            const pel_schedule_place place = would_be(w, task, way);
-            best = place.end_ns < best.end_ns ? place : best;
+        const bool possible = way_of(w, task, way)->possible;
+        if (possible && (mask_of(w, task, way) & ~allowed) == 0) {
+            needs n;
+            find_needs(w, task, way, &n);
+            const double end = place_at(w, task, way, &n, false).end_ns;
+            best = end < least ? way : best;
+            least = end < least ? end : least;
         }
     }
     return best;
 }
 
 /* What its time and its transfers make the best, as if nothing else ran: a command is planned when it may begin, and not for a later time. */
-static pel_schedule_place in_order(const work *w, uint32_t task) {
+static uint32_t in_order(const work *w, uint32_t task) {
     uint32_t best = w->ways;
-    double least = INFINITY, last = 0;
-    for (uint32_t e = w->first[task]; e < w->first[task + 1]; e++) {
-        last = fmax(last, w->places[w->into[e].from].end_ns);
-    }
+    double least = INFINITY;
     for (uint32_t way = 0; way < w->ways; way++) {
-        double ready = last;
         if (!way_of(w, task, way)->possible) {
             continue;
         }
-        for (uint32_t e = w->first[task]; e < w->first[task + 1]; e++) {
-            ready = fmax(ready, arrives(w, &w->into[e], way));
+        needs n;
+        find_needs(w, task, way, &n);
+        double cost = way_of(w, task, way)->ns + longest_bring(w, &n) + fmax(n.arrival - n.over, 0);
+        for (uint64_t rest = n.sources; rest != 0; rest &= rest - 1) {
+            cost += n.fetch[__builtin_ctzll(rest)];
         }
-        const double cost = ready - last + way_of(w, task, way)->ns;
-        if (best == w->ways || cost < least) {
-            least = cost;
-            best = way;
-        }
+        best = best == w->ways || cost < least ? way : best;
+        least = fmin(cost, least);
     }
-    return would_be(w, task, best);
+    return best;
 }
 
 static void forget(work *w) {
@@ -302,18 +354,20 @@ static double place_all(work *w, bool by_order, uint64_t allowed) {
     double makespan = 0;
     forget(w);
     for (uint32_t i = 0; i < r->task_count; i++) {
-        const uint32_t task = by_order ? i : w->order[i];
-        const pel_schedule_place place = by_order ? in_order(w, task) : earliest(w, task, allowed);
-        if (!isfinite(place.end_ns)) {
+        const uint32_t task = by_order ? i : w->order[i], way = by_order ? in_order(w, task) : earliest(w, task, allowed);
+        needs n;
+        if (way == w->ways) {
             return INFINITY;
         }
-        w->places[task] = place;
-        note_copies(w, task);
-        occupy(w, occupied_by(w, mask_of(w, task, place.way)), place.begin_ns, place.end_ns);
-        makespan = fmax(makespan, place.end_ns);
+        find_needs(w, task, way, &n);
+        makespan = fmax(makespan, place_at(w, task, way, &n, true).end_ns);
     }
     for (uint32_t t = 0; t < r->task_count && r->home_bytes; t++) {
-        makespan = r->home_bytes[t] > 0 ? fmax(makespan, at_home(w, t, r->home_bytes[t])) : makespan;
+        if (r->home_bytes[t] > 0) {
+            needs n = {.over = w->places[t].end_ns};
+            n.arrival = n.over + need_home(w, t, r->home_bytes[t], &n);
+            makespan = fmax(makespan, home_at(w, &n, true));
+        }
     }
     return makespan;
 }
@@ -352,14 +406,14 @@ static pel_status prepare(work *w) {
     w->into = pel_alloc_zero(a, (size_t)r->edge_count + 1, sizeof *w->into);
     w->rank = pel_alloc_zero(a, r->task_count, sizeof *w->rank);
     w->order = pel_alloc_zero(a, r->task_count, sizeof *w->order);
-    w->busy = pel_alloc_zero(a, (size_t)r->device_count * r->task_count, sizeof *w->busy);
+    w->busy = pel_alloc_zero(a, (size_t)r->device_count * r->task_count, INTERVALS * sizeof *w->busy);
     w->copies = pel_alloc_zero(a, (size_t)r->task_count * copies_of(w), sizeof *w->copies);
     w->places = pel_alloc_zero(a, r->task_count, sizeof *w->places);
     if (!w->first || !w->into || !w->rank || !w->order || !w->busy || !w->copies || !w->places) {
         return PEL_OUT_OF_MEMORY;
     }
     for (uint32_t d = 0; d < r->device_count; d++) {
-        w->lines[d].busy = &w->busy[(size_t)d * r->task_count];
+        w->lines[d].busy = &w->busy[(size_t)d * r->task_count * INTERVALS];
     }
     for (uint32_t e = 0; e < r->edge_count; e++) {
         w->first[r->edges[e].to + 2]++;

@@ -4,7 +4,7 @@
  * descending upward rank, the length of the longest way from a task to the end with mean times; each goes where it would end first, into a gap if there is one
  * that is long enough. A pure function of its request, as the rest of the planner.
  *
- * Three things are added to the paper. Data that one task has brought to a device is there for the next one. A task may be *divided* over several devices, which is
+ * Added to the paper: data that one task has brought to a device is there for the next one, and where a device moves and computes by turns, its transfers take its time. A task may be *divided* over several devices, which is
  * one more way to run it. And the result is the best of what is known: HEFT, HEFT on each device alone, and placing command by command as the planner does
  * without a graph; a plan that is not predicted to beat the last is not made. Rejected: looking ahead one step (Bittencourt et al. 2010: some per cent better, at
  * the number of devices times the cost).
@@ -34,6 +34,7 @@ typedef struct pel_schedule_device {
     uint64_t overlaps;     /* devices that cannot compute while it does, itself not included */
     double latency_ns;     /* of a transfer between it and host memory; 0, 0: it computes in host memory */
     double byte_ns;
+    bool beside;           /* transfers run beside computing and beside each other; else they take its time */
 } pel_schedule_device;
 
 typedef struct pel_schedule_request {
@@ -52,7 +53,8 @@ static inline uint32_t pel_schedule_ways(const pel_schedule_request *request) { 
 
 typedef struct pel_schedule_place {
     uint32_t way;
-    double begin_ns, end_ns;
+    double begin_ns, end_ns; /* with what it brings in */
+    double ns;      /* without */
     double rank_ns; /* upward rank: what is still to come once the task begins, in the mean */
 } pel_schedule_place;
 

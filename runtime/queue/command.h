@@ -165,6 +165,7 @@ struct pel_command {
     struct pel_graph *graph;    /* GRAPH: what is replayed. Of a recorded command, while a replay runs it: see part_of */
     pel_command *part_of;       /* the replay; NULL: a command of its own */
     uint32_t part;              /* its number in the graph */
+    uint32_t turn;              /* among the parts of a replay: by the graph's plan, else as recorded */
 
     /* MAP and PREFETCH */
     pel_device *device;          /* whose memory; NULL: the host's */
@@ -260,6 +261,7 @@ void pel_job_hand_over(pel_job *job);       /* now */
 void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */
+bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job); /* puts a part before those of its replay whose turn is later; false: there are none */
 void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
 void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
@@ -342,6 +344,16 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
                              pel_plan_result *result, pel_plan **plan, pel_error **error);
 /* A plan for units [lo, hi) alone, without the refused devices (by index). */
 pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result, pel_error **error);
+/* What the models expect of it, its bytes being where they are needed: nanoseconds by device, 0 where it cannot run or nobody knows. */
+typedef struct pel_launch_estimate {
+    double ns[PEL_RUNTIME_DEVICE_LIMIT + 1];
+    uint64_t divided;           /* over these devices; 0: it would not be */
+    double divided_ns;
+    bool known;                 /* all devices that may run it have been seen */
+} pel_launch_estimate;
+void pel_launch_estimate_now(const pel_command *command, pel_launch_estimate *estimate);
+/* The whole launch goes there. NO_DEVICE: it cannot, OUT_OF_MEMORY: nothing has changed. */
+pel_status pel_launch_take_device(pel_command *command, uint32_t device, double predicted_ns);
 /* Why this device cannot run any part of the launch, or NULL. Static text, or composed and stored in *text for the caller to free. */
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */

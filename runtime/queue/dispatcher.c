@@ -41,7 +41,7 @@ static pel_status run_fold(void *context) {
 }
 
 /* Parts of one replay have its order. */
-static bool comes_first(const pel_command *a, const pel_command *b) { return a->order < b->order || (a->order == b->order && a->part < b->part); }
+static bool comes_first(const pel_command *a, const pel_command *b) { return a->order < b->order || (a->order == b->order && a->turn < b->turn); }
 
 void pel_command_make_ready(pel_command *command) {
     pel_command **place = &command->runtime->dispatcher->ready;

@@ -14,8 +14,9 @@
  * Rejected: time slices (a work cannot be interrupted), and one list per device and queue (the order between queues would have to be found anew each time).
  */
 #include "queue/command.h"
+#include "queue/graph_plan.h"
 
-enum { AT_LEAST = 32, COMPETING = 2, UNKNOWN_NS = 1000000, AHEAD_NS = 20000000 };
+enum { AT_LEAST = 32, COMPETING = 2, UNKNOWN_NS = 1000000, AHEAD_NS = 20000000, PLANNED_NS = 200000 };
 
 /* Cores are leased once: a data-parallel work starts only while no device that shares its cores computes. */
 static bool cores_are_free(const pel_runtime *runtime, const pel_device *device) {
@@ -118,6 +119,18 @@ static void take_out(pel_dispatcher *dispatcher, pel_job **place, pel_job *befor
     job->device->waiting--;
     charge(job);
     pel_job_hand_over(job);
+}
+
+bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job) {
+    for (pel_job **place = &dispatcher->first_job; *place; place = &(*place)->next) {
+        const pel_command *other = (*place)->command;
+        if (other->part_of == job->command->part_of && other->turn > job->command->turn && priority_of(*place) <= priority_of(job)) {
+            job->next = *place;
+            *place = job;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* In order: a job that must wait for cores keeps later ones off them, so that nobody starves. */

@@ -2,6 +2,7 @@
 /* Graphs: recording, replacing, and replays as commands of a queue. */
 #include "queue/graph.h"
 
+#include "queue/graph_plan.h"
 #include "queue/host_commands.h"
 #include <string.h>
 
@@ -78,6 +79,7 @@ pel_status pel_graph_destroy(pel_graph *graph) {
     pel_uses_free(&runtime->allocator, &graph->footprint);
     pel_event_release(graph->last);
     pel_free(&runtime->allocator, graph->waiting);
+    pel_graph_outlook_free(graph);
     pel_free(&runtime->allocator, graph->commands);
     pthread_mutex_destroy(&graph->guard);
     pel_free(&runtime->allocator, graph);
@@ -221,6 +223,10 @@ static void keep(pel_graph *graph, uint32_t place, pel_recorded recorded) {
     }
     pel_recorded *old = &graph->commands[place];
     const bool same = graph->analysed && same_accesses(old->command, recorded.command) && same_waits(old, &recorded);
+    if (same && old->command->kind == PEL_COMMAND_LAUNCH &&
+        (old->command->bound.kernel != recorded.command->bound.kernel || old->command->bound.units != recorded.command->bound.units)) {
+        pel_graph_outlook_forget(graph);
+    }
     drop(graph, old);
     *old = recorded;
     if (!same) {
@@ -266,6 +272,7 @@ static pel_status prepare(pel_graph *graph) {
     if (graph->analysed) {
         return PEL_OK;
     }
+    pel_graph_outlook_free(graph);
     pel_status status = pel_graph_analyse(graph);
     graph->host_only = is_host_only(graph);
     if (status == PEL_OK && graph->host_only) {
@@ -274,7 +281,7 @@ static pel_status prepare(pel_graph *graph) {
         uint32_t *waiting = pel_alloc_zero(&graph->runtime->allocator, graph->count, sizeof *waiting);
         pel_free(&graph->runtime->allocator, graph->waiting);
         graph->waiting = waiting;
-        status = waiting ? PEL_OK : PEL_OUT_OF_MEMORY;
+        status = waiting ? pel_graph_outlook_make(graph) : PEL_OUT_OF_MEMORY;
     }
     graph->analysed = status == PEL_OK;
     return status;

@@ -104,6 +104,7 @@ struct pel_graph {
     pel_command *replay;       /* the one that runs */
     uint32_t *waiting;         /* graph_parts.c: predecessors that are not over, by command */
     uint32_t parts_left, failed_part;
+    struct pel_graph_outlook *outlook; /* graph_plan.h; NULL: there is nothing to choose */
 };
 
 /* graph.c */

@@ -5,6 +5,7 @@
  * All under the lock. A part is as new after its end: replays of one graph never overlap.
  */
 #include "queue/graph.h"
+#include "queue/graph_plan.h"
 
 #include "queue/isolate.h"
 #include "queue/retry.h"
@@ -57,6 +58,7 @@ static bool join(pel_command *part, pel_command *replay, uint32_t number) {
         part->event->queue = replay->queue->id;
         part->part_of = replay;
         part->part = number;
+        part->turn = pel_graph_plan_turn(replay->graph, number);
         part->queue = replay->queue;
         part->node = replay->node;
         part->order = replay->order;
@@ -69,6 +71,7 @@ pel_status pel_graph_parts_begin(pel_command *replay) {
     graph->replay = replay;
     graph->parts_left = graph->count;
     graph->failed_part = PEL_GRAPH_NONE;
+    pel_graph_plan_begin(graph);
     memcpy(graph->waiting, graph->edges.predecessors, graph->count * sizeof *graph->waiting);
     for (uint32_t i = 0; i < graph->count; i++) {
         if (!join(graph->commands[i].command, replay, i)) {
@@ -122,8 +125,10 @@ void pel_graph_part_over(pel_command *part) {
             pel_command_make_ready(after);
         }
     }
+    pel_graph_plan_part_over(part);
     renew(part);
     if (--graph->parts_left == 0) {
+        pel_graph_plan_over(replay);
         pel_command_end(replay);
     }
 }

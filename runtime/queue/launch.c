@@ -12,6 +12,7 @@
 #include "planner/plan.h"
 #include "planner/planner.h"
 #include "queue/command.h"
+#include "queue/graph_plan.h"
 #include "queue/claim.h"
 #include "queue/stream.h"
 #include "queue/transfers.h"
@@ -285,6 +286,77 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uin
     return status == PEL_OK ? PEL_OK : pel_fail(error, &runtime->allocator, status, NULL, "%s", result->reason);
 }
 
+static void note_estimates(const pel_plan_result *result, pel_launch_estimate *estimate) {
+    uint64_t mask = 0;
+    for (uint32_t i = 0; i < result->slice_count; i++) {
+        mask |= 1ull << result->slices[i].device;
+    }
+    if (result->slice_count > 1) {
+        estimate->divided = result->predicted_ns > 0 ? mask : 0;
+        estimate->divided_ns = result->predicted_ns;
+    } else if (result->slice_count == 1) {
+        estimate->ns[result->slices[0].device] = result->predicted_ns;
+    }
+    for (uint32_t i = 0; i < result->choice_count; i++) {
+        const pel_plan_choice *choice = &result->choices[i];
+        if (choice->device_mask != 0 && (choice->device_mask & (choice->device_mask - 1)) == 0) {
+            estimate->ns[__builtin_ctzll(choice->device_mask)] = choice->predicted_ns;
+        }
+    }
+}
+
+void pel_launch_estimate_now(const pel_command *command, pel_launch_estimate *estimate) {
+    question q;
+    pel_plan_result result;
+    char *conflict = NULL;
+    *estimate = (pel_launch_estimate){.known = true};
+    ask(&q, command->runtime, &command->bound);
+    q.request.frozen = true;
+    q.request.pieces = false;
+    for (uint32_t i = 0; i < q.request.device_count; i++) {
+        q.devices[i].move_start_ns = q.devices[i].move_unit_ns = 0; /* the graph knows better where bytes will be */
+        if (!q.devices[i].excluded && pel_stream_needed(&command->bound, &command->runtime->devices[i])) {
+            q.devices[i].excluded = "it would take the launch in windows";
+        }
+        estimate->known = estimate->known && (q.devices[i].excluded || q.devices[i].cost.samples > 0 || q.devices[i].cost.alone.samples > 0);
+    }
+    if (decide(&q, command->shares, command->share_count, &result, &conflict, NULL) == PEL_OK) {
+        note_estimates(&result, estimate);
+        if (command->share_count > 0 && result.slice_count == 1) { /* nowhere else */
+            const uint32_t only = result.slices[0].device;
+            const double ns = estimate->ns[only];
+            memset(estimate->ns, 0, sizeof estimate->ns);
+            estimate->ns[only] = ns;
+        } else if (command->share_count > 0) {
+            memset(estimate->ns, 0, sizeof estimate->ns);
+        }
+    }
+    forget_question(&q);
+    pel_free(&command->runtime->allocator, conflict);
+}
+
+pel_status pel_launch_take_device(pel_command *command, uint32_t device, double predicted_ns) {
+    pel_runtime *runtime = command->runtime;
+    char protected_by[PEL_PROTECT_TEXT];
+    char *text = NULL;
+    const char *why = pel_launch_exclusion(&command->bound, &runtime->devices[device], &text);
+    pel_free(&runtime->allocator, text);
+    if (why) {
+        return PEL_NO_DEVICE;
+    }
+    command->slices = pel_alloc(&runtime->allocator, sizeof *command->slices);
+    if (!command->slices) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    const pel_plan_result result = {.slices = {{device, 0, command->bound.units, predicted_ns}}, .slice_count = 1, .predicted_ns = predicted_ns};
+    command->slices[0] = result.slices[0];
+    command->slice_count = command->planned = 1;
+    command->protection = pel_retry_choose(runtime, &command->bound, command->asked, false, &result, protected_by);
+    command->expected_ns = 0;
+    command->together_probe = false;
+    return PEL_OK;
+}
+
 /* Nobody can ask for the plan of a launch whose event nobody has, now or later. */
 static bool is_asked_for(const pel_command *command) { return atomic_load_explicit(&command->event->references, memory_order_relaxed) > 1; }
 
@@ -297,6 +369,10 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_error *error = NULL;
     const bool as_ever = !is_asked_for(command) && !has_aim(&command->bound);
     *exploring = false;
+    if (command->part_of && pel_graph_plan_take(command)) {
+        atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
+        return PEL_OK;
+    }
     if (as_ever && pel_repeat_decide(command)) {
         atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
         return PEL_OK;

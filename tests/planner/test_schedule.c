@@ -48,7 +48,7 @@ static void test_the_paper(void **state) {
         }
     }
     for (uint32_t d = 0; d < 3; d++) {
-        devices[d] = (pel_schedule_device){0, 0, 0.5};
+        devices[d] = (pel_schedule_device){0, 0, 0.5, true};
     }
     for (uint32_t e = 0; e < 15; e++) {
         edges[e] = (pel_schedule_edge){links[e].from - 1, links[e].to - 1, links[e].cost};
@@ -69,9 +69,9 @@ static void draw(uint64_t seed, bool with_divisions) {
     double speed[DEVICES];
     uint32_t edge_count = 0;
     for (uint32_t d = 0; d < count; d++) {
-        const bool has_memory = random_number() % 2;
+        const bool has_memory = random_number() % 2, beside = random_number() % 2;
         speed[d] = exp(2.0 * uniform());
-        devices[d] = (pel_schedule_device){0, has_memory ? 1000 : 0, has_memory ? 0.5 + uniform() : 0};
+        devices[d] = (pel_schedule_device){0, has_memory ? 1000 : 0, has_memory ? 0.5 + uniform() : 0, beside};
     }
     if (random_number() % 3 == 0) { /* two that share cores */
         devices[0].overlaps = 2;
@@ -116,7 +116,7 @@ static void check(const pel_schedule *s) {
     for (uint32_t a = 0; a < request.task_count; a++) {
         const pel_schedule_place *place = &s->places[a];
         const pel_schedule_way *way = &ways[a * (request.device_count + 2) + place->way];
-        assert_true(way->possible && fabs(place->end_ns - place->begin_ns - way->ns) < 1e-3 && place->end_ns <= s->makespan_ns + 1e-6);
+        assert_true(way->possible && place->end_ns - place->begin_ns > way->ns - 1e-3 && place->ns == way->ns && place->end_ns <= s->makespan_ns + 1e-6);
         uint64_t taken = devices_of(s, a);
         for (uint32_t d = 0; d < request.device_count; d++) {
             taken |= (devices_of(s, a) >> d & 1u) != 0 ? devices[d].overlaps : 0;
