@@ -18,12 +18,16 @@
  *   6. Where `chains` says so, works may be submitted behind others of the same device that they depend on. Completions then come in the order of
  *      submission. When one fails, its complete() sets `skip` in those that depend on it: what has not begun by then must not run and completes as
  *      failed (DEPENDENCY_FAILED); what has begun meanwhile may run on undefined bytes, and its owner takes it as failed whatever its status says.
- *   7. No spinning longer than a tuning constant allows; idle means 0 % CPU.
+ *   7. Where `gates` says so, works may also be submitted behind works of other such devices: one with a gate begins when that opens, and keeps those behind
+ *      it waiting. A work that has `ends` tells of its end by that signal as soon as its effects are visible to every device that computes in host
+ *      memory, from whatever thread learns it first; where nobody else does, its completion does. A failed one's is raised when those behind it know.
+ *   8. No spinning longer than a tuning constant allows; idle means 0 % CPU.
  * Every backend passes tests/conformance. To write one: copy backend/template/, add one line to backend.c.
  */
 #ifndef PEL_BACKEND_BACKEND_H
 #define PEL_BACKEND_BACKEND_H
 
+#include "backend/order.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -146,6 +150,8 @@ typedef struct pel_work {
     void *owner;
     int32_t priority;
     atomic_bool skip;              /* the owner's: see rule 6 */
+    pel_gate *gate;                /* the owner's: see rule 7; NULL: none */
+    _Atomic(pel_signal *) ends;    /* the owner's, likewise; may be set while the backend has the work */
     bool alone;                    /* the owner's: it may hang, so only the device's own thread runs it, and by itself */
     _Atomic int64_t started;       /* when the device began it; 0: not yet. Set by the backend, and read meanwhile */
     bool soon;                     /* the owner's: it calls begin() right after, so nobody need be woken for what that can do */
@@ -214,6 +220,9 @@ struct pel_backend {
      * compiling and without running a kernel on the caller; may report works that have ended.
      */
     void (*begin)(pel_backend_device *device);
+
+    /* Optional (NULL: no): see rule 7. Only devices that compute in host memory. */
+    bool (*gates)(const pel_backend_device *device);
 
     /*
      * Optional (NULL: no): whether this kernel runs in steps with windows, args whose `rebase` is not 0. May build and run a trial; any thread, no locks

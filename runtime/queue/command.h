@@ -59,6 +59,8 @@ struct pel_job {
     uint64_t lo, hi;            /* units, for a launch's chunk */
     struct pel_private *privates;
     double expected_ns;         /* when it was handed over */
+    bool begun;                 /* its work is with the device */
+    bool over;                  /* its work has completed, and is not tried again at once */
     bool superseded;            /* its units run again in another job */
     bool borrowed;              /* args and written are repeat.c's */
     struct pel_shadow *shadows; /* isolate.c, as the following */
@@ -84,6 +86,8 @@ typedef enum pel_command_kind {
 typedef enum pel_command_phase {
     PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_SAVING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED
 } pel_command_phase;
+
+enum { PEL_CHAIN_AHEAD = 8 }; /* a stencil has two: who wrote what it reads, who read what it writes */
 
 /* Jobs that a work which has not returned may point to. */
 typedef struct pel_moved_jobs {
@@ -117,11 +121,12 @@ struct pel_command {
     uint32_t job_limit;         /* length of the array: jobs that run must not move, so a launch that may get more chunks has room for them */
 
     /* chain.c */
-    pel_device *leads;          /* its only work is queued there, and its end is the command's: others may be queued behind it */
-    pel_device *track;          /* where predecessors of this kind are */
-    uint32_t chained;           /* how many they are */
-    bool astray;                /* they are on several devices, or it was tried in vain: it waits for all of them */
+    bool leads;                 /* its works are with their devices, and their ends are its own: others may be queued behind it */
+    pel_command *ahead[PEL_CHAIN_AHEAD]; /* predecessors of this kind */
+    uint32_t chained;           /* how many they are; more than there is room for: it waits for them */
+    bool astray;                /* it was tried in vain: likewise */
     bool early;                 /* begun before its predecessors were over */
+    bool held;                  /* and over before them: it ends when they have */
 
     /* LAUNCH */
     pel_bound bound;
@@ -378,12 +383,17 @@ bool pel_mapping_blocks_memory(const pel_allocation *allocation);
 bool pel_mapping_mine(const pel_runtime *runtime); /* it has one */
 void pel_command_come_after(pel_command *command, const pel_command *before); /* which is not over */
 
-/* chain.c: launches that are queued behind those that they depend on, on the same device */
+/* chain.c: launches that are queued behind those that they depend on, on the same devices */
 void pel_chain_added(pel_node *from, pel_node *to);      /* a predecessor more, which is a command */
 void pel_chain_left(const pel_node *from, pel_node *to); /* and one less: `from` is over */
-bool pel_chain_may_begin(const pel_command *command);    /* all that it waits for is queued on one device */
+bool pel_chain_may_begin(const pel_command *command);    /* all that it waits for is with its devices */
 bool pel_chain_begin(pel_command *command);              /* true: its work is queued behind theirs; else it waits until they are over */
 void pel_chain_lead(pel_command *command);               /* it has been handed over: successors may follow */
+void pel_chain_spread_failure(pel_command *command);     /* it begun early and something before it failed: works that have not begun must not */
+void pel_chain_job_begun(pel_job *job);                  /* it is handed over now */
+void pel_chain_job_over(pel_job *job);                   /* its work has completed */
+bool pel_chain_holds(pel_command *command);              /* it ends later, with its predecessors */
+void pel_chain_clear(pel_job *job);                      /* nothing may wait for it any more */
 
 /* submit.c */
 /* Memory for a command: `idle` (repeat.c) or NULL for another one. No name. NULL: no memory, and `idle` is gone. Under the lock. */

@@ -97,9 +97,7 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
              !command ? "task" : command->name ? command->name : "a command", from ? from : "a command", pel_error_message(error));
     if (command) {
         pel_command_fail(command, PEL_DEPENDENCY_FAILED, story);
-        if (command->early) {
-            atomic_store_explicit(&command->jobs[0].work.skip, true, memory_order_release);
-        }
+        pel_chain_spread_failure(command);
         return;
     }
     to->status = PEL_DEPENDENCY_FAILED;
@@ -112,7 +110,7 @@ void pel_start_node(pel_runtime *runtime, pel_node *node) {
         pel_task_put(runtime, node);
     } else if (node->hazard.user) {
         pel_command *command = node->hazard.user;
-        if (!command->early) { /* else it is queued on its device already */
+        if (!command->early || command->held) { /* else it is queued on its device already */
             pel_command_make_ready(command);
         }
     } else { /* withdrawn: it only waited to be forgotten */
@@ -239,7 +237,8 @@ static void job_complete(pel_work *work) {
     if (job->done) {
         job->done(job);
     }
-    if (--command->outstanding == 0) {
+    pel_chain_job_over(job);
+    if (--command->outstanding == 0 && !pel_chain_holds(command)) {
         pel_command_phase_over(command);
     }
     pel_dispatch(runtime);
@@ -254,6 +253,7 @@ void pel_job_hand_over(pel_job *job) {
     if (job->command->protection == PEL_PROTECT_ISOLATE && job->work.kind == PEL_WORK_LAUNCH) {
         pel_isolate_begin(job);
     }
+    pel_chain_job_begun(job);
     job->command->queue->on_device[job->device->index] += job->work.alone ? 0u : 1u; /* no waiter helps with what may hang */
     dispatcher->fresh |= job->device->index < PEL_RUNTIME_DEVICE_LIMIT ? 1ull << job->device->index : 0;
     job->work.soon = dispatcher->submitting && !job->work.alone;
@@ -418,6 +418,11 @@ static void begin(pel_command *command) {
 static void start(pel_command *command) {
     bool stalled = false;
     pel_status status = command->status;
+    if (command->held) {
+        command->held = false;
+        pel_command_phase_over(command);
+        return;
+    }
     if (atomic_load_explicit(&command->node->pending, memory_order_acquire) > 0) { /* only a chain makes it ready before that */
         if (pel_chain_begin(command)) {
             begin(command);

@@ -35,9 +35,12 @@ static double expected_ns(const pel_job *job) {
 static bool has_room_at_all(const pel_device *device) { return device->running < AT_LEAST || device->queued_ns < AHEAD_NS; }
 static bool has_room_for_many(const pel_device *device) { return device->running < 2 * COMPETING; }
 
+/* What it waits for on other devices is with them, so it cannot keep that off its cores. */
+static bool may_queue(const pel_job *job) { return !job->work.gate || pel_gate_may_queue(job->work.gate); }
+
 /* Whether its device has room for it: `competing` queues leave each other a say. */
 static bool has_room(const pel_job *job, bool competing) {
-    return competing ? has_room_for_many(job->device) : has_room_at_all(job->device);
+    return may_queue(job) && (competing ? has_room_for_many(job->device) : has_room_at_all(job->device));
 }
 
 static void charge(pel_job *job) {
@@ -226,7 +229,7 @@ static bool submit_best(pel_runtime *runtime) {
             take_out(dispatcher, best, before);
             return true;
         }
-        claimed |= job->device->overlaps | bit_of(job->device);
+        claimed |= may_queue(job) ? job->device->overlaps | bit_of(job->device) : 0;
         shut |= bit_of(job->device);
     }
     return false;

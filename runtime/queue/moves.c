@@ -352,6 +352,7 @@ void pel_job_apply(pel_job *job) {
 
 void pel_job_clear(pel_job *job) {
     const pel_allocator *allocator = &job->command->runtime->allocator;
+    pel_chain_clear(job);
     pel_privates_free(job);
     pel_isolate_free(job);
     pel_error_destroy(job->verdict_error);

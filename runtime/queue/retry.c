@@ -248,12 +248,7 @@ static void look_behind(pel_node *to, void *user) {
     *queued = *queued || (command_of(to) && command_of(to)->early);
 }
 
-static void leave_behind(pel_node *to, void *user) {
-    (void)user;
-    if (command_of(to)) {
-        command_of(to)->chained--;
-    }
-}
+static void leave_behind(pel_node *to, void *user) { pel_chain_left(user, to); }
 
 /* Launches that are queued behind it run on what it has not computed, and may spoil what it reads: then it is too late. Else nobody may follow any more. */
 static bool stops_leading(pel_command *command) {
@@ -262,8 +257,8 @@ static bool stops_leading(pel_command *command) {
         pel_node_visit(command->node, look_behind, &queued);
     }
     if (command->leads && !queued) {
-        pel_node_visit(command->node, leave_behind, NULL);
-        command->leads = NULL;
+        pel_node_visit(command->node, leave_behind, command->node);
+        command->leads = false;
     }
     return !queued;
 }

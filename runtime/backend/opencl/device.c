@@ -367,6 +367,7 @@ static void close_device(pel_backend_device *base) {
     pthread_cond_signal(&device->wake);
     pthread_join(device->driver, NULL);
     pthread_cond_destroy(&device->wake);
+    pel_cl_tell_no_more(device);
     pel_cl_watch_end(device);
     pel_cl_scrub_end(device);
     pel_cl_forget_all(device);
@@ -393,5 +394,6 @@ const pel_backend pel_backend_opencl = {
     .submit = submit,
     .help = help,
     .begin = begin,
+    .gates = pel_cl_gates,
     .windows = pel_cl_windows,
 };

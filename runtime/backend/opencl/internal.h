@@ -140,6 +140,7 @@ typedef struct pel_cl_device {
     atomic_uint rider_count; /* written by who has the baton */
     int64_t last_report;     /* (baton) when the last of them was seen to have ended, of the runtime's clock */
     int64_t broken_at;       /* (baton) != 0: one of them failed then (CLOCK_MONOTONIC); nobody gets on before the queue is replaced */
+    struct pel_cl_telling *tellings; /* (baton) callbacks that were asked for, and a few that came */
     int64_t last_ended;      /* when the last work ended, CLOCK_MONOTONIC: idle since then */
     pthread_t driver;
 } pel_cl_device;
@@ -241,6 +242,14 @@ void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider); /* releases its 
 
 /* Enqueues the launch of a step; its events, at most PEL_CL_STEP_EVENTS, are the caller's, also after a failure. */
 pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count, pel_error **error);
+
+/* gate.c; all but pel_cl_gates need the baton, or that no work runs */
+pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, cl_event *event, pel_error **error); /* an event that completes when it opens */
+bool pel_cl_gate_is_new(const pel_cl_device *device, const pel_work *work, int64_t limit_ns); /* it is closed, or has been open for less than that */
+void pel_cl_gate_await(const pel_work *work); /* sleeps until it is open */
+void pel_cl_tell_end(pel_cl_device *device, pel_work *work, cl_event event); /* its signal is raised with this event, if it has one */
+void pel_cl_tell_no_more(pel_cl_device *device);
+bool pel_cl_gates(const pel_backend_device *device);
 
 /* steps.c: all steps of a work; nothing of it runs any more when it comes back. */
 pel_status pel_cl_run_steps(pel_cl_device *device, pel_work *work);

@@ -22,6 +22,7 @@
 #define LOOK_NS 20000        /* looking without sleeping: shorter than the sleep that it may save */
 #define FIRST_NAP_NS 5000
 #define LONGEST_NAP_NS 500000
+#define LONGEST_BESIDE_NS 5000000 /* the same beside launches that follow by themselves: what a prediction that is far too long may cost */
 #define DRAIN_NS 1000000000  /* what a failed work's other commands get to end */
 #define SOON_NS 300000.0     /* what a report may be late for those behind it: five times what waiting costs at all */
 #define SMALL_GRID 65535u    /* PoCL's limit for its small-grid variants */
@@ -33,6 +34,7 @@ typedef struct pel_cl_flight {
     uint32_t count;
     uint32_t in_end; /* events before this one are transfers to the device */
     bool windowed;   /* a step: the kernel with windows */
+    cl_event gate;   /* before the first enqueue of the launch; NULL: none */
 } pel_cl_flight;
 
 static int64_t now(const pel_cl_device *device) { return pel_clock_now(device->env->clock); }
@@ -61,6 +63,13 @@ static cl_int poll_event(cl_event event, int64_t limit_ns) {
         passed = pel_clock_now(&pel_clock_monotonic) - began;
     }
     return state;
+}
+
+static void drop_gate(pel_cl_flight *flight) {
+    if (flight->gate) {
+        clReleaseEvent(flight->gate);
+        flight->gate = NULL;
+    }
 }
 
 static void drop_events(pel_cl_flight *flight) {
@@ -317,13 +326,14 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
     cl_event *event = &flight->events[flight->count];
     *event = NULL;
     cl_int code = clEnqueueNDRangeKernel(device->queue, kernel_of(flight, kernel, form), form != PEL_CL_PLAIN ? 3 : span->dims, offset, global, local,
-                                         0, NULL, event);
+                                         flight->gate ? 1 : 0, flight->gate ? &flight->gate : NULL, event);
     if (code != CL_SUCCESS) {
         return pel_cl_fail(device, error, code, "clEnqueueNDRangeKernel",
                            "kernel %s cannot be launched (%zu x %zu x %zu items in groups of %zu x %zu x %zu)", kernel->image->name,
                            global[0], global[1], global[2], local[0], local[1], local[2]);
     }
     flight->count++;
+    drop_gate(flight); /* the queue is in order: what comes after this waits, too */
     return PEL_OK;
 }
 
@@ -533,11 +543,24 @@ static pel_status run_stepped(pel_cl_flight *flight, pel_work *work) {
     return status;
 }
 
+/* The first enqueue of a launch whose gate is closed waits for a user event. */
+static pel_status find_gate(pel_cl_flight *flight, pel_work *work) {
+    if (!work->gate) {
+        return PEL_OK;
+    }
+    if (pel_gate_is_open(work->gate)) {
+        pel_gate_arm(work->gate, NULL, NULL);
+        return PEL_OK;
+    }
+    return pel_cl_gate(flight->device, work->gate, &flight->gate, &work->error);
+}
+
 static pel_status begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *work) {
     flight->device = device;
     flight->work = work;
     flight->count = flight->in_end = 0;
     flight->windowed = false;
+    flight->gate = NULL;
     work->error = NULL;
     work->cold = work->pooled = false;
     work->began = work->launch_began = work->launch_ended = now(device);
@@ -545,7 +568,8 @@ static pel_status begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *
     if (atomic_load_explicit(&work->skip, memory_order_acquire)) {
         return pel_cl_refuse(device, &work->error, PEL_DEPENDENCY_FAILED, "", "not run: what it depends on has failed");
     }
-    return pel_cl_ready(device, &work->error);
+    pel_status status = pel_cl_ready(device, &work->error);
+    return status == PEL_OK ? find_gate(flight, work) : status;
 }
 
 void pel_cl_run(pel_cl_device *device, pel_work *work) {
@@ -561,8 +585,10 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
         }
     }
     if (work->status != PEL_OK && flight.count > 0) {
+        pel_cl_gate_await(work);
         drain(&flight);
     }
+    drop_gate(&flight);
     drop_events(&flight);
     work->ended = now(device);
     device->last_ended = pel_clock_now(&pel_clock_monotonic);
@@ -583,8 +609,12 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
     if (work->status == PEL_OK) {
         work->status = enqueue_launch(&flight, &work->cold, &work->error);
     }
+    drop_gate(&flight);
     if (work->status == PEL_OK && !device->is_pocl) {
         clFlush(device->queue);
+    }
+    if (work->status == PEL_OK && flight.count > 0) {
+        pel_cl_tell_end(device, work, flight.events[flight.count - 1]);
     }
     if (work->status == PEL_OK && flight.count > PEL_CL_RIDER_EVENTS) { /* more work-groups than one enqueue takes: billions */
         work->status = settle(&flight, 0, flight.count, work->predicted_ns, "the launch failed", &work->error);
@@ -596,6 +626,7 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
     if (flight.count > 0) {
         if (work->status != PEL_OK) {
             device->broken_at = pel_clock_now(&pel_clock_monotonic);
+            pel_cl_gate_await(work);
             drain_events(device, flight.events, flight.count, DRAIN_NS);
         }
         drop_events(&flight);
@@ -610,7 +641,7 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
     for (uint32_t i = 0; i < rider->count && work->status == PEL_OK; i++) {
         cl_int state = state_of(rider->events[i]);
         if (state > 0) {
-            if (device->broken_at == 0 || pel_clock_now(&pel_clock_monotonic) - device->broken_at < DRAIN_NS) {
+            if (device->broken_at == 0 || pel_cl_gate_is_new(device, work, DRAIN_NS) || pel_clock_now(&pel_clock_monotonic) - device->broken_at < DRAIN_NS) {
                 return 1;
             }
             work->status = pel_cl_refuse(device, &work->error, PEL_DEVICE_FAILED, "", "the launch did not end after an earlier one had failed");
@@ -623,6 +654,7 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
 
 void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
     if (rider->work->status != PEL_OK && rider->count > 0) {
+        pel_cl_gate_await(rider->work);
         device->broken_at = device->broken_at != 0 ? device->broken_at : pel_clock_now(&pel_clock_monotonic);
         drain_events(device, rider->events, rider->count, DRAIN_NS);
     }
@@ -653,6 +685,18 @@ static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
     return failed;
 }
 
+/*
+ * Others follow without us, so an end that is seen a twentieth late costs little, and whoever looks takes a core from them: 80 looks a launch of 10 ms
+ * cost a fifth of the time where all cores computed (2 vCPUs, Jacobi on two halves of a CPU, 2026-11).
+ */
+static int64_t nap_beside_others(const pel_cl_device *device, const pel_work *work) {
+    const int64_t opened = work->gate ? pel_gate_opened_at(work->gate) : 0;
+    int64_t began = device->last_report > work->began ? device->last_report : work->began;
+    began = opened > began ? opened : began;
+    const double left = work->predicted_ns - (double)(now(device) - began), step = work->predicted_ns / 20, wanted = left > step ? left : step;
+    return wanted > LONGEST_BESIDE_NS ? LONGEST_BESIDE_NS : wanted > FIRST_NAP_NS ? (int64_t)wanted : FIRST_NAP_NS;
+}
+
 void pel_cl_await(pel_cl_device *device) {
     const uint32_t count = atomic_load_explicit(&device->rider_count, memory_order_relaxed);
     pel_cl_rider *oldest = &device->riders[device->first_rider];
@@ -663,7 +707,7 @@ void pel_cl_await(pel_cl_device *device) {
             work->status = pel_cl_fail(device, &work->error, code, "clFinish", "the launch failed");
         }
     } else if (device->is_pocl || device->broken_at != 0) {
-        nap(FIRST_NAP_NS);
+        nap(device->broken_at == 0 ? nap_beside_others(device, work) : FIRST_NAP_NS);
     } else {
         if (work->predicted_ns > WORTH_SLEEPING_NS && count == 1) {
             nap((int64_t)(work->predicted_ns * SLEEP_SHARE));

@@ -17,6 +17,7 @@
 
 /* 64: within 10 % of the best of 32..1024 on PoCL for triad, a 3x3 stencil and a 32-step recurrence (2 cores, 2026-11); 32 costs up to 1.8x. */
 #define PREFERRED_GROUP 64u
+#define PLENTY 1024u      /* groups: from so many on there are enough to be shared out evenly, also when each is four times as large */
 #define LARGEST_ROW 256u  /* longest row of a work-group that is looked for as a divisor */
 #define SMALLEST_ROW 16u  /* shorter divisors waste vector lanes: strips are better */
 
@@ -121,11 +122,20 @@ static void choose_line(const pel_span *span, bool may_cut, uint64_t row, uint64
     }
 }
 
+/*
+ * Long rows: what PoCL does for each group, and the prelude's share of that, is 13 % of a Jacobi iteration with groups of 64 items and a few with 256
+ * (2 cores, 2026-11). In lines it is not: there kernels are written for any local size.
+ */
+static bool is_plenty(const pel_span *span, uint64_t width, uint64_t limit) {
+    const uint64_t rows = span->hi[1] - span->lo[1];
+    return limit == LARGEST_ROW && width % LARGEST_ROW == 0 && (rows >= PLENTY || rows * (width / LARGEST_ROW) >= PLENTY);
+}
+
 /* 2- and 3-D: whole vectors along a row, then more rows when rows are short. */
 static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64_t max_group, pel_cl_shape *shape) {
     uint64_t width = shape->chunked ? extent(span, 0) : span->hi[0] - span->lo[0];
     uint64_t limit = max_group < LARGEST_ROW ? max_group : LARGEST_ROW;
-    uint64_t x = width % row == 0 ? row : good_divisor(width, limit);
+    uint64_t x = is_plenty(span, width, limit) ? LARGEST_ROW : width % row == 0 ? row : good_divisor(width, limit);
     if (x < SMALLEST_ROW && span->hi[0] - span->lo[0] >= row && may_cut && span->dims == 2) {
         shape->chunked = true;
         strips(span, row, shape);

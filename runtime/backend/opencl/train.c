@@ -44,7 +44,8 @@ static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Shares the time until `now` among those that were seen to have ended. */
 static void enter_times(pel_cl_device *device, uint32_t ended, int64_t now) {
-    const int64_t from = later(device->last_report, rider_at(device, 0)->work->began);
+    const pel_work *first = rider_at(device, 0)->work;
+    const int64_t from = later(later(device->last_report, first->began), first->gate ? pel_gate_opened_at(first->gate) : 0);
     for (uint32_t i = 0; i < ended; i++) {
         pel_work *work = rider_at(device, i)->work;
         work->began = work->launch_began = later(from + (now - from) / ended * i, work->began);

@@ -226,6 +226,8 @@ static void submit(pel_backend_device *device, pel_work *work) {
     pthread_mutex_unlock(&driver->machine->lock);
 }
 
+static bool gates(const pel_backend_device *device) { return device->facts->host_coherent; }
+
 const pel_backend pel_backend_simulated = {
     .name = "simulated",
     .chains = true,
@@ -240,5 +242,6 @@ const pel_backend pel_backend_simulated = {
     .program_forget = program_forget,
     .submit = submit,
     .help = NULL,
+    .gates = gates,
     .windows = windows,
 };

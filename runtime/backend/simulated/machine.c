@@ -349,6 +349,7 @@ bool pel_machine_advance(pel_machine *machine) {
     if (!rings) {
         driver->pending--;
     }
+    pel_simulated_settle(machine); /* the completion may have opened gates */
     machine->delivering = false;
     pthread_cond_broadcast(&machine->delivered);
     pthread_mutex_unlock(&machine->lock);

@@ -134,11 +134,13 @@ static bool cores_are_free(const pel_simulated_driver *driver) {
     return true;
 }
 
+static bool is_kept_back(const pel_work *work) { return work->gate && !pel_gate_is_open(work->gate); }
+
 /* The job that waits longest among those that can start. */
 static pel_simulated_driver *next_to_start(const pel_machine *machine) {
     pel_simulated_driver *best = NULL;
     for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
-        if (!at->running && at->jobs.first != NULL && (best == NULL || at->jobs.first->sequence < best->jobs.first->sequence) &&
+        if (!at->running && at->jobs.first != NULL && !is_kept_back(at->jobs.first) && (best == NULL || at->jobs.first->sequence < best->jobs.first->sequence) &&
             cores_are_free(at)) {
             best = at;
         }
