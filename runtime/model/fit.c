@@ -90,9 +90,9 @@ double pel_fit_correction(const pel_fit *fit) {
 }
 
 /*
- * Forgets what an observation of size `n` tells anew, and only that (directional forgetting): a launch that is repeated says nothing
- * about other sizes, so what they once told about the start cost stays, but for a slow decay of everything. Where sizes are so
- * far apart that rounding would leave no sums of any observations, all is forgotten alike.
+ * Forgets what an observation of size `n` tells anew, and only that (directional forgetting): a launch that is repeated says
+ * nothing about other sizes, so what they once told about the start cost stays, but for a slow decay of everything. Where sizes
+ * are so far apart that rounding would leave no sums of any observations, all is forgotten alike.
  */
 static void forget(pel_fit *fit, double n) {
     double along = fit->w + fit->wn * n, across = fit->wn + fit->wnn * n, told = fit->wt + n * fit->wnt;
@@ -197,8 +197,8 @@ static void remember(pel_fit *fit, double n, double t) {
 }
 
 /*
- * Accidents in a row raise the alarm, too, but each is of another length. A machine that has changed takes longer every time, and by
- * the same factor: three of the last four agree with each other, and not with the line.
+ * Accidents in a row raise the alarm, too, but each is of another length. A machine that has changed takes longer every time, and
+ * by the same factor: three of the last four agree with each other, and not with the line.
  */
 static bool has_changed(const pel_fit *fit, double deviation, bool later) {
     double ratio[CUSUM_LENGTH];
@@ -219,7 +219,7 @@ static bool has_changed(const pel_fit *fit, double deviation, bool later) {
     return false;
 }
 
-/* The machine has changed: only what raised the alarm counts, and the fit is young again. Its scatter is believed to be what it was. */
+/* The machine has changed: only what raised the alarm counts, and the fit is young again. Its scatter is what it was. */
 static void rebase(pel_fit *fit) {
     double before = fit->variance;
     uint32_t drop = fit->recent_count - CUSUM_LENGTH;

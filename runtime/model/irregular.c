@@ -3,7 +3,7 @@
  * Regular or not, and what follows.
  *
  * A line over units is right where all units cost alike. Where predictions stay off by more than noise explains, the family gets
- * a profile: the latest chunks are explained by a speed a device and one density over the range, in turns, and from then on
+ * a profile: the latest chunks are explained by a line a device and one density over the range, in turns, and from then on
  * lines are over *work* (mean 1 a unit), not units. Whole launches mean the same in both, so what was seen alone stays valid.
  * Rejected: a profile for everybody (with 10 % noise it chases luck), and one a device (each sees too little of the range).
  */
@@ -14,9 +14,13 @@
 
 #define MISFIT_MEMORY 0.15 /* weight of one launch */
 #define MISFIT 0.18        /* usual median error from which a kernel may be irregular; noise of 10 % gives 0.07 */
-#define BETTER 0.5         /* a profile must explain the latest chunks so much better than speeds alone */
+#define BETTER 0.5         /* a profile must explain the latest chunks so much better than lines alone */
+#define BETTER_TOLD 0.85   /* ... where the kernel's user says that items differ */
+#define BETTER_AGAIN 0.97  /* a new profile, so much better than the old one */
 #define WATCH_FROM 8u      /* launches: before, lines are young and miss for that reason */
-#define TURNS 4
+#define TOLD_FROM 3u       /* ... where that is said, so that another reason is not looked for */
+#define TOLD_SIGHTS 8u
+#define TURNS 6
 #define ERROR_FIRST 0.4 /* of a density while speeds are not known */
 #define ERROR_LEAST 0.1
 
@@ -32,40 +36,58 @@ static double work_of(const pel_profile *profile, const pel_sight *sight) {
     return sight->units * (pel_profile_work(profile->cumulative, sight->hi) - pel_profile_work(profile->cumulative, sight->lo));
 }
 
-/* Time per unit of work on the device of `sight`, over all its sights: the geometric mean, which no single accident decides. */
-static double speed_of(const pel_record_entry *entry, uint32_t count, const pel_sight *sight) {
-    double sum = 0.0;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const pel_sight *other = &entry->sights[i];
-        if (other->device == sight->device && other->alone == sight->alone) {
-            sum += log(other->ns / work_of(entry->profile, other));
-            n++;
-        }
-    }
-    return exp(sum / n);
+typedef struct sight_line {
+    double start, unit; /* ns, and ns per unit of work */
+} sight_line;
+
+static bool same_line(const pel_sight *a, const pel_sight *b) {
+    return a->device == b->device && a->alone == b->alone;
 }
 
-/* Mean absolute logarithmic error of the speeds, with the entry's profile. */
-static double error_of(const pel_record_entry *entry, uint32_t count) {
+/* The line of each sight's device over all its sights, with the work that the profile says. */
+static void lines_of(const pel_record_entry *entry, const pel_profile *profile, uint32_t count,
+                     sight_line lines[PEL_MODEL_SIGHTS]) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t first = 0;
+        pel_fit fit = {.samples = 0};
+        while (!same_line(&entry->sights[first], &entry->sights[i])) {
+            first++;
+        }
+        for (uint32_t k = i; k < count && first == i; k++) {
+            if (same_line(&entry->sights[k], &entry->sights[i])) {
+                pel_fit_observe(&fit, work_of(profile, &entry->sights[k]), entry->sights[k].ns, 0.0);
+            }
+        }
+        lines[i] = first == i ? (sight_line){fit.start, fit.slope / fit.scale} : lines[first];
+    }
+}
+
+/* Mean absolute logarithmic error of lines over the profile's work. */
+static double error_of(const pel_record_entry *entry, const pel_profile *profile, uint32_t count) {
+    sight_line lines[PEL_MODEL_SIGHTS];
     double sum = 0.0;
+    lines_of(entry, profile, count, lines);
     for (uint32_t i = 0; i < count; i++) {
         const pel_sight *sight = &entry->sights[i];
-        sum += fmin(1.0, fabs(log(sight->ns / (work_of(entry->profile, sight) * speed_of(entry, count, sight)))));
+        sum += fmin(1.0, fabs(log(sight->ns / (lines[i].start + lines[i].unit * work_of(profile, sight)))));
     }
     return sum / count;
 }
 
-static void explain(pel_record_entry *entry, uint32_t count) {
+/* Lines from the profile, the profile from the lines, in turns. */
+static void explain(const pel_record_entry *entry, pel_profile *profile, uint32_t count) {
+    sight_line lines[PEL_MODEL_SIGHTS];
     pel_profile next;
     for (int turn = 0; turn < TURNS; turn++) {
+        lines_of(entry, profile, count, lines);
         pel_profile_begin(&next);
         for (uint32_t i = 0; i < count; i++) {
             const pel_sight *sight = &entry->sights[i];
-            double work = sight->ns / speed_of(entry, count, sight), width = (sight->hi - sight->lo) * sight->units;
+            double work = fmax(sight->ns - lines[i].start, 0.1 * sight->ns) / lines[i].unit;
+            double width = (sight->hi - sight->lo) * sight->units;
             pel_profile_observe(&next, sight->lo, sight->hi, work / width, turn + 1 < TURNS ? ERROR_FIRST : ERROR_FIRST / 2.0);
         }
-        *entry->profile = next;
+        *profile = next;
     }
 }
 
@@ -88,27 +110,45 @@ static bool relearn(pel_models *models, pel_record_entry *entry, const pel_model
     return true;
 }
 
+/* Whether it is time to look for a profile, or for a better one: what the first few launches told is soon out of date. */
+static bool is_time(const pel_record_entry *entry, uint32_t count) {
+    const pel_record *record = &entry->record;
+    if (entry->profile != NULL) {
+        uint64_t age = record->launches - record->profiled_since;
+        return age >= 2 && age <= PEL_MODEL_SIGHTS && (age & (age - 1)) == 0;
+    }
+    if (record->told) {
+        return record->launches >= TOLD_FROM && count >= TOLD_SIGHTS && (record->launches & (record->launches - 1)) == 0;
+    }
+    return record->launches >= WATCH_FROM && record->misfit >= MISFIT && count >= PEL_MODEL_SIGHTS / 2;
+}
+
 bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_model_family *family) {
     uint32_t count = entry->sight_count < PEL_MODEL_SIGHTS ? entry->sight_count : PEL_MODEL_SIGHTS;
-    if (entry->profile != NULL || entry->record.launches < WATCH_FROM || entry->record.misfit < MISFIT ||
-        count < PEL_MODEL_SIGHTS / 2) {
+    if (!is_time(entry, count)) {
         return true;
     }
-    entry->profile = pel_alloc(&models->allocator, sizeof *entry->profile);
+    pel_profile flat, fresh;
+    pel_profile_begin(&flat);
+    fresh = flat;
+    explain(entry, &fresh, count);
+    double bar = entry->profile != NULL  ? BETTER_AGAIN * error_of(entry, entry->profile, count)
+                 : entry->record.told ? BETTER_TOLD * error_of(entry, &flat, count)
+                                      : BETTER * error_of(entry, &flat, count);
+    if (error_of(entry, &fresh, count) > bar) {
+        /* The old one is as good; or it is something else: a drift, a start cost, noise. */
+        entry->record.misfit = entry->profile == NULL ? 0.0 : entry->record.misfit;
+        return true;
+    }
     if (entry->profile == NULL) {
-        return false;
+        entry->profile = pel_alloc(&models->allocator, sizeof *entry->profile);
+        if (entry->profile == NULL) {
+            return false;
+        }
+        entry->record.profile = entry->profile->cumulative;
+        entry->record.profiled_since = entry->record.launches;
     }
-    pel_profile_begin(entry->profile);
-    double flat = error_of(entry, count);
-    explain(entry, count);
-    if (error_of(entry, count) > BETTER * flat) {
-        pel_free(&models->allocator, entry->profile); /* it is something else: a drift, a start cost, noise */
-        entry->profile = NULL;
-        entry->record.misfit = 0.0;
-        return true;
-    }
-    entry->record.profile = entry->profile->cumulative;
-    entry->record.profiled_since = entry->record.launches;
+    *entry->profile = fresh;
     return relearn(models, entry, family, count);
 }
 

@@ -175,6 +175,7 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
         range = (double)lesson->chunks[i].hi > range ? (double)lesson->chunks[i].hi : range;
     }
     if (entry != NULL) {
+        entry->record.told = lesson->irregular;
         enter(&entry->record, lesson, cold);
     }
     bool spoilt = cold && (entry == NULL || entry->record.cold_in_a_row <= COLD_PATIENCE);

@@ -58,6 +58,7 @@ typedef struct pel_record {
     double misfit;            /* usual relative error of predictions, before there is a profile */
     const double *profile;    /* model/profile.h: where an irregular kernel works; lines are then over work; NULL: regular */
     uint64_t profiled_since; /* launch */
+    bool told;               /* its user says that items differ in cost */
     uint32_t cold_in_a_row;  /* launches in which something was compiled */
 } pel_record;
 
@@ -91,6 +92,7 @@ typedef struct pel_lesson {
     double makespan_ns;  /* > 0 */
     double expected_ns;  /* of the best known plan, when this one was exploring; 0: it was not, or nothing was known */
     bool together_probe; /* it tried a combination that looked slower */
+    bool irregular;      /* the kernel's user says that its items differ in cost */
 } pel_lesson;
 
 /*

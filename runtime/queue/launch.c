@@ -537,7 +537,8 @@ static void learn(pel_command *command, double makespan_ns) {
                          .chunks = chunks,
                          .makespan_ns = makespan_ns,
                          .expected_ns = command->expected_ns,
-                         .together_probe = command->together_probe};
+                         .together_probe = command->together_probe,
+                         .irregular = (command->bound.kernel->image.flags & PEL_KERNEL_IRREGULAR) != 0};
     const pel_tail *tail = command->tail;
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];

@@ -161,7 +161,7 @@ static void follows_drift(void **state) {
     assert_true(quick >= 170 && worst <= 40);
 }
 
-/* Three accidents among four chunks are no change of speed: each is late by another factor. Without the look at that 45 of 200 models fell for it. */
+/* Three accidents among four chunks are no change of speed. Without a look at whether they agree 45 of 200 models fell for it. */
 static void accidents_in_a_row_are_no_drift(void **state) {
     (void)state;
     int fooled = 0;
