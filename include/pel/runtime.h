@@ -124,8 +124,9 @@ PEL_API PEL_MUST_CHECK pel_status pel_worker_run(pel_runtime *runtime, bool (*st
 
 /*
  * How many host workers take work: as many as the runtime was made with, until set. Fewer leave cores to others for a while, and the threads that are not
- * wanted sleep, each as soon as it has ended what it runs; more call them back. Any thread; does not wait for them. INVALID_ARGUMENT: 0, or more than the
- * runtime was made with; UNSUPPORTED: a simulation. get: 0 for a simulation.
+ * wanted sleep, each as soon as it has ended what it runs; more call them back, or make new threads: up to one per core of the budget, or as many as the
+ * runtime was made with where that is more. Any thread; does not wait for them. INVALID_ARGUMENT: 0, or more than that; IO: the system gives no thread more
+ * (nothing has changed); UNSUPPORTED: a simulation. get: 0 for a simulation.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_set_workers(pel_runtime *runtime, uint32_t count);
 PEL_API uint32_t pel_runtime_get_workers(const pel_runtime *runtime);

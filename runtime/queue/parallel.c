@@ -350,8 +350,7 @@ pel_status pel_runtime_set_workers(pel_runtime *runtime, uint32_t count) {
     if (count == 0 || count > device->worker_count) {
         return PEL_INVALID_ARGUMENT;
     }
-    pel_host_set_active(device, count);
-    return PEL_OK;
+    return pel_host_set_active(device, count);
 }
 
 uint32_t pel_runtime_get_workers(const pel_runtime *runtime) {

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <hwloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -57,7 +58,7 @@ static void flow(pel_queue *queue, atomic_int *count) {
 
 static void await_parked(pel_runtime *runtime, uint32_t wanted) {
     pel_host_device *device = (pel_host_device *)runtime->task_device->driver;
-    for (uint32_t parked = WORKERS; parked != wanted;) {
+    for (uint32_t parked = UINT32_MAX; parked != wanted;) {
         pthread_mutex_lock(&device->lock);
         parked = device->parked;
         pthread_mutex_unlock(&device->lock);
@@ -76,7 +77,7 @@ static void test_only_the_wanted_ones_work(void **state) {
         atomic_int count = 0;
         assert_int_equal(pel_runtime_set_workers(runtime, wanted), PEL_OK);
         assert_int_equal(pel_runtime_get_workers(runtime), wanted);
-        await_parked(runtime, WORKERS - wanted);
+        await_parked(runtime, ((pel_host_device *)runtime->task_device->driver)->worker_count - wanted);
         memset(seen, 0, sizeof seen);
         flow(queue, &count);
         assert_int_equal(pel_queue_finish(queue), PEL_OK);
@@ -88,11 +89,51 @@ static void test_only_the_wanted_ones_work(void **state) {
         assert_true(threads <= (int)wanted);
     }
     assert_int_equal(pel_runtime_set_workers(runtime, 0), PEL_INVALID_ARGUMENT);
-    assert_int_equal(pel_runtime_set_workers(runtime, WORKERS + 1), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_runtime_set_workers(runtime, ((pel_host_device *)runtime->task_device->driver)->worker_count + 1), PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_runtime_set_workers(NULL, 1), PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_runtime_set_workers(runtime, 1), PEL_OK); /* destroyed with parked ones */
     assert_int_equal(pel_queue_destroy(queue), PEL_OK);
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/* A machine of six cores (this one may have fewer) and a runtime that begins with one or two workers. */
+static void test_growing(void **state) {
+    (void)state;
+    hwloc_topology_t cores;
+    assert_int_equal(hwloc_topology_init(&cores), 0);
+    assert_int_equal(hwloc_topology_set_synthetic(cores, "numa:2 core:3 pu:1"), 0);
+    assert_int_equal(hwloc_topology_load(cores), 0);
+    for (uint32_t begin = 1; begin <= 2; begin++) {
+        pel_runtime *runtime = NULL;
+        pel_queue *queue = NULL;
+        atomic_int count = 0;
+        pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+        desc.devices = "host";
+        desc.host_workers = begin;
+        desc.hwloc_topology = cores;
+        assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+        assert_int_equal(pel_runtime_get_workers(runtime), begin);
+        assert_int_equal(pel_runtime_set_workers(runtime, 7), PEL_INVALID_ARGUMENT);
+        assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+        for (int i = 0; i < 40; i++) {
+            flow(queue, &count);
+            assert_int_equal(pel_runtime_set_workers(runtime, 1 + (uint32_t)(i * 5) % 6), PEL_OK);
+            while (i % 4 == 0 && atomic_load(&count) < 2 * TASKS * (i + 1)) { /* without helping */
+                sched_yield();
+            }
+            if (i % 3 == 0) {
+                assert_int_equal(pel_queue_finish(queue), PEL_OK);
+            }
+        }
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_int_equal(atomic_load(&count), 2 * TASKS * 40);
+        assert_int_equal(pel_runtime_set_workers(runtime, 6), PEL_OK);
+        assert_int_equal(pel_runtime_get_workers(runtime), 6);
+        await_parked(runtime, 0);
+        assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+    hwloc_topology_destroy(cores);
 }
 
 /* Nothing is lost with whoever goes. The loops and tasks are waited for by sleeping on an event now and then, so that workers must do them. */
@@ -210,7 +251,7 @@ static void test_spin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only_the_wanted_ones_work), cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_lent_threads),
+        cmocka_unit_test(test_only_the_wanted_ones_work), cmocka_unit_test(test_growing), cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_lent_threads),
         cmocka_unit_test(test_spin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,8 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
         return pel_fail(error, env->allocator, PEL_INVALID_ARGUMENT, &story, "%u host workers are too many; at most %u", workers,
                         (unsigned)PEL_CORE_LIMIT);
     }
+    const uint32_t wanted = workers; /* others may be asked for later */
+    workers = workers < facts->info.cores_count && facts->info.cores_count <= PEL_CORE_LIMIT ? facts->info.cores_count : workers;
     size_t bytes = sizeof(pel_host_device) + workers * sizeof(pel_host_worker);
     void *block = pel_alloc_zero(env->allocator, 1, bytes + PEL_HOST_LINE - 1);
     if (block == NULL) {
@@ -59,21 +61,22 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
         host->workers[i].index = i;
         host->workers[i].runner = &host->tasks.runners[i];
     }
-    atomic_init(&host->guests, workers > 1);
+    atomic_init(&host->guests, wanted > 1);
+    host->parked = workers - wanted;
     pthread_mutex_init(&host->lock, NULL); /* default attributes: these three cannot fail on Linux */
     pthread_cond_init(&host->wake, NULL);
     pthread_cond_init(&host->wake_reserve, NULL);
     pthread_cond_init(&host->drained, NULL);
     pel_host_teams_init(host->teams);
     host->fork_cpu = -1;
-    atomic_init(&host->active, workers);
+    atomic_init(&host->active, wanted);
     pthread_cond_init(&host->unpark, NULL);
     pel_status status = pel_host_workers_start(host, error);
     if (status != PEL_OK) {
         destroy(host);
         return status;
     }
-    pel_log(env->logger, PEL_LOG_DEBUG, "%s: %u workers", facts->info.id, workers);
+    pel_log(env->logger, PEL_LOG_DEBUG, "%s: %u workers", facts->info.id, wanted);
     *device = &host->base;
     return PEL_OK;
 }
@@ -90,7 +93,7 @@ bool pel_host_may_help(const pel_backend_device *device) {
 
 static void host_close(pel_backend_device *device) {
     pel_host_device *host = (pel_host_device *)device;
-    pel_host_workers_stop(host, host->worker_count);
+    pel_host_workers_stop(host);
     destroy(host);
 }
 

@@ -75,12 +75,14 @@ typedef struct pel_host_worker {
     void **arguments;
     void *scratch;
     pthread_t thread;
+    bool started;      /* under the device's lock */
 } pel_host_worker;
 
 /* The job that runs; fields but the atomics are written before the gate opens and after it has closed. */
 typedef struct pel_host_job {
     pel_work *work;
     pel_host_units units;
+    uint32_t lanes;                           /* dealt to: as many as workers were wanted */
     size_t arena_bytes;                       /* per worker */
     int64_t opened;
     atomic_int cpu;                           /* where it was opened */
@@ -95,7 +97,7 @@ typedef struct pel_host_job {
 struct pel_host_device {
     pel_backend_device base;
     const pel_backend_env *env;
-    uint32_t worker_count;
+    uint32_t worker_count; /* that there is room for; threads are made when they are first wanted */
     pel_host_worker *workers;
     void *block; /* the device and its workers, as allocated */
     pel_host_job job;
@@ -111,7 +113,7 @@ struct pel_host_device {
     bool busy;                 /* a job was taken and has not completed */
     uint32_t in_tasks;         /* workers that run one */
     bool reserve_asleep, reserve_token;
-    uint32_t parked;           /* workers that are not wanted now */
+    uint32_t parked;           /* workers that are not wanted now, those without a thread included */
     bool stop;
 
     /* Copies for workers that look without the lock. */
@@ -133,9 +135,9 @@ static inline bool pel_host_is_bound(const pel_host_device *device) {
 
 /* workers.c */
 pel_status pel_host_workers_start(pel_host_device *device, pel_error **error);
-void pel_host_workers_stop(pel_host_device *device, uint32_t started);
+void pel_host_workers_stop(pel_host_device *device);
 void pel_host_submit(pel_host_device *device, pel_work *work);
-void pel_host_set_active(pel_host_device *device, uint32_t count); /* 1 to worker_count */
+pel_status pel_host_set_active(pel_host_device *device, uint32_t count); /* 1 to worker_count; IO: no thread more could be made, nothing has changed */
 bool pel_host_is_parked(const pel_host_worker *worker);
 void pel_host_wake_one(void *device); /* for the task engine */
 /* Whether the calling thread is a worker of this device. Any device, also another backend's. */

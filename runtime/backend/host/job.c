@@ -73,7 +73,7 @@ static uint32_t claim(pel_host_worker *lane, const pace *speed, uint32_t most, u
         count = count > speed->piece / SHRINK ? count : speed->piece / SHRINK;
         count = count > speed->least ? count : speed->least;
         count = count < most ? count : most;
-        count = lane->device->worker_count == 1 || count > left ? left : count < 1 ? 1 : count;
+        count = lane->device->job.lanes == 1 || count > left ? left : count < 1 ? 1 : count;
         if (left == 0) {
             return 0;
         }
@@ -162,10 +162,10 @@ static pace pace_begin(const pel_host_device *device) {
     const pel_host_job *job = &device->job;
     const pel_work *work = job->work;
     bool irregular = work->kind == PEL_WORK_LAUNCH && (work->kernel->flags & PEL_KERNEL_IRREGULAR) != 0;
-    uint32_t share = job->units.count / device->worker_count;
+    uint32_t share = job->units.count / job->lanes;
     pace speed = {irregular ? irregular_piece_ns : piece_ns, 0, share / FIRST_PIECE, 1};
     if (!irregular && work->predicted_ns > 0.0) {
-        double per_unit = work->predicted_ns * device->worker_count / job->units.count;
+        double per_unit = work->predicted_ns * job->lanes / job->units.count;
         double least = WHOLE_READS / (double)WHOLE_RATE * (double)whole_bytes(work) / per_unit;
         speed.piece = share;
         speed.least = least < share ? (uint32_t)least : share + 1;
@@ -190,7 +190,7 @@ static uint32_t most_now(pel_host_worker *lane, const pace *speed) {
     if (work->predicted_ns <= 0.0) {
         return UINT32_MAX; /* pieces are small at first anyway */
     }
-    double units = (double)guest_grace_ns * job->units.count / (work->predicted_ns * lane->device->worker_count);
+    double units = (double)guest_grace_ns * job->units.count / (work->predicted_ns * job->lanes);
     return units < 1.0 ? 1 : units < speed->piece ? (uint32_t)units : UINT32_MAX;
 }
 
@@ -314,7 +314,7 @@ static bool prepare(pel_host_device *device, pel_work *work) {
                                 "scratch, local and private memory of kernel %s exceed the address space", work->kernel->name);
         return false;
     }
-    if (pel_host_units_of_launch(&work->span, device->worker_count, work->kernel->host == NULL, &job->units) != PEL_OK) {
+    if (pel_host_units_of_launch(&work->span, job->lanes, work->kernel->host == NULL, &job->units) != PEL_OK) {
         work->status =
             pel_fail(&work->error, device->env->allocator, PEL_INVALID_ARGUMENT, &story,
                      "the span of kernel %s has no dimensions or splits along one that it does not have", work->kernel->name);
@@ -327,10 +327,11 @@ static bool prepare(pel_host_device *device, pel_work *work) {
 static void open_job(pel_host_worker *lane) {
     pel_host_device *device = lane->device;
     pel_host_job *job = &device->job;
-    uint32_t workers = device->worker_count;
-    for (uint32_t i = 0; i < workers; i++) {
-        uint32_t lo = (uint32_t)((uint64_t)job->units.count * i / workers),
-                 hi = (uint32_t)((uint64_t)job->units.count * (i + 1) / workers);
+    const uint32_t lanes = job->lanes;
+    for (uint32_t i = 0; i < device->worker_count; i++) { /* the last worker, who always stays, has the last lane */
+        const uint32_t place = i + 1 == device->worker_count ? lanes - 1 : i < lanes - 1 ? i : lanes;
+        const uint32_t lo = (uint32_t)((uint64_t)job->units.count * place / lanes),
+                       hi = place == lanes ? lo : (uint32_t)((uint64_t)job->units.count * (place + 1) / lanes);
         atomic_store_explicit(&device->workers[i].range, pack(lo, hi), memory_order_relaxed);
     }
     atomic_store_explicit(&job->failed, false, memory_order_relaxed);
@@ -348,7 +349,7 @@ static void call_others(pel_host_worker *lane) {
     pel_host_device *device = lane->device;
     pel_host_job *job = &device->job;
     const bool short_job = job->work->predicted_ns > 0.0 && job->work->predicted_ns < worth_waking_ns;
-    if (device->worker_count == 1 || job->units.count == 1 || short_job) {
+    if (job->lanes == 1 || job->units.count == 1 || short_job) {
         return;
     }
     pel_host_wake_for_job(device, lane);
@@ -364,6 +365,7 @@ bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work) {
     work->began = work->launch_began = pel_clock_now(device->env->clock);
     atomic_store_explicit(&work->started, work->began, memory_order_relaxed);
     job->work = work;
+    job->lanes = atomic_load_explicit(&device->active, memory_order_relaxed);
     if (!prepare(device, work)) {
         work->launch_ended = work->launch_began;
         return true;

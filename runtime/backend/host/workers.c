@@ -506,15 +506,6 @@ static bool park(const pel_host_worker *worker) {
     return go_on;
 }
 
-/* The last worker always stays: it is what makes sure that something runs where guests do not come. */
-void pel_host_set_active(pel_host_device *device, uint32_t count) {
-    pthread_mutex_lock(&device->lock);
-    atomic_store_explicit(&device->active, count, memory_order_relaxed);
-    pthread_cond_broadcast(&device->wake);
-    pthread_cond_broadcast(&device->unpark);
-    pthread_mutex_unlock(&device->lock);
-}
-
 /* Sleeps until there is work. False: time to stop. */
 static bool sleep_until_woken(pel_host_worker *worker, const unsigned *nudges) {
     pel_host_device *device = worker->device;
@@ -648,35 +639,69 @@ static void *worker_main(void *argument) {
     }
 }
 
-pel_status pel_host_workers_start(pel_host_device *device, pel_error **error) {
-    sigset_t blocked, before;
-    sigfillset(&blocked);
+/* Under the lock: threads of those that are wanted and have none. 0, or why not. Threads inherit the mask of signals. */
+static int start_wanted(pel_host_device *device) {
     static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t blocked, before;
+    int code = 0;
+    sigfillset(&blocked);
     for (size_t i = 0; i < sizeof synchronous / sizeof synchronous[0]; i++) {
         sigdelset(&blocked, synchronous[i]);
     }
-    pthread_sigmask(SIG_SETMASK, &blocked, &before); /* inherited by the threads; put back below */
-    uint32_t started = 0;
-    int code = 0;
-    while (started < device->worker_count && code == 0) {
-        code = pthread_create(&device->workers[started].thread, NULL, worker_main, &device->workers[started]);
-        started += code == 0;
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    for (uint32_t i = 0; i < device->worker_count && code == 0; i++) {
+        pel_host_worker *worker = &device->workers[i];
+        if (!worker->started && !pel_host_is_parked(worker)) {
+            code = pthread_create(&worker->thread, NULL, worker_main, worker);
+            worker->started = code == 0;
+        }
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
+pel_status pel_host_workers_start(pel_host_device *device, pel_error **error) {
+    pthread_mutex_lock(&device->lock);
+    const int code = start_wanted(device);
+    pthread_mutex_unlock(&device->lock);
     if (code == 0) {
         return PEL_OK;
     }
-    pel_host_workers_stop(device, started);
+    pel_host_workers_stop(device);
     pel_story story = {.device = device->base.facts->info.id,
                        .call = "pthread_create",
                        .code = code,
                        .advice =
                            "raise the limit of threads (ulimit -u, the container's pids limit) or ask for fewer host workers"};
-    return pel_fail(error, device->env->allocator, PEL_IO, &story, "cannot start host worker %u of %u (%s)", started + 1,
-                    device->worker_count, code == EAGAIN ? "no more threads allowed" : "the system refused");
+    return pel_fail(error, device->env->allocator, PEL_IO, &story, "cannot start all of %u host workers (%s)",
+                    atomic_load_explicit(&device->active, memory_order_relaxed), code == EAGAIN ? "no more threads allowed" : "the system refused");
 }
 
-void pel_host_workers_stop(pel_host_device *device, uint32_t started) {
+static uint32_t count_started(const pel_host_device *device) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < device->worker_count; i++) {
+        count += device->workers[i].started;
+    }
+    return count;
+}
+
+/* The last worker always stays: it is what makes sure that something runs where guests do not come. */
+pel_status pel_host_set_active(pel_host_device *device, uint32_t count) {
+    pthread_mutex_lock(&device->lock);
+    const uint32_t before = atomic_load_explicit(&device->active, memory_order_relaxed), started = count_started(device);
+    atomic_store_explicit(&device->active, count, memory_order_relaxed);
+    const int code = start_wanted(device);
+    device->parked -= count_started(device) - started; /* who has no thread counted as parked */
+    if (code != 0) {
+        atomic_store_explicit(&device->active, before, memory_order_relaxed);
+    }
+    pthread_cond_broadcast(&device->wake);
+    pthread_cond_broadcast(&device->unpark);
+    pthread_mutex_unlock(&device->lock);
+    return code == 0 ? PEL_OK : PEL_IO;
+}
+
+void pel_host_workers_stop(pel_host_device *device) {
     pthread_mutex_lock(&device->lock);
     while (atomic_load_explicit(&device->pending, memory_order_acquire) > 0) {
         pthread_cond_wait(&device->drained, &device->lock);
@@ -686,7 +711,9 @@ void pel_host_workers_stop(pel_host_device *device, uint32_t started) {
     pthread_cond_broadcast(&device->wake_reserve);
     pthread_cond_broadcast(&device->unpark);
     pthread_mutex_unlock(&device->lock);
-    for (uint32_t i = 0; i < started; i++) {
-        pthread_join(device->workers[i].thread, NULL);
+    for (uint32_t i = 0; i < device->worker_count; i++) { /* nobody asks for more of them while they are stopped */
+        if (device->workers[i].started) {
+            pthread_join(device->workers[i].thread, NULL);
+        }
     }
 }
