@@ -454,6 +454,50 @@ void pel_interval_map_visit(const pel_interval_map *map, uint64_t lo, uint64_t h
     }
 }
 
+bool pel_interval_map_one(const pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value *value, pel_interval_hint *hint) {
+    if (!map->tree.root) {
+        *value = (pel_interval_value){0, 0};
+        return true;
+    }
+    uint32_t at;
+    const pel_interval_leaf *leaf = locate(map, hint, lo, &at);
+    *value = leaf->values[at];
+    return hi <= (at + 1 < leaf->count ? leaf->keys[at + 1] : leaf->high);
+}
+
+bool pel_interval_map_replace(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value value, pel_interval_hint *hint) {
+    pel_interval_leaf *leaf = hint->leaf;
+    uint32_t at = hint->at;
+    if (!map->tree.root) {
+        return false;
+    }
+    if (!leaf || at >= leaf->count || leaf->keys[at] != lo) { /* another range of the same command has moved it */
+        leaf = locate(map, hint, lo, &at);
+    }
+    if (leaf->keys[at] != lo) {
+        return false;
+    }
+    const pel_interval_value old = leaf->values[at];
+    const bool last = at + 1 == leaf->count;
+    if (((old.a | value.a) & map->hooks.references) != 0 || is_gap(value) || (at > 0 && same(leaf->values[at - 1], value))) {
+        return false;
+    }
+    const uint64_t end = last ? leaf->high : leaf->keys[at + 1];
+    if (hi != end) {
+        if (!last || hi > end || !is_gap(old) || leaf->count == PEL_LEAF_STEPS) {
+            return false;
+        }
+        leaf->keys[at + 1] = hi;
+        leaf->values[at + 1] = old;
+        leaf->count++;
+    } else if (!last && same(leaf->values[at + 1], value)) {
+        return false;
+    }
+    leaf->values[at] = value;
+    map->pieces += is_gap(old);
+    return true;
+}
+
 void pel_interval_map_seek(const pel_interval_map *map, const uint64_t *keys, pel_interval_hint *hints, uint32_t count) {
     uint64_t wanted[PEL_TREE_TOGETHER];
     uint32_t missing[PEL_TREE_TOGETHER], missed = 0;

@@ -68,6 +68,14 @@ typedef bool (*pel_interval_visit_fn)(void *user, uint64_t lo, uint64_t hi, pel_
 void pel_interval_map_visit(const pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_visit_fn visit, void *user,
                             pel_interval_hint *hint);
 
+/*
+ * The short ways, for millions of small ranges. one: whether all of [lo, hi) is one piece, and its value. replace: what `set` does, where that takes nothing
+ * but storing the value: [lo, hi) is a piece by itself, or the beginning of the gap at the end of a leaf, and neither value is a reference; else
+ * false. It follows `one` with the same hint.
+ */
+bool pel_interval_map_one(const pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value *value, pel_interval_hint *hint);
+bool pel_interval_map_replace(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value value, pel_interval_hint *hint);
+
 /* Finds where several operations will begin; the cache misses of the searches overlap. Hints that fit already are kept. */
 void pel_interval_map_seek(const pel_interval_map *map, const uint64_t *keys, pel_interval_hint *hints, uint32_t count);
 

@@ -19,14 +19,15 @@ enum { PEL_POOL_BLOCK = 64, PEL_POOL_CHAIN = 128 };
  * nodes beyond the caches: 85 ns a task without, 45 ns with; 2 cores, 2026-11.)
  */
 enum { PEL_POOL_AHEAD = 10 * PEL_POOL_BLOCK };
-static inline void pel_pool_fetch_ahead(const void *block) {
-    const char *ahead = (const char *)block + PEL_POOL_AHEAD;
+static inline void pel_pool_fetch(const void *block) {
+    const char *line = block;
 #if defined(__x86_64__)
-    __asm__ volatile("prefetchw %0" : : "m"(*ahead)); /* to be written; processors too old for it take it for a no-op */
+    __asm__ volatile("prefetchw %0" : : "m"(*line)); /* to be written; processors too old for it take it for a no-op */
 #else
-    __builtin_prefetch(ahead, 1);
+    __builtin_prefetch(line, 1);
 #endif
 }
+static inline void pel_pool_fetch_ahead(const void *block) { pel_pool_fetch((const char *)block + PEL_POOL_AHEAD); }
 
 typedef struct pel_pool pel_pool;
 
@@ -53,6 +54,7 @@ static inline void *pel_pool_take(pel_pool *pool, pel_pool_cache *cache) {
     }
     pel_pool_fetch_ahead(block);
     cache->ready = *(void **)block;
+    pel_pool_fetch(cache->ready); /* NULL does no harm */
     return block;
 }
 

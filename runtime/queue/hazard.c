@@ -383,6 +383,48 @@ pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges
     return r.status;
 }
 
+/* Ranges of one task that overlap each other would each take the other's place: that is for the long way. */
+static bool overlap(const pel_hazard_span *spans, uint32_t count) {
+    bool any = false;
+    for (uint32_t i = 1; i < count; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            any = any || (spans[i].lo < spans[k].hi && spans[k].lo < spans[i].hi);
+        }
+    }
+    return any;
+}
+
+bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self, pel_hazard_fn found, void *user) {
+    pel_hazard_looking looking = {PEL_READ, self, found, user, false};
+    pel_interval_value mine[PEL_HAZARD_SPANS];
+    if (hazards->grid_count > 0 || overlap(spans, count)) {
+        return false;
+    }
+    sweep_when_due(hazards);
+    if (count > 1) {
+        uint64_t keys[PEL_HAZARD_SPANS];
+        for (uint32_t i = 0; i < count; i++) {
+            keys[i] = spans[i].lo;
+        }
+        pel_interval_map_seek(hazards->map, keys, hazards->hints, count);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        pel_interval_value value;
+        looking.mode = spans[i].mode;
+        if (!pel_interval_map_one(hazards->map, spans[i].lo, spans[i].hi, &value, &hazards->hints[i]) ||
+            !pel_hazard_meet(&looking, value, self, &mine[i])) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!pel_interval_map_replace(hazards->map, spans[i].lo, spans[i].hi, mine[i], &hazards->hints[i]) &&
+            pel_interval_map_set(hazards->map, spans[i].lo, spans[i].hi, mine[i], &hazards->hints[i]) != PEL_OK) {
+            return false; /* what is noted already keeps the order right */
+        }
+    }
+    return true;
+}
+
 void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self, pel_event *failed) {
     pel_hazard_failing failing = {self, failed};
     route r = {hazards, false, fail_in, &failing, PEL_OK};

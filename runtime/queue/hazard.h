@@ -40,6 +40,12 @@ typedef struct pel_hazard_range {
     uint64_t domain_lo, domain_hi; /* of a rectangle: the memory that it is a part of, as a rule the allocation */
 } pel_hazard_range;
 
+/* One in one piece. */
+typedef struct pel_hazard_span {
+    uint64_t lo, hi;
+    pel_access_mode mode;
+} pel_hazard_span;
+
 /* An earlier command that must come first. */
 typedef struct pel_hazard {
     pel_hazard_node *node;         /* it was under way a moment ago and may be over by now: see generation. NULL: it failed, see failed */
@@ -66,6 +72,13 @@ void pel_hazards_give_node(pel_hazards *hazards, pel_hazard_node *node);
 pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_hazard_node *self, pel_hazard_fn found,
                             void *user);
 pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self);
+
+/*
+ * Both steps for a task of few ranges in one piece each, PEL_HAZARD_SPANS at most. Looks as pel_hazards_look does; true: it was the common case, and they are noted,
+ * too. False: the two steps must follow, which tell again of what was told here.
+ */
+enum { PEL_HAZARD_SPANS = 3 };
+bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self, pel_hazard_fn found, void *user);
 
 /*
  * The command has failed: what it should have written is marked with `failed`, which is complete or will be before the lock is given up. Before its

@@ -322,6 +322,27 @@ bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_va
     return !l->failed;
 }
 
+bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value, pel_hazard_node *self, pel_interval_value *mine) {
+    const bool writes = (l->mode & PEL_WRITE) != 0;
+    const reference me = reference_to(self);
+    *mine = value_of(me.node, writes ? KIND_WRITER : KIND_READER, me.generation);
+    if (is_nothing(value)) {
+        return true;
+    }
+    const reference r = reference_of(value);
+    if ((value.a & KIND_COUNTED) != 0 || r.node == self) {
+        return false;
+    }
+    if (is_over(r)) {
+        return true;
+    }
+    if (!writes) { /* a second name beside the one that is there: a list */
+        return false;
+    }
+    tell(l, r, kind_of(value) == KIND_WRITER && (l->mode & PEL_READ) != 0);
+    return !l->failed;
+}
+
 bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value) {
     pel_interval_value writer = kind_of(value) == KIND_RECORD ? ((const record *)pointer_of(value))->writer : value;
     (void)lo, (void)hi;

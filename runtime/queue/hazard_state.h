@@ -54,6 +54,11 @@ typedef struct pel_hazard_looking {
     bool failed; /* `found` refused */
 } pel_hazard_looking;
 bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_value value);
+/*
+ * The same as looking and noting for a value that is no list: *mine is what takes its place. False: it is one, or becomes one, or has failed; or `found`
+ * refused: nothing has happened then.
+ */
+bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value, pel_hazard_node *self, pel_interval_value *mine);
 
 bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value); /* a visit_fn; uint64_t *queue */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "queue/node.h"
+#include "base/thread_local.h"
 
 /* A word of a list: the generation's lower 16 bits, an address, and what it is. */
 #define TAG_SHIFT 48
@@ -19,7 +20,7 @@ typedef struct edge {
 static uintptr_t tag_of(uint64_t generation) { return (uintptr_t)(generation & 0xffff) << TAG_SHIFT; }
 
 /* The caller's logical clock, of all its runtimes: what a thread submits later has the higher number, whichever lane it gets. */
-static _Thread_local uint64_t last_order;
+static PEL_THREAD_LOCAL uint64_t last_order;
 
 void pel_node_come_after(uint64_t order) { last_order = last_order > order ? last_order : order; }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "queue/scope.h"
+#include "base/thread_local.h"
 #include "queue/command.h"
 
-static _Thread_local pel_frame *frames;
+static PEL_THREAD_LOCAL pel_frame *frames;
 
 void pel_frame_enter(pel_frame *frame) {
     frame->outer = frames;

@@ -433,6 +433,98 @@ static pel_status submit_bare(pel_queue *queue, pel_task_fn function, void *cont
     return PEL_OK;
 }
 
+/* Fills the task's own record of its accesses and what the hazards are asked. False: not for the short way. */
+static bool take_accesses(const submission *s, const pel_access *accesses, uint32_t count, pel_node_more *more, pel_hazard_span *spans) {
+    more->next = NULL;
+    more->event = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        const pel_access *a = &accesses[i];
+        const pel_buffer *buffer = a->buffer;
+        if (!buffer || buffer->runtime != s->runtime || a->mode < PEL_READ || a->mode > PEL_READ_WRITE || a->rows > 1 || a->reserved != 0 ||
+            a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset) {
+            return false;
+        }
+        const uint64_t bytes = a->bytes != 0 ? a->bytes : buffer->bytes - a->offset;
+        spans[i].lo = more->ranges[i].lo = (uintptr_t)buffer->data + a->offset;
+        spans[i].hi = spans[i].lo + bytes;
+        spans[i].mode = a->mode;
+        more->ranges[i].bytes = bytes | (uint64_t)a->mode << PEL_MORE_MODE_SHIFT;
+    }
+    for (uint32_t i = count; i < PEL_MORE_RANGES; i++) {
+        more->ranges[i].bytes = 0;
+    }
+    return true;
+}
+
+static bool is_away(const pel_access *accesses, uint32_t count) {
+    bool away = false;
+    for (uint32_t i = 0; i < count; i++) {
+        away = away || atomic_load_explicit(&((pel_buffer *)(uintptr_t)accesses[i].buffer)->away, memory_order_relaxed);
+    }
+    return away;
+}
+
+/* Nobody has heard of the node yet. */
+static pel_status take_back(submission *s) {
+    s->node->shared = false;
+    pel_node_give(&s->runtime->dispatcher->pools, s->self, s->node);
+    leave(s, false);
+    return PEL_UNSUPPORTED;
+}
+
+/* It is known to whom it must be: now it is counted, and runs as soon as it may. */
+static pel_status count_in(submission *s) {
+    pel_stage_enter(s->node->stage, s->self->shard);
+    if (s->failed) {
+        leave(s, false);
+        inherit(s);
+        if (pel_node_arrive(s->node)) {
+            pel_task_put(s->runtime, s->node);
+        }
+    } else if (!s->node->shared || pel_node_arrive(s->node)) {
+        put(s);
+    } else {
+        leave(s, false);
+    }
+    return PEL_OK;
+}
+
+/* A task from outside of tasks with few accesses and nothing else: as below with what cannot happen left out. UNSUPPORTED: nothing has happened, take the other way. */
+static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t count) {
+    pel_runtime *runtime = queue->runtime;
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    pel_hazard_span spans[PEL_MORE_RANGES];
+    pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
+    submission s = {.queue = queue, .runtime = runtime, .node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK), .lane = lane, .self = &lane->self};
+    if (!s.node) {
+        leave(&s, false);
+        return PEL_UNSUPPORTED; /* it will find out, too, and say so */
+    }
+    s.node->more = pel_pool_take(dispatcher->pools.scraps, &lane->self.scraps);
+    if (!s.node->more || !take_accesses(&s, accesses, count, s.node->more, spans)) {
+        return take_back(&s);
+    }
+    s.node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
+    s.node->task = function;
+    s.node->hazard.user = context;
+    s.node->shared = true;
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    if (is_away(accesses, count)) { /* with the lock: a launch may be about to take them */
+        pthread_mutex_unlock(&dispatcher->hazard_lock);
+        return take_back(&s);
+    }
+    const bool entered = pel_hazards_enter(dispatcher->hazards, spans, count, &s.node->hazard, depend_on, &s);
+    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    if (!entered) {
+        pel_status status = enter_hazards(&s, accesses, count);
+        if (status != PEL_OK) {
+            withdraw(&s);
+            return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status;
+        }
+    }
+    return count_in(&s);
+}
+
 static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
                          const pel_task_desc *desc, pel_event **event) {
     pel_runtime *runtime = queue->runtime;
@@ -468,25 +560,22 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
             *event = pel_event_retain(s.event);
         }
     }
-    pel_stage_enter(s.node->stage, s.self->shard);
-    if (s.failed) {
-        leave(&s, false);
-        inherit(&s);
-        if (pel_node_arrive(s.node)) {
-            pel_task_put(runtime, s.node);
-        }
-    } else if (!s.node->shared || pel_node_arrive(s.node)) {
-        put(&s);
-    } else {
-        leave(&s, false);
-    }
-    return PEL_OK;
+    return count_in(&s);
 }
 
 pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
                            const pel_task_desc *desc, pel_event **event) {
     const pel_dispatcher *dispatcher = queue->runtime->dispatcher;
-    const bool bare = !event && !desc && access_count == 0 && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
-                      atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
-    return bare ? submit_bare(queue, function, context) : submit(queue, function, context, accesses, access_count, desc, event);
+    const bool simple = !event && !desc && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
+                        atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
+    if (simple && access_count == 0) {
+        return submit_bare(queue, function, context);
+    }
+    if (simple && access_count <= PEL_MORE_RANGES && accesses) {
+        pel_status status = submit_few(queue, function, context, accesses, access_count);
+        if (status != PEL_UNSUPPORTED) {
+            return status;
+        }
+    }
+    return submit(queue, function, context, accesses, access_count, desc, event);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "backend/host/host.h"
+#include "base/thread_local.h"
 
 #include "base/alloc.h"
 
@@ -10,8 +11,8 @@ enum {
     CHAIN_LIMIT = 64    /* tasks run one after the other before the worker looks at anything else */
 };
 
-static _Thread_local pel_host_runner *current;
-static _Thread_local uint32_t preferred_lane;
+static PEL_THREAD_LOCAL pel_host_runner *current;
+static PEL_THREAD_LOCAL uint32_t preferred_lane;
 
 pel_host_runner *pel_host_runner_current(const pel_host_tasks *tasks) {
     pel_host_runner *runner = current;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "backend/host/team.h"
+#include "base/thread_local.h"
 
 #include "backend/host/host.h"
 
 enum { LOOKS_PER_CLOCK = 64 };
 
-static _Thread_local uint32_t preferred; /* its lines are likely to be here still */
+static PEL_THREAD_LOCAL uint32_t preferred; /* its lines are likely to be here still */
 
 void pel_host_teams_init(pel_host_team *teams) {
     for (int i = 0; i < PEL_HOST_TEAMS; i++) {
