@@ -206,6 +206,11 @@ static uint64_t size_for(bench *b, const pel_catalogue_kernel *kernel, char stor
     return n;
 }
 
+uint64_t pel_bench_size(pel_bench_session *session, const pel_catalogue_kernel *kernel, pel_kernel *handle, char story[256]) {
+    bench b = {.session = session, .kernel = handle};
+    return size_for(&b, kernel, story);
+}
+
 /* ---- figures ---- */
 
 static void fill_figure(pel_bench_figure *figure, const pel_bench_subject *subject) {

@@ -87,6 +87,9 @@ typedef struct pel_bench_row {
 bool pel_bench_open(pel_bench_session *session, const char *command, const char *devices, const pel_bench_options *options);
 void pel_bench_close(pel_bench_session *session);
 
+/* The n at which the session's fastest device needs its target time. 0: nothing works, see the story. */
+uint64_t pel_bench_size(pel_bench_session *session, const pel_catalogue_kernel *kernel, pel_kernel *handle, char story[256]);
+
 /* Measures one kernel; what fails is in the row. False only when nothing could be measured at all. n 0: sized by the target time.
  */
 bool pel_bench_measure(pel_bench_session *session, const pel_catalogue_kernel *kernel, uint64_t n, pel_bench_row *row);

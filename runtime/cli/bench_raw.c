@@ -145,15 +145,21 @@ pel_status pel_bench_raw_open(const pel_device *device, pel_case *c, pel_bench_r
     return PEL_OK;
 }
 
-bool pel_bench_raw_run(pel_bench_raw *raw) {
+static cl_uint dimensions_of(const pel_case *c) {
+    return c->global[1] == 0 ? 1 : c->global[2] == 0 ? 2 : 3;
+}
+
+bool pel_bench_raw_run_part(pel_bench_raw *raw, uint64_t lo, uint64_t hi) {
     const pel_case *c = raw->c;
-    const cl_uint dims = c->global[1] == 0 ? 1 : c->global[2] == 0 ? 2 : 3;
-    size_t global[3], local[3];
+    const cl_uint dims = dimensions_of(c);
+    size_t global[3], local[3], offset[3] = {0, 0, 0};
     for (int d = 0; d < 3; d++) {
         global[d] = (size_t)c->global[d];
         local[d] = (size_t)c->local[d];
     }
-    if (clEnqueueNDRangeKernel(raw->queue, raw->kernel, dims, NULL, global, local[0] ? local : NULL, 0, NULL, NULL) !=
+    offset[dims - 1] = (size_t)lo;
+    global[dims - 1] = (size_t)(hi - lo);
+    if (clEnqueueNDRangeKernel(raw->queue, raw->kernel, dims, lo > 0 ? offset : NULL, global, local[0] ? local : NULL, 0, NULL, NULL) !=
         CL_SUCCESS) {
         return false;
     }
@@ -171,6 +177,10 @@ bool pel_bench_raw_run(pel_bench_raw *raw) {
         c->kernel->fold(raw->c);
     }
     return true;
+}
+
+bool pel_bench_raw_run(pel_bench_raw *raw) {
+    return pel_bench_raw_run_part(raw, 0, raw->c->global[dimensions_of(raw->c) - 1]);
 }
 
 void pel_bench_raw_close(pel_bench_raw *raw) {
@@ -209,6 +219,13 @@ pel_status pel_bench_raw_open(const pel_device *device, pel_case *c, pel_bench_r
 
 bool pel_bench_raw_run(pel_bench_raw *raw) {
     (void)raw;
+    return false;
+}
+
+bool pel_bench_raw_run_part(pel_bench_raw *raw, uint64_t lo, uint64_t hi) {
+    (void)raw;
+    (void)lo;
+    (void)hi;
     return false;
 }
 

@@ -16,6 +16,9 @@ typedef struct pel_bench_raw pel_bench_raw;
  * what failed. */
 pel_status pel_bench_raw_open(const pel_device *device, pel_case *c, pel_bench_raw **raw, char why[128]);
 bool pel_bench_raw_run(pel_bench_raw *raw);
+
+/* Items [lo, hi) along the highest dimension only, whole work-groups; not for kernels that ask for group numbers. */
+bool pel_bench_raw_run_part(pel_bench_raw *raw, uint64_t lo, uint64_t hi);
 void pel_bench_raw_close(pel_bench_raw *raw);
 
 #endif

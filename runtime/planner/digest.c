@@ -20,6 +20,8 @@
 #define COMPANY_TOLD 0.08 /* ... once another device's ratio is known */
 #define TELLING 8u        /* observations of one situation after which the other one's no longer count for it */
 #define ACCIDENT 1.5      /* alone so much slower than beside others: company does not help, something else happened */
+#define WORST_COMPANY 2.2 /* two devices on one memory, each slowed down by the other: rarely more */
+#define CONFIRMED 3u      /* observations after which even that is believed */
 #define BORROWED_LEAST 4u /* observations of other shapes that make them worth borrowing */
 #define BORROWED_ERROR 0.3
 
@@ -108,13 +110,20 @@ static bool believes_alone(const pel_cost *cost, double units) {
             cost->alone.start_ns + cost->alone.unit_ns * units < ACCIDENT * (cost->start_ns + cost->unit_ns * units));
 }
 
+/* One or two observations beside others, slower than company explains: a driver that compiles a variant for its first part does not say so. */
+static bool believes_beside(const pel_cost *cost, double units) {
+    return seen_beside(cost) &&
+           (!seen_alone(cost) || cost->alone.samples < 2 || cost->samples >= CONFIRMED ||
+            cost->start_ns + cost->unit_ns * units < WORST_COMPANY * (cost->alone.start_ns + cost->alone.unit_ns * units));
+}
+
 /*
  * The line beside others (`alone` false) or alone; after `enough` observations of one the other one's do not count; `ratio`
  * turns a time beside others into one alone.
  */
 static weighted blend(const pel_cost *cost, double units, bool alone, uint64_t enough, double company, double ratio) {
     weighted sum = {0.0, 0.0, 0.0};
-    bool use_alone = believes_alone(cost, units), use_beside = seen_beside(cost);
+    bool use_alone = believes_alone(cost, units), use_beside = believes_beside(cost, units) || !use_alone;
     double scatter =
         fmax(use_alone ? not_negative(cost->alone.deviation) : 0.0, use_beside ? not_negative(cost->deviation) : 0.0);
     if (use_beside && !(alone && use_alone && cost->alone.samples >= enough)) {
@@ -136,7 +145,7 @@ static bool ratio_of(const pel_planning *planning, double *ratio) {
     uint32_t count = 0;
     for (uint64_t rest = planning->sharing; rest != 0; rest &= rest - 1) {
         const pel_cost *cost = &request->devices[__builtin_ctzll(rest)].cost;
-        if (believes_alone(cost, units) && seen_beside(cost)) {
+        if (believes_alone(cost, units) && believes_beside(cost, units)) {
             sum += log((cost->alone.start_ns + cost->alone.unit_ns * units) / (cost->start_ns + cost->unit_ns * units));
             count++;
         }

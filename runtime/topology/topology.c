@@ -181,7 +181,8 @@ static pel_status apply_device(discovery *work, uint32_t device, uint32_t *rows,
         table->devices[rows[i]].info.id = part_id(table, id, &table->devices[rows[i]].info.cores);
     }
     const pel_topology_device *first = &table->devices[device];
-    bool emulator = first->info.device_class == PEL_CLASS_SOFTWARE && !first->core_set_declared;
+    /* An emulator takes the number of its threads from the environment, and their cores from the thread that starts it. */
+    bool emulator = first->info.device_class == PEL_CLASS_SOFTWARE && count == 1;
     if (count == 0 || first->info.kind != PEL_DEVICE_OPENCL || !runs_on_cores(first) || emulator)
         return PEL_OK;
     return limit_units(table, rows, units, count, error);

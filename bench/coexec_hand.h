@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What somebody would write without pel for one kernel and two devices: a thread confined to each device's core, one share for each, chosen beforehand. A
+ * host device's thread calls the host variant, an OpenCL device's enqueues its part with an offset and waits. No queue, no hazards, no model: the
+ * best of several such shares is what a division by a library can be compared with.
+ */
+#ifndef PEL_BENCH_COEXEC_HAND_H
+#define PEL_BENCH_COEXEC_HAND_H
+
+#include "catalogue.h"
+
+typedef struct pel_hand pel_hand;
+
+/* NULL with the reason: a kernel that asks for group numbers, or what OpenCL said. The case must outlive it. */
+pel_hand *pel_hand_open(const pel_device *first, const pel_device *second, pel_case *c, char why[128]);
+void pel_hand_close(pel_hand *hand); /* NULL is fine */
+
+/* Both parts; `share` of the first. The time that both devices' threads were at work, summed, goes to *busy_ns. */
+bool pel_hand_run(pel_hand *hand, double share, double *busy_ns);
+
+/* The smallest step of a share. */
+double pel_hand_grain(const pel_hand *hand);
+
+#endif
