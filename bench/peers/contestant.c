@@ -49,11 +49,11 @@ uint64_t contestant_slots(const contestant_run *run) {
 }
 
 uint64_t contestant_links(const contestant_run *run) {
-    return run->quick ? 10000 : 100000;
+    return run->quick ? 2000 : 100000;
 }
 
 unsigned contestant_side(const contestant_run *run) {
-    return run->quick ? 100 : WORKLOAD_SIDE;
+    return run->quick ? 40 : WORKLOAD_SIDE;
 }
 
 unsigned contestant_waits(const contestant_run *run) {

@@ -34,6 +34,15 @@ static void *help(void *nothing) {
     }
 }
 
+/* Two threads that spin for each other need a core each. */
+static bool one_core(const char *row) {
+    if (workload_cores() < 2) {
+        contestant_absent(row, "one core only");
+        return true;
+    }
+    return false;
+}
+
 static void helper_start(void) {
     if (pthread_create(&helper.thread, NULL, help, NULL) != 0) {
         exit(1);
@@ -110,6 +119,9 @@ static void odd_links(void) {
 }
 
 static void chain(const contestant_run *run) {
+    if (one_core("handover")) {
+        return;
+    }
     links = contestant_links(run);
     helper_start();
     for (unsigned s = 0; contestant_more(run, s); s++) {
@@ -152,6 +164,9 @@ static void odd_rows(void) {
 }
 
 static void wavefront(const contestant_run *run) {
+    if (one_core("wavefront")) {
+        return;
+    }
     side = contestant_side(run);
     const double serial = workload_wave_serial(side, run->work);
     helper_start();
@@ -177,6 +192,9 @@ static void other_half(void) {
 }
 
 static void fork_join(const contestant_run *run) {
+    if (one_core("fork-join")) {
+        return;
+    }
     const unsigned rounds = run->quick ? 500 : 10000;
     helper_start();
     for (unsigned s = 0; contestant_more(run, s); s++) {
@@ -198,6 +216,9 @@ static void fork_join(const contestant_run *run) {
 }
 
 static void wait_for(const contestant_run *run) {
+    if (one_core("wait, by worker")) {
+        return;
+    }
     const unsigned count = contestant_waits(run);
     double *spent = malloc(count * sizeof *spent);
     if (!spent) {

@@ -406,6 +406,7 @@ static void pocl_two_parts(void) {
 static void pocl_adopted(void) {
     pel_topology *topology = scenario_discover(NULL);
     cl_device_id device = pocl_or_skip(topology)->cl_device;
+    CHECK(clRetainDevice(device) == CL_SUCCESS); /* a sub-device of the topology's, where the process may not use all cores */
     pel_topology_destroy(topology);
     cl_int code;
     cl_uint count = 0;
@@ -424,6 +425,7 @@ static void pocl_adopted(void) {
     CHECK(clGetContextInfo(context, CL_CONTEXT_REFERENCE_COUNT, sizeof count, &count, NULL) == CL_SUCCESS && count == 1);
     pel_error_destroy(error);
     clReleaseContext(context);
+    clReleaseDevice(device);
 }
 
 /* PoCL without a cache directory shows no device at all; discovery goes on without it. */
