@@ -76,15 +76,18 @@ typedef enum pel_device_state {
     PEL_DEVICE_WELL = 0,
     PEL_DEVICE_QUARANTINED = 1,
     PEL_DEVICE_TESTED = 2,     /* a known-answer test is under way */
-    PEL_DEVICE_RETIRED = 3     /* gone for good */
+    PEL_DEVICE_RETIRED = 3,    /* gone for good */
+    PEL_DEVICE_SUSPECT = 4     /* used, but it computed wrongly: where a launch is verified, all its chunks are, and when it is wrong again it is quarantined */
 } pel_device_state;
 
 typedef struct pel_device_health {
     pel_device_state state;
     uint32_t failures;         /* chunks that failed, since the runtime was made */
     uint32_t quarantines;
-    uint32_t wrong_results;    /* since it last passed a test: found by comparing, or by a known-answer test */
+    uint32_t wrong_results;    /* since it last passed a test: found by comparing, or by such a test */
     int64_t since, until;      /* of a quarantine, in the runtime's time (pel_runtime_now) */
+    uint32_t verified;         /* chunks of its that were compared and found right, since the runtime was made */
+    uint32_t lies;             /* and found wrong */
     char reason[240];          /* why it is not well, or was not the last time; "" */
 } pel_device_health;
 

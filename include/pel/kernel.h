@@ -30,6 +30,13 @@ typedef struct pel_group {
 } pel_group;
 typedef pel_status (*pel_host_group_fn)(const pel_group *group, void *const *arguments, void *scratch, void *user);
 
+/*
+ * Result check: whether what a launch computed for `span` is right, found for less than computing it again (checksums of a matrix product, a residual). Arguments as
+ * for the host variant, results included; what it read *and* wrote is there as written only. Runs on a host worker, on several at once, for the chunks that are to be verified
+ * (pel/verification.h): PEL_OK, or anything else, upon which the chunk is computed anew on another device. Must not write.
+ */
+typedef pel_status (*pel_check_fn)(const pel_span *span, void *const *arguments, void *user);
+
 enum {
     PEL_KERNEL_SINGLE_DEVICE = 1u << 0, /* never split */
     PEL_KERNEL_CHUNK_SAFE = 1u << 1,    /* "I know what I do": lifts the refusals about global atomics and the like */
@@ -51,9 +58,10 @@ typedef struct pel_kernel_desc {
     uint64_t scratch_bytes;
     void *user;                        /* handed to the host variant */
     double cost_hint;                  /* work per item relative to one multiply-add; 0: unknown. A simulation's cost unit. */
+    pel_check_fn check;                /* of results, or NULL; with `user` */
 } pel_kernel_desc;
 
-#define PEL_KERNEL_DESC_INIT {sizeof(pel_kernel_desc), NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, 0.0}
+#define PEL_KERNEL_DESC_INIT {sizeof(pel_kernel_desc), NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, 0.0, NULL}
 
 /*
  * Makes a kernel. The number of parameters and, where the driver tells, their kinds and sizes are checked against the program.

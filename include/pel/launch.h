@@ -7,6 +7,7 @@
 #include <pel/event.h>
 #include <pel/export.h>
 #include <pel/kernel.h>
+#include <pel/verification.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,10 +56,11 @@ typedef struct pel_launch_desc {
     const pel_share *shares;
     uint64_t deadline_ns;                /* ISOLATE: how long a chunk may run; 0: max(1 s, 30 x predicted), 10 minutes where nothing is known */
     const pel_objective *objective;      /* NULL: the queue's; copied; has no say where shares are given */
+    const pel_verification *verification; /* NULL: the runtime's; copied. Other devices than those of `shares` may compute a second time */
 } pel_launch_desc;
 
 #define PEL_LAUNCH_DESC_INIT \
-    {sizeof(pel_launch_desc), {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, 0, 0, PEL_PROTECT_DEFAULT, 0, NULL, 0, NULL}
+    {sizeof(pel_launch_desc), {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, 0, 0, PEL_PROTECT_DEFAULT, 0, NULL, 0, NULL, NULL}
 
 PEL_END_DECLS
 #endif

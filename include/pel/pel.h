@@ -21,6 +21,7 @@
 #include <pel/runtime.h>
 #include <pel/simulated.h>
 #include <pel/status.h>
+#include <pel/verification.h>
 #include <pel/version.h>
 
 #endif

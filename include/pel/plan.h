@@ -48,6 +48,20 @@ typedef struct pel_plan_bytes {
 } pel_plan_bytes;
 PEL_API pel_status pel_plan_get_bytes(const pel_plan *plan, pel_plan_bytes *bytes);
 
+/* What was computed twice, or checked (pel/verification.h), and what came of it. All 0 and "" where nothing was to be verified. */
+typedef struct pel_plan_verification {
+    uint32_t chunks;           /* of the launch, those that failed and ran again apart; as are the following. 0 in a dry run */
+    uint32_t verified;         /* of them compared or checked, and known to be right */
+    uint32_t wrong;            /* of these: were wrong at first */
+    double predicted_ns;       /* what it adds to the launch; 0: no model yet */
+    double actual_ns;          /* what it added; 0 in a dry run */
+    const char *devices;       /* which computed a second time; "" */
+    const char *wrong_devices; /* which were wrong; "" */
+    const char *text;          /* all of it in words, and why what was not verified was not; "" */
+} pel_plan_verification;
+/* Strings belong to the plan. */
+PEL_API pel_status pel_plan_get_verification(const pel_plan *plan, pel_plan_verification *verification);
+
 PEL_API double pel_plan_predicted_ns(const pel_plan *plan);      /* makespan; 0: no model yet */
 PEL_API double pel_plan_actual_ns(const pel_plan *plan);         /* makespan; 0 in a dry run */
 /* Energy of all devices of the runtime while the launch runs, modelled from declared watts; 0: some device's power, or its time, is not known. */

@@ -13,6 +13,7 @@
 #include <pel/export.h>
 #include <pel/log.h>
 #include <pel/status.h>
+#include <pel/verification.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,9 +58,10 @@ typedef struct pel_runtime_desc {
     const char *history;               /* file of what the cost models learned; NULL: see below; "" or "off": none */
     int32_t spin_us;                   /* microseconds that whoever has nothing to do looks for work before it sleeps; 0: $PEL_SPIN, else 50; negative: none */
     uint32_t reserved;                 /* 0 */
+    const pel_verification *verification; /* of launches that name none; NULL: $PEL_VERIFY, else none; copied */
 } pel_runtime_desc;
 
-#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL, 0, 0}
+#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL}
 
 /*
  * Device list: items separated by ','; the order is the order of preference. An item is
@@ -74,6 +76,8 @@ typedef struct pel_runtime_desc {
  * `opencl:0[outside]` has a child process (the installed pel-device) drive the device: a driver that crashes or aborts loses what runs there (PEL_DEVICE_LOST, or run again
  * elsewhere under PEL_PROTECT_RETRY), and not the program. If that cannot be, the runtime is not made; the device is never used in-process instead.
  * Precedence: the descriptor, then the environment, then the default.
+ *
+ * $PEL_VERIFY=PERCENT[,seed=N][,f32=ULPS|,f64=ULPS][,same]: pel_verification in words, "100" or "2.5,f32=4". A simulation does not read it.
  *
  * $PEL_FREEZE=1: cost models stay as they are, and no launch is used to learn: the same history, the same plans. Without a history devices share by what
  * their drivers say of them.

@@ -88,6 +88,7 @@ typedef struct pel_kernel_image {
     pel_host_fn host;
     pel_host_group_fn host_group;
     uint64_t scratch_bytes;
+    pel_check_fn check;
     void *user;
     double cost_hint;              /* > 0 */
 } pel_kernel_image;

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "core/cache_directory.h"
 #include "core/lessons.h"
+#include "core/verification.h"
 #include "kernel/kernel.h"
 #include "topology/adoption.h"
 #include <stdlib.h>
@@ -181,6 +182,10 @@ static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "unknown flags %#x in pel_runtime_desc",
                         desc->flags & ~known);
     }
+    if (desc->verification && pel_verification_refusal(desc->verification)) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_runtime_desc.verification: %s",
+                        pel_verification_refusal(desc->verification));
+    }
     if (desc->allocator && !desc->allocator->reallocate) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_allocator.reallocate is NULL");
     }
@@ -250,13 +255,24 @@ static int64_t spin_of(const pel_runtime_desc *desc) {
     return us < 0 ? 0 : us < MOST_SPIN_US ? us * 1000 : (int64_t)MOST_SPIN_US * 1000;
 }
 
+static pel_status take_verification(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error) {
+    const char *text = desc->simulation || desc->verification ? NULL : secure_getenv("PEL_VERIFY");
+    runtime->verification = desc->verification ? *desc->verification : (pel_verification)PEL_VERIFICATION_INIT;
+    if (text && text[0] && !pel_verification_parse(text, &runtime->verification)) {
+        pel_story story = {.advice = "a share of the chunks in per cent, and what follows: PEL_VERIFY=10,f32=4"};
+        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, &story, "PEL_VERIFY=%s is not understood", text);
+    }
+    return PEL_OK;
+}
+
 static pel_status set_up(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error) {
     const char *environment = secure_getenv("PEL_DEVICES");
     bool named = (desc->devices && desc->devices[0]) || (environment && environment[0]);
     if ((desc->flags & PEL_RUNTIME_NO_CACHE) == 0 && !desc->simulation) {
         runtime->cache_directory = pel_cache_directory(&runtime->allocator, desc->cache_directory, &runtime->logger);
     }
-    pel_status status = discover(runtime, desc, error);
+    pel_status status = take_verification(runtime, desc, error);
+    status = status == PEL_OK ? discover(runtime, desc, error) : status;
     if (status != PEL_OK) {
         return status;
     }

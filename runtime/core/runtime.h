@@ -47,6 +47,8 @@ struct pel_device {
     bool lost;                 /* reported DEVICE_LOST: not used until its context was built anew (resilience/health.h) */
     pel_device_health health;
     uint32_t streak;           /* chunks that failed since one succeeded */
+    uint32_t lies;             /* wrong results that are not forgiven yet */
+    uint32_t truths;           /* right ones since the last of these */
     pel_backend_device *former; /* the driver before its context was built anew; closed at the end */
     double link_bytes_per_ns;  /* what transfers achieved; 0: not yet known */
     double link_latency_ns;    /* and what starting one took */
@@ -73,6 +75,7 @@ struct pel_runtime {
     pid_t pid;                 /* creator; another pid: AFTER_FORK */
     const volatile unsigned char *fork_mark; /* 1; a page that a fork makes 0, so that no system call is needed; NULL: the pid must be asked for */
     uint32_t flags;
+    pel_verification verification; /* of launches that name none; share 0: none */
     bool frozen;                 /* $PEL_FREEZE: models stay as they are, and nothing is tried for their sake */
     char *cache_directory;     /* NULL: none */
     pel_topology *topology;

@@ -36,6 +36,8 @@ typedef struct pel_bound {
     char *single_text;             /* storage for a composed reason */
     uint64_t windows;              /* devices, by index, that take parts of its buffers (queue/stream.c); asked where it may not fit whole */
     pel_objective objective;       /* what it is planned for */
+    pel_verification verification; /* share 0: none */
+    const char *unverified;        /* why, although it is the runtime's default; static */
     const char *no_windows;        /* why one does not */
 } pel_bound;
 

@@ -388,6 +388,7 @@ static pel_status copy_desc(const maker *m) {
     image->flags = desc->flags;
     image->host = desc->host;
     image->host_group = desc->host_group;
+    image->check = desc->check;
     image->scratch_bytes = desc->scratch_bytes;
     image->user = desc->user;
     image->cost_hint = desc->cost_hint > 0 ? desc->cost_hint : 1;

@@ -29,6 +29,7 @@ struct pel_kernel {
     char **not_on;                 /* per device: why it cannot run there (no host variant, does not build); NULL: can */
     uint64_t model_id;             /* hash of name, entry, digest, declaration */
     atomic_uint launches;          /* submitted so far */
+    uint64_t chunks_seen;          /* (lock) that might have been verified: resilience/verdict.h */
     pel_kernel *next_released;     /* in runtime->released_kernels */
 };
 

@@ -18,6 +18,7 @@ struct pel_plan {
     double predicted_ns, actual_ns;
     double expected_ns; /* of the best known plan while this one explores */
     pel_plan_bytes bytes;
+    pel_plan_verification verification; /* texts owned */
     bool together_probe;
     double predicted_joules;
     double held_back; /* part of the range */
@@ -58,7 +59,8 @@ static char *copy_of(const pel_plan *plan, const char *text) {
 }
 
 static bool complete(const pel_plan *plan) {
-    bool whole = plan->kernel && plan->reason && plan->restriction && plan->protection;
+    const pel_plan_verification *v = &plan->verification;
+    bool whole = plan->kernel && plan->reason && plan->restriction && plan->protection && v->devices && v->wrong_devices && v->text;
     for (uint32_t i = 0; i < plan->chunk_count; i++) {
         whole = whole && plan->chunks[i].device && plan->chunks[i].failure;
     }
@@ -106,6 +108,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
     plan->reason = copy_of(plan, result->reason);
     plan->restriction = copy_of(plan, context->restriction);
     plan->protection = copy_of(plan, context->protection);
+    plan->verification = (pel_plan_verification){.devices = copy_of(plan, NULL), .wrong_devices = copy_of(plan, NULL), .text = copy_of(plan, NULL)};
     plan->split_dimension = context->split_dimension;
     plan->predicted_ns = result->predicted_ns;
     plan->expected_ns = result->expected_ns;
@@ -167,6 +170,33 @@ void pel_plan_set_protection(pel_plan *plan, const char *text) {
         pel_free(&plan->allocator, plan->protection);
         plan->protection = copy;
     }
+}
+
+static void free_verification(const pel_allocator *allocator, const pel_plan_verification *v) {
+    pel_free(allocator, (char *)(uintptr_t)v->devices);
+    pel_free(allocator, (char *)(uintptr_t)v->wrong_devices);
+    pel_free(allocator, (char *)(uintptr_t)v->text);
+}
+
+void pel_plan_set_verification(pel_plan *plan, const pel_plan_verification *verification) {
+    if (!plan) {
+        return;
+    }
+    pel_plan_verification copy = *verification;
+    copy.devices = copy_of(plan, verification->devices);
+    copy.wrong_devices = copy_of(plan, verification->wrong_devices);
+    copy.text = copy_of(plan, verification->text);
+    const bool whole = copy.devices && copy.wrong_devices && copy.text;
+    free_verification(&plan->allocator, whole ? &plan->verification : &copy);
+    plan->verification = whole ? copy : plan->verification;
+}
+
+pel_status pel_plan_get_verification(const pel_plan *plan, pel_plan_verification *verification) {
+    if (!plan || !verification) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    *verification = plan->verification;
+    return PEL_OK;
 }
 
 void pel_plan_into_lesson(const pel_plan *plan, pel_lesson *lesson) {
@@ -256,6 +286,10 @@ static void compose(pel_text *text, const pel_plan *plan) {
     }
     pel_text_append(text, "\nprotection: ");
     pel_text_append(text, plan->protection);
+    if (plan->verification.text[0]) {
+        pel_text_append(text, "\nverification: ");
+        pel_text_append(text, plan->verification.text);
+    }
     pel_text_append(text, "\nchunks:\n");
     for (uint32_t i = 0; i < plan->chunk_count; i++) {
         append_chunk(text, plan, &plan->chunks[i]);
@@ -291,6 +325,10 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     copy->reason = copy_of(copy, plan->reason);
     copy->restriction = copy_of(copy, plan->restriction);
     copy->protection = copy_of(copy, plan->protection);
+    copy->verification = plan->verification;
+    copy->verification.devices = copy_of(copy, plan->verification.devices);
+    copy->verification.wrong_devices = copy_of(copy, plan->verification.wrong_devices);
+    copy->verification.text = copy_of(copy, plan->verification.text);
     copy->split_dimension = plan->split_dimension;
     copy->predicted_ns = plan->predicted_ns;
     bool tailed = take_tail(copy, plan->tail, 1.0);
@@ -379,6 +417,7 @@ void pel_plan_destroy(pel_plan *plan) {
     pel_free(&allocator, plan->reason);
     pel_free(&allocator, plan->restriction);
     pel_free(&allocator, plan->protection);
+    free_verification(&allocator, &plan->verification);
     pel_free(&allocator, plan->text);
     pel_free(&allocator, plan->tail);
     pel_free(&allocator, plan);

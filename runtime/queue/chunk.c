@@ -41,6 +41,15 @@ void pel_privates_free(pel_job *job) {
     }
 }
 
+void *pel_private_data(const pel_job *job, uint32_t arg) {
+    for (const pel_private *p = job->privates; p; p = p->next) {
+        if (p->arg == arg) {
+            return p->host;
+        }
+    }
+    return NULL;
+}
+
 static pel_status add_private(pel_job *job, uint32_t index, pel_work_arg *out, pel_error **error) {
     pel_command *command = job->command;
     const pel_allocator *allocator = &command->runtime->allocator;
@@ -72,6 +81,23 @@ static pel_status add_private(pel_job *job, uint32_t index, pel_work_arg *out, p
     return status;
 }
 
+/* Rows that will be folded on the host, and what is to be compared there. */
+static pel_status bring_home(pel_job *job, pel_allocation *allocation, bool partial, uint64_t lo, uint64_t hi, pel_error **error) {
+    pel_mem *mem = NULL;
+    if (job->device->place == 0 || (!partial && !job->sampled && !job->vote)) {
+        return PEL_OK;
+    }
+    if (job->vote) {
+        return pel_isolate_bring_out(job, allocation, NULL, lo, hi);
+    }
+    pel_status status = pel_allocation_mem(allocation, job->device, &mem, error);
+    status = status == PEL_OK ? pel_command_pin(job->command, allocation, job->device) : status;
+    if (status == PEL_OK && job->sampled) {
+        status = pel_isolate_bring_out(job, allocation, mem, lo, hi);
+    }
+    return status == PEL_OK && partial ? pel_job_bring_out(job, mem, allocation, lo, hi) : status;
+}
+
 static pel_status add_writes(pel_job *job, uint32_t index, const pel_footprint *footprint, pel_error **error) {
     const pel_bound_arg *arg = &job->command->bound.args[index];
     const pel_param *param = param_of(job->command, index);
@@ -81,16 +107,9 @@ static pel_status add_writes(pel_job *job, uint32_t index, const pel_footprint *
         if (!pel_uses_add(&job->command->runtime->allocator, &job->written, arg->allocation, lo, hi, PEL_WRITE)) {
             return PEL_OUT_OF_MEMORY;
         }
-        if (partial && job->device->place != 0) { /* rows that will be folded on the host */
-            pel_mem *mem = NULL;
-            pel_status status = pel_allocation_mem(arg->allocation, job->device, &mem, error);
-            status = status == PEL_OK ? pel_command_pin(job->command, arg->allocation, job->device) : status;
-            if (status == PEL_OK) {
-                status = pel_job_bring_out(job, mem, arg->allocation, lo, hi);
-            }
-            if (status != PEL_OK) {
-                return status;
-            }
+        pel_status status = bring_home(job, arg->allocation, partial, lo, hi, error);
+        if (status != PEL_OK) {
+            return status;
         }
     }
     return PEL_OK;
@@ -122,13 +141,13 @@ static pel_status add_buffer(pel_job *job, uint32_t index, pel_work_arg *out, pe
     pel_status status = private ? pel_isolate_arg(job, index, &view, &host, error)
                                 : pel_allocation_view(arg->allocation, job->device, arg->offset, arg->bytes, &view, error);
     *out = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = view, .host = host, .bytes = arg->bytes};
-    status = status == PEL_OK ? pel_command_pin(job->command, arg->allocation, job->device) : status;
+    status = status == PEL_OK && !private ? pel_command_pin(job->command, arg->allocation, job->device) : status;
     if (status == PEL_OK) {
         status = pel_footprint_query(&job->command->bound, &job->work.span, index, footprint);
     }
     for (uint32_t i = 0; i < footprint->reads.count && status == PEL_OK; i++) {
         const uint64_t lo = arg->offset + footprint->reads.data[i].lo, hi = arg->offset + footprint->reads.data[i].hi;
-        status = pel_job_bring_in(job, arg->allocation, lo, hi);
+        status = job->vote && private ? PEL_OK : pel_job_bring_in(job, arg->allocation, lo, hi);
         status = status == PEL_OK && private ? pel_isolate_reads(job, arg->allocation, lo, hi) : status;
     }
     return status == PEL_OK ? add_writes(job, index, footprint, error) : status;

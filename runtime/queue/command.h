@@ -3,7 +3,7 @@
  * Commands and the dispatcher that drives them.
  *
  * A command passes through: waiting (for predecessors) -> ready -> [fetching: bytes that only a device holds come home] -> [saving: what chunks may spoil is
- * copied] -> running (jobs on devices; again with those that failed, queue/retry.c) -> [folding: partial results are merged on the host] -> complete. The dispatcher has no thread of its own: whoever brings news (a submitter, a
+ * copied] -> running (jobs on devices; again with those that failed, queue/retry.c) -> [verifying: results are compared, queue/verify.c] -> [folding: partial results are merged on the host] -> complete. The dispatcher has no thread of its own: whoever brings news (a submitter, a
  * backend's completion) takes runtime->lock, advances the state and hands the next works to the backends, which never block in submit. The rejected
  * alternative, a dispatcher thread, costs two wake-ups per launch. With a simulated machine the same code runs single-threaded under the virtual clock.
  *
@@ -70,6 +70,9 @@ struct pel_job {
     int64_t credit;             /* time that the process did not get */
     pel_error *verdict_error;   /* of one that was given up */
     bool again;                 /* the same work was submitted a second time */
+    bool sampled;               /* verify.c: its result is to be verified */
+    bool verified;              /* and was, or could not be */
+    struct pel_vote *vote;      /* it computes what another job of the command has computed; else NULL */
 };
 
 /* An allocation's copy on a device that must stay while the command lasts. */
@@ -84,7 +87,7 @@ typedef enum pel_command_kind {
     PEL_COMMAND_GRAPH
 } pel_command_kind;
 typedef enum pel_command_phase {
-    PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_SAVING, PEL_PHASE_RUNNING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED
+    PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_SAVING, PEL_PHASE_RUNNING, PEL_PHASE_VERIFYING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED
 } pel_command_phase;
 
 enum { PEL_CHAIN_AHEAD = 8 }; /* a stencil has two: who wrote what it reads, who read what it writes */
@@ -151,6 +154,7 @@ struct pel_command {
     pel_protection asked, protection;
     uint64_t failed_once, failed_twice; /* devices, by index, that failed chunks of this launch */
     struct pel_saved *saved;    /* queue/retry.c */
+    struct pel_verify *verify;  /* queue/verify.c; NULL: not to be verified */
     uint64_t deadline_ns;       /* of a chunk; 0: by the model */
     uint32_t hung;              /* works that were given up and have not returned */
     bool kept;                  /* until they do */
@@ -359,6 +363,8 @@ typedef struct pel_launch_estimate {
 void pel_launch_estimate_now(const pel_command *command, pel_launch_estimate *estimate);
 /* The whole launch goes there. NO_DEVICE: it cannot, OUT_OF_MEMORY: nothing has changed. */
 pel_status pel_launch_take_device(pel_command *command, uint32_t device, double predicted_ns);
+/* What the models say of so many units there; 0: nothing. */
+double pel_launch_predict(const pel_runtime *runtime, const pel_bound *bound, const pel_device *device, uint64_t units);
 /* Why this device cannot run any part of the launch, or NULL. Static text, or composed and stored in *text for the caller to free. */
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */
@@ -375,6 +381,7 @@ void pel_launch_tail_forfeit(pel_command *command, const pel_device *device); /*
 
 pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 void pel_privates_free(pel_job *job);
+void *pel_private_data(const pel_job *job, uint32_t arg); /* NULL: it has none for this argument */
 
 /* mapping.c. Whether the calling thread would wait for itself: it has a mapping that this waits for. */
 bool pel_mapping_blocks(const pel_command *command);

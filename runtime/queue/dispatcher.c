@@ -7,6 +7,7 @@
 #include "queue/mapping.h"
 #include "queue/isolate.h"
 #include "queue/retry.h"
+#include "queue/verify.h"
 #include "resilience/health.h"
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
@@ -214,6 +215,9 @@ static void job_complete(pel_work *work) {
     }
     pel_command *command = job->command;
     pel_runtime *runtime = command->runtime;
+    if (job->vote) {
+        pel_verify_compare(job->vote);
+    }
     pthread_mutex_lock(&runtime->lock);
     command->queue->on_device[job->device->index] -= work->alone ? 0u : 1u;
     job->device->running -= job->data_parallel ? 1u : 0u;
@@ -231,7 +235,7 @@ static void job_complete(pel_work *work) {
     }
     if (work->status == PEL_OK) {
         pel_job_apply(job);
-    } else if (!pel_retry_takes(job)) {
+    } else if (!job->vote && !pel_retry_takes(job)) {
         pel_command_fail(command, work->status, told_by(command, work));
     }
     if (job->done) {
@@ -487,6 +491,32 @@ static bool task_is_over(pel_command *command) {
     return true;
 }
 
+/* All its results are there, and as sure as was asked for. True: they are being merged. */
+static bool launch_is_over(pel_command *command) {
+    pel_launch_done(command);
+    pel_verify_done(command);
+    const uint64_t partials = command->status == PEL_OK ? pel_launch_fold_count(command) : 0;
+    if (partials > FOLDED_AT_ONCE) {
+        start_fold(command);
+        return true;
+    }
+    if (partials > 0) {
+        pel_launch_fold(command);
+        pel_launch_folded(command);
+    }
+    return false;
+}
+
+/* Its chunks ran, or were verified. True: it goes on. */
+static bool launch_goes_on(pel_command *command) {
+    uint32_t again;
+    if (pel_retry_again(command, &again)) {
+        submit_from(command, PEL_PHASE_RUNNING, again);
+        return true;
+    }
+    return pel_verify_begin(command) || launch_is_over(command);
+}
+
 void pel_command_phase_over(pel_command *command) {
     switch (command->phase) {
     case PEL_PHASE_FETCHING:
@@ -513,27 +543,18 @@ void pel_command_phase_over(pel_command *command) {
             pel_place_arrived(command);
             return;
         }
-        if (command->kind == PEL_COMMAND_LAUNCH) {
-            uint32_t again;
-            if (pel_retry_again(command, &again)) {
-                submit_from(command, PEL_PHASE_RUNNING, again);
-                return;
-            }
-            pel_launch_done(command);
-            const uint64_t partials = command->status == PEL_OK ? pel_launch_fold_count(command) : 0;
-            if (partials > FOLDED_AT_ONCE) {
-                start_fold(command);
-                return;
-            }
-            if (partials > 0) {
-                pel_launch_fold(command);
-                pel_launch_folded(command);
-            }
+        if (command->kind == PEL_COMMAND_LAUNCH && launch_goes_on(command)) {
+            return;
         }
         if (command->scope && !task_is_over(command)) {
             return;
         }
         pel_command_end(command);
+        return;
+    case PEL_PHASE_VERIFYING:
+        if (!pel_verify_again(command) && !launch_goes_on(command)) {
+            pel_command_end(command);
+        }
         return;
     case PEL_PHASE_FOLDING:
         if (command->status == PEL_OK) {

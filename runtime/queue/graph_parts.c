@@ -9,6 +9,7 @@
 
 #include "queue/isolate.h"
 #include "queue/retry.h"
+#include "queue/verify.h"
 #include <string.h>
 
 static void renew(pel_command *part) {
@@ -23,6 +24,7 @@ static void renew(pel_command *part) {
     pel_command_unpin(part);
     pel_command_waives(part);
     pel_retry_free(part);
+    pel_verify_free(part);
     pel_free(allocator, part->tail);
     pel_free(allocator, part->jobs);
     pel_free(allocator, part->slices);

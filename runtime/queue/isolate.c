@@ -67,7 +67,8 @@ static bool writes_to(const pel_bound *bound, const pel_allocation *allocation) 
 
 bool pel_isolate_wants(const pel_job *job, uint32_t arg) {
     const pel_bound *bound = &job->command->bound;
-    return job->command->protection == PEL_PROTECT_ISOLATE && job->device->place == 0 && bound->args[arg].allocation &&
+    const bool isolated = job->command->protection == PEL_PROTECT_ISOLATE && job->device->place == 0;
+    return (job->vote || isolated) && bound->args[arg].allocation &&
            bound->args[arg].param != PEL_PARAM_KIND_REDUCE_PRIVATE && writes_to(bound, bound->args[arg].allocation);
 }
 
@@ -80,7 +81,7 @@ static struct pel_shadow *shadow_of(const pel_job *job, const pel_allocation *al
 }
 
 /* One for all arguments on the allocation, so that aliases stay aliases. */
-static pel_status make_shadow(pel_job *job, pel_allocation *allocation, struct pel_shadow **made, pel_error **error) {
+static pel_status make_shadow(pel_job *job, pel_allocation *allocation, bool with_mem, struct pel_shadow **made, pel_error **error) {
     const pel_bound *bound = &job->command->bound;
     const pel_allocator *allocator = &job->command->runtime->allocator;
     uint64_t lo = UINT64_MAX, hi = 0;
@@ -106,7 +107,7 @@ static pel_status make_shadow(pel_job *job, pel_allocation *allocation, struct p
     if (!shadow->data) {
         return PEL_OUT_OF_MEMORY;
     }
-    return job->device->facts->info.kind == PEL_DEVICE_HOST
+    return !with_mem || job->device->facts->info.kind == PEL_DEVICE_HOST
                ? PEL_OK
                : job->device->driver->backend->mem_create(job->device->driver, shadow->data, shadow->bytes, &shadow->mem, error);
 }
@@ -114,7 +115,7 @@ static pel_status make_shadow(pel_job *job, pel_allocation *allocation, struct p
 pel_status pel_isolate_arg(pel_job *job, uint32_t index, pel_mem **view, unsigned char **data, pel_error **error) {
     const pel_bound_arg *arg = &job->command->bound.args[index];
     struct pel_shadow *shadow = shadow_of(job, arg->allocation);
-    pel_status status = shadow ? PEL_OK : make_shadow(job, arg->allocation, &shadow, error);
+    pel_status status = shadow ? PEL_OK : make_shadow(job, arg->allocation, true, &shadow, error);
     if (status != PEL_OK) {
         return status;
     }
@@ -134,7 +135,37 @@ pel_status pel_isolate_reads(pel_job *job, pel_allocation *allocation, uint64_t 
     }
     shadow->reads = grown;
     grown[shadow->read_count++] = (read_range){lo, hi};
-    return PEL_OK;
+    return job->device->place != 0 ? pel_job_transfer_in(job, shadow->mem, lo - shadow->lo, hi - shadow->lo) : PEL_OK;
+}
+
+pel_status pel_isolate_bring_out(pel_job *job, pel_allocation *allocation, pel_mem *mem, uint64_t lo, uint64_t hi) {
+    struct pel_shadow *shadow = shadow_of(job, allocation);
+    pel_status status = shadow ? PEL_OK : make_shadow(job, allocation, false, &shadow, NULL);
+    if (status != PEL_OK) {
+        return status;
+    }
+    if (shadow->mem) {
+        return pel_job_bring_out(job, shadow->mem, NULL, lo - shadow->lo, hi - shadow->lo);
+    }
+    status = pel_job_bring_out(job, mem, NULL, lo, hi);
+    if (status == PEL_OK) {
+        job->out[job->work.out_count - 1].host = shadow->data + (lo - shadow->lo);
+    }
+    return status;
+}
+
+unsigned char *pel_isolate_data(const pel_job *job, const pel_allocation *allocation, uint64_t at) {
+    const struct pel_shadow *shadow = shadow_of(job, allocation);
+    return shadow ? shadow->data + (at - shadow->lo) : allocation->base + at;
+}
+
+void pel_isolate_overlay(const pel_job *job, const unsigned char *at, const unsigned char *bytes, uint64_t count) {
+    for (const struct pel_shadow *shadow = job->shadows; shadow; shadow = shadow->next) {
+        const unsigned char *base = shadow->allocation->base + shadow->lo;
+        if (at >= base && at < base + shadow->bytes) {
+            memcpy(shadow->data + (at - base), bytes, (size_t)count);
+        }
+    }
 }
 
 uint64_t pel_isolate_read_bytes(const pel_job *job) {
@@ -157,7 +188,7 @@ void pel_isolate_fill(const pel_job *job) {
 }
 
 static void commit(const pel_job *job) {
-    for (uint32_t i = 0; i < job->written.count && job->shadows; i++) {
+    for (uint32_t i = 0; i < job->written.count && job->shadows && job->device->place == 0; i++) {
         const pel_use *use = &job->written.data[i];
         const struct pel_shadow *shadow = shadow_of(job, use->allocation);
         if (shadow) {
@@ -275,7 +306,7 @@ static void abandon(pel_job *job, int64_t now) {
     device->lost = true;
     pel_health_note(device, PEL_TIMED_OUT, job->verdict_error, runtime->clock);
     (void)now;
-    if (!pel_retry_takes(job)) {
+    if (!job->vote && !pel_retry_takes(job)) {
         pel_error *copy = pel_error_clone(job->verdict_error, &runtime->allocator);
         pel_command_fail(command, PEL_TIMED_OUT, copy);
     }

@@ -10,12 +10,21 @@ enum { PEL_ISOLATION_NONE, PEL_ISOLATION_RUNNING, PEL_ISOLATION_RETURNED, PEL_IS
 /* Why a device cannot run an isolated launch, or NULL. Static. */
 const char *pel_isolate_refusal(const pel_bound *bound, const pel_device *device);
 
-/* Whether this argument of the job gets private memory, and that memory: a view for OpenCL, a pointer for all. */
+/*
+ * Whether this argument of the job gets private memory, and that memory: a view for OpenCL, a pointer for all. Votes (verify.h) have it on all devices; where these have
+ * memory of their own, what is read goes there from the private copy in host memory, and what is written comes back to it.
+ */
 bool pel_isolate_wants(const pel_job *job, uint32_t arg);
 pel_status pel_isolate_arg(pel_job *job, uint32_t arg, pel_mem **view, unsigned char **data, pel_error **error);
 pel_status pel_isolate_reads(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi); /* bytes that must be in it before */
 uint64_t pel_isolate_read_bytes(const pel_job *job);
 void pel_isolate_fill(const pel_job *job); /* copies them; without the lock, too */
+/* Written bytes of a chunk on a device with memory of its own come to private memory in the host's, too: of a vote, or to be compared. `mem`: the allocation's, else NULL. */
+pel_status pel_isolate_bring_out(pel_job *job, pel_allocation *allocation, pel_mem *mem, uint64_t lo, uint64_t hi);
+/* Byte `at` of the allocation, as the job has it: in private memory, or in the user's. */
+unsigned char *pel_isolate_data(const pel_job *job, const pel_allocation *allocation, uint64_t at);
+/* Other bytes than those that are now in the user's memory at `at`. */
+void pel_isolate_overlay(const pel_job *job, const unsigned char *at, const unsigned char *bytes, uint64_t count);
 void pel_isolate_free(pel_job *job);
 
 void pel_isolate_begin(pel_job *job);      /* it is handed over: watched from now on */

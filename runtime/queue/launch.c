@@ -20,6 +20,7 @@
 #include "queue/habit.h"
 #include "queue/repeat.h"
 #include "queue/retry.h"
+#include "queue/verify.h"
 #include "resilience/health.h"
 #include <math.h>
 #include <string.h>
@@ -215,6 +216,15 @@ static pel_status decide(question *q, const pel_share *shares, uint32_t share_co
     return status == PEL_OK ? PEL_OK : pel_fail(error, allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
 }
 
+double pel_launch_predict(const pel_runtime *runtime, const pel_bound *bound, const pel_device *device, uint64_t units) {
+    const pel_model_family family = family_of(bound);
+    const pel_cost cost = pel_models_cost(runtime->models, &family, device->model_id);
+    if (cost.alone.samples > 0) {
+        return cost.alone.start_ns + cost.alone.unit_ns * (double)units;
+    }
+    return cost.samples > 0 ? cost.start_ns + cost.unit_ns * (double)units : 0;
+}
+
 static void forget_question(question *q) {
     for (uint32_t i = 0; i < q->runtime->device_count; i++) {
         pel_free(&q->runtime->allocator, q->excluded[i]);
@@ -227,7 +237,9 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     char protected_by[PEL_PROTECT_TEXT];
     char *conflict = NULL;
     ask(&q, runtime, bound);
-    q.request.pieces = q.request.pieces && *protection != PEL_PROTECT_ISOLATE; /* outputs are committed chunk by chunk, and made room for before */
+    const bool verified = bound->verification.share > 0;
+    *protection = verified && *protection != PEL_PROTECT_ISOLATE ? PEL_PROTECT_RETRY : *protection;
+    q.request.pieces = q.request.pieces && !verified && *protection != PEL_PROTECT_ISOLATE; /* what is verified is known before it runs; outputs are committed chunk by chunk, and made room for before */
     for (uint32_t i = 0; i < runtime->device_count && *protection == PEL_PROTECT_ISOLATE; i++) {
         q.devices[i].excluded = q.devices[i].excluded ? q.devices[i].excluded : pel_isolate_refusal(bound, &runtime->devices[i]);
     }
@@ -243,6 +255,8 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
         *plan = pel_plan_build(&runtime->allocator, &q.request, result, &context);
         if (!*plan) {
             status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the plan of %s", bound->kernel->image.name);
+        } else {
+            pel_verify_foresee(runtime, bound, *protection, result, *plan);
         }
     }
     forget_question(&q);
@@ -367,7 +381,8 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
-    const bool as_ever = !is_asked_for(command) && !has_aim(&command->bound);
+    const bool has_habits = !has_aim(&command->bound) && command->bound.verification.share == 0;
+    const bool as_ever = !is_asked_for(command) && has_habits;
     *exploring = false;
     if (command->part_of && pel_graph_plan_take(command)) {
         atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
@@ -404,7 +419,7 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     command->expected_ns = result.expected_ns;
     command->together_probe = result.together_probe;
     *exploring = result.exploring;
-    if (!has_aim(&command->bound) && !command->tail) {
+    if (has_habits && !command->tail) {
         pel_habit_keep(command, &family, result.exploring);
         pel_repeat_keep(command, result.exploring);
     }
@@ -508,11 +523,13 @@ pel_status pel_launch_run(pel_command *command) {
     }
     command->job_limit = command->slice_count + pel_tail_pieces(command->tail);
     command->jobs = pel_alloc_zero(&command->runtime->allocator, command->job_limit, sizeof *command->jobs);
-    pel_status status = command->jobs ? PEL_OK : PEL_OUT_OF_MEMORY;
+    pel_status status = command->jobs ? pel_verify_prepare(command) : PEL_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < command->slice_count && status == PEL_OK; i++) {
+        pel_device *device = &command->runtime->devices[command->slices[i].device];
         command->jobs[i] = (pel_job){.command = command,
-                                     .device = &command->runtime->devices[command->slices[i].device],
+                                     .device = device,
                                      .data_parallel = true,
+                                     .sampled = pel_verify_samples(command, device),
                                      .done = command->tail ? pel_launch_chunk_done : NULL};
         command->job_count++;
         status = pel_retry_build(&command->jobs[i], &command->slices[i], &error);

@@ -3,6 +3,7 @@
 #include "planner/planner.h"
 #include "queue/repeat.h"
 #include "queue/stream.h"
+#include "queue/verify.h"
 #include <math.h>
 #include <string.h>
 
@@ -161,11 +162,15 @@ static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_la
     command->is_bound = true;
     take_objective(command->queue, desc, &command->bound);
     pel_stream_ask(command->runtime, &command->bound);
+    status = pel_verify_ask(command->runtime, desc, &command->bound, error);
+    if (status != PEL_OK) {
+        return status;
+    }
     status = check_memory(command->runtime, desc, &command->bound, error);
     if (status != PEL_OK) {
         return status;
     }
-    command->asked = desc->protection;
+    command->asked = command->bound.verification.share > 0 && desc->protection < PEL_PROTECT_RETRY ? PEL_PROTECT_RETRY : desc->protection;
     command->deadline_ns = desc->deadline_ns;
     status = copy_shares(command, desc);
     if (status == PEL_OK) {
@@ -258,8 +263,11 @@ pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launc
     pel_plan_result result;
     pel_plan *internal = NULL;
     pel_protection protection = desc->protection;
+    status = pel_verify_ask(queue->runtime, desc, &bound, &error);
     pthread_mutex_lock(&queue->runtime->lock);
-    status = pel_launch_decide(queue->runtime, &bound, desc->shares, desc->share_count, &protection, &result, &internal, &error);
+    if (status == PEL_OK) {
+        status = pel_launch_decide(queue->runtime, &bound, desc->shares, desc->share_count, &protection, &result, &internal, &error);
+    }
     pel_unbind(&bound);
     pthread_mutex_unlock(&queue->runtime->lock);
     if (status == PEL_OK) {

@@ -109,7 +109,7 @@ static bool check_groups(limits *l) {
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text) {
     const pel_kernel *kernel = bound->kernel;
     limits l = {.bound = bound, .device = device, .info = &device->facts->info};
-    if (device->lost || device->health.state != PEL_DEVICE_WELL) {
+    if (!pel_health_usable(device)) {
         const char *why = pel_health_exclusion(device, text);
         if (why) {
             return why;

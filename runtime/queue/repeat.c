@@ -8,7 +8,8 @@
  * again), every argument by its value, the driver and its memory objects by comparison. Between launches nothing is held: a buffer or kernel goes when its owner
  * lets it go. Decisions live as long as habits do (habit.c), and only where nothing depends on where bytes are.
  *
- * Not for custom accesses (the caller's function may answer differently), devices with memory of their own, fixed shares, isolation, and objectives. Rejected: keys
+ * Not for custom accesses (the caller's function may answer differently), cancel flags, devices with memory of their own, fixed shares, isolation, verification, and
+ * objectives. Rejected: keys
  * of the caller's own ("prepared launches"): one more object to learn, and the comparison takes 50 ns.
  */
 #include "queue/repeat.h"
@@ -109,6 +110,7 @@ static bool same_arg(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
 
 static bool is_plain(const pel_queue *queue, const pel_launch_desc *desc) {
     return (desc->size == 0 || desc->size == sizeof *desc) && desc->share_count == 0 && desc->deadline_ns == 0 && !desc->objective &&
+           !desc->verification && queue->runtime->verification.share == 0 &&
            desc->protection != PEL_PROTECT_ISOLATE && queue->objective.kind == PEL_OBJECTIVE_TIME && queue->objective.deadline_ns <= 0;
 }
 
@@ -194,7 +196,7 @@ static bool at_home(const pel_runtime *runtime) {
 static bool has_custom(const pel_bound *bound) {
     bool custom = false;
     for (uint32_t i = 0; i < bound->arg_count; i++) {
-        custom = custom || bound->args[i].param == PEL_PARAM_KIND_CUSTOM;
+        custom = custom || bound->args[i].param == PEL_PARAM_KIND_CUSTOM || bound->args[i].param == PEL_PARAM_KIND_CANCEL; /* a flag each */
     }
     return custom;
 }

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "queue/isolate.h"
 #include "queue/stream.h"
+#include "resilience/health.h"
 #include <string.h>
 
 enum { SAVED_AT_ONCE = 65536 }; /* bytes: under 10 us, where waking a worker costs 30-50 us */
@@ -96,7 +97,7 @@ pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bou
         }
     }
     pel_footprint_free(&runtime->allocator, &footprint);
-    const pel_protect_question question = {.asked = asked, .fixed = fixed, .copy_bytes = p.copy, .fetch_bytes = p.fetch, .link_bytes_per_ns = p.link,
+    const pel_protect_question question = {.asked = asked, .fixed = fixed, .verified = bound->verification.share > 0, .copy_bytes = p.copy, .fetch_bytes = p.fetch, .link_bytes_per_ns = p.link,
                                            .predicted_ns = result->predicted_ns};
     return pel_protect_choose(&question, text);
 }
@@ -155,7 +156,8 @@ static void saved_free(pel_runtime *runtime, struct pel_saved *saved) {
 static pel_status reserve(pel_command *command, uint32_t index) {
     const pel_allocator *allocator = &command->runtime->allocator;
     const pel_job *job = &command->jobs[index];
-    if (command->protection != PEL_PROTECT_RETRY || (job->device->place != 0 && job->work.step_count == 0)) { /* steps hand their results to host memory as they go */
+    const bool spoils = command->protection == PEL_PROTECT_RETRY || (command->protection == PEL_PROTECT_ISOLATE && job->sampled);
+    if (!spoils || (job->device->place != 0 && job->work.step_count == 0)) { /* steps hand their results to host memory as they go */
         return PEL_OK;
     }
     struct pel_saved *saved = pel_alloc_zero(allocator, 1, sizeof *saved);
@@ -187,6 +189,14 @@ static void copy_saved(const struct pel_saved *saved, bool back) {
     for (uint32_t i = 0; i < saved->count; i++) {
         const saved_range *r = &saved->ranges[i];
         memcpy(back ? r->at : r->copy, back ? r->copy : r->at, (size_t)r->bytes);
+    }
+}
+
+void pel_retry_overlay(const pel_command *command, uint32_t index, const pel_job *to) {
+    for (const struct pel_saved *saved = command->saved; saved; saved = saved->next) {
+        for (uint32_t i = 0; saved->job == index && i < saved->count; i++) {
+            pel_isolate_overlay(to, saved->ranges[i].at, saved->ranges[i].copy, saved->ranges[i].bytes);
+        }
     }
 }
 
@@ -302,7 +312,7 @@ static pel_status undo(pel_command *command, uint32_t index) {
     pel_job *job = &command->jobs[index];
     pel_status status = PEL_OK;
     for (const struct pel_saved *saved = command->saved; saved; saved = saved->next) {
-        if (saved->job == index) {
+        if (saved->job == index && command->protection == PEL_PROTECT_RETRY) { /* isolated ones have not landed */
             copy_saved(saved, true);
         }
     }
@@ -321,7 +331,7 @@ static uint64_t refused(const pel_command *command) {
     uint64_t once = command->failed_once, all = 0;
     for (uint32_t i = 0; i < command->runtime->device_count; i++) {
         const pel_device *device = &command->runtime->devices[i];
-        all |= device->lost || device->health.state != PEL_DEVICE_WELL ? 0 : 1ull << i;
+        all |= pel_health_usable(device) ? 1ull << i : 0;
     }
     return (all & ~once) != 0 ? once : command->failed_twice;
 }
@@ -367,13 +377,13 @@ pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error 
     return status;
 }
 
-static pel_status add_jobs(pel_command *command, const pel_plan_result *result, pel_error **error) {
+static pel_status add_jobs(pel_command *command, const pel_plan_result *result, bool sampled, pel_error **error) {
     pel_status status = grow(command, result->slice_count);
     for (uint32_t i = 0; i < result->slice_count && status == PEL_OK; i++) {
         const uint32_t index = command->job_count;
         const pel_plan_slice *slice = &result->slices[i];
         pel_job *job = &command->jobs[index];
-        *job = (pel_job){.command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true};
+        *job = (pel_job){.command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true, .sampled = sampled};
         command->slices[command->slice_count++] = *slice;
         command->job_count++;
         status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
@@ -395,7 +405,7 @@ static pel_status run_again(pel_command *command, uint32_t index, pel_error **er
     if (status == PEL_OK) {
         status = pel_launch_replan(command, command->jobs[index].lo, command->jobs[index].hi, refused(command), &result, error);
     }
-    return status == PEL_OK ? add_jobs(command, &result, error) : status;
+    return status == PEL_OK ? add_jobs(command, &result, command->jobs[index].sampled, error) : status;
 }
 
 /* In the end it is the first failure that is told, and what became of the attempts. */

@@ -38,6 +38,9 @@ pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error 
  */
 bool pel_retry_again(pel_command *command, uint32_t *from);
 
+/* What of the bytes that job `index` began with is not in the user's memory any more, for `to`. Without the lock, too. */
+void pel_retry_overlay(const pel_command *command, uint32_t index, const pel_job *to);
+
 void pel_retry_free(pel_command *command); /* what was saved */
 
 #endif

@@ -7,6 +7,7 @@
 #include "queue/isolate.h"
 #include "queue/repeat.h"
 #include "queue/retry.h"
+#include "queue/verify.h"
 #include <math.h>
 #include <string.h>
 
@@ -163,6 +164,7 @@ void pel_command_free(pel_command *command) {
     }
     pel_event_release(command->watched);
     pel_retry_free(command);
+    pel_verify_free(command);
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
     pel_free(allocator, command->tail);

@@ -7,6 +7,9 @@
  * retired. The context is only replaced while nothing of the old one is in use and no byte is valid there alone: such bytes stay marked as lost until they are
  * written anew, or given up by pel_queue_reset. The old driver is kept, asleep, until the runtime ends: closing it could block, and this never does.
  *
+ * A result that was compared and found wrong makes a device suspect: all its chunks of verified launches are compared from then on. The second one before 64 right ones
+ * in a row quarantines it; a known-answer test says little about a fault that comes now and then, so it comes back as a suspect.
+ *
  * Nobody is left without any device for a suspicion: failures alone exclude a device only while another one is well. There is no thread and no timer: who plans a
  * launch looks whether somebody's time is over, so an idle runtime tests nothing.
  */
@@ -18,7 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STREAK = 3, LONGEST_DOUBLINGS = 9 };
+enum { STREAK = 3, LONGEST_DOUBLINGS = 9, LIES = 2, FORGIVEN_AFTER = 64 };
 #define FIRST_NS 1000000000ll
 
 static void set_reason(pel_device *device, const char *why) {
@@ -56,11 +59,39 @@ void pel_health_note(pel_device *device, pel_status status, const pel_error *why
     }
 }
 
+void pel_health_verified(pel_device *device) {
+    pel_device_health *h = &device->health;
+    h->verified++;
+    if (device->lies > 0 && ++device->truths >= FORGIVEN_AFTER) {
+        device->lies = device->truths = 0;
+        h->state = h->state == PEL_DEVICE_SUSPECT ? PEL_DEVICE_WELL : h->state;
+        pel_log(&device->runtime->logger, PEL_LOG_INFO, "%s computed %d chunks rightly in a row and is trusted again", device->facts->info.id, FORGIVEN_AFTER);
+    }
+}
+
+void pel_health_lied(pel_device *device, const char *what, const pel_clock *clock) {
+    pel_device_health *h = &device->health;
+    h->lies++;
+    h->wrong_results++;
+    device->lies++;
+    device->truths = 0;
+    if (device->lies >= LIES) {
+        pel_health_quarantine(device, what, pel_clock_now(clock));
+        return;
+    }
+    set_reason(device, what);
+    if (h->state == PEL_DEVICE_WELL) {
+        h->state = PEL_DEVICE_SUSPECT;
+        h->since = pel_clock_now(clock);
+    }
+    pel_log(&device->runtime->logger, PEL_LOG_WARNING, "%s is suspect: %s", device->facts->info.id, h->reason);
+}
+
 static bool another_is_well(const pel_device *device) {
     const pel_runtime *runtime = device->runtime;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         const pel_device *other = &runtime->devices[i];
-        if (other != device && !other->lost && other->health.state == PEL_DEVICE_WELL) {
+        if (other != device && pel_health_usable(other)) {
             return true;
         }
     }
@@ -75,7 +106,7 @@ const char *pel_health_exclusion(const pel_device *device, char **text) {
     }
     pel_text why;
     pel_text_init(&why, &device->runtime->allocator);
-    if (h->state == PEL_DEVICE_WELL) {
+    if (h->state == PEL_DEVICE_WELL || h->state == PEL_DEVICE_SUSPECT) {
         return "lost: it reported that it is gone";
     }
     if (h->state == PEL_DEVICE_RETIRED) {
@@ -153,7 +184,7 @@ void pel_health_tested(pel_device *device, pel_status status, const pel_error *w
     pel_device_health *h = &device->health;
     if (status == PEL_OK) {
         pel_log(&device->runtime->logger, PEL_LOG_INFO, "%s passed its known-answer test and is used again", device->facts->info.id);
-        h->state = PEL_DEVICE_WELL;
+        h->state = device->lies > 0 ? PEL_DEVICE_SUSPECT : PEL_DEVICE_WELL;
         h->wrong_results = 0;
         return;
     }

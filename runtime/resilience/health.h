@@ -8,6 +8,15 @@
 /* A chunk ended on it. */
 void pel_health_note(pel_device *device, pel_status status, const pel_error *why, const pel_clock *clock);
 
+/* A result of its was compared: right, or wrong. */
+void pel_health_verified(pel_device *device);
+void pel_health_lied(pel_device *device, const char *what, const pel_clock *clock);
+
+/* Well, or nearly so. */
+static inline bool pel_health_usable(const pel_device *device) {
+    return !device->lost && (device->health.state == PEL_DEVICE_WELL || device->health.state == PEL_DEVICE_SUSPECT);
+}
+
 /* It is not to be used for a while. */
 void pel_health_quarantine(pel_device *device, const char *why, int64_t now);
 

@@ -211,7 +211,7 @@ static bool wait_a_little(pel_runtime *runtime, const pel_device *device) {
 
 static pel_status test_device(pel_runtime *runtime, pel_device *device, pel_error **error) {
     pthread_mutex_lock(&runtime->lock);
-    const bool begin = device->health.state == PEL_DEVICE_WELL && !device->lost;
+    const bool begin = pel_health_usable(device);
     if (begin) {
         pel_known_answer_begin(device);
     }
@@ -226,7 +226,7 @@ static pel_status test_device(pel_runtime *runtime, pel_device *device, pel_erro
     if (begin && device->health.state == PEL_DEVICE_TESTED) {
         status = pel_fail(error, &runtime->allocator, PEL_TIMED_OUT, NULL, "%s does not answer", device->facts->info.id);
         pel_health_tested(device, status, *error, pel_clock_now(runtime->clock));
-    } else if (device->health.state != PEL_DEVICE_WELL) {
+    } else if (!pel_health_usable(device)) {
         status = pel_fail(error, &runtime->allocator, device->health.wrong_results > 0 ? PEL_MISMATCH : PEL_DEVICE_FAILED, NULL, "%s: %s",
                           device->facts->info.id, device->health.reason);
     }

@@ -49,8 +49,10 @@ pel_protection pel_protect_choose(const pel_protect_question *q, char *text) {
         say(text, "none, as asked: if a device fails, the launch fails");
         return PEL_PROTECT_NONE;
     case PEL_PROTECT_RETRY:
-        if (q->predicted_ns > 0) {
-            say_share(text, "retry, as asked", q->copy_bytes + q->fetch_bytes, pel_protect_cost_ns(q) / q->predicted_ns);
+        if (q->verified && q->predicted_ns <= 0) {
+            (void)snprintf(text, PEL_PROTECT_TEXT, "retry, as chunks are verified: %.0f bytes are saved", q->copy_bytes + q->fetch_bytes);
+        } else if (q->predicted_ns > 0) {
+            say_share(text, q->verified ? "retry, as chunks are verified" : "retry, as asked", q->copy_bytes + q->fetch_bytes, pel_protect_cost_ns(q) / q->predicted_ns);
         } else {
             (void)snprintf(text, PEL_PROTECT_TEXT, "retry, as asked: %.0f bytes are saved", q->copy_bytes + q->fetch_bytes);
         }

@@ -1,0 +1,797 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Verification: chunks are computed a second time by somebody else, results are compared, and where they differ a vote decides what is right.
+ *
+ * The invariant: a vote begins with the bytes with which its chunk began, and writes to memory of its own. The bytes are there because such launches are protected by retry
+ * (retry.c): inputs are in host memory, and what chunks write in place was saved. What a device with memory of its own has written comes to the host twice then: its result
+ * stays where it is, and a copy to be compared lies beside. Votes begin when all chunks are over, so that devices which are done together are busy again together: two
+ * devices of equal speed take twice as long as without. Comparing is done by whoever brings the vote back, outside the lock.
+ *
+ * One vote for a chunk at a time: first another device, on a difference a third, then those that have voted, once more (resilience/verdict.h says who is right). A
+ * device that fails a vote is left out. With a check of the kernel's own the first vote is that check, and only what it refuses is computed again.
+ *
+ * Rejected: both computations at once into private memory, which costs each launch a copy of its results and gains nothing where all devices are busy anyhow;
+ * comparing checksums, which cannot tell a difference of a few units in the last place.
+ */
+#include "queue/verify.h"
+#include "base/text.h"
+#include "core/verification.h"
+#include "planner/plan.h"
+#include "queue/isolate.h"
+#include "queue/retry.h"
+#include "queue/stream.h"
+#include "resilience/health.h"
+#include "resilience/verdict.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FILLED_AT_ONCE = 65536, TWICE = 2, THRICE = 3 };
+
+typedef struct pel_vote {
+    pel_job job;               /* a chunk computed again, or a task that runs the kernel's check on the result itself */
+    struct pel_vote *next;     /* of the round */
+    struct checking *of;
+    uint32_t number;           /* among the votes for its chunk */
+    bool task;
+    pel_uses written;          /* what it computed, in its private memory */
+} pel_vote;
+
+/* One chunk whose result is being verified. */
+typedef struct checking {
+    struct checking *next;
+    pel_command *command;
+    uint32_t job;              /* whose result it is */
+    pel_verdict_votes votes;
+    pel_vote *vote[PEL_VERDICT_VOTES];
+    bool asked;                /* the kernel's check has seen the result itself */
+    uint64_t failed;           /* devices, by index, that could not vote */
+    uint32_t argument;         /* where the first difference was; UINT32_MAX: nowhere, or in no argument */
+    uint64_t byte;
+    void **arguments;          /* for the kernel's check */
+} checking;
+
+struct pel_verify {
+    checking *open, *settled;
+    pel_vote *round;
+    bool filling;
+    int64_t began;
+    double took_ns;
+    uint32_t chunks, verified, wrong;
+    uint64_t voters, liars;    /* devices, by index */
+    char *why_not;             /* of the first chunk that could not be verified */
+    char *story;               /* of the first wrong result */
+};
+
+/* ---- what is asked for ---- */
+
+/* Why this device cannot vote, or NULL; *text is for the caller to free. */
+static const char *exclusion(const pel_bound *bound, const pel_device *device, pel_protection protection, char **text) {
+    *text = NULL;
+    const char *why = pel_launch_exclusion(bound, device, text);
+    why = why || protection != PEL_PROTECT_ISOLATE ? why : pel_isolate_refusal(bound, device);
+    return why ? why : pel_stream_needed(bound, device) ? "the launch goes through it in windows only" : NULL;
+}
+
+static bool able(const pel_bound *bound, const pel_device *device, pel_protection protection) {
+    char *text;
+    const bool is = !exclusion(bound, device, protection, &text);
+    pel_free(&device->runtime->allocator, text);
+    return is;
+}
+
+static uint32_t count_able(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        count += able(bound, &runtime->devices[i], protection) ? 1u : 0u;
+    }
+    return count;
+}
+
+static pel_status refuse(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, pel_error **error) {
+    pel_text list;
+    pel_text_init(&list, &runtime->allocator);
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        char *text;
+        const char *why = exclusion(bound, &runtime->devices[i], protection, &text);
+        pel_text_append(&list, i > 0 ? "; " : "");
+        pel_text_append(&list, runtime->devices[i].facts->info.id);
+        pel_text_append(&list, why ? ": " : " can");
+        pel_text_append(&list, why ? why : "");
+        pel_free(&runtime->allocator, text);
+    }
+    char *devices = pel_text_take(&list);
+    pel_story story = {.advice = "name more devices, or set PEL_VERIFY_SAME_DEVICE to have the same one compute twice"};
+    pel_status status = pel_fail(error, &runtime->allocator, PEL_NO_DEVICE, &story, "%s cannot be verified, as there are no two devices that can compute it: %s",
+                                 bound->kernel->image.name, devices ? devices : "");
+    pel_free(&runtime->allocator, devices);
+    return status;
+}
+
+pel_status pel_verify_ask(pel_runtime *runtime, const pel_launch_desc *desc, pel_bound *bound, pel_error **error) {
+    bound->verification = desc->verification ? *desc->verification : runtime->verification;
+    bound->unverified = NULL;
+    if (bound->verification.share == 0 && !desc->verification) {
+        return PEL_OK;
+    }
+    const char *wrong = pel_verification_refusal(&bound->verification);
+    if (wrong) {
+        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: verification: %s", bound->kernel->image.name, wrong);
+    }
+    const uint32_t needed = bound->kernel->image.check || (bound->verification.flags & PEL_VERIFY_SAME_DEVICE) != 0 ? 1 : 2;
+    pel_status status = PEL_OK;
+    pthread_mutex_lock(&runtime->lock);
+    if (bound->verification.share > 0 && count_able(runtime, bound, desc->protection) < needed) {
+        bound->unverified = "not verified: there are no two devices that can compute it";
+        status = desc->verification ? refuse(runtime, bound, desc->protection, error) : PEL_OK;
+    }
+    pthread_mutex_unlock(&runtime->lock);
+    if (bound->unverified) {
+        bound->verification.share = 0;
+    }
+    return status;
+}
+
+/* ---- which device, and what it will cost ---- */
+
+/* Whoever is done with it first, of those with the fewest votes so far. `load`: what they have to do besides, by index. NULL: nobody is left. */
+static pel_device *choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const uint32_t *votes, uint32_t most, uint64_t without,
+                          uint64_t units, const double *load) {
+    pel_device *best = NULL;
+    double best_ns = 0;
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        pel_device *device = &runtime->devices[i];
+        if (votes[i] >= most || (without >> i & 1u) != 0 || (best && votes[i] > votes[best->index]) || !able(bound, device, protection)) {
+            continue;
+        }
+        const double ns = load[i] + pel_launch_predict(runtime, bound, device, units);
+        if (!best || votes[i] < votes[best->index] || ns < best_ns) {
+            best = device;
+            best_ns = ns;
+        }
+    }
+    return best;
+}
+
+static void list_devices(pel_text *text, const pel_runtime *runtime, uint64_t devices) {
+    for (uint32_t i = 0, seen = 0; i < runtime->device_count; i++) {
+        if ((devices >> i & 1u) != 0) {
+            pel_text_append(text, seen++ > 0 ? ", " : "");
+            pel_text_append(text, runtime->devices[i].facts->info.id);
+        }
+    }
+}
+
+static void say_how(pel_text *text, const pel_verification *how) {
+    if (how->scalar == 0) {
+        pel_text_append(text, "bit by bit");
+    } else {
+        pel_text_format(text, "to within %" PRIu64 " units in the last place", how->ulps);
+    }
+}
+
+static void say_ms(pel_text *text, double ns) {
+    pel_text_number(text, ns / 1e6, 3);
+    pel_text_append(text, " ms");
+}
+
+void pel_verify_foresee(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const pel_plan_result *result, pel_plan *plan) {
+    double load[PEL_PLAN_DEVICE_LIMIT] = {0}, longest = 0;
+    pel_plan_verification v = {.devices = "", .wrong_devices = "", .text = bound->unverified ? bound->unverified : ""};
+    pel_text text, names;
+    uint64_t voters = 0;
+    if (bound->verification.share == 0) {
+        pel_plan_set_verification(plan, &v);
+        return;
+    }
+    const bool checks = bound->kernel->image.check != NULL;
+    bool known = !checks;
+    for (uint32_t i = 0; i < result->slice_count && !checks; i++) {
+        uint32_t votes[PEL_PLAN_DEVICE_LIMIT] = {0};
+        const uint64_t units = result->slices[i].hi - result->slices[i].lo;
+        votes[result->slices[i].device] = 1;
+        const pel_device *device = choose(runtime, bound, protection, votes, TWICE, 0, units, load);
+        const double ns = device ? pel_launch_predict(runtime, bound, device, units) : 0;
+        voters |= device ? 1ull << device->index : 0;
+        known = known && ns > 0;
+        if (device) {
+            load[device->index] += ns;
+            longest = load[device->index] > longest ? load[device->index] : longest;
+        }
+    }
+    pel_text_init(&text, &runtime->allocator);
+    pel_text_init(&names, &runtime->allocator);
+    list_devices(&names, runtime, voters);
+    char *devices = pel_text_take(&names);
+    pel_text_number(&text, 100 * bound->verification.share, 2);
+    pel_text_append(&text, checks ? " % of the chunks are checked by the kernel's own check" : " % of the chunks are computed again on ");
+    pel_text_append(&text, checks || !devices ? "" : devices);
+    if (!checks) {
+        pel_text_append(&text, " and compared ");
+        say_how(&text, &bound->verification);
+    }
+    if (known) {
+        v.predicted_ns = bound->verification.share * longest;
+        pel_text_append(&text, ", predicted to take ");
+        say_ms(&text, v.predicted_ns);
+    }
+    char *said = pel_text_take(&text);
+    v.text = said ? said : "";
+    v.devices = devices ? devices : "";
+    pel_plan_set_verification(plan, &v);
+    pel_free(&runtime->allocator, said);
+    pel_free(&runtime->allocator, devices);
+}
+
+/* ---- the choice of chunks ---- */
+
+pel_status pel_verify_prepare(pel_command *command) {
+    if (command->bound.verification.share == 0 || command->verify) {
+        return PEL_OK;
+    }
+    command->verify = pel_alloc_zero(&command->runtime->allocator, 1, sizeof *command->verify);
+    return command->verify ? PEL_OK : PEL_OUT_OF_MEMORY;
+}
+
+bool pel_verify_samples(pel_command *command, const pel_device *device) {
+    pel_kernel *kernel = command->bound.kernel;
+    if (!command->verify) {
+        return false;
+    }
+    const bool chosen = pel_verdict_chosen(&command->bound.verification, kernel->model_id, kernel->chunks_seen++);
+    return chosen || device->lies > 0;
+}
+
+/* ---- votes ---- */
+
+static void free_vote(pel_runtime *runtime, pel_vote *vote) {
+    pel_job_clear(&vote->job);
+    pel_uses_free(&runtime->allocator, &vote->written);
+    pel_free(&runtime->allocator, vote);
+}
+
+static pel_vote *new_vote(checking *c, pel_device *device) {
+    pel_command *command = c->command;
+    pel_vote *vote = pel_alloc_zero(&command->runtime->allocator, 1, sizeof *vote);
+    if (vote) {
+        vote->of = c;
+        vote->job = (pel_job){.command = command, .device = device, .vote = vote};
+    }
+    return vote;
+}
+
+static void enter(checking *c, pel_vote *vote) {
+    struct pel_verify *v = c->command->verify;
+    vote->next = v->round;
+    v->round = vote;
+}
+
+static void note_why_not(checking *c, const char *why) {
+    struct pel_verify *v = c->command->verify;
+    v->why_not = v->why_not ? v->why_not : pel_strdup(&c->command->runtime->allocator, why);
+}
+
+static bool begin_vote(checking *c, pel_device *device) {
+    pel_command *command = c->command;
+    pel_runtime *runtime = command->runtime;
+    pel_error *error = NULL;
+    pel_vote *vote = c->votes.count < PEL_VERDICT_VOTES ? new_vote(c, device) : NULL;
+    pel_plan_slice slice = command->slices[c->job];
+    pel_status status = vote ? PEL_OK : PEL_OUT_OF_MEMORY;
+    if (status == PEL_OK) {
+        vote->job.data_parallel = true;
+        slice.device = device->index;
+        slice.predicted_ns = pel_launch_predict(runtime, &command->bound, device, slice.hi - slice.lo);
+        status = pel_chunk_build(&vote->job, &slice, &error);
+    }
+    if (status != PEL_OK) {
+        note_why_not(c, error ? pel_error_message(error) : pel_status_text(status));
+        pel_error_destroy(error);
+        if (vote) {
+            free_vote(runtime, vote);
+        }
+        return false;
+    }
+    vote->written = vote->job.written; /* nowhere but in its own memory */
+    vote->job.written = (pel_uses){0};
+    vote->number = c->votes.count++;
+    c->vote[vote->number] = vote;
+    c->votes.device[vote->number] = device->index;
+    command->verify->voters |= 1ull << device->index;
+    enter(c, vote);
+    return true;
+}
+
+/* A device that may vote on the chunk, or NULL. */
+static pel_device *next_voter(checking *c) {
+    const pel_command *command = c->command;
+    const pel_runtime *runtime = command->runtime;
+    uint32_t votes[PEL_PLAN_DEVICE_LIMIT] = {0};
+    double load[PEL_PLAN_DEVICE_LIMIT] = {0};
+    const uint32_t own = c->votes.device[0];
+    for (uint32_t i = 0; i < c->votes.count; i++) {
+        votes[c->votes.device[i]]++;
+    }
+    for (const pel_vote *vote = command->verify->round; vote; vote = vote->next) {
+        load[vote->job.device->index] += vote->job.work.predicted_ns;
+    }
+    c->votes.alone = true;
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        c->votes.alone = c->votes.alone && (i == own || (c->failed >> i & 1u) != 0 || !able(&command->bound, &runtime->devices[i], command->protection));
+    }
+    for (uint32_t i = 1; i < c->votes.count; i++) {
+        c->votes.alone = c->votes.alone && !(c->votes.counts[i] && c->votes.device[i] != own);
+    }
+    return choose(runtime, &command->bound, command->protection, votes, c->votes.alone ? THRICE : TWICE, c->failed, command->slices[c->job].hi - command->slices[c->job].lo,
+                  load);
+}
+
+static bool ask_another(checking *c) {
+    for (pel_device *device; (device = next_voter(c)) != NULL;) {
+        if (begin_vote(c, device)) {
+            return true;
+        }
+        c->failed |= 1ull << device->index;
+    }
+    return false;
+}
+
+/* ---- the kernel's own check ---- */
+
+/* Arguments as the host variant gets them, with the results that `job` has. */
+static bool passes_check(const checking *c, const pel_job *job, const pel_span *span) {
+    const pel_bound *bound = &c->command->bound;
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        const pel_bound_arg *arg = &bound->args[i];
+        void *private = pel_private_data(job, i);
+        c->arguments[i] = arg->allocation ? (private ? private : pel_isolate_data(job, arg->allocation, arg->offset)) : (void *)(uintptr_t)arg->value;
+    }
+    return bound->kernel->image.check(span, c->arguments, bound->kernel->image.user) == PEL_OK;
+}
+
+static pel_status run_check(void *context) {
+    const pel_vote *vote = context;
+    checking *c = vote->of;
+    const pel_job *job = &c->command->jobs[c->job];
+    c->votes.passes[0] = passes_check(c, job, &job->work.span);
+    return PEL_OK;
+}
+
+static bool begin_check(checking *c) {
+    pel_vote *vote = new_vote(c, c->command->runtime->task_device);
+    if (!vote) {
+        pel_command_fail(c->command, PEL_OUT_OF_MEMORY, NULL);
+        return false;
+    }
+    vote->task = true;
+    vote->job.work.kind = PEL_WORK_TASK;
+    vote->job.work.task = run_check;
+    vote->job.work.context = vote;
+    vote->number = UINT32_MAX;
+    enter(c, vote);
+    return true;
+}
+
+/* ---- comparing ---- */
+
+static const pel_job *job_of(const checking *c, uint32_t vote) { return vote == 0 ? &c->command->jobs[c->job] : &c->vote[vote]->job; }
+
+static void note_difference(checking *c, const pel_allocation *allocation, uint64_t at) {
+    const pel_bound *bound = &c->command->bound;
+    for (uint32_t i = 0; i < bound->arg_count && c->argument == UINT32_MAX; i++) {
+        const pel_bound_arg *arg = &bound->args[i];
+        if (arg->allocation == allocation && bound->kernel->image.params[i].mode != PEL_READ && at >= arg->offset && at < arg->offset + arg->bytes) {
+            c->argument = i;
+            c->byte = at - arg->offset;
+        }
+    }
+}
+
+static bool equal_privates(checking *c, const pel_job *a, const pel_job *b) {
+    const pel_bound *bound = &c->command->bound;
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        const pel_param *param = &bound->kernel->image.params[i];
+        const void *x = pel_private_data(a, i), *y = pel_private_data(b, i);
+        uint64_t first;
+        if (x && y && !pel_verdict_equal(&bound->verification, x, y, param->num * param->bytes, &first)) {
+            if (c->argument == UINT32_MAX) {
+                c->argument = i;
+                c->byte = first;
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool equal(checking *c, const pel_vote *vote, uint32_t with) {
+    const pel_job *a = &vote->job, *b = job_of(c, with);
+    uint64_t first;
+    for (uint32_t i = 0; i < vote->written.count; i++) {
+        const pel_use *use = &vote->written.data[i];
+        if (!pel_verdict_equal(&c->command->bound.verification, pel_isolate_data(a, use->allocation, use->lo), pel_isolate_data(b, use->allocation, use->lo),
+                               use->hi - use->lo, &first)) {
+            note_difference(c, use->allocation, use->lo + first);
+            return false;
+        }
+    }
+    return equal_privates(c, a, b);
+}
+
+void pel_verify_compare(pel_vote *vote) {
+    checking *c = vote->of;
+    if (vote->task || vote->job.work.status != PEL_OK) {
+        return;
+    }
+    if (c->votes.checked) {
+        c->votes.passes[vote->number] = passes_check(c, &vote->job, &vote->job.work.span);
+        (void)equal(c, vote, 0); /* where the difference is, for the story */
+        return;
+    }
+    for (uint32_t k = 0; k < vote->number; k++) {
+        if (c->votes.counts[k] && equal(c, vote, k)) {
+            c->votes.agrees[k] |= 1u << vote->number;
+            c->votes.agrees[vote->number] |= 1u << k;
+        }
+    }
+}
+
+/* ---- the verdict ---- */
+
+/* The winner's bytes become the chunk's. */
+static void land(checking *c, uint32_t winner) {
+    pel_command *command = c->command;
+    pel_job *own = &command->jobs[c->job];
+    const pel_vote *vote = c->vote[winner];
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < vote->written.count && status == PEL_OK; i++) {
+        const pel_use *use = &vote->written.data[i];
+        memcpy(use->allocation->base + use->lo, pel_isolate_data(&vote->job, use->allocation, use->lo), (size_t)(use->hi - use->lo)); /* rare, so under the lock */
+        status = pel_allocation_written(use->allocation, 0, use->lo, use->hi);
+    }
+    for (uint32_t i = 0; i < command->bound.arg_count; i++) {
+        const pel_param *param = &command->bound.kernel->image.params[i];
+        void *to = pel_private_data(own, i);
+        const void *from = pel_private_data(&vote->job, i);
+        if (to && from) {
+            memcpy(to, from, (size_t)(param->num * param->bytes));
+        }
+    }
+    if (status != PEL_OK) {
+        pel_command_fail(command, status, NULL);
+    }
+}
+
+static char *tell_where(const checking *c, const char *device, const char *how) {
+    const pel_command *command = c->command;
+    pel_text text;
+    pel_text_init(&text, &command->runtime->allocator);
+    pel_text_format(&text, "%s computed units %" PRIu64 " to %" PRIu64 " of %s wrongly", device, command->slices[c->job].lo, command->slices[c->job].hi,
+                    command->name ? command->name : "a launch");
+    if (c->argument != UINT32_MAX) {
+        pel_text_format(&text, ": argument %u differs from byte %" PRIu64 " on", c->argument, c->byte);
+    }
+    pel_text_append(&text, how);
+    return pel_text_take(&text);
+}
+
+/* Who was right and who was wrong, to the health of the devices. */
+static void judge(checking *c, uint32_t wrong) {
+    pel_command *command = c->command;
+    pel_runtime *runtime = command->runtime;
+    struct pel_verify *v = command->verify;
+    for (uint32_t k = 0; k < c->votes.count; k++) {
+        pel_device *device = &runtime->devices[c->votes.device[k]];
+        if (!c->votes.counts[k]) {
+            continue;
+        }
+        if ((wrong >> k & 1u) == 0) {
+            pel_health_verified(device);
+            continue;
+        }
+        char *what = tell_where(c, device->facts->info.id, c->votes.checked ? ", as the kernel's check says" : ", as others say");
+        pel_health_lied(device, what ? what : "it computed wrongly", runtime->clock);
+        v->liars |= 1ull << device->index;
+        v->story = v->story ? v->story : what;
+        if (v->story != what) {
+            pel_free(&runtime->allocator, what);
+        }
+    }
+}
+
+static void fail_undecided(checking *c) {
+    pel_command *command = c->command;
+    const pel_allocator *allocator = &command->runtime->allocator;
+    pel_error *error = NULL;
+    pel_text names;
+    uint64_t devices = 0;
+    for (uint32_t k = 0; k < c->votes.count; k++) {
+        devices |= c->votes.counts[k] ? 1ull << c->votes.device[k] : 0;
+    }
+    pel_text_init(&names, allocator);
+    list_devices(&names, command->runtime, devices);
+    char *list = pel_text_take(&names);
+    pel_story story = {.device = list,
+                       .advice = "if the devices may round differently, compare numbers (pel_verification.scalar) or make the runtime with PEL_RUNTIME_REPRODUCIBLE"};
+    char where[64] = "";
+    if (c->argument != UINT32_MAX) {
+        (void)snprintf(where, sizeof where, ", argument %u from byte %" PRIu64 " on", c->argument, c->byte);
+    }
+    pel_fail(&error, allocator, PEL_MISMATCH, &story, "%s: results of units %" PRIu64 " to %" PRIu64 "%s: %s, and nothing tells who is right (%s)",
+             command->name ? command->name : "launch", command->slices[c->job].lo, command->slices[c->job].hi, where,
+             c->votes.checked ? "the kernel's check refuses them all" : "devices differ, each from all others", list ? list : "several devices");
+    pel_free(allocator, list);
+    pel_command_fail(command, PEL_MISMATCH, error);
+}
+
+static void settle(checking *c, bool last) {
+    struct pel_verify *v = c->command->verify;
+    uint32_t winner = 0, wrong = 0, counting = 0;
+    for (uint32_t k = 0; k < c->votes.count; k++) {
+        counting += c->votes.counts[k] ? 1u : 0u;
+    }
+    if (pel_verdict_find(&c->votes, last, &winner, &wrong) == PEL_VERDICT_RIGHT) {
+        if (winner != 0 && (wrong & 1u) != 0) {
+            land(c, winner);
+            v->wrong++;
+        }
+        judge(c, wrong);
+        v->verified++;
+        c->command->jobs[c->job].verified = true;
+    } else if (last && (counting > 1 || c->votes.checked)) {
+        fail_undecided(c);
+    } else if (last) {
+        c->command->jobs[c->job].verified = true; /* as far as could be */
+        pel_log(&c->command->runtime->logger, PEL_LOG_WARNING, "%s: a chunk was not verified: %s", c->command->name ? c->command->name : "launch",
+                v->why_not ? v->why_not : "no device could compute it again");
+    }
+}
+
+/* ---- rounds ---- */
+
+static void fill_round(const struct pel_verify *v) {
+    for (const pel_vote *vote = v->round; vote; vote = vote->next) {
+        if (!vote->task) {
+            pel_isolate_fill(&vote->job);
+            pel_retry_overlay(vote->of->command, vote->of->job, &vote->job);
+        }
+    }
+}
+
+static pel_status run_fill(void *context) {
+    fill_round(context);
+    return PEL_OK;
+}
+
+static void submit_round(pel_command *command) {
+    struct pel_verify *v = command->verify;
+    command->phase = PEL_PHASE_VERIFYING;
+    command->outstanding = 0;
+    for (const pel_vote *vote = v->round; vote; vote = vote->next) {
+        command->outstanding++;
+    }
+    for (pel_vote *vote = v->round, *next; vote; vote = next) {
+        next = vote->next;
+        pel_job_submit(&vote->job);
+    }
+}
+
+static bool start_round(pel_command *command) {
+    struct pel_verify *v = command->verify;
+    uint64_t bytes = 0;
+    if (!v->round || command->status != PEL_OK) {
+        return false;
+    }
+    for (const pel_vote *vote = v->round; vote; vote = vote->next) {
+        bytes += pel_isolate_read_bytes(&vote->job);
+    }
+    if (bytes <= FILLED_AT_ONCE) {
+        fill_round(v);
+        submit_round(command);
+        return true;
+    }
+    v->filling = true;
+    command->fold = (pel_job){.command = command, .device = command->runtime->task_device};
+    command->fold.work.kind = PEL_WORK_TASK;
+    command->fold.work.task = run_fill;
+    command->fold.work.context = v;
+    command->phase = PEL_PHASE_VERIFYING;
+    command->outstanding = 1;
+    pel_job_submit(&command->fold);
+    return true;
+}
+
+/* The result's own bytes are there as long as nobody settles it, so votes may be compared with it. */
+static bool open_chunk(pel_command *command, uint32_t index) {
+    struct pel_verify *v = command->verify;
+    const pel_allocator *allocator = &command->runtime->allocator;
+    checking *c = pel_alloc_zero(allocator, 1, sizeof *c);
+    void **arguments = c ? pel_alloc_zero(allocator, command->bound.arg_count + 1u, sizeof *arguments) : NULL;
+    if (!arguments) {
+        pel_free(allocator, c);
+        pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
+        return false;
+    }
+    *c = (checking){.next = v->open, .command = command, .job = index, .argument = UINT32_MAX, .arguments = arguments};
+    v->open = c;
+    c->votes.count = 1;
+    c->votes.counts[0] = true;
+    c->votes.device[0] = command->jobs[index].device->index;
+    c->votes.checked = command->bound.kernel->image.check != NULL;
+    return true;
+}
+
+static void end_round(struct pel_verify *v, pel_runtime *runtime) {
+    while (v->round) {
+        pel_vote *vote = v->round;
+        checking *c = vote->of;
+        v->round = vote->next;
+        if (vote->task) {
+            c->asked = true;
+            free_vote(runtime, vote);
+        } else {
+            const pel_status status = pel_job_verdict(&vote->job);
+            c->votes.counts[vote->number] = status == PEL_OK;
+            if (status != PEL_OK) {
+                c->failed |= 1ull << vote->job.device->index;
+                note_why_not(c, pel_error_message(pel_job_verdict_error(&vote->job)));
+            }
+        }
+    }
+}
+
+/* What is not settled gets another vote, or its verdict. */
+static bool another_round(pel_command *command) {
+    struct pel_verify *v = command->verify;
+    for (checking **at = &v->open; *at && command->status == PEL_OK;) {
+        checking *c = *at;
+        uint32_t winner, wrong;
+        const bool fresh = c->votes.checked ? !c->asked : c->votes.count == 1 && c->failed == 0;
+        bool goes_on = false;
+        if (fresh && c->votes.checked) {
+            goes_on = begin_check(c);
+        } else if (fresh || pel_verdict_find(&c->votes, false, &winner, &wrong) == PEL_VERDICT_MORE) {
+            goes_on = ask_another(c);
+        }
+        if (goes_on) {
+            at = &c->next;
+            continue;
+        }
+        settle(c, true);
+        *at = c->next;
+        c->next = v->settled;
+        v->settled = c;
+        for (uint32_t k = 1; k < c->votes.count; k++) { /* their memory; but what hangs keeps it */
+            if (pel_job_verdict(&c->vote[k]->job) != PEL_TIMED_OUT) {
+                free_vote(command->runtime, c->vote[k]);
+                c->vote[k] = NULL;
+            }
+        }
+    }
+    return start_round(command);
+}
+
+bool pel_verify_begin(pel_command *command) {
+    struct pel_verify *v = command->verify;
+    if (!v || command->status != PEL_OK) {
+        return false;
+    }
+    v->began = pel_clock_now(command->runtime->clock);
+    v->chunks = 0;
+    for (uint32_t i = 0; i < command->job_count && command->status == PEL_OK; i++) {
+        const pel_job *job = &command->jobs[i];
+        v->chunks += job->superseded ? 0u : 1u;
+        if (job->sampled && !job->verified && !job->superseded && pel_job_verdict(job) == PEL_OK) {
+            (void)open_chunk(command, i);
+        }
+    }
+    return command->status == PEL_OK && v->open && another_round(command);
+}
+
+bool pel_verify_again(pel_command *command) {
+    struct pel_verify *v = command->verify;
+    if (command->status != PEL_OK) {
+        return false;
+    }
+    if (v->filling) {
+        v->filling = false;
+        submit_round(command);
+        return true;
+    }
+    end_round(v, command->runtime);
+    if (another_round(command)) {
+        return true;
+    }
+    v->took_ns += (double)(pel_clock_now(command->runtime->clock) - v->began);
+    return false;
+}
+
+/* ---- what came of it ---- */
+
+static void say_result(pel_text *text, const pel_command *command, const char *voters) {
+    const struct pel_verify *v = command->verify;
+    const bool checks = command->bound.kernel->image.check != NULL;
+    pel_text_format(text, "%s %" PRIu32 " of %" PRIu32 " chunks", checks ? "checked" : "verified", v->verified, v->chunks);
+    if (v->voters != 0) {
+        pel_text_append(text, " on ");
+        pel_text_append(text, voters ? voters : "other devices");
+    }
+    if (!checks) {
+        pel_text_append(text, ", ");
+        say_how(text, &command->bound.verification);
+    }
+    if (v->took_ns > 0) {
+        pel_text_append(text, ", in ");
+        say_ms(text, v->took_ns);
+    }
+    if (v->wrong + (v->liars != 0) > 0) {
+        pel_text_append(text, "; ");
+        pel_text_append(text, v->story ? v->story : "a device was wrong");
+        pel_text_append(text, "; the right bytes are in place");
+    } else if (v->verified > 0) {
+        pel_text_append(text, checks ? ": all passed" : ": all equal");
+    }
+    if (v->why_not) {
+        pel_text_append(text, "; not verified by all: ");
+        pel_text_append(text, v->why_not);
+    }
+}
+
+void pel_verify_done(pel_command *command) {
+    const struct pel_verify *v = command->verify;
+    const pel_allocator *allocator = &command->runtime->allocator;
+    pel_plan_verification told;
+    pel_text text, voters, liars;
+    if (!v || !command->plan || pel_plan_get_verification(command->plan, &told) != PEL_OK) {
+        return;
+    }
+    pel_text_init(&text, allocator);
+    pel_text_init(&voters, allocator);
+    pel_text_init(&liars, allocator);
+    list_devices(&voters, command->runtime, v->voters);
+    list_devices(&liars, command->runtime, v->liars);
+    char *who = pel_text_take(&voters), *wrong = pel_text_take(&liars);
+    say_result(&text, command, who);
+    char *said = pel_text_take(&text);
+    const pel_plan_verification result = {.chunks = v->chunks, .verified = v->verified, .wrong = v->wrong, .predicted_ns = told.predicted_ns, .actual_ns = v->took_ns,
+                                          .devices = who, .wrong_devices = wrong, .text = said};
+    pel_plan_set_verification(command->plan, &result);
+    pel_free(allocator, who);
+    pel_free(allocator, wrong);
+    pel_free(allocator, said);
+}
+
+static void free_checking(pel_runtime *runtime, checking *c) {
+    for (uint32_t k = 1; k < c->votes.count; k++) {
+        if (c->vote[k]) {
+            free_vote(runtime, c->vote[k]);
+        }
+    }
+    pel_free(&runtime->allocator, c->arguments);
+    pel_free(&runtime->allocator, c);
+}
+
+void pel_verify_free(pel_command *command) {
+    struct pel_verify *v = command->verify;
+    pel_runtime *runtime = command->runtime;
+    if (!v) {
+        return;
+    }
+    for (pel_vote *vote = v->round, *next; vote; vote = next) { /* others are their chunk's */
+        next = vote->next;
+        if (vote->task) {
+            free_vote(runtime, vote);
+        }
+    }
+    for (checking *lists[] = {v->open, v->settled}, **at = lists; at < lists + 2; at++) {
+        while (*at) {
+            checking *next = (*at)->next;
+            free_checking(runtime, *at);
+            *at = next;
+        }
+    }
+    pel_free(&runtime->allocator, v->why_not);
+    pel_free(&runtime->allocator, v->story);
+    pel_free(&runtime->allocator, v);
+    command->verify = NULL;
+}

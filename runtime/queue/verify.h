@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Results that are compared before a launch is complete. Everything needs runtime->lock unless it says otherwise. */
+#ifndef PEL_QUEUE_VERIFY_H
+#define PEL_QUEUE_VERIFY_H
+
+#include "planner/planner.h"
+#include "queue/command.h"
+
+/* What is asked for, into the bound launch; NO_DEVICE: it cannot be, and was not only the default. Takes the lock. */
+pel_status pel_verify_ask(pel_runtime *runtime, const pel_launch_desc *desc, pel_bound *bound, pel_error **error);
+
+/* What it will cost, and who is to do it, into the plan. */
+void pel_verify_foresee(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const pel_plan_result *result, pel_plan *plan);
+
+/* Before the chunks are built. And whether the next chunk, on this device, is to be verified; once for each. */
+pel_status pel_verify_prepare(pel_command *command);
+bool pel_verify_samples(pel_command *command, const pel_device *device);
+
+/* All chunks ran. True: works that verify results are under way (PEL_PHASE_VERIFYING). */
+bool pel_verify_begin(pel_command *command);
+/* These are over. True: others are under way. False: nothing is left to be verified, or the command has failed. */
+bool pel_verify_again(pel_command *command);
+
+/* A vote's work has returned. Without the lock. */
+void pel_verify_compare(struct pel_vote *vote);
+
+void pel_verify_done(pel_command *command); /* what came of it, into the plan */
+void pel_verify_free(pel_command *command);
+
+#endif
