@@ -29,7 +29,8 @@ typedef enum pel_param_kind {
     PEL_PARAM_KIND_WHOLE = 6,
     PEL_PARAM_KIND_PER_GROUP = 7,
     PEL_PARAM_KIND_REDUCE_PRIVATE = 8,
-    PEL_PARAM_KIND_CUSTOM = 9
+    PEL_PARAM_KIND_CUSTOM = 9,
+    PEL_PARAM_KIND_CANCEL = 10
 } pel_param_kind;
 
 typedef enum pel_reduce_op {
@@ -118,6 +119,13 @@ typedef struct pel_param {
 /* Bytes given by a function. PEL_WRITE promises that all of them are written. */
 #define PEL_PARAM_CUSTOM(mode, function, user) \
     {PEL_PARAM_KIND_CUSTOM, mode, 1, 0, 0, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_U32, function, user}
+
+/*
+ * A flag that a long kernel may poll, `global const volatile int *` in OpenCL C, `const volatile int *` in host variants; its argument is pel_null(). It is 0 until the chunk is to
+ * end early: its launch was cancelled while it ran (pel_event_cancel), or the watchdog gave the chunk up (PEL_PROTECT_ISOLATE); whatever it computes then is
+ * not used. It reaches devices that compute in host memory; on others it stays 0.
+ */
+#define PEL_PARAM_CANCEL {PEL_PARAM_KIND_CANCEL, PEL_READ, sizeof(int), 1, 1, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_I32, NULL, NULL}
 
 PEL_END_DECLS
 #endif

@@ -65,6 +65,7 @@ PEL_API pel_status pel_event_set_status(pel_event *event, pel_status status);
  * Cancels a command that has not begun. OK: it will not run; it ends as CANCELLED as soon as what it comes after is over (or as DEPENDENCY_FAILED when
  * that fails first). It is a failure like any other: what depends on it by data or by waiting ends as DEPENDENCY_FAILED, what only comes after it runs, what it should
  * have written is undefined, and pel_queue_finish reports it until pel_queue_reset. BUSY: it has begun (state RUNNING: it may still be waiting for a device) or is over.
+ * A launch that has begun is cancelled all the same, and OK returned, where its kernel has a flag for that (PEL_PARAM_CANCEL): it ends as CANCELLED when its chunks have returned.
  * A user event is ended as CANCELLED. Any thread; never blocks.
  */
 PEL_API pel_status pel_event_cancel(pel_event *event);

@@ -241,6 +241,8 @@ static pel_status check_arg(const binder *b, uint32_t index, const pel_arg *arg)
             return wrong_kind(b, index, arg);
         }
         return arg->bytes > 0 ? PEL_OK : FAIL(b, PEL_INVALID_ARGUMENT, "argument %u: local memory of 0 bytes", index);
+    case PEL_PARAM_KIND_CANCEL:
+        return arg->kind == PEL_ARG_NULL ? PEL_OK : wrong_kind(b, index, arg);
     case PEL_PARAM_KIND_POINTER:
     case PEL_PARAM_KIND_ELEMENTWISE:
     case PEL_PARAM_KIND_BLOCK:
@@ -444,6 +446,8 @@ static pel_status check_extent(const binder *b, uint32_t index) {
         return check_per_group(b, index);
     case PEL_PARAM_KIND_REDUCE_PRIVATE:
         return needs(b, index, product(param->num, param->bytes));
+    case PEL_PARAM_KIND_CANCEL:
+        return PEL_OK;
     case PEL_PARAM_KIND_CUSTOM:
         return check_custom(b, index);
     }

@@ -32,6 +32,8 @@ const char *pel_param_kind_name(pel_param_kind kind) {
         return "private reduction";
     case PEL_PARAM_KIND_CUSTOM:
         return "custom";
+    case PEL_PARAM_KIND_CANCEL:
+        return "a cancel flag";
     }
     return "unknown";
 }
@@ -334,6 +336,8 @@ pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uin
     case PEL_PARAM_KIND_REDUCE_PRIVATE:
         fine = pel_intervals_add(allocator, &footprint->reads, 0, param->num * param->bytes) &&
                by_mode(allocator, footprint, PEL_READ_WRITE);
+        break;
+    case PEL_PARAM_KIND_CANCEL:
         break;
     case PEL_PARAM_KIND_CUSTOM:
         return custom_footprint(bound, span, arg, footprint);

@@ -8,9 +8,10 @@
 #include "queue/command.h"
 #include "queue/isolate.h"
 #include "queue/stream.h"
+#include <stdatomic.h>
 #include <string.h>
 
-/* A device's own copy of a reduction's array. */
+/* A device's own copy of a reduction's array, or the flag that tells a chunk to end early. */
 typedef struct pel_private {
     struct pel_private *next;
     uint32_t arg;
@@ -66,19 +67,31 @@ static pel_status add_private(pel_job *job, uint32_t index, pel_work_arg *out, p
     if (!p->host) {
         return PEL_OUT_OF_MEMORY;
     }
-    pel_reduce_identity(param->op, param->scalar, p->host, param->num);
+    if (param->kind == PEL_PARAM_KIND_CANCEL) {
+        memset(p->host, 0, (size_t)bytes);
+    } else {
+        pel_reduce_identity(param->op, param->scalar, p->host, param->num);
+    }
     pel_status status = PEL_OK;
     if (job->device->facts->info.kind != PEL_DEVICE_HOST) {
         status = job->device->driver->backend->mem_create(job->device->driver, p->host, bytes, &p->mem, error);
         if (status == PEL_OK && job->device->place != 0) {
             status = pel_job_transfer_in(job, p->mem, 0, bytes);
         }
-        if (status == PEL_OK && job->device->place != 0) {
+        if (status == PEL_OK && job->device->place != 0 && param->kind != PEL_PARAM_KIND_CANCEL) {
             status = pel_job_bring_out(job, p->mem, NULL, 0, bytes);
         }
     }
-    *out = (pel_work_arg){.kind = PEL_WORK_ARG_PRIVATE, .mem = p->mem, .host = p->host, .bytes = bytes};
+    *out = (pel_work_arg){.kind = param->kind == PEL_PARAM_KIND_CANCEL ? PEL_WORK_ARG_MEM : PEL_WORK_ARG_PRIVATE, .mem = p->mem, .host = p->host, .bytes = bytes};
     return status;
+}
+
+void pel_job_cancel(pel_job *job) {
+    for (const pel_private *p = job->privates; p; p = p->next) {
+        if (param_of(job->command, p->arg)->kind == PEL_PARAM_KIND_CANCEL) {
+            atomic_store((_Atomic int *)p->host, 1);
+        }
+    }
 }
 
 /* Rows that will be folded on the host, and what is to be compared there. */
@@ -167,6 +180,10 @@ static pel_status add_arg(pel_job *job, uint32_t index, pel_work_arg *out, pel_f
     case PEL_ARG_RANGE:
         return add_buffer(job, index, out, footprint, error);
     case PEL_ARG_NULL:
+        if (arg->param == PEL_PARAM_KIND_CANCEL) {
+            return add_private(job, index, out, error);
+        }
+        break;
     case PEL_ARG_IMAGE:
     case PEL_ARG_SAMPLER:
         break;

@@ -382,6 +382,7 @@ void pel_launch_tail_forfeit(pel_command *command, const pel_device *device); /*
 pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 void pel_privates_free(pel_job *job);
 void *pel_private_data(const pel_job *job, uint32_t arg); /* NULL: it has none for this argument */
+void pel_job_cancel(pel_job *job); /* tells a kernel that polls it */
 
 /* mapping.c. Whether the calling thread would wait for itself: it has a mapping that this waits for. */
 bool pel_mapping_blocks(const pel_command *command);

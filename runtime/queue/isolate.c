@@ -297,6 +297,7 @@ static void abandon(pel_job *job, int64_t now) {
         return; /* it has just returned */
     }
     unwatch(job);
+    pel_job_cancel(job);
     command->hung++;
     pel_story story = {.device = device->facts->info.id, .advice = "what it still does is ignored; its device is tested before it works again"};
     pel_fail(&job->verdict_error, &runtime->allocator, PEL_TIMED_OUT, &story, "%s did not end a chunk of %s within %lld ms", device->facts->info.id,

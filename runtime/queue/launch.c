@@ -569,7 +569,7 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .cold = job->work.cold,
                                                           .piece = i >= command->planned && tail};
     }
-    if (command->runtime->frozen || pel_repeat_taught(command)) {
+    if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) { /* one that was cancelled took less than it takes */
         return;
     }
     lesson.family = family_of(&command->bound);

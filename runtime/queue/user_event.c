@@ -88,6 +88,26 @@ pel_error *pel_event_cancelled(const pel_event *event, const char *name) {
     return error;
 }
 
+/* A launch that runs and whose kernel polls a flag: it fails now, and ends when its works do. */
+static bool cancel_running(pel_command *command) {
+    bool polls = false;
+    if (!command || command->kind != PEL_COMMAND_LAUNCH || command->phase != PEL_PHASE_RUNNING || command->status != PEL_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < command->bound.arg_count; i++) {
+        polls = polls || command->bound.args[i].param == PEL_PARAM_KIND_CANCEL;
+    }
+    for (uint32_t i = 0; i < command->job_count && polls; i++) {
+        pel_job_cancel(&command->jobs[i]);
+    }
+    if (polls) {
+        pel_error *error = NULL;
+        pel_fail(&error, &command->runtime->allocator, PEL_CANCELLED, NULL, "%s was cancelled while it ran", command->name ? command->name : "a launch");
+        pel_command_fail(command, PEL_CANCELLED, error);
+    }
+    return polls;
+}
+
 pel_status pel_event_cancel(pel_event *event) {
     if (!event) {
         return PEL_INVALID_ARGUMENT;
@@ -105,7 +125,7 @@ pel_status pel_event_cancel(pel_event *event) {
     }
     pthread_mutex_lock(&runtime->lock);
     if (!pel_event_claim(event, PEL_EVENT_CLAIMED)) {
-        status = PEL_BUSY;
+        status = !pel_event_is_complete(event) && cancel_running(event->command) ? PEL_OK : PEL_BUSY;
     } else if (event->command) { /* a task that is only a node finds the claim when it is run */
         pel_command_fail(event->command, PEL_CANCELLED, pel_event_cancelled(event, event->command->name));
     }

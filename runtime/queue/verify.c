@@ -203,7 +203,8 @@ void pel_verify_foresee(const pel_runtime *runtime, const pel_bound *bound, pel_
     pel_text_init(&names, &runtime->allocator);
     list_devices(&names, runtime, voters);
     char *devices = pel_text_take(&names);
-    pel_text_number(&text, 100 * bound->verification.share, 2);
+    const double percent = 100 * bound->verification.share;
+    pel_text_number(&text, percent, percent == (double)(int)percent ? 0 : 2);
     pel_text_append(&text, checks ? " % of the chunks are checked by the kernel's own check" : " % of the chunks are computed again on ");
     pel_text_append(&text, checks || !devices ? "" : devices);
     if (!checks) {

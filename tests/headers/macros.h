@@ -42,6 +42,7 @@ static const pel_param params[] = {
     PEL_PARAM_PER_GROUP(PEL_REDUCE_SUM, PEL_F64, sizeof(double), 7),
     PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_XOR, PEL_U64, sizeof(uint64_t), 256),
     PEL_PARAM_CUSTOM(PEL_READ_WRITE, no_bytes, &custom_user),
+    PEL_PARAM_CANCEL,
 };
 
 static void check_param(const pel_param *param, pel_param_kind kind, pel_access_mode mode, uint64_t bytes, uint64_t num, uint64_t den) {
@@ -71,6 +72,7 @@ static void test_params(void **state) {
     check_param(&params[7], PEL_PARAM_KIND_PER_GROUP, PEL_WRITE, 8, 7, 1);
     check_param(&params[8], PEL_PARAM_KIND_REDUCE_PRIVATE, PEL_READ_WRITE, 8, 256, 1);
     check_param(&params[9], PEL_PARAM_KIND_CUSTOM, PEL_READ_WRITE, 1, 0, 0);
+    check_param(&params[10], PEL_PARAM_KIND_CANCEL, PEL_READ, sizeof(int), 1, 1);
     for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
         if (i == 4)
             check_block(&params[i], 4096, 1, 2, 0);
@@ -79,7 +81,7 @@ static void test_params(void **state) {
         else
             check_block(&params[i], 0, 0, 0, 0);
         assert_int_equal(params[i].op, i == 7 ? PEL_REDUCE_SUM : i == 8 ? PEL_REDUCE_XOR : PEL_REDUCE_NONE);
-        assert_int_equal(params[i].scalar, i == 7 ? PEL_F64 : i == 8 ? PEL_U64 : PEL_U32);
+        assert_int_equal(params[i].scalar, i == 7 ? PEL_F64 : i == 8 ? PEL_U64 : i == 10 ? PEL_I32 : PEL_U32);
         assert_true(params[i].custom == (i == 9 ? no_bytes : NULL));
         assert_ptr_equal(params[i].user, i == 9 ? (void *)&custom_user : NULL);
     }
@@ -117,6 +119,8 @@ static void test_descriptors(void **state) {
     CHECK_INIT(pel_task_desc, PEL_TASK_DESC_INIT);
     CHECK_INIT(pel_checkpoint_desc, PEL_CHECKPOINT_DESC_INIT);
     CHECK_INIT(pel_launch_desc, PEL_LAUNCH_DESC_INIT);
+    const pel_verification nothing = PEL_VERIFICATION_INIT;
+    assert_true(nothing.share == 0 && nothing.seed == 0 && nothing.flags == 0 && nothing.scalar == 0 && nothing.ulps == 0);
 #ifdef PEL_HAVE_OPENCL
     CHECK_INIT(pel_opencl_adoption, PEL_OPENCL_ADOPTION_INIT);
     assert_true(CL_TARGET_OPENCL_VERSION >= 120);

@@ -109,7 +109,8 @@ static void test_wrong_declarations(void **state) {
         const char *words;
     } cases[] = {
         {{0}, "parameter 1 of kernel tested (unknown): its access mode"},
-        {{.kind = (pel_param_kind)10, .mode = PEL_READ, .bytes = 1}, "unknown kind 10"},
+        {{.kind = (pel_param_kind)11, .mode = PEL_READ, .bytes = 1}, "unknown kind 11"},
+        {{.kind = PEL_PARAM_KIND_CANCEL, .mode = PEL_READ, .bytes = 8}, "PEL_PARAM_CANCEL"},
         {{.kind = PEL_PARAM_KIND_VALUE, .mode = PEL_READ}, "its size is 0 bytes"},
         {{.kind = PEL_PARAM_KIND_VALUE, .mode = PEL_WRITE, .bytes = 4}, "values are read only"},
         {PEL_PARAM_ELEMENTWISE((pel_access_mode)7, 4, 1, 1), "access mode"},
