@@ -396,7 +396,6 @@ static bool overlap(const pel_hazard_span *spans, uint32_t count) {
 
 bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self, pel_hazard_fn found, void *user) {
     pel_hazard_looking looking = {PEL_READ, self, found, user, false};
-    pel_interval_value mine[PEL_HAZARD_SPANS];
     if (hazards->grid_count > 0 || overlap(spans, count)) {
         return false;
     }
@@ -412,13 +411,14 @@ bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint3
         pel_interval_value value;
         looking.mode = spans[i].mode;
         if (!pel_interval_map_one(hazards->map, spans[i].lo, spans[i].hi, &value, &hazards->hints[i]) ||
-            !pel_hazard_meet(&looking, value, self, &mine[i])) {
+            !pel_hazard_meet(&looking, value)) {
             return false;
         }
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (!pel_interval_map_replace(hazards->map, spans[i].lo, spans[i].hi, mine[i], &hazards->hints[i]) &&
-            pel_interval_map_set(hazards->map, spans[i].lo, spans[i].hi, mine[i], &hazards->hints[i]) != PEL_OK) {
+        const pel_interval_value mine = pel_hazard_alone(self, spans[i].mode);
+        if (!pel_interval_map_replace(hazards->map, spans[i].lo, spans[i].hi, mine, &hazards->hints[i]) &&
+            pel_interval_map_set(hazards->map, spans[i].lo, spans[i].hi, mine, &hazards->hints[i]) != PEL_OK) {
             return false; /* what is noted already keeps the order right */
         }
     }

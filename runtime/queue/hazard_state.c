@@ -322,15 +322,18 @@ bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_va
     return !l->failed;
 }
 
-bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value, pel_hazard_node *self, pel_interval_value *mine) {
-    const bool writes = (l->mode & PEL_WRITE) != 0;
+pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode) {
     const reference me = reference_to(self);
-    *mine = value_of(me.node, writes ? KIND_WRITER : KIND_READER, me.generation);
+    return value_of(me.node, (mode & PEL_WRITE) != 0 ? KIND_WRITER : KIND_READER, me.generation);
+}
+
+bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value) {
+    const bool writes = (l->mode & PEL_WRITE) != 0;
     if (is_nothing(value)) {
         return true;
     }
     const reference r = reference_of(value);
-    if ((value.a & KIND_COUNTED) != 0 || r.node == self) {
+    if ((value.a & KIND_COUNTED) != 0 || r.node == l->self) {
         return false;
     }
     if (is_over(r)) {

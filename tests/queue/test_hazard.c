@@ -486,11 +486,38 @@ static void test_failing_allocations(void **state) {
     assert_true(fail > 5);
 }
 
+/* Being told of another thread's command may give the one that looks a later place in the order: it must be noted under that. */
+static pel_hazard_node *looker;
+
+static bool come_later(void *user, const pel_hazard *before) {
+    (void)user;
+    atomic_store(&looker->generation, before->generation + 1);
+    return true;
+}
+
+static void test_place_changes_while_looking(void **state) {
+    (void)state;
+    const pel_hazard_span span = {BASE, BASE + 8, PEL_READ_WRITE};
+    pel_hazards *hazards = pel_hazards_create(&runtime.allocator);
+    pel_hazard_node *first = pel_hazards_take_node(hazards, NULL);
+    looker = pel_hazards_take_node(hazards, NULL);
+    atomic_store(&first->generation, 100);
+    assert_true(pel_hazards_enter(hazards, &span, 1, first, come_later, NULL));
+    assert_true(pel_hazards_enter(hazards, &span, 1, looker, come_later, NULL));
+    assert_int_equal(atomic_load(&looker->generation), 101);
+    const pel_hazard_range all = {.lo = BASE, .hi = BASE + 8, .mode = PEL_READ_WRITE};
+    told = 0;
+    assert_int_equal(pel_hazards_look(hazards, &all, 1, NULL, count_only, NULL), PEL_OK);
+    assert_int_equal(told, 1);
+    pel_hazards_destroy(hazards);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_rectangles_of_one_pitch),
         cmocka_unit_test(test_several_pitches),
+        cmocka_unit_test(test_place_changes_while_looking),
         cmocka_unit_test(test_history_costs_nothing),
         cmocka_unit_test(test_many_readers_at_once),
         cmocka_unit_test(test_too_many_columns),
