@@ -272,6 +272,8 @@ static void read_plan(const pel_plan *plan) {
     pel_plan_chunk chunk;
     pel_plan_candidate candidate;
     pel_plan_bytes bytes;
+    pel_plan_verification verification;
+    EXPECT(pel_plan_get_verification(plan, &verification) == PEL_OK && verification.wrong == 0);
     EXPECT(pel_plan_chunk_count(plan) > 0 && pel_plan_get_chunk(plan, 0, &chunk) == PEL_OK);
     EXPECT(pel_plan_candidate_count(plan) > 0 && pel_plan_get_candidate(plan, 0, &candidate) == PEL_OK);
     EXPECT(pel_plan_reason(plan) && pel_plan_restriction(plan) && pel_plan_protection(plan) && strlen(pel_plan_text(plan)) > 0);
