@@ -174,7 +174,7 @@ int main(int argc, char **argv) {
            hazard_row(&results, allocator, "two ranges random, 64 tasks under way", true, 64) &&
            hazard_row(&results, allocator, "two ranges ascending, 1e6 tasks under way", false, INTERVALS) &&
            hazard_row(&results, allocator, "two ranges random, 1e6 tasks under way", true, INTERVALS) && tiles_row(&results, allocator);
-    fine = fine && movement_jacobi_rows(&results) && movement_streaming_rows(&results) && movement_wrapped_row(&results);
+    fine = fine && movement_jacobi_rows(&results) && movement_streaming_rows(&results) && movement_wrapped_row(&results) && movement_launch_row(&results);
     if (runtime) {
         fine = pel_runtime_destroy(runtime) == PEL_OK && fine;
     }

@@ -9,5 +9,6 @@
 bool movement_jacobi_rows(pel_results *results);
 bool movement_streaming_rows(pel_results *results);
 bool movement_wrapped_row(pel_results *results);
+bool movement_launch_row(pel_results *results); /* movement_launch.c */
 
 #endif

@@ -241,6 +241,48 @@ static void test_columns_are_rectangles(void **state) {
     }
 }
 
+/* Whether a compiler ran in the first streamed launch of a runtime. */
+static bool first_is_cold(void) {
+    static const char text[] = "__kernel void thrice(__global const int *x, __global int *y) { y[get_global_id(0)] = 3 * x[get_global_id(0)]; }\n";
+    static const pel_param list[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    pel_runtime *runtime = open_runtime("opencl:0[own;memory=64k]");
+    pel_queue *queue = NULL;
+    pel_buffer *buffers[2] = {NULL};
+    pel_event *event = NULL;
+    pel_plan *plan = NULL;
+    pel_plan_chunk chunk;
+    assert_non_null(runtime);
+    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    pel_kernel *kernel = open_kernel(runtime, text, "thrice", list, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pel_buffer_create(runtime, 1 << 18, &buffers[i], NULL), PEL_OK);
+    }
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = 1 << 16;
+    pel_arg args[] = {pel_buf(buffers[0]), pel_buf(buffers[1])};
+    assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, &event), PEL_OK);
+    finish(queue);
+    assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
+    assert_int_equal(pel_plan_get_chunk(plan, 0, &chunk), PEL_OK);
+    pel_plan_destroy(plan);
+    pel_event_release(event);
+    pel_kernel_destroy(kernel);
+    pel_buffer_destroy(buffers[0]);
+    pel_buffer_destroy(buffers[1]);
+    pel_queue_destroy(queue);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    return chunk.cold != 0;
+}
+
+static void test_wrappers_are_kept_on_disk(void **state) {
+    (void)state;
+    if (!getenv("PEL_CACHE_DIR")) {
+        skip();
+    }
+    (void)first_is_cold();
+    assert_false(first_is_cold());
+}
+
 /* In a child, where Oclgrind is the only driver: it checks addresses, so windows must be refused there. 77: it is not there. */
 static int ask_oclgrind(void) {
     static const char text[] = "__kernel void twice(__global const int *x, __global int *y) { y[get_global_id(0)] = 2 * x[get_global_id(0)]; }\n";
@@ -298,6 +340,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_four_times_the_memory),
         cmocka_unit_test(test_what_cannot_have_windows_says_why),
         cmocka_unit_test(test_columns_are_rectangles),
+        cmocka_unit_test(test_wrappers_are_kept_on_disk),
         cmocka_unit_test(test_oclgrind_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

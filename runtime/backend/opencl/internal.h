@@ -63,13 +63,6 @@ typedef struct pel_cl_arg_set {
     } u;
 } pel_cl_arg_set;
 
-/* A kernel that gets windows of its buffers: a wrapper around the user's, in a program of its own (window.c). */
-typedef struct pel_cl_windowed {
-    cl_program program;
-    cl_kernel kernel;
-    bool launched;
-} pel_cl_windowed;
-
 #define PEL_CL_STEP_EVENTS 64u /* commands of one phase of a step; equals the events of a flight */
 
 typedef struct pel_cl_kernel {
@@ -85,7 +78,7 @@ typedef struct pel_cl_kernel {
     pel_cl_habit habit;      /* (baton) */
     pel_cl_arg_set *set;     /* (baton) of the form `set_form`; param_count of them; NULL: no memory for it, or not yet */
     pel_cl_form set_form;
-    pel_cl_windowed windowed[PEL_CL_FORMS]; /* (baton) */
+    struct pel_cl_wrapping *wrapping;    /* (baton) the kernel with windows of its buffers, in a program of its own: window.c; NULL: not asked for yet */
 } pel_cl_kernel;
 
 /* Works that are on the command queue and not reported, oldest first: see train.c. */
@@ -203,9 +196,6 @@ pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel
 pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id); /* NULL: never launched nor prepared */
 pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
                              bool *built, pel_error **error);
-/* Builds a program of its own from prelude, source and a text behind it. */
-pel_status pel_cl_program_with(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const char *tail, cl_program *program,
-                               pel_error **error);
 /* Notes that a variant is about to be launched; true: it is new, so the driver will compile it. */
 bool pel_cl_variant_is_new(pel_cl_device *device, pel_cl_program *program, pel_cl_form form, uint64_t key);
 /* Writes the binaries of forms with new variants to the cache. Needs the baton, or that no work runs. */
@@ -257,6 +247,9 @@ pel_status pel_cl_run_steps(pel_cl_device *device, pel_work *work);
 /* window.c */
 bool pel_cl_windows(pel_backend_device *device, const pel_kernel_image *image, const char **why);
 pel_status pel_cl_windowed_get(pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form form, bool *built, pel_error **error);
+cl_kernel pel_cl_windowed_kernel(const pel_cl_kernel *kernel, pel_cl_form form); /* these two after a successful get */
+pel_cl_program *pel_cl_windowed_program(const pel_cl_kernel *kernel);
+void pel_cl_windowed_forget(pel_cl_device *device, pel_cl_kernel *kernel);
 pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
                                      pel_error **error);
 

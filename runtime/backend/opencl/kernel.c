@@ -331,13 +331,8 @@ void pel_cl_kernel_forget(pel_backend_device *base, const pel_kernel_image *imag
         if (gone->kernels[form]) {
             clReleaseKernel(gone->kernels[form]);
         }
-        if (gone->windowed[form].kernel) {
-            clReleaseKernel(gone->windowed[form].kernel);
-        }
-        if (gone->windowed[form].program) {
-            clReleaseProgram(gone->windowed[form].program);
-        }
     }
+    pel_cl_windowed_forget(device, gone);
     pel_free(device->env->allocator, gone->set);
     pel_free(device->env->allocator, gone->args);
     pel_free(device->env->allocator, gone);

@@ -295,7 +295,7 @@ static pel_status make_room(pel_cl_flight *flight, uint32_t commands, pel_error 
 
 /* The kernel to launch: the program's own, or the one that moves its pointers. */
 static cl_kernel kernel_of(const pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form) {
-    return flight->windowed ? kernel->windowed[form].kernel : kernel->kernels[form];
+    return flight->windowed ? pel_cl_windowed_kernel(kernel, form) : kernel->kernels[form];
 }
 
 static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece, bool *cold,
@@ -317,10 +317,7 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
     if (status != PEL_OK) {
         return status;
     }
-    if (flight->windowed) {
-        *cold = *cold || !kernel->windowed[form].launched; /* no file keeps these */
-        ((pel_cl_kernel *)(uintptr_t)kernel)->windowed[form].launched = true;
-    } else if (pel_cl_variant_is_new(device, kernel->program, form, variant_key(device, kernel, offset, global, local))) {
+    if (pel_cl_variant_is_new(device, flight->windowed ? pel_cl_windowed_program(kernel) : kernel->program, form, variant_key(device, kernel, offset, global, local))) {
         *cold = true;
     }
     cl_event *event = &flight->events[flight->count];

@@ -106,15 +106,15 @@ cl_int pel_cl_compile(pel_cl_device *device, cl_program program, const char *opt
     return code;
 }
 
-static pel_status from_source(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const char *tail, const char *options,
+static pel_status from_source(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const char *options,
                               cl_program *program, pel_error **error) {
     const char *prelude = pel_cl_prelude(form, reproducible(device));
-    const char *texts[3] = {prelude, image->source, tail};
-    const size_t lengths[3] = {strlen(prelude), image->source_bytes, strlen(tail)};
+    const char *texts[2] = {prelude, image->source};
+    const size_t lengths[2] = {strlen(prelude), image->source_bytes};
     cl_int code = CL_SUCCESS;
     unsigned skip = prelude[0] == '\0' ? 1 : 0;
 
-    *program = clCreateProgramWithSource(device->context, (tail[0] ? 3 : 2) - skip, texts + skip, lengths + skip, &code);
+    *program = clCreateProgramWithSource(device->context, 2 - skip, texts + skip, lengths + skip, &code);
     if (!*program || code != CL_SUCCESS) {
         *program = NULL;
         return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_HOST_MEMORY : code, "clCreateProgramWithSource",
@@ -128,19 +128,6 @@ static pel_status from_source(pel_cl_device *device, const pel_program_image *im
         return status;
     }
     return PEL_OK;
-}
-
-pel_status pel_cl_program_with(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const char *tail, cl_program *program,
-                               pel_error **error) {
-    *program = NULL;
-    pel_status status = pel_cl_ready(device, error);
-    char *options = status == PEL_OK ? options_of(device, image, form) : NULL;
-    if (status == PEL_OK) {
-        status = options ? from_source(device, image, form, tail, options, program, error)
-                         : pel_cl_refuse(device, error, PEL_OUT_OF_MEMORY, "free host memory", "no memory to build program %s", image->name);
-    }
-    pel_free(device->env->allocator, options);
-    return status;
 }
 
 static cl_program from_binary(pel_cl_device *device, const pel_program_image *image, const char *options, const pel_cl_binary *binary) {
@@ -199,7 +186,7 @@ static pel_status build(pel_cl_device *device, const pel_program_image *image, p
     if (!try_cache(device, image, form, options, state)) {
         *built = true;
         int64_t began = pel_clock_now(device->env->clock);
-        status = from_source(device, image, form, "", options, &state->program, error);
+        status = from_source(device, image, form, options, &state->program, error);
         if (status == PEL_OK) {
             state->unsaved = true;
             note_unsaved(device, image);

@@ -13,6 +13,7 @@
  */
 #include "backend/opencl/internal.h"
 
+#include "base/hash.h"
 #include "base/text.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,45 +75,104 @@ static char *write_wrapper(const pel_cl_device *device, cl_kernel plain, const p
     return text;
 }
 
-static pel_status build(pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form form, pel_cl_windowed *made, pel_error **error) {
+/*
+ * The user's source with the wrapper behind it, as a program like any other: built per form, kept in the cache under a digest of both, saved when idle.
+ */
+struct pel_cl_wrapping {
+    pel_program_image image;
+    pel_cl_program *program;
+    cl_kernel kernels[PEL_CL_FORMS]; /* NULL: not made yet */
+    char source[];
+};
+
+#define WRAPPED_ID (1ull << 63) /* programs and kernels are numbered from 1 on: nobody has these */
+
+static struct pel_cl_wrapping *make_wrapping(const pel_cl_device *device, const pel_kernel_image *kernel, const char *text) {
+    const pel_program_image *image = kernel->program;
+    struct pel_cl_wrapping *made = pel_alloc_zero(device->env->allocator, 1, sizeof *made + image->source_bytes + strlen(text) + 1);
+    if (made) {
+        pel_sha256 sha;
+        memcpy(made->source, image->source, image->source_bytes);
+        memcpy(made->source + image->source_bytes, text, strlen(text) + 1);
+        made->image = *image;
+        made->image.id = WRAPPED_ID | kernel->id;
+        made->image.source = made->source;
+        made->image.source_bytes = image->source_bytes + strlen(text);
+        pel_sha256_init(&sha);
+        pel_sha256_update(&sha, image->digest, sizeof image->digest);
+        pel_sha256_text(&sha, text);
+        pel_sha256_final(&sha, made->image.digest);
+    }
+    return made;
+}
+
+static pel_status find_wrapping(pel_cl_device *device, pel_cl_kernel *kernel, pel_error **error) {
     const pel_kernel_image *image = kernel->image;
     pel_cl_kernel *plain;
     bool built;
+    if (kernel->wrapping) {
+        return PEL_OK;
+    }
     pel_status status = pel_cl_kernel_get(device, image, PEL_CL_PLAIN, &plain, &built, error);
     if (status != PEL_OK) {
         return status;
     }
-    char *text = write_wrapper(device, plain->kernels[PEL_CL_PLAIN], image), name[256];
-    if (!text) {
+    char *text = write_wrapper(device, plain->kernels[PEL_CL_PLAIN], image);
+    struct pel_cl_wrapping *made = text ? make_wrapping(device, image, text) : NULL;
+    pel_free(device->env->allocator, text);
+    if (!made) {
         return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "use smaller buffers", "no wrapper for kernel %s: the driver does not tell its arguments, or no memory",
                              image->name);
     }
-    status = pel_cl_program_with(device, image->program, form, text, &made->program, error);
-    pel_free(device->env->allocator, text);
+    status = pel_cl_program_find(device, &made->image, &made->program, error);
     if (status != PEL_OK) {
+        pel_free(device->env->allocator, made);
         return status;
     }
-    cl_int code = CL_SUCCESS;
-    snprintf(name, sizeof name, "pel_windowed_%s", image->entry);
-    made->kernel = clCreateKernel(made->program, name, &code);
-    if (!made->kernel || code != CL_SUCCESS) {
-        made->kernel = NULL;
-        clReleaseProgram(made->program);
-        made->program = NULL;
-        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_HOST_MEMORY : code, "clCreateKernel", "no kernel %s for windows", image->entry);
-    }
+    kernel->wrapping = made;
     return PEL_OK;
 }
 
 pel_status pel_cl_windowed_get(pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form form, bool *built, pel_error **error) {
-    pel_cl_windowed *windowed = &kernel->windowed[form];
-    *built = !windowed->kernel;
-    return windowed->kernel ? PEL_OK : build(device, kernel, form, windowed, error);
+    cl_int code = CL_SUCCESS;
+    char name[256];
+    pel_status status = find_wrapping(device, kernel, error);
+    if (status != PEL_OK || kernel->wrapping->kernels[form]) {
+        return status;
+    }
+    struct pel_cl_wrapping *wrapping = kernel->wrapping;
+    status = pel_cl_form_build(device, wrapping->program, form, built, error);
+    if (status != PEL_OK) {
+        return status;
+    }
+    (void)snprintf(name, sizeof name, "pel_windowed_%s", kernel->image->entry);
+    cl_kernel made = clCreateKernel(wrapping->program->forms[form].program, name, &code);
+    if (!made || code != CL_SUCCESS) {
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_HOST_MEMORY : code, "clCreateKernel", "no kernel %s for windows", kernel->image->entry);
+    }
+    wrapping->kernels[form] = made;
+    return PEL_OK;
+}
+
+cl_kernel pel_cl_windowed_kernel(const pel_cl_kernel *kernel, pel_cl_form form) { return kernel->wrapping->kernels[form]; }
+pel_cl_program *pel_cl_windowed_program(const pel_cl_kernel *kernel) { return kernel->wrapping->program; }
+
+void pel_cl_windowed_forget(pel_cl_device *device, pel_cl_kernel *kernel) {
+    struct pel_cl_wrapping *gone = kernel->wrapping;
+    for (unsigned form = 0; gone && form < PEL_CL_FORMS; form++) {
+        if (gone->kernels[form]) {
+            clReleaseKernel(gone->kernels[form]);
+        }
+    }
+    if (gone) {
+        pel_cl_program_forget(&device->base, &gone->image);
+        pel_free(device->env->allocator, gone);
+    }
 }
 
 pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
                                      pel_error **error) {
-    cl_kernel cl = kernel->windowed[form].kernel;
+    cl_kernel cl = kernel->wrapping->kernels[form];
     cl_uint at = 0;
     for (uint32_t i = 0; i < kernel->image->param_count; i++) {
         const pel_work_arg *arg = &args[i];
