@@ -25,7 +25,7 @@ TEXT
 # What pel needs: for the program, and besides for its tests.
 packages_run="gcc libc6-dev cmake ninja-build pkg-config libhwloc-dev ocl-icd-opencl-dev opencl-headers libjansson-dev libpng-dev
     pocl-opencl-icd"
-packages_test="g++ libcmocka-dev libzstd-dev"
+packages_test="g++ libcmocka-dev libzstd-dev spin"
 
 say() { printf '%s\n' "$*"; }
 fail() {

@@ -14,7 +14,7 @@ check() {
     shift
     rm -f pan*
     spin "$@" -a "$folder/$model.pml" >spin.log 2>&1 || { cat spin.log; exit 1; }
-    ${PEL_CC:-cc} -O2 -DSAFETY -o pan pan.c 2>cc.log || { cat cc.log; exit 1; }
+    ${PEL_CC:-cc} -O0 -DSAFETY -o pan pan.c 2>cc.log || { cat cc.log; exit 1; }
     ./pan -m1000000 -n >pan.log 2>&1 || true
     if grep -q 'max search depth too small\|out of memory' pan.log; then
         cat pan.log

@@ -2,6 +2,8 @@
 /*
  * Several threads at once, each with random graphs of its own against sequential execution, and all on one shared counter that only the hazards
  * protect. Tasks with and without accesses, explicit waits, markers, loops, children, limits on what is in flight, finish in between.
+ *
+ * More of it: PEL_STORM_GRAPHS=1000000 tests/queue/test_storm, that many graphs in all, of 1 to 40 steps each, with a line every now and then on a terminal.
  */
 #include "support/random.h"
 
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <pel/pel.h>
 
@@ -115,7 +118,7 @@ static void submit_other(storm *s, pel_event *last) {
     }
 }
 
-static void one_round(storm *s) {
+static void one_round(storm *s, int count) {
     unsigned char bytes[BYTES] = {0}, expected[BYTES] = {0};
     static _Thread_local step steps[STEPS];
     pel_buffer *buffer = NULL;
@@ -126,7 +129,7 @@ static void one_round(storm *s) {
         !expect(pel_buffer_wrap(runtime, bytes, BYTES, &buffer) == PEL_OK)) {
         return;
     }
-    for (int i = 0; i < STEPS; i++) {
+    for (int i = 0; i < count; i++) {
         steps[i].bytes = bytes;
         submit_step(s, buffer, &steps[i], &last);
         step oracle = steps[i];
@@ -143,12 +146,22 @@ static void one_round(storm *s) {
     expect(pel_queue_destroy(s->queue) == PEL_OK);
 }
 
+static uint64_t graphs; /* of each thread; 0: a few large ones */
+static atomic_ullong done;
+
+static void progress(uint64_t so_far) {
+    if (so_far % 10000 == 0 && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r%llu of %llu graphs, %u failures ", (unsigned long long)so_far, (unsigned long long)graphs * THREADS, atomic_load(&failures));
+    }
+}
+
 static void *storm_main(void *argument) {
     storm s = {.seed = (uint64_t)(uintptr_t)argument};
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        s.random = s.seed = s.seed * 1000 + round;
+    for (uint64_t round = 0; round < (graphs > 0 ? graphs : ROUNDS); round++) {
+        s.random = s.seed = (uint64_t)(uintptr_t)argument << 40 | round;
         s.limit = round % 3 == 2 ? 5 : 0;
-        one_round(&s);
+        one_round(&s, graphs > 0 ? 1 + (int)(next_random(&s) % 40) : STEPS);
+        progress(atomic_fetch_add(&done, 1) + 1);
     }
     return NULL;
 }
@@ -157,6 +170,8 @@ static void test_storm(void **state) {
     (void)state;
     pthread_t threads[THREADS];
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    const char *wanted = getenv("PEL_STORM_GRAPHS");
+    graphs = wanted ? strtoull(wanted, NULL, 10) / THREADS : 0;
     desc.devices = "host";
     desc.host_workers = 3;
     assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
@@ -169,6 +184,7 @@ static void test_storm(void **state) {
     }
     assert_int_equal(atomic_load(&failures), 0);
     assert_int_equal(counter, atomic_load(&bumps));
+    print_message("%llu random graphs like sequential execution\n", (unsigned long long)atomic_load(&done));
     assert_int_equal(atomic_load(&children) % 2, 0);
     assert_int_equal(pel_buffer_destroy(shared), PEL_OK);
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
