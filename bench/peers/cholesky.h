@@ -37,6 +37,8 @@ void cholesky_fill(cholesky *matrix);
 void cholesky_step_run(const cholesky_step *step);
 double cholesky_serial(cholesky *matrix); /* nanoseconds of all steps in order, on this thread; fills first */
 bool cholesky_holds(const cholesky *matrix);
+/* What the machine gives: `threads` plain threads, each with a matrix of its own and nothing to wait for; their solo time over what they take together. 0: none */
+double cholesky_apart(unsigned n, unsigned tile, unsigned threads);
 double cholesky_whole(unsigned n, unsigned threads); /* nanoseconds of LAPACK's dpotrf with so many threads; negative: none */
 
 /* Runs `factorise` on the sizes that `run` asks for and reports "cholesky N" and "cholesky N efficiency". `start`, called after the solo reference

@@ -242,7 +242,7 @@ static void wait_for(const contestant_run *run) {
 
 static void whole_cholesky(const contestant_run *run) {
     const unsigned n = run->full ? 8192 : run->quick ? 1024 : 4096;
-    char row[32];
+    char row[48];
     snprintf(row, sizeof row, "cholesky %u", n);
     for (unsigned s = 0; contestant_more(run, s); s++) {
         const double spent = cholesky_whole(n, workload_cores());
@@ -252,6 +252,13 @@ static void whole_cholesky(const contestant_run *run) {
         }
         if (s > 0) {
             contestant_sample(row, "GFLOP/s", (double)n * n * n / 3.0 / spent);
+        }
+    }
+    snprintf(row, sizeof row, "cholesky %u efficiency", n);
+    for (unsigned s = 0; contestant_more(run, s); s++) { /* what both cores give at once, whoever shares them */
+        const double apart = cholesky_apart(run->quick ? 512 : 2048, run->quick ? 128 : 256, workload_cores());
+        if (s > 0 && apart > 0.0) {
+            contestant_sample(row, "ratio", apart);
         }
     }
 }

@@ -102,6 +102,8 @@ struct pel_runtime {
 
 /* AFTER_FORK with its story when the calling process is not the creator, else OK. */
 pel_status pel_runtime_check(const pel_runtime *runtime, pel_error **error);
+/* The same without a story, for what is called a million times a second; false: ask. */
+static inline bool pel_runtime_is_ours(const pel_runtime *runtime) { return runtime->fork_mark && *runtime->fork_mark == 1; }
 
 static inline void pel_object_made(pel_runtime *runtime, pel_object_kind kind) { atomic_fetch_add(&runtime->objects[kind], 1); }
 static inline void pel_object_gone(pel_runtime *runtime, pel_object_kind kind) { atomic_fetch_sub(&runtime->objects[kind], 1); }

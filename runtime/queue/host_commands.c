@@ -38,8 +38,7 @@ static pel_status check_task_desc(const pel_queue *queue, const pel_task_desc *d
         return pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_task_desc.size is %zu; this library knows %zu",
                         desc->size, sizeof *desc);
     }
-    return !desc || desc->reserved == 0 ? PEL_OK
-                                        : pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_task_desc.reserved is not 0 (use PEL_TASK_DESC_INIT)");
+    return PEL_OK;
 }
 
 pel_command *pel_host_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name, pel_error **error) {
@@ -116,26 +115,33 @@ pel_status pel_host_command_check(pel_queue *queue, pel_event **event) {
 
 pel_status pel_host_command_none(pel_queue *queue, pel_error *error) { return pel_refuse(queue, pel_error_status(error), error); }
 
-pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
-                    const pel_task_desc *desc, pel_event **event) {
+/* The long way: everything that is not only a node. */
+__attribute__((noinline)) /* what it saves on the stack is not for the short way to pay */
+static pel_status task_by_command(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                                  const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
-    pel_status status = pel_host_command_check(queue, event);
-    if (status == PEL_OK) { /* barriers and recordings are for those who have a command */
-        status = atomic_load_explicit(&queue->gate, memory_order_relaxed) || atomic_load_explicit(&queue->recorder, memory_order_relaxed) ? PEL_UNSUPPORTED
-                                                                           : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
-    }
-    if (status != PEL_UNSUPPORTED) {
-        return status;
-    }
     pel_command *command = pel_host_command(queue, PEL_COMMAND_TASK, desc, "task", &error);
     if (!command) {
         return pel_host_command_none(queue, error);
     }
     command->task = function;
     command->context = context;
-    status = function ? pel_host_command_accesses(command, accesses, access_count, &error)
-                      : pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s: the function is NULL", command->name);
+    pel_status status = function ? pel_host_command_accesses(command, accesses, access_count, &error)
+                                 : pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s: the function is NULL", command->name);
     return pel_host_command_conclude(queue, command, status, error, desc, event);
+}
+
+pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                    const pel_task_desc *desc, pel_event **event) {
+    pel_status status = PEL_OK;
+    if (!queue || event || !pel_runtime_is_ours(queue->runtime)) {
+        status = pel_host_command_check(queue, event);
+    }
+    if (status == PEL_OK) { /* barriers and recordings are for those who have a command */
+        status = atomic_load_explicit(&queue->gate, memory_order_relaxed) || atomic_load_explicit(&queue->recorder, memory_order_relaxed) ? PEL_UNSUPPORTED
+                                                                           : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
+    }
+    return status != PEL_UNSUPPORTED ? status : task_by_command(queue, function, context, accesses, access_count, desc, event);
 }
 
 pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_fn function, void *context, const pel_access *accesses,

@@ -212,7 +212,7 @@ typedef struct submission {
 
 /* Wrong descriptors and accesses go the long way, too: it knows what to say. */
 static bool plain(const pel_task_desc *desc) {
-    return !desc || ((desc->size == 0 || desc->size == sizeof *desc) && !desc->name && desc->priority == 0 && desc->retries == 0 && desc->reserved == 0);
+    return !desc || ((desc->size == 0 || desc->size == sizeof *desc) && !desc->name && desc->priority == 0 && desc->retries == 0);
 }
 
 static bool all_at_home(const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
@@ -490,6 +490,7 @@ static pel_status count_in(submission *s) {
 }
 
 /* A task from outside of tasks with few accesses and nothing else: as below with what cannot happen left out. UNSUPPORTED: nothing has happened, take the other way. */
+__attribute__((noinline)) /* what it saves on the stack is not for bare tasks to pay */
 static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t count) {
     pel_runtime *runtime = queue->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
@@ -525,6 +526,7 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
     return count_in(&s);
 }
 
+__attribute__((noinline))
 static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
                          const pel_task_desc *desc, pel_event **event) {
     pel_runtime *runtime = queue->runtime;

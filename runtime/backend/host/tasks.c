@@ -70,6 +70,10 @@ static pel_host_lane *claimed(pel_host_tasks *tasks, uint32_t index) {
 }
 
 pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks) {
+    pel_host_lane *usual = &tasks->lanes[preferred_lane];
+    if (pel_host_lane_try_claim(usual)) {
+        return usual->self.shard != 0 ? usual : claimed(tasks, preferred_lane); /* once numbered, it is counted, too */
+    }
     for (uint32_t first = preferred_lane;; sched_yield()) {
         for (uint32_t i = 0; i < PEL_HOST_LANES; i++) {
             uint32_t index = (first + i) % PEL_HOST_LANES;
