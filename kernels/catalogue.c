@@ -183,6 +183,7 @@ pel_status pel_catalogue_create(pel_runtime *runtime, const pel_catalogue_kernel
     desc.param_count = kernel->param_count;
     desc.flags = kernel->flags;
     desc.host = kernel->host;
+    desc.check = kernel->check;
     desc.cost_hint = kernel->cost_hint;
     pel_status status = pel_program_create(runtime, &program_desc, program, error);
     if (status != PEL_OK) {

@@ -69,6 +69,7 @@ typedef struct pel_catalogue_kernel {
     void (*fold)(pel_case *c);   /* what a program without pel must do after the launch; NULL: nothing */
     double (*flops)(uint64_t n); /* of one launch */
     double (*bytes)(uint64_t n); /* that have to move at least once */
+    pel_check_fn check; /* of results, cheaper than computing them again; NULL: none */
 } pel_catalogue_kernel;
 
 /* All kernels; ends with NULL. */

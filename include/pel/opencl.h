@@ -51,6 +51,7 @@ PEL_API PEL_MUST_CHECK pel_status pel_opencl_buffer_adopt(const pel_device *devi
 /*
  * Maps bytes of a buffer in the memory of an OpenCL device: like pel_map, for commands of the caller's own on that device. While it is open the cl_mem
  * holds these bytes, commands of the runtime that conflict wait, and with PEL_MAP_WRITE they are valid nowhere else. PEL_MAP_GUARD: INVALID_ARGUMENT.
+ * UNSUPPORTED: a device that a process of its own drives ("[outside]"), whose memory objects are not of this process.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_opencl_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags,
                                                  const pel_device *device, const pel_task_desc *desc, pel_mapping **mapping);

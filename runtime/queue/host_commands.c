@@ -38,7 +38,8 @@ static pel_status check_task_desc(const pel_queue *queue, const pel_task_desc *d
         return pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_task_desc.size is %zu; this library knows %zu",
                         desc->size, sizeof *desc);
     }
-    return PEL_OK;
+    return !desc || desc->reserved == 0 ? PEL_OK
+                                        : pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_task_desc.reserved is not 0 (use PEL_TASK_DESC_INIT)");
 }
 
 pel_command *pel_host_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name, pel_error **error) {

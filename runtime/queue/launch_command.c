@@ -10,7 +10,7 @@
 enum { ALIKE = 16 }; /* ranges of a launch that are compared; with more of them the search would cost what it saves */
 
 static bool is_objective(const pel_objective *objective) {
-    return !objective || ((uint32_t)objective->kind <= PEL_OBJECTIVE_ENERGY_DELAY && isfinite(objective->deadline_ns) && objective->deadline_ns >= 0);
+    return !objective || (objective->reserved == 0 && (uint32_t)objective->kind <= PEL_OBJECTIVE_ENERGY_DELAY && isfinite(objective->deadline_ns) && objective->deadline_ns >= 0);
 }
 
 static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const pel_launch_desc *desc, pel_error **error) {
@@ -22,7 +22,7 @@ static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: kernel %s belongs to another runtime", kernel->image.name);
     }
     if (!is_objective(desc->objective)) {
-        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: the objective does not exist, or its deadline is no time",
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: the objective does not exist, its deadline is no time, or its reserved field is not 0",
                         kernel->image.name);
     }
     if ((uint32_t)desc->protection > PEL_PROTECT_ISOLATE) {

@@ -232,6 +232,9 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
         return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_queue_desc.size is %zu; this library knows %zu", desc->size,
                         sizeof *desc);
     }
+    if (desc && desc->reserved != 0) {
+        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_queue_desc.reserved is not 0 (use PEL_QUEUE_DESC_INIT)");
+    }
     status = pel_dispatcher_ensure(runtime, error);
     if (status != PEL_OK) {
         return status;

@@ -212,7 +212,7 @@ typedef struct submission {
 
 /* Wrong descriptors and accesses go the long way, too: it knows what to say. */
 static bool plain(const pel_task_desc *desc) {
-    return !desc || ((desc->size == 0 || desc->size == sizeof *desc) && !desc->name && desc->priority == 0 && desc->retries == 0);
+    return !desc || ((desc->size == 0 || desc->size == sizeof *desc) && !desc->name && desc->priority == 0 && desc->retries == 0 && desc->reserved == 0);
 }
 
 static bool all_at_home(const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {

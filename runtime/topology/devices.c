@@ -391,12 +391,21 @@ static pel_status check_core_sets(const selection *chosen, pel_error **error) {
     return PEL_OK;
 }
 
+static bool same_options(const pel_device_options *a, const pel_device_options *b) {
+    return a->memory == b->memory && a->allocation == b->allocation && a->own == b->own && a->outside == b->outside;
+}
+
 /* Listing a device again adds it only with another core set: two parts of one driver's device. */
 static pel_status choose_again(selection *chosen, uint32_t device, const pel_device_item *item, pel_error **error) {
     for (uint32_t i = 0; i < chosen->count; i++) {
         const pel_device_choice *earlier = &chosen->choices[i];
         if (earlier->device != device)
             continue;
+        const pel_device_options none = {0};
+        if (chosen->table->candidates[device].type != PEL_TYPE_HOST && !same_options(&item->options, &none) && !same_options(&item->options, &earlier->options)) {
+            return pel_fail(error, chosen->list->allocator, PEL_CONFLICT, NULL, "%s: %s is listed twice with different options", chosen->list->source,
+                            chosen->table->devices[device].info.id);
+        }
         if (earlier->declared == item->declared && memcmp(&earlier->cores, &item->cores, sizeof item->cores) == 0)
             return PEL_OK;
         if (!earlier->declared || !item->declared || chosen->table->candidates[device].type == PEL_TYPE_HOST) {

@@ -164,6 +164,7 @@ static void test_core_sets(void **state) {
     refuse("host@0-3,opencl:0@3-5", PEL_CONFLICT, "host and opencl:0 both claim core 3");
     refuse("opencl:0@1-2,opencl:0@2", PEL_CONFLICT, "both claim core 2");
     refuse("cpu@0", PEL_CONFLICT, "host and opencl:0 both claim core 0");
+    refuse("opencl:0[memory=64M],opencl:0[own]", PEL_CONFLICT, "opencl:0 is listed twice with different options");
     refuse("host@0,host@1", PEL_CONFLICT, "host is listed twice");
     refuse("opencl:0,opencl:0@1", PEL_CONFLICT, "opencl:0 is listed twice");
     refuse("host@8", PEL_INVALID_ARGUMENT, "the cores of this process are 0-7");

@@ -169,8 +169,11 @@ pel_status pel_opencl_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset,
     if (mapping) {
         *mapping = NULL;
     }
-    if (!queue || !mapping || !driver_of(device) || (flags & PEL_MAP_GUARD) != 0) {
+    if (!queue || !mapping || !device || (flags & PEL_MAP_GUARD) != 0) {
         return PEL_INVALID_ARGUMENT;
+    }
+    if (!driver_of(device)) { /* one that a process of its own drives has no cl_mem here */
+        return pel_device_get_info(device)->outside != 0 ? PEL_UNSUPPORTED : PEL_INVALID_ARGUMENT;
     }
     return pel_mapping_on_device(queue, buffer, offset, bytes, flags, device, desc, mapping);
 }
