@@ -59,6 +59,23 @@ PEL_API const pel_device_info *pel_device_get_info(const pel_device *device);
  */
 PEL_API pel_status pel_device_set_power(const pel_device *device, double busy_watts, double idle_watts);
 
+/* Where an energy comes from. Modelled: declared watts times the time that the device was busy and was not. */
+typedef enum pel_energy_source { PEL_ENERGY_UNKNOWN = 0, PEL_ENERGY_MEASURED = 1, PEL_ENERGY_MODELLED = 2 } pel_energy_source;
+
+typedef struct pel_device_energy {
+    pel_energy_source source;
+    double joules;             /* from an arbitrary origin: the difference of two readings is an energy; 0 while UNKNOWN */
+    const char *how;           /* in words: which meter, or "declared watts", and why it is not measured. Constant text, never NULL */
+} pel_device_energy;
+
+/*
+ * Reads a device's meter: Linux powercap (intel-rapl) for the host and CPU devices, NVML for NVIDIA GPUs that are known by their PCI address. A package's meter counts
+ * all that runs on it, other programs and idle cores too, and devices on the same packages have the same one. Without a readable meter the energy is modelled
+ * from pel_device_set_power, without that it is UNKNOWN; devices of a simulation are never measured. The first call looks for the meters (NVML: milliseconds),
+ * later ones take microseconds and the runtime's lock. Any thread. OUT_OF_MEMORY, INVALID_ARGUMENT for NULL, AFTER_FORK.
+ */
+PEL_API pel_status pel_device_get_energy(const pel_device *device, pel_device_energy *energy);
+
 /* Bytes since the runtime was made. What was needed and not copied was there, or in host memory that the device shares. */
 typedef struct pel_device_counters {
     uint64_t needed;           /* read by launches on this device */

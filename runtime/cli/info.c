@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "topology/core_set.h"
+#include "topology/power.h"
 #include <pel/version.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,6 +72,45 @@ static void print_sharing(const pel_topology *topology) {
     }
 }
 
+/* Which meter tells the device's energy, or why none does. */
+static bool is_measured(pel_power *power, const pel_device_info *info, const char **how) {
+    double joules;
+    *how = "no meter is known for it";
+    if (power && (info->device_class == PEL_CLASS_HOST_CPU || info->device_class == PEL_CLASS_SOFTWARE) && pel_power_packages(power, &joules, how)) {
+        *how = "intel-rapl, whole processor packages";
+        return true;
+    }
+    if (power && info->device_class != PEL_CLASS_HOST_CPU && strncmp(info->identity, "pci:", 4) == 0 &&
+        pel_power_nvidia(power, info->identity + 4, &joules, how)) {
+        *how = "NVML, the whole GPU";
+        return true;
+    }
+    return false;
+}
+
+static void print_energy(const pel_topology *topology) {
+    pel_power *power = pel_power_open(&pel_allocator_default, NULL, NULL);
+    for (uint32_t i = 0; i < topology->device_count; i++) {
+        const char *how;
+        if (topology->devices[i].selected) {
+            const bool measured = is_measured(power, &topology->devices[i].info, &how);
+            printf("%s: energy is %s (%s)\n", topology->devices[i].info.id, measured ? "measured" : "modelled from declared watts, if there are any", how);
+        }
+    }
+    pel_power_close(power);
+}
+
+static void add_energy(const pel_topology *topology, json_t *devices) {
+    pel_power *power = pel_power_open(&pel_allocator_default, NULL, NULL);
+    for (uint32_t i = 0; i < topology->device_count; i++) {
+        const char *how;
+        json_t *device = json_array_get(devices, i);
+        json_object_set_new(device, "energy_measured", json_boolean(is_measured(power, &topology->devices[i].info, &how)));
+        json_object_set_new(device, "energy_how", json_string(how));
+    }
+    pel_power_close(power);
+}
+
 static void print_text(const pel_topology *topology) {
     char cores[64], memory[32];
     printf("This process may use %u core%s (of %s) and %s of memory.\n\n", (unsigned)topology->budget_count,
@@ -83,6 +123,7 @@ static void print_text(const pel_topology *topology) {
     }
     printf("\n");
     print_sharing(topology);
+    print_energy(topology);
     for (uint32_t i = 0; i < topology->device_count; i++) {
         const pel_topology_device *device = &topology->devices[i];
         if (device->selected && device->outside)
@@ -109,6 +150,7 @@ static json_t *to_json(const pel_topology *topology) {
     json_object_set_new(root, "memory_available_bytes",
                         known ? json_integer((json_int_t)topology->memory_available) : json_null());
     json_object_set_new(root, "opencl", json_boolean(topology->opencl_present));
+    add_energy(topology, devices);
     json_object_set_new(root, "devices", devices);
     json_object_set_new(root, "selection", order);
     return root;

@@ -13,10 +13,12 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "core/cache_directory.h"
+#include "core/energy.h"
 #include "core/lessons.h"
 #include "core/verification.h"
 #include "kernel/kernel.h"
 #include "topology/adoption.h"
+#include "topology/power.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -226,6 +228,7 @@ static void dismantle(pel_runtime *runtime) {
         runtime->known_answers_destroy(runtime);
     }
     pel_lessons_end(runtime);
+    pel_power_close(runtime->power);
     pel_allocator allocator = runtime->allocator;
     pel_models_destroy(runtime->models);
     pel_topology_destroy(runtime->topology);
@@ -408,6 +411,7 @@ pel_status pel_device_set_power(const pel_device *device, double busy_watts, dou
     if (status == PEL_OK) {
         pthread_mutex_lock(&device->runtime->lock);
         pel_device *declared = &device->runtime->devices[device->index];
+        pel_energy_settle(declared); /* what is over was drawn at the old ones */
         declared->busy_watts = busy_watts;
         declared->idle_watts = idle_watts;
         pthread_mutex_unlock(&device->runtime->lock);

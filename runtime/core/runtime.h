@@ -44,6 +44,9 @@ struct pel_device {
     double queued_ns;          /* expected time of these */
     uint32_t waiting;          /* data-parallel works that are not dispatched yet */
     double busy_watts, idle_watts; /* declared; busy 0: not known */
+    double busy_ns;            /* of its chunks, since the runtime was made */
+    double joules, joules_busy_ns; /* modelled, up to when it had been busy so long, ... */
+    int64_t joules_at;         /* ... at this time; 0: power has not been declared yet */
     bool lost;                 /* reported DEVICE_LOST: not used until its context was built anew (resilience/health.h) */
     pel_device_health health;
     uint32_t streak;           /* chunks that failed since one succeeded */
@@ -87,6 +90,7 @@ struct pel_runtime {
     pel_device hidden_host;    /* used when the device list has no host */
     pthread_mutex_t lock;
     pel_models *models;
+    struct pel_power *power;     /* meters, from the first reading on; topology/power.h */
     struct pel_lessons *lessons; /* lessons.h; NULL: nothing is kept */
     struct pel_allocation *allocations; /* list of all, for overlap look-up */
     struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */

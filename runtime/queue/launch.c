@@ -600,6 +600,7 @@ void pel_launch_done(pel_command *command) {
                                 .bytes_out = pel_transfers_bytes(work->out, work->out_count) + pel_stream_bytes(job, false),
                                 .cold = work->cold};
         pel_plan_set_actual(command->plan, i, &chunk);
+        job->device->busy_ns += chunk.actual_ns;
         first = work->began < first ? work->began : first;
         last = work->ended > last ? work->ended : last;
         if (work->status == PEL_OK && !work->cold && job->device->place != 0) {

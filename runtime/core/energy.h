@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Energy of devices: the readings behind pel_device_get_energy. */
+#ifndef PEL_CORE_ENERGY_H
+#define PEL_CORE_ENERGY_H
+
+#include "core/runtime.h"
+
+/* Adds what the device drew since it was last settled, at the watts declared now. The lock is held. */
+void pel_energy_settle(pel_device *device);
+
+#endif
