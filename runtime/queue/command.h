@@ -71,7 +71,8 @@ struct pel_job {
     pel_error *verdict_error;   /* of one that was given up */
     bool again;                 /* the same work was submitted a second time */
     bool sampled;               /* verify.c: its result is to be verified */
-    bool verified;              /* and was, or could not be */
+    bool verified;              /* and was */
+    bool landed;                /* what is right is in host memory, whatever becomes of its device */
     struct pel_vote *vote;      /* it computes what another job of the command has computed; else NULL */
 };
 

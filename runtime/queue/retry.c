@@ -303,7 +303,7 @@ bool pel_retry_at_once(pel_job *job) {
 
 /* Failed, or done on a device whose memory went with it. */
 static bool must_run_again(const pel_job *job) {
-    const bool gone = job->device->lost && job->device->place != 0;
+    const bool gone = job->device->lost && job->device->place != 0 && !job->landed;
     return !job->superseded && (pel_job_verdict(job) != PEL_OK || gone);
 }
 

@@ -57,7 +57,7 @@ struct pel_verify {
     bool filling;
     int64_t began;
     double took_ns;
-    uint32_t chunks, verified, wrong;
+    uint32_t chunks, verified, wrong; /* verified: of those that did not run again */
     uint64_t voters, liars;    /* devices, by index */
     char *why_not;             /* of the first chunk that could not be verified */
     char *story;               /* of the first wrong result */
@@ -443,6 +443,7 @@ void pel_verify_compare(pel_vote *vote) {
 static void land(checking *c, uint32_t winner) {
     pel_command *command = c->command;
     pel_job *own = &command->jobs[c->job];
+    own->landed = true; /* and what it began with is not there any more */
     const pel_vote *vote = c->vote[winner];
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < vote->written.count && status == PEL_OK; i++) {
@@ -537,12 +538,11 @@ static void settle(checking *c, bool last) {
             v->wrong++;
         }
         judge(c, wrong);
-        v->verified++;
         c->command->jobs[c->job].verified = true;
     } else if (last && (counting > 1 || c->votes.checked)) {
         fail_undecided(c);
     } else if (last) {
-        c->command->jobs[c->job].verified = true; /* as far as could be */
+        c->command->jobs[c->job].sampled = false; /* not asked again */
         pel_log(&c->command->runtime->logger, PEL_LOG_WARNING, "%s: a chunk was not verified: %s", c->command->name ? c->command->name : "launch",
                 v->why_not ? v->why_not : "no device could compute it again");
     }
@@ -678,10 +678,8 @@ bool pel_verify_begin(pel_command *command) {
         return false;
     }
     v->began = pel_clock_now(command->runtime->clock);
-    v->chunks = 0;
     for (uint32_t i = 0; i < command->job_count && command->status == PEL_OK; i++) {
         const pel_job *job = &command->jobs[i];
-        v->chunks += job->superseded ? 0u : 1u;
         if (job->sampled && !job->verified && !job->superseded && pel_job_verdict(job) == PEL_OK) {
             (void)open_chunk(command, i);
         }
@@ -739,12 +737,17 @@ static void say_result(pel_text *text, const pel_command *command, const char *v
 }
 
 void pel_verify_done(pel_command *command) {
-    const struct pel_verify *v = command->verify;
+    struct pel_verify *v = command->verify;
     const pel_allocator *allocator = &command->runtime->allocator;
     pel_plan_verification told;
     pel_text text, voters, liars;
     if (!v || !command->plan || pel_plan_get_verification(command->plan, &told) != PEL_OK) {
         return;
+    }
+    v->chunks = v->verified = 0;
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        v->chunks += command->jobs[i].superseded ? 0u : 1u;
+        v->verified += command->jobs[i].verified && !command->jobs[i].superseded ? 1u : 0u;
     }
     pel_text_init(&text, allocator);
     pel_text_init(&voters, allocator);
@@ -760,6 +763,10 @@ void pel_verify_done(pel_command *command) {
     pel_free(allocator, who);
     pel_free(allocator, wrong);
     pel_free(allocator, said);
+}
+
+bool pel_verify_uses(const pel_command *command, const pel_device *device) {
+    return command->verify && (command->verify->voters >> device->index & 1u) != 0;
 }
 
 static void free_checking(pel_runtime *runtime, checking *c) {

@@ -25,6 +25,8 @@ bool pel_verify_again(pel_command *command);
 void pel_verify_compare(struct pel_vote *vote);
 
 void pel_verify_done(pel_command *command); /* what came of it, into the plan */
+/* Whether a vote is or was on this device: one that hangs goes on to use what is there. */
+bool pel_verify_uses(const pel_command *command, const pel_device *device);
 void pel_verify_free(pel_command *command);
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "memory/residency.h"
 #include "queue/command.h"
+#include "queue/verify.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,7 +126,7 @@ const char *pel_health_exclusion(const pel_device *device, char **text) {
 }
 
 static bool needs_it(const pel_command *command, const pel_device *device) {
-    bool needs = command->device == device;
+    bool needs = command->device == device || pel_verify_uses(command, device);
     for (uint32_t i = 0; i < command->job_count && !needs; i++) {
         needs = command->jobs[i].device == device;
     }

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Long runs with faults, a sample of them in ctest, the whole by tests/fault/campaign.
+ *
+ * --seeds N [--first S]: N simulated machines with random devices, noise and faults, and random launches on them, each lived twice: the traces must be identical to the
+ * nanosecond, and what ended well must be right. A seed that fails is printed as the command that repeats it.
+ * --seconds N: runtimes on the host and OpenCL come and go for so long while the fault layer fails, falsifies and delays commands; all launches are verified, so all results
+ * must be right, or the launch an error. Memory and descriptors must be as flat at the end as they were after a fifth of the time.
+ */
+#include "base/hash.h"
+#include "fault/layer.h"
+#include "resilience/checksum.h"
+#include "support/random.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <pel/pel.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { N = 4000, REAL = 20000 };
+
+static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *x = arguments[0];
+    uint32_t *y = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        y[i] = 3 * y[i] + x[i];
+    }
+    return PEL_OK;
+}
+
+static const char source[] = "kernel void update(global const uint *x, global uint *y) { size_t i = get_global_id(0); y[i] = 3 * y[i] + x[i]; }";
+
+typedef struct life {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_program *program;
+    pel_kernel *kernel;
+    pel_buffer *x, *y;
+    uint32_t xs[REAL], ys[REAL], expected[REAL];
+    uint32_t count;
+} life;
+
+static bool begin(life *l, const pel_runtime_desc *desc, const char *text, uint32_t count) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_program_desc program = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc kernel = PEL_KERNEL_DESC_INIT;
+    pel_error *error = NULL;
+    memset(l, 0, sizeof *l);
+    l->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        l->xs[i] = i * 7;
+        l->ys[i] = l->expected[i] = i ^ 21;
+    }
+    program.source = text;
+    kernel.entry = text ? "update" : NULL;
+    kernel.name = "update";
+    kernel.params = params;
+    kernel.param_count = 2;
+    kernel.host = update;
+    const bool well = pel_runtime_create(desc, &l->runtime, &error) == PEL_OK && pel_queue_create(l->runtime, NULL, &l->queue, &error) == PEL_OK &&
+                      pel_program_create(l->runtime, &program, &l->program, &error) == PEL_OK && pel_kernel_create(l->program, &kernel, &l->kernel, &error) == PEL_OK &&
+                      pel_buffer_wrap(l->runtime, l->xs, count * sizeof(uint32_t), &l->x) == PEL_OK &&
+                      pel_buffer_wrap(l->runtime, l->ys, count * sizeof(uint32_t), &l->y) == PEL_OK;
+    if (!well && error) {
+        fprintf(stderr, "%s\n", pel_error_story(error));
+    }
+    pel_error_destroy(error);
+    return well;
+}
+
+static bool end(life *l) {
+    pel_kernel_destroy(l->kernel);
+    pel_program_destroy(l->program);
+    pel_queue_destroy(l->queue);
+    pel_buffer_destroy(l->x);
+    pel_buffer_destroy(l->y);
+    return pel_runtime_destroy(l->runtime) == PEL_OK;
+}
+
+static void expect(life *l) {
+    for (uint32_t i = 0; i < l->count; i++) {
+        l->expected[i] = 3 * l->expected[i] + l->xs[i];
+    }
+}
+
+/* The launch and its plan, into the hash. */
+static pel_status launch(life *l, const pel_launch_desc *desc, uint64_t *hash) {
+    const pel_arg args[] = {pel_buf(l->x), pel_buf(l->y)};
+    pel_event *event = NULL;
+    pel_plan *plan = NULL;
+    pel_status status = pel_launch(l->queue, l->kernel, desc, args, 2, &event);
+    if (status == PEL_OK) {
+        status = pel_event_wait(event);
+        if (pel_event_get_plan(event, &plan) == PEL_OK) {
+            const char *text = pel_plan_text(plan);
+            *hash = pel_checksum(text, strlen(text), *hash);
+        }
+        pel_plan_destroy(plan);
+        pel_event_release(event);
+    }
+    const pel_status finished = pel_queue_finish(l->queue); /* what only a lost device has is missed here */
+    *hash = pel_mix_u64(pel_mix_u64(*hash, (uint64_t)status), (uint64_t)pel_runtime_now(l->runtime));
+    return status == PEL_OK ? finished : status;
+}
+
+/* ---- seeds ---- */
+
+static void random_device(pel_simulated_device *d, uint64_t *random, int index, bool liar) {
+    memset(d, 0, sizeof *d);
+    snprintf(d->name, sizeof d->name, "d%d", index);
+    d->start_ns = 1000 + (double)(test_random(random) % 20000);
+    d->rate = 0.5 + 8 * test_uniform(random);
+    d->noise = test_random(random) % 2 ? 0.2 * test_uniform(random) : 0;
+    d->spike_chance = test_random(random) % 4 == 0 ? 0.05 : 0;
+    d->spike_factor = 10;
+    d->link_bytes_per_ns = test_random(random) % 2 ? 1 + 10 * test_uniform(random) : 0;
+    d->link_latency_ns = d->link_bytes_per_ns > 0 ? 2000 : 0;
+    const uint64_t at = 1 + test_random(random) % 6;
+    switch (test_random(random) % 6) {
+    case 0: d->fail_at = at; break;
+    case 1: d->lost_at = at; break;
+    case 2: d->hang_at = at; d->hang_ns = test_random(random) % 2 ? 3e9 : 0; break;
+    case 3: d->fail_at = at; d->fail_until = at + 3; break;
+    default: break;
+    }
+    d->wrong_every = liar ? 1 + test_random(random) % 4 : 0;
+}
+
+/* 0: it did something wrong, said on stderr; else the hash of all that happened. */
+static uint64_t live_seed(uint64_t seed) {
+    static life l;
+    uint64_t random = seed, hash = 1;
+    pel_simulated_device devices[4];
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    const uint32_t count = 1 + (uint32_t)(test_random(&random) % 4);
+    const uint32_t liar = (uint32_t)(test_random(&random) % 8); /* one device lies at most, and none in half of the seeds */
+    for (uint32_t i = 0; i < count; i++) {
+        random_device(&devices[i], &random, (int)i, i == liar);
+    }
+    simulation.seed = seed + 1;
+    simulation.devices = devices;
+    simulation.device_count = count;
+    desc.simulation = &simulation;
+    if (!begin(&l, &desc, NULL, N)) {
+        return 0;
+    }
+    bool known = true, well = true;
+    for (int k = 0; k < 5 && well; k++) {
+        pel_launch_desc how = PEL_LAUNCH_DESC_INIT;
+        const pel_verification verification = {.share = liar < count || test_random(&random) % 2 ? 1.0 : 0.4, .seed = seed};
+        how.global[0] = N;
+        how.protection = (pel_protection)(test_random(&random) % 4);
+        for (uint32_t i = 0; i < count; i++) { /* a hang is found by isolation only */
+            how.protection = devices[i].hang_at > 0 ? PEL_PROTECT_ISOLATE : how.protection;
+        }
+        how.deadline_ns = 1000000000;
+        how.verification = liar < count || test_random(&random) % 2 ? &verification : NULL;
+        expect(&l);
+        const pel_status status = launch(&l, &how, &hash);
+        known = known && status == PEL_OK;
+        if (known && memcmp(l.ys, l.expected, N * sizeof(uint32_t)) != 0) {
+            fprintf(stderr, "seed %" PRIu64 ", launch %d: OK, but the bytes are wrong\n", seed, k);
+            well = false;
+        }
+        hash = pel_checksum(l.ys, N * sizeof(uint32_t), hash);
+    }
+    hash = pel_mix_u64(hash, (uint64_t)pel_runtime_now(l.runtime));
+    well = end(&l) && well;
+    return well ? (hash != 0 ? hash : 1) : 0;
+}
+
+static void progress(const char *what, uint64_t done, uint64_t all) {
+    static time_t last;
+    if (isatty(2) && time(NULL) != last) {
+        last = time(NULL);
+        fprintf(stderr, "\r%s: %" PRIu64 " of %" PRIu64 "  ", what, done, all);
+    }
+}
+
+static bool seeds(uint64_t first, uint64_t count) {
+    uint64_t bad = 0, all = 0;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        const uint64_t once = live_seed(seed), again = live_seed(seed);
+        if (once == 0 || once != again) {
+            bad++;
+            printf("seed %" PRIu64 ": %s; again: tests/fault/test_soak_opencl --seeds 1 --first %" PRIu64 "\n", seed, once == 0 ? "wrong" : "another trace when repeated", seed);
+        }
+        all = pel_mix_u64(all, once);
+        progress("seeds", seed - first + 1, count);
+    }
+    printf("seeds: %" PRIu64 " from %" PRIu64 " on, each twice: %" PRIu64 " bad; hash of all traces %016" PRIx64 "\n", count, first, bad, all);
+    return bad == 0;
+}
+
+/* ---- soak ---- */
+
+static uint64_t resident_kib(void) {
+    FILE *file = fopen("/proc/self/statm", "re");
+    unsigned long size = 0, pages = 0;
+    if (file) {
+        if (fscanf(file, "%lu %lu", &size, &pages) != 2) {
+            pages = 0;
+        }
+        fclose(file);
+    }
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static uint32_t descriptors(void) {
+    uint32_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    while (folder && readdir(folder)) {
+        count++;
+    }
+    if (folder) {
+        closedir(folder);
+    }
+    return count;
+}
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* One runtime: 30 launches under faults. False: something was wrong. */
+static bool one_runtime(const pel_faults_control *faults, uint64_t round, uint64_t *launches, uint64_t *failed) {
+    static life l;
+    static const char *const lists[] = {"host,opencl:0", "host,opencl:0[own]", "opencl:0,host"};
+    static const pel_verification all = {.share = 1, .flags = PEL_VERIFY_SAME_DEVICE};
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    uint64_t hash = 0;
+    bool well = true;
+    layer_script(faults, "%s", "");
+    desc.devices = lists[round % 3];
+    desc.history = "off";
+    if (!begin(&l, &desc, source, REAL)) {
+        return false;
+    }
+    layer_script(faults, "seed=%" PRIu64 "; clEnqueueNDRangeKernel@2%%:CL_OUT_OF_RESOURCES; clEnqueueNDRangeKernel@2%%:event(CL_OUT_OF_RESOURCES); "
+                         "clEnqueueNDRangeKernel@2%%:flip; clEnqueueNDRangeKernel@2%%:late(3ms); clEnqueueWriteBuffer*@1%%:CL_OUT_OF_RESOURCES", round + 1);
+    for (int k = 0; k < 30 && well; k++) {
+        pel_launch_desc how = PEL_LAUNCH_DESC_INIT;
+        how.global[0] = REAL;
+        how.verification = &all;
+        expect(&l);
+        const pel_status status = launch(&l, &how, &hash);
+        (*launches)++;
+        if (status != PEL_OK) {
+            (*failed)++;
+            break; /* what the buffer holds is undefined; the next runtime begins anew */
+        }
+        if (memcmp(l.ys, l.expected, REAL * sizeof(uint32_t)) != 0) {
+            fprintf(stderr, "soak, runtime %" PRIu64 ", launch %d: OK, but the bytes are wrong\n", round, k);
+            well = false;
+        }
+    }
+    layer_script(faults, "%s", "");
+    return end(&l) && well;
+}
+
+static bool soak(const pel_faults_control *faults, double length) {
+    const double began = seconds_now();
+    uint64_t rounds = 0, launches = 0, failed = 0, kib = 0, first_kib = 0;
+    uint32_t first_descriptors = 0;
+    bool well = true;
+    while (well && (rounds < 3 || seconds_now() - began < length)) {
+        well = one_runtime(faults, rounds++, &launches, &failed);
+        if (first_kib == 0 && rounds >= 3 && seconds_now() - began >= length / 5) {
+            first_kib = resident_kib();
+            first_descriptors = descriptors();
+        }
+        progress("soak, seconds", (uint64_t)(seconds_now() - began), (uint64_t)length);
+    }
+    kib = resident_kib();
+    const uint32_t last_descriptors = descriptors();
+    printf("soak: %.0f s, %" PRIu64 " runtimes, %" PRIu64 " launches, all verified, %" PRIu64 " of them ended in an error, %s; resident %" PRIu64 " KiB after a fifth, %" PRIu64
+           " in the end; descriptors %u and %u\n",
+           seconds_now() - began, rounds, launches, failed, well ? "all other results right" : "A RESULT WAS WRONG", first_kib, kib, first_descriptors, last_descriptors);
+    const bool long_enough = length >= 300; /* drivers have caches that fill */
+    if (last_descriptors > first_descriptors || (long_enough && kib > first_kib + first_kib / 10)) {
+        printf("soak: %s grew\n", last_descriptors > first_descriptors ? "descriptors" : "memory");
+        return false;
+    }
+    return well;
+}
+
+int main(int argc, char **argv) {
+    uint64_t count = 150, first = 1;
+    double length = 1;
+    const bool sample = argc == 1;
+    if (!sample) {
+        count = 0;
+        length = 0;
+    }
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const uint64_t value = strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--seeds") == 0) {
+            count = value;
+        } else if (strcmp(argv[i], "--first") == 0) {
+            first = value;
+        } else if (strcmp(argv[i], "--seconds") == 0) {
+            length = (double)value;
+        } else {
+            fprintf(stderr, "%s [--seeds N [--first S]] [--seconds N]\n", argv[0]);
+            return 2;
+        }
+    }
+    bool well = count == 0 || seeds(first, count);
+    fflush(stdout);
+    if (length > 0) {
+        const pel_faults_control *faults = layer_load();
+        well = (!faults || soak(faults, length)) && well;
+    }
+    return well ? 0 : 1;
+}
