@@ -2,16 +2,18 @@
 /*
  * Who computes next: data-parallel works that wait for their device.
  *
- * Order is by priority, then by what the queues have had: each queue has a clock that runs with the time of its works, divided by its weight, and the queue
- * whose clock is behind goes first (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). A queue that was idle begins where the others are. While one
- * queue alone has work, a device gets it as it comes, up to AHEAD_NS of it; as soon as two compete, no more than COMPETING works each, so that what waits can
- * still be put in order. Works of one queue for one device keep their order; one that is queued behind what it depends on (chain.c) overtakes nobody.
+ * Order is by priority, then by what the queues have had: each queue has a clock that runs with the time of its works, divided by
+ * its weight, and the queue whose clock is behind goes first (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). A
+ * queue that was idle begins where the others are. While one queue alone has work, a device gets it as it comes, up to AHEAD_NS
+ * of it; as soon as two compete, no more than COMPETING works each, so that what waits can still be put in order. Works of one
+ * queue for one device keep their order; one that is queued behind what it depends on (chain.c) overtakes nobody.
  *
- * A thousand launches may wait while their device has all it may have, and each submission and each completion comes by: so what is asked then takes no walk.
- * `borders` counts neighbours in the list that differ in queue or priority (none: nobody competes), each device knows how many wait for it, and a walk ends where no
- * device is left that could take anything.
+ * A thousand launches may wait while their device has all it may have, and each submission and each completion comes by: so what
+ * is asked then takes no walk. `borders` counts neighbours in the list that differ in queue or priority (none: nobody competes),
+ * each device knows how many wait for it, and a walk ends where no device is left that could take anything.
  *
- * Rejected: time slices (a work cannot be interrupted), and one list per device and queue (the order between queues would have to be found anew each time).
+ * Rejected: time slices (a work cannot be interrupted), and one list per device and queue (the order between queues would have to
+ * be found anew each time).
  */
 #include "queue/command.h"
 #include "queue/graph_plan.h"

@@ -1,38 +1,42 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The problem: programs launch the same kernel on the same buffers again and again, and of the 10 us that a launch took, 8 went into what comes out the same
- * each time: binding and checking arguments, footprints, the choice of a device, the arguments as its driver wants them, and two dozen allocations for all that.
+ * The problem: programs launch the same kernel on the same buffers again and again, and of the 10 us that a launch took, 8 went
+ * into what comes out the same each time: binding and checking arguments, footprints, the choice of a device, the arguments as
+ * its driver wants them, and two dozen allocations for all that.
  *
- * So a launch that is met a second time leaves these parts behind when it ends, and the next ones share them. The invariant: what is shared is never written while
- * a command uses it, and nothing of it is believed without a look at what it depends on: kernel and allocations by their serial numbers (an address may come
- * again), every argument by its value, the driver and its memory objects by comparison. Between launches nothing is held: a buffer or kernel goes when its owner
- * lets it go. Decisions live as long as habits do (habit.c), and only where nothing depends on where bytes are.
+ * So a launch that is met a second time leaves these parts behind when it ends, and the next ones share them. The invariant: what
+ * is shared is never written while a command uses it, and nothing of it is believed without a look at what it depends on: kernel
+ * and allocations by their serial numbers (an address may come again), every argument by its value, the driver and its memory
+ * objects by comparison. Between launches nothing is held: a buffer or kernel goes when its owner lets it go. Decisions live as
+ * long as habits do (habit.c), and only where nothing depends on where bytes are.
  *
- * Not for custom accesses (the caller's function may answer differently), cancel flags, devices with memory of their own, fixed shares, isolation, verification, and
- * objectives. Rejected: keys
- * of the caller's own ("prepared launches"): one more object to learn, and the comparison takes 50 ns.
+ * Not for custom accesses (the caller's function may answer differently), cancel flags, devices with memory of their own, fixed
+ * shares, isolation, verification, and objectives. Rejected: keys of the caller's own ("prepared launches"): one more object to
+ * learn, and the comparison takes 50 ns.
  */
 #include "queue/repeat.h"
-#include "base/hash.h"
 #include "queue/isolate.h"
 #include <stddef.h>
 #include <string.h>
 
-/* KEPT: commands of one kind; launches in a row are as many under way. OLDEST: as habits; where there is one device, nothing but the prediction ages. */
+/*
+ * KEPT: commands of one kind; launches in a row are as many under way. OLDEST: as habits; where there is one device, nothing but
+ * the prediction ages.
+ */
 enum { KEPT = 512, OLDEST = 16, OLDEST_ALONE = 128 };
 
 struct pel_repeat {
     uint64_t key;
-    uint32_t in_flight;       /* commands that share it; 0: it holds nothing */
-    bool forgotten;           /* not in the table any more: goes with the last of them */
+    uint32_t in_flight; /* commands that share it; 0: it holds nothing */
+    bool forgotten;     /* not in the table any more: goes with the last of them */
     pel_runtime *runtime;
-    uint64_t kernel;          /* id */
-    uint64_t local[3];        /* as asked: the bound span knows the rest */
+    uint64_t kernel;   /* id */
+    uint64_t local[3]; /* as asked: the bound span knows the rest */
     uint32_t dims;
     pel_protection asked;
     bool sensitive;
-    pel_bound bound;          /* retained while commands are under way */
-    uint64_t *serials;        /* of the arguments' allocations */
+    pel_bound bound;   /* retained while commands are under way */
+    uint64_t *serials; /* of the arguments' allocations */
     pel_uses uses;
 
     bool decided;
@@ -42,16 +46,18 @@ struct pel_repeat {
     double predicted_ns;
 
     bool has_job;
-    pel_job job;              /* as it was before it ran; args and written are ours */
+    pel_job job; /* as it was before it ran; args and written are ours */
 
-    pel_command *idle;        /* through next: nothing in them but memory and an event that nobody has */
+    pel_command *idle; /* through next: nothing in them but memory and an event that nobody has */
     uint32_t idle_count;
 };
 
 /* ---- the same launch? ---- */
 
-static uint64_t key_of(const pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t count, uint64_t *place) {
-    uint64_t where = kernel->image.id * 0x9e3779b97f4a7c15u, rest = desc->global[0] + 31 * desc->global[1] + 961 * desc->global[2];
+static uint64_t key_of(const pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t count,
+                       uint64_t *place) {
+    uint64_t where = kernel->image.id * 0x9e3779b97f4a7c15u,
+             rest = desc->global[0] + 31 * desc->global[1] + 961 * desc->global[2];
     for (uint32_t i = 0; i < count; i++) {
         const pel_arg *arg = &args[i];
         uint64_t words[4] = {0};
@@ -61,7 +67,8 @@ static uint64_t key_of(const pel_kernel *kernel, const pel_launch_desc *desc, co
             continue;
         }
         if (arg->kind == PEL_ARG_VALUE || arg->kind == PEL_ARG_STRUCT) {
-            memcpy(words, arg->kind == PEL_ARG_VALUE ? arg->u.value : arg->u.pointer, arg->bytes < sizeof words ? (size_t)arg->bytes : sizeof words);
+            memcpy(words, arg->kind == PEL_ARG_VALUE ? arg->u.value : arg->u.pointer,
+                   arg->bytes < sizeof words ? (size_t)arg->bytes : sizeof words);
         }
         rest = (rest ^ arg->bytes ^ words[0] ^ words[1] * 3 ^ words[2] * 5 ^ words[3] * 7) * 0x9e3779b97f4a7c15u;
     }
@@ -69,7 +76,9 @@ static uint64_t key_of(const pel_kernel *kernel, const pel_launch_desc *desc, co
     return where ^ (rest + (rest >> 29));
 }
 
-static pel_repeat_slot *slot_of(const pel_runtime *runtime, uint64_t place) { return &runtime->dispatcher->repeats[place % PEL_REPEATS]; }
+static pel_repeat_slot *slot_of(const pel_runtime *runtime, uint64_t place) {
+    return &runtime->dispatcher->repeats[place % PEL_REPEATS];
+}
 
 static bool same_range(const pel_repeat *r, const pel_launch_desc *desc) {
     const pel_span *span = &r->bound.span;
@@ -86,8 +95,9 @@ static bool same_memory(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
     const pel_bound_arg *known = &r->bound.args[i];
     const pel_buffer *buffer = arg->u.range.buffer;
     const bool part = arg->kind == PEL_ARG_RANGE;
-    return buffer && known->allocation == buffer->allocation && r->serials[i] == buffer->allocation->serial && buffer->allocation->sensitive <= r->sensitive &&
-           known->offset == buffer->offset + (part ? arg->u.range.offset : 0) && known->bytes == (part ? arg->bytes : buffer->bytes);
+    return buffer && known->allocation == buffer->allocation && r->serials[i] == buffer->allocation->serial &&
+           buffer->allocation->sensitive <= r->sensitive && known->offset == buffer->offset + (part ? arg->u.range.offset : 0) &&
+           known->bytes == (part ? arg->bytes : buffer->bytes);
 }
 
 static bool same_arg(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
@@ -96,26 +106,35 @@ static bool same_arg(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
         return false;
     }
     switch (known->kind) {
-    case PEL_ARG_VALUE: return arg->bytes == known->bytes && memcmp(known->value, arg->u.value, (size_t)arg->bytes) == 0;
-    case PEL_ARG_STRUCT: return arg->bytes == known->bytes && arg->u.pointer && memcmp(known->value, arg->u.pointer, (size_t)arg->bytes) == 0;
-    case PEL_ARG_LOCAL: return arg->bytes == known->bytes;
+    case PEL_ARG_VALUE:
+        return arg->bytes == known->bytes && memcmp(known->value, arg->u.value, (size_t)arg->bytes) == 0;
+    case PEL_ARG_STRUCT:
+        return arg->bytes == known->bytes && arg->u.pointer && memcmp(known->value, arg->u.pointer, (size_t)arg->bytes) == 0;
+    case PEL_ARG_LOCAL:
+        return arg->bytes == known->bytes;
     case PEL_ARG_BUFFER:
-    case PEL_ARG_RANGE: return same_memory(r, i, arg);
-    case PEL_ARG_NULL: return true;
+    case PEL_ARG_RANGE:
+        return same_memory(r, i, arg);
+    case PEL_ARG_NULL:
+        return true;
     case PEL_ARG_IMAGE:
-    case PEL_ARG_SAMPLER: break;
+    case PEL_ARG_SAMPLER:
+        break;
     }
     return false;
 }
 
 static bool is_plain(const pel_queue *queue, const pel_launch_desc *desc) {
-    return (desc->size == 0 || desc->size == sizeof *desc) && desc->share_count == 0 && desc->deadline_ns == 0 && !desc->objective &&
-           !desc->verification && queue->runtime->verification.share == 0 &&
-           desc->protection != PEL_PROTECT_ISOLATE && queue->objective.kind == PEL_OBJECTIVE_TIME && queue->objective.deadline_ns <= 0;
+    return (desc->size == 0 || desc->size == sizeof *desc) && desc->share_count == 0 && desc->deadline_ns == 0 &&
+           !desc->objective && !desc->verification && queue->runtime->verification.share == 0 &&
+           desc->protection != PEL_PROTECT_ISOLATE && queue->objective.kind == PEL_OBJECTIVE_TIME &&
+           queue->objective.deadline_ns <= 0;
 }
 
-static bool is_same(const pel_repeat *r, const pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t count) {
-    bool same = r->kernel == kernel->image.id && r->bound.kernel == kernel && r->bound.arg_count == count && r->asked == desc->protection && same_range(r, desc);
+static bool is_same(const pel_repeat *r, const pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                    uint32_t count) {
+    bool same = r->kernel == kernel->image.id && r->bound.kernel == kernel && r->bound.arg_count == count &&
+                r->asked == desc->protection && same_range(r, desc);
     for (uint32_t i = 0; i < count && same; i++) {
         same = same_arg(r, i, &args[i]);
     }
@@ -196,7 +215,8 @@ static bool at_home(const pel_runtime *runtime) {
 static bool has_custom(const pel_bound *bound) {
     bool custom = false;
     for (uint32_t i = 0; i < bound->arg_count; i++) {
-        custom = custom || bound->args[i].param == PEL_PARAM_KIND_CUSTOM || bound->args[i].param == PEL_PARAM_KIND_CANCEL; /* a flag each */
+        custom = custom || bound->args[i].param == PEL_PARAM_KIND_CUSTOM ||
+                 bound->args[i].param == PEL_PARAM_KIND_CANCEL; /* a flag each */
     }
     return custom;
 }
@@ -255,7 +275,8 @@ void pel_repeat_meet(pel_command *command, const pel_launch_desc *desc, const pe
     slot->repeat = r;
 }
 
-pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count) {
+pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                               uint32_t arg_count) {
     uint64_t place;
     if (!args || arg_count != kernel->image.param_count || !is_plain(queue, desc)) {
         return NULL;
@@ -296,7 +317,9 @@ bool pel_repeat_decide(pel_command *command) {
     }
     const char *why = pel_launch_exclusion(&command->bound, &runtime->devices[r->device], &text);
     pel_free(&runtime->allocator, text);
-    command->slices = why ? NULL : command->spare_slice ? command->spare_slice : pel_alloc(&runtime->allocator, sizeof *command->slices);
+    command->slices = why                    ? NULL
+                      : command->spare_slice ? command->spare_slice
+                                             : pel_alloc(&runtime->allocator, sizeof *command->slices);
     if (!command->slices) {
         return false;
     }
@@ -338,7 +361,8 @@ static bool still_there(const pel_repeat *r) {
         pel_mem *mem = NULL;
         if (arg->allocation && r->job.args[i].mem) {
             pel_error *error = NULL;
-            there = pel_allocation_view(arg->allocation, device, arg->offset, arg->bytes, &mem, &error) == PEL_OK && mem == r->job.args[i].mem;
+            there = pel_allocation_view(arg->allocation, device, arg->offset, arg->bytes, &mem, &error) == PEL_OK &&
+                    mem == r->job.args[i].mem;
             pel_error_destroy(error);
         }
     }
@@ -387,8 +411,9 @@ bool pel_repeat_run(pel_command *command) {
 void pel_repeat_built(pel_command *command) {
     pel_repeat *r = command->repeat;
     pel_job *job = command->jobs;
-    if (!r || r->has_job || command->job_count != 1 || command->tail || job->work.status != PEL_OK || job->device->place != 0 || job->lo != 0 ||
-        job->hi != command->bound.units || job->privates || job->shadows || job->stream || job->in || job->out || job->copied_in.count > 0 || job->copied_out.count > 0) {
+    if (!r || r->has_job || command->job_count != 1 || command->tail || job->work.status != PEL_OK || job->device->place != 0 ||
+        job->lo != 0 || job->hi != command->bound.units || job->privates || job->shadows || job->stream || job->in || job->out ||
+        job->copied_in.count > 0 || job->copied_out.count > 0) {
         return;
     }
     job->borrowed = true;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What launches with the same kernel, range and arguments have in common, made once: see repeat.c. Everything here needs runtime->lock. */
+/*
+ * What launches with the same kernel, range and arguments have in common, made once: see repeat.c. Everything here needs
+ * runtime->lock.
+ */
 #ifndef PEL_QUEUE_REPEAT_H
 #define PEL_QUEUE_REPEAT_H
 
@@ -14,8 +17,12 @@ typedef struct pel_repeat_slot {
 } pel_repeat_slot;
 
 /* A command for this launch, ready to be submitted, if the same one was made before; else NULL, and nothing has happened. */
-pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count);
-/* Remembers a command that was made the long way and is to be submitted next. The second of a kind shares from then on what it has. */
+pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                               uint32_t arg_count);
+/*
+ * Remembers a command that was made the long way and is to be submitted next. The second of a kind shares from then on what it
+ * has.
+ */
 void pel_repeat_meet(pel_command *command, const pel_launch_desc *desc, const pel_arg *args);
 
 /* True: it is decided as the last time: slices and protection. keep: a decision to go on with. */
@@ -27,7 +34,8 @@ bool pel_repeat_run(pel_command *command);
 void pel_repeat_built(pel_command *command);
 
 void pel_repeat_leave(pel_command *command);   /* what it shared is not touched by it any more */
-bool pel_repeat_takes_back(pel_command *command); /* true: its memory waits for the next of its kind; its event too, unless somebody has it */
+/* True: its memory waits for the next of its kind; its event too, unless somebody has it. */
+bool pel_repeat_takes_back(pel_command *command);
 void pel_repeats_free(pel_runtime *runtime, pel_repeat_slot *slots);
 
 #endif
