@@ -12,7 +12,7 @@
 
 #include <time.h>
 
-enum { AWAIT_NS = 100000 };
+enum { AWAIT_NS = 100000, ATTEMPTS = 3 };
 
 struct pel_cl_telling {
     struct pel_cl_telling *next; /* of the device */
@@ -21,35 +21,63 @@ struct pel_cl_telling {
     atomic_uint references;      /* the driver's and the device's */
 };
 
-static void open_gate(void *handle) {
-    (void)clSetUserEventStatus(handle, CL_COMPLETE);
-    (void)clReleaseEvent(handle);
+/* A user event that completes when a gate opens; the work's and the opener's. */
+struct pel_cl_opening {
+    const pel_allocator *allocator;
+    cl_event event;
+    atomic_int state;            /* 0: closed; > 0: open; < 0: it could not be completed, and what waits for it never begins */
+    atomic_uint references;
+};
+
+void pel_cl_opening_release(struct pel_cl_opening *opening) {
+    if (opening && atomic_fetch_sub_explicit(&opening->references, 1, memory_order_acq_rel) == 1) {
+        clReleaseEvent(opening->event);
+        pel_free(opening->allocator, opening);
+    }
 }
 
-pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, cl_event *event, pel_error **error) {
+static void open_gate(void *handle) {
+    struct pel_cl_opening *opening = handle;
+    cl_int code = CL_OUT_OF_RESOURCES;
+    for (int i = 0; i < ATTEMPTS && code != CL_SUCCESS; i++) {
+        code = clSetUserEventStatus(opening->event, CL_COMPLETE);
+    }
+    atomic_store_explicit(&opening->state, code == CL_SUCCESS ? 1 : -1, memory_order_release);
+    pel_cl_opening_release(opening);
+}
+
+pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, struct pel_cl_opening **opening, pel_error **error) {
     cl_int code = CL_SUCCESS;
-    *event = clCreateUserEvent(device->context, &code);
-    if (!*event || code != CL_SUCCESS) {
-        *event = NULL;
+    struct pel_cl_opening *made = pel_alloc_zero(device->env->allocator, 1, sizeof *made);
+    if (!made) {
+        return pel_cl_refuse(device, error, PEL_OUT_OF_MEMORY, "free host memory", "no memory for a launch that waits for another device");
+    }
+    made->allocator = device->env->allocator;
+    made->event = clCreateUserEvent(device->context, &code);
+    if (!made->event || code != CL_SUCCESS) {
+        pel_free(device->env->allocator, made);
         return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateUserEvent", "a launch cannot wait for another device");
     }
-    code = clRetainEvent(*event); /* for who opens it */
-    if (code != CL_SUCCESS) {
-        clReleaseEvent(*event);
-        *event = NULL;
-        return pel_cl_fail(device, error, code, "clRetainEvent", "a launch cannot wait for another device");
-    }
-    pel_gate_arm(gate, open_gate, *event);
+    atomic_init(&made->references, 2);
+    *opening = made;
+    pel_gate_arm(gate, open_gate, made);
     return PEL_OK;
+}
+
+const cl_event *pel_cl_opening_event(const struct pel_cl_opening *opening) { return &opening->event; }
+int pel_cl_opening_state(const struct pel_cl_opening *opening) { return opening ? atomic_load_explicit(&opening->state, memory_order_acquire) : 1; }
+
+pel_status pel_cl_opening_failed(const pel_cl_device *device, pel_error **error) {
+    return pel_cl_fail(device, error, CL_OUT_OF_RESOURCES, "clSetUserEventStatus", "a launch that waited for another device could not be told to begin");
 }
 
 bool pel_cl_gate_is_new(const pel_cl_device *device, const pel_work *work, int64_t limit_ns) {
     return work->gate && (!pel_gate_is_open(work->gate) || pel_clock_now(device->env->clock) - pel_gate_opened_at(work->gate) < limit_ns);
 }
 
-void pel_cl_gate_await(const pel_work *work) {
+void pel_cl_gate_await(const pel_work *work, const struct pel_cl_opening *opening) {
     const struct timespec pause = {.tv_nsec = AWAIT_NS};
-    while (work->gate && !pel_gate_is_open(work->gate)) {
+    while ((work->gate && !pel_gate_is_open(work->gate)) || pel_cl_opening_state(opening) == 0) {
         (void)nanosleep(&pause, NULL);
     }
 }

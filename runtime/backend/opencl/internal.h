@@ -87,6 +87,7 @@ typedef struct pel_cl_rider {
     pel_work *work;          /* its status says whether it could be enqueued */
     cl_event events[PEL_CL_RIDER_EVENTS];
     uint32_t count;
+    struct pel_cl_opening *opening; /* gate.c; NULL: it waits for nobody */
 } pel_cl_rider;
 
 #define PEL_CL_BUCKETS 64u /* power of two; programs and kernels of one runtime are few */
@@ -234,9 +235,14 @@ void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider); /* releases its 
 pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count, pel_error **error);
 
 /* gate.c; all but pel_cl_gates need the baton, or that no work runs */
-pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, cl_event *event, pel_error **error); /* an event that completes when it opens */
+/* What completes when the gate opens; released once its work is over. Its state: 0 closed, > 0 open (also NULL), < 0 what waits for it never begins. */
+pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, struct pel_cl_opening **opening, pel_error **error);
+void pel_cl_opening_release(struct pel_cl_opening *opening); /* NULL: nothing */
+const cl_event *pel_cl_opening_event(const struct pel_cl_opening *opening);
+int pel_cl_opening_state(const struct pel_cl_opening *opening);
+pel_status pel_cl_opening_failed(const pel_cl_device *device, pel_error **error); /* and that as an error */
 bool pel_cl_gate_is_new(const pel_cl_device *device, const pel_work *work, int64_t limit_ns); /* it is closed, or has been open for less than that */
-void pel_cl_gate_await(const pel_work *work); /* sleeps until it is open */
+void pel_cl_gate_await(const pel_work *work, const struct pel_cl_opening *opening); /* sleeps until it is open, or never will be */
 void pel_cl_tell_end(pel_cl_device *device, pel_work *work, cl_event event); /* its signal is raised with this event, if it has one */
 void pel_cl_tell_no_more(pel_cl_device *device);
 bool pel_cl_gates(const pel_backend_device *device);

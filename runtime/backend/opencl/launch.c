@@ -34,7 +34,8 @@ typedef struct pel_cl_flight {
     uint32_t count;
     uint32_t in_end; /* events before this one are transfers to the device */
     bool windowed;   /* a step: the kernel with windows */
-    cl_event gate;   /* before the first enqueue of the launch; NULL: none */
+    struct pel_cl_opening *opening; /* before the first enqueue of the launch; NULL: none */
+    bool gated;      /* that has been enqueued */
 } pel_cl_flight;
 
 static int64_t now(const pel_cl_device *device) { return pel_clock_now(device->env->clock); }
@@ -63,13 +64,6 @@ static cl_int poll_event(cl_event event, int64_t limit_ns) {
         passed = pel_clock_now(&pel_clock_monotonic) - began;
     }
     return state;
-}
-
-static void drop_gate(pel_cl_flight *flight) {
-    if (flight->gate) {
-        clReleaseEvent(flight->gate);
-        flight->gate = NULL;
-    }
 }
 
 static void drop_events(pel_cl_flight *flight) {
@@ -117,6 +111,12 @@ static pel_status settle(pel_cl_flight *flight, uint32_t from, uint32_t to, doub
 
     if (from == to) {
         return PEL_OK;
+    }
+    if (flight->opening) { /* first: clFinish would wait for ever for one that is never opened */
+        pel_cl_gate_await(flight->work, flight->opening);
+        if (pel_cl_opening_state(flight->opening) < 0) {
+            return pel_cl_opening_failed(device, error);
+        }
     }
     state = state_of(flight->events[to - 1]);
     if (state > 0 && device->is_pocl) {
@@ -322,15 +322,16 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
     }
     cl_event *event = &flight->events[flight->count];
     *event = NULL;
+    const bool waits = flight->opening && !flight->gated; /* the queue is in order: what comes after it waits, too */
     cl_int code = clEnqueueNDRangeKernel(device->queue, kernel_of(flight, kernel, form), form != PEL_CL_PLAIN ? 3 : span->dims, offset, global, local,
-                                         flight->gate ? 1 : 0, flight->gate ? &flight->gate : NULL, event);
+                                         waits ? 1 : 0, waits ? pel_cl_opening_event(flight->opening) : NULL, event);
     if (code != CL_SUCCESS) {
         return pel_cl_fail(device, error, code, "clEnqueueNDRangeKernel",
                            "kernel %s cannot be launched (%zu x %zu x %zu items in groups of %zu x %zu x %zu)", kernel->image->name,
                            global[0], global[1], global[2], local[0], local[1], local[2]);
     }
     flight->count++;
-    drop_gate(flight); /* the queue is in order: what comes after this waits, too */
+    flight->gated = true;
     return PEL_OK;
 }
 
@@ -549,7 +550,7 @@ static pel_status find_gate(pel_cl_flight *flight, pel_work *work) {
         pel_gate_arm(work->gate, NULL, NULL);
         return PEL_OK;
     }
-    return pel_cl_gate(flight->device, work->gate, &flight->gate, &work->error);
+    return pel_cl_gate(flight->device, work->gate, &flight->opening, &work->error);
 }
 
 static pel_status begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *work) {
@@ -557,7 +558,8 @@ static pel_status begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *
     flight->work = work;
     flight->count = flight->in_end = 0;
     flight->windowed = false;
-    flight->gate = NULL;
+    flight->opening = NULL;
+    flight->gated = false;
     work->error = NULL;
     work->cold = work->pooled = false;
     work->began = work->launch_began = work->launch_ended = now(device);
@@ -582,10 +584,10 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
         }
     }
     if (work->status != PEL_OK && flight.count > 0) {
-        pel_cl_gate_await(work);
+        pel_cl_gate_await(work, flight.opening);
         drain(&flight);
     }
-    drop_gate(&flight);
+    pel_cl_opening_release(flight.opening);
     drop_events(&flight);
     work->ended = now(device);
     device->last_ended = pel_clock_now(&pel_clock_monotonic);
@@ -602,11 +604,12 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
     pel_cl_flight flight;
     rider->work = work;
     rider->count = 0;
+    rider->opening = NULL;
     work->status = begin(&flight, device, work);
     if (work->status == PEL_OK) {
         work->status = enqueue_launch(&flight, &work->cold, &work->error);
     }
-    drop_gate(&flight);
+    rider->opening = flight.opening;
     if (work->status == PEL_OK && !device->is_pocl) {
         clFlush(device->queue);
     }
@@ -623,7 +626,7 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
     if (flight.count > 0) {
         if (work->status != PEL_OK) {
             device->broken_at = pel_clock_now(&pel_clock_monotonic);
-            pel_cl_gate_await(work);
+            pel_cl_gate_await(work, rider->opening);
             drain_events(device, flight.events, flight.count, DRAIN_NS);
         }
         drop_events(&flight);
@@ -635,6 +638,13 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
 
 int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
     pel_work *work = rider->work;
+    const int open = pel_cl_opening_state(rider->opening);
+    if (work->status == PEL_OK && open == 0) { /* those before it are reported first: it may be their report that opens it */
+        return 1;
+    }
+    if (work->status == PEL_OK && open < 0) {
+        work->status = pel_cl_opening_failed(device, &work->error);
+    }
     for (uint32_t i = 0; i < rider->count && work->status == PEL_OK; i++) {
         cl_int state = state_of(rider->events[i]);
         if (state > 0) {
@@ -651,14 +661,18 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
 
 void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
     if (rider->work->status != PEL_OK && rider->count > 0) {
-        pel_cl_gate_await(rider->work);
+        pel_cl_gate_await(rider->work, rider->opening);
         device->broken_at = device->broken_at != 0 ? device->broken_at : pel_clock_now(&pel_clock_monotonic);
-        drain_events(device, rider->events, rider->count, DRAIN_NS);
+        if (pel_cl_opening_state(rider->opening) > 0) { /* else it never begins */
+            drain_events(device, rider->events, rider->count, DRAIN_NS);
+        }
     }
     for (uint32_t i = 0; i < rider->count; i++) {
         clReleaseEvent(rider->events[i]);
     }
+    pel_cl_opening_release(rider->opening);
     rider->count = 0;
+    rider->opening = NULL;
 }
 
 /* clFinish waits for all of them: where that is not much longer than for the oldest. */
@@ -671,12 +685,14 @@ static bool ends_soon(const pel_cl_device *device, uint32_t count) {
     return sum < SOON_NS;
 }
 
+/* Or may never end, which clFinish would wait for. */
 static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
     bool failed = false;
     for (uint32_t i = 0; i < count && !failed; i++) {
         const pel_cl_rider *rider = &device->riders[(device->first_rider + i) % PEL_CL_TRAIN];
-        for (uint32_t k = 0; k < rider->count; k++) {
-            failed = failed || state_of(rider->events[k]) < 0;
+        failed = failed || pel_cl_opening_state(rider->opening) <= 0;
+        for (uint32_t k = 0; k < rider->count && !failed; k++) {
+            failed = state_of(rider->events[k]) < 0;
         }
     }
     return failed;
