@@ -402,11 +402,13 @@ static pel_status choose_again(selection *chosen, uint32_t device, const pel_dev
         if (earlier->device != device)
             continue;
         const pel_device_options none = {0};
-        if (chosen->table->candidates[device].type != PEL_TYPE_HOST && !same_options(&item->options, &none) && !same_options(&item->options, &earlier->options)) {
+        const bool same_part = earlier->declared == item->declared && memcmp(&earlier->cores, &item->cores, sizeof item->cores) == 0;
+        if (same_part && chosen->table->candidates[device].type != PEL_TYPE_HOST && !same_options(&item->options, &none) &&
+            !same_options(&item->options, &earlier->options)) {
             return pel_fail(error, chosen->list->allocator, PEL_CONFLICT, NULL, "%s: %s is listed twice with different options", chosen->list->source,
                             chosen->table->devices[device].info.id);
         }
-        if (earlier->declared == item->declared && memcmp(&earlier->cores, &item->cores, sizeof item->cores) == 0)
+        if (same_part)
             return PEL_OK;
         if (!earlier->declared || !item->declared || chosen->table->candidates[device].type == PEL_TYPE_HOST) {
             return pel_fail(error, chosen->list->allocator, PEL_CONFLICT, NULL, "%s: %s is listed twice with different cores",
