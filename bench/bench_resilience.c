@@ -50,6 +50,7 @@ typedef struct run_of {
     pel_arg args[2];
     pel_share share;
     pel_protection protection;
+    const pel_verification *verification;
     void *from, *to;         /* a copy instead of a launch */
 } run_of;
 
@@ -64,6 +65,7 @@ static bool run(void *context) {
     desc.shares = &r->share;
     desc.share_count = 1;
     desc.protection = r->protection;
+    desc.verification = r->verification;
     return pel_launch(r->queue, r->kernel, &desc, r->args, 2, NULL) == PEL_OK && pel_queue_finish(r->queue) == PEL_OK;
 }
 
@@ -75,28 +77,43 @@ static void price_on(pel_results *results, pel_bench_session *session, pel_kerne
         return;
     }
     bool fine = pel_buffer_wrap(session->runtime, memory + ITEMS, ITEMS * sizeof *memory, &y) == PEL_OK;
-    run_of runs[4];
+    run_of runs[6];
+    static const pel_verification all = {.share = 1};
+    const pel_device *other = NULL;
+    for (uint32_t i = 0; i < session->device_count; i++) {
+        other = session->devices[i] != device ? session->devices[i] : other;
+    }
+    const uint32_t count = other ? 6 : 4;
     static const pel_protection protections[] = {PEL_PROTECT_NONE, PEL_PROTECT_RETRY, PEL_PROTECT_ISOLATE, PEL_PROTECT_NONE};
     for (int i = 0; i < 4; i++) {
-        runs[i] = (run_of){session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, protections[i],
+        runs[i] = (run_of){session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, protections[i], NULL,
                            i == 3 ? memory : NULL, memory + (size_t)2 * ITEMS};
     }
-    pel_bench_subject subjects[4] = {{.name = "none", .run = run, .context = &runs[0]},
+    runs[4] = runs[5] = runs[0];
+    runs[4].verification = &all;
+    runs[5].share.device = other;
+    pel_bench_subject subjects[6] = {{.name = "none", .run = run, .context = &runs[0]},
                                      {.name = "retry", .run = run, .context = &runs[1]},
                                      {.name = "isolate", .run = run, .context = &runs[2]},
-                                     {.name = "copy", .run = run, .context = &runs[3]}};
-    for (int i = 0; i < 12; i++) { /* compilations, models */
-        fine = fine && run(&runs[i % 4]);
+                                     {.name = "copy", .run = run, .context = &runs[3]},
+                                     {.name = "replicated", .run = run, .context = &runs[4]},
+                                     {.name = "none on the other", .run = run, .context = &runs[5]}};
+    for (uint32_t i = 0; i < 3 * count; i++) { /* compilations, models */
+        fine = fine && run(&runs[i % count]);
     }
-    fine = fine && pel_bench_rounds(subjects, 4, results->quick ? 5 : 31);
-    double ratio[2][PEL_BENCH_RUNS];
+    fine = fine && pel_bench_rounds(subjects, count, results->quick ? 5 : 31);
+    double ratio[3][PEL_BENCH_RUNS];
     for (uint32_t i = 0; fine && i < subjects[0].count; i++) {
         const double none = subjects[0].ns[i], copy = subjects[3].ns[i];
         ratio[0][i] = (subjects[1].ns[i] - (in_place ? copy : 0)) / none;
         ratio[1][i] = (subjects[2].ns[i] - (in_place ? 2 : 1) * copy) / none; /* in place: its inputs come in, too */
+        ratio[2][i] = other ? 2 * subjects[4].ns[i] / (none + subjects[5].ns[i]) : 0; /* both compute all of it: over the mean of the two */
     }
     if (fine) {
         pel_results_add(results, row, "retry over none", "x", ratio[0], subjects[0].count, NULL);
+        if (other) {
+            pel_results_add(results, row, "replicated over none", "x", ratio[2], subjects[0].count, NULL);
+        }
         pel_results_add(results, row, "isolate over none", "x", ratio[1], subjects[0].count, NULL);
     } else {
         pel_results_skip(results, row, "it failed");
