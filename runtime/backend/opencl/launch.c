@@ -699,8 +699,8 @@ static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
 }
 
 /*
- * Others follow without us, so an end that is seen a twentieth late costs little, and whoever looks takes a core from them: 80 looks a launch of 10 ms
- * cost a fifth of the time where all cores computed (2 vCPUs, Jacobi on two halves of a CPU, 2026-11).
+ * Others follow without us, so an end that is seen a twentieth late costs little, and whoever looks takes a core from them: 80 looks an iteration of
+ * 10 ms cost about a tenth of the time where all cores computed (2 vCPUs, Jacobi on two halves of a CPU, 2026-11).
  */
 static int64_t nap_beside_others(const pel_cl_device *device, const pel_work *work) {
     const int64_t opened = work->gate ? pel_gate_opened_at(work->gate) : 0;

@@ -123,8 +123,8 @@ static void choose_line(const pel_span *span, bool may_cut, uint64_t row, uint64
 }
 
 /*
- * Long rows: what PoCL does for each group, and the prelude's share of that, is 13 % of a Jacobi iteration with groups of 64 items and a few with 256
- * (2 cores, 2026-11). In lines it is not: there kernels are written for any local size.
+ * Long rows: what PoCL does for each group, and the prelude's share of that, is about a tenth of a Jacobi iteration with groups of 64 items, a quarter
+ * of that with 256 (2 cores, 2026-11). In lines it is not: there kernels are written for any local size.
  */
 static bool is_plenty(const pel_span *span, uint64_t width, uint64_t limit) {
     const uint64_t rows = span->hi[1] - span->lo[1];
