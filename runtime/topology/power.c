@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FOLDER "/sys/class/powercap"
+#define FOLDER "sys/class/powercap"
 #define NVML "libnvidia-ml.so.1"
 
 enum { ZONES = 16, NAME = 32, DIGITS = 32 };
@@ -130,7 +130,7 @@ static int add_zone(pel_power *power, char *folder) {
 }
 
 static void look_for_packages(pel_power *power) {
-    char *folder = path_of(power, power->root, FOLDER + 1);
+    char *folder = path_of(power, power->root, FOLDER);
     DIR *entries = folder ? opendir(folder) : NULL;
     int code = ENOENT;
     for (struct dirent *entry; entries && power->zone_count < ZONES && (entry = readdir(entries));) {
