@@ -31,6 +31,8 @@
  * would end co-execution for a long time.
  */
 #define START_PRIOR (0.01 / (5e5 * 5e5))
+#define LEVER 0.1      /* ... from which sizes differ enough to say that a chunk is nearly all start cost */
+#define START_MOST 0.8 /* of the time of a mean chunk, before */
 #define DETERMINED 0.02 /* share of the sums' determinant from which a and b count as told apart */
 #define REWEIGHTINGS 8
 #define LOCAL_SIZES 1.4  /* "about the same size": within this factor */
@@ -89,6 +91,14 @@ double pel_fit_correction(const pel_fit *fit) {
     return fabs(agreed - 1.0) > doubt ? agreed : 1.0;
 }
 
+static void decay(pel_fit *fit, double factor) {
+    fit->w *= factor;
+    fit->wn *= factor;
+    fit->wnn *= factor;
+    fit->wt *= factor;
+    fit->wnt *= factor;
+}
+
 /*
  * Forgets what an observation of size `n` tells anew, and only that (directional forgetting): a launch that is repeated says
  * nothing about other sizes, so what they once told about the start cost stays, but for a slow decay of everything. Where sizes
@@ -123,6 +133,8 @@ static void solve(pel_fit *fit) {
     double w = fit->w + ridge, wt = fit->wt + ridge * anchor;
     double determinant = w * fit->wnn - fit->wn * fit->wn;
     double start = (wt * fit->wnn - fit->wn * fit->wnt) / determinant;
+    double lever = 1.0 - fit->wn * fit->wn / (fit->w * fit->wnn), most = lever < LEVER ? START_MOST * mean_time : INFINITY;
+    start = start < most ? start : most;
     if (!(start >= 0.0)) {
         start = 0.0;
     }
@@ -292,6 +304,19 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
     if (determined(fit)) {
         fit->anchor = fit->start;
         fit->anchored = true;
+    }
+}
+
+void pel_fit_scale(pel_fit *fit, double factor) {
+    /* Weights are over squared times. */
+    decay(fit, 1.0 / (factor * factor));
+    fit->wt *= factor;
+    fit->wnt *= factor;
+    fit->start *= factor;
+    fit->slope *= factor;
+    fit->anchor *= fit->anchored ? factor : 1.0;
+    for (uint32_t i = 0; i < fit->recent_count; i++) {
+        fit->recent_t[i] *= factor;
     }
 }
 

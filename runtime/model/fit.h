@@ -35,6 +35,9 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
  */
 double pel_fit_correction(const pel_fit *fit);
 
+/* All times of the fit are `factor` times as long, past and future: the line is meant for another company from now on. */
+void pel_fit_scale(pel_fit *fit, double factor);
+
 /*
  * The state as numbers and back, for the history store. Writing yields how many there are, at most `limit`; reading refuses what
  * no fit could hold.

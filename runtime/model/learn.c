@@ -84,6 +84,15 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
     return place != NULL && place->used ? &place->record : NULL;
 }
 
+/* Devices beside each of the launch's; chunks of one device follow each other. */
+static double lesson_companions(const pel_lesson *lesson) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < lesson->chunk_count && !lesson->chunks[i].piece; i++) {
+        count++;
+    }
+    return count > 1 ? (double)(count - 1) : 1.0;
+}
+
 static bool observe(pel_models *models, const pel_lesson *lesson, const pel_lesson_chunk *chunk, pel_model_aspect company,
                     double units, uint64_t launch) {
     pel_model_entry *place = pel_models_place(models, key_of(&lesson->family, chunk->device, company));
@@ -96,7 +105,11 @@ static bool observe(pel_models *models, const pel_lesson *lesson, const pel_less
             return true; /* that it takes longer than this was known */
         }
     }
-    if (pel_models_enter(models, place, units, chunk->ns)) {
+    double ns = chunk->ns;
+    if (company == PEL_MODEL_BESIDE && ns > 0.0 && ns < 1e18 && units > 0.0) {
+        ns = pel_company_learn(place, units, ns, lesson_companions(lesson));
+    }
+    if (pel_models_enter(models, place, units, ns)) {
         place->last_launch = launch;
         place->kernel = lesson->family.kernel;
         place->aspect = company;
@@ -208,6 +221,7 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
         cost.largest_units = other.largest_units > cost.largest_units ? other.largest_units : cost.largest_units;
         cost.last_launch = alone->last_launch > cost.last_launch ? alone->last_launch : cost.last_launch;
     }
+    pel_company_cost(beside, alone, &cost);
     const pel_model_entry *piece = pel_models_find(models, key_of(family, device, PEL_MODEL_PIECE));
     if (piece != NULL) {
         pel_cost other = pel_fit_cost(&piece->fit);

@@ -45,6 +45,9 @@ typedef struct pel_cost {
     pel_line alone;       /* while nothing else ran; samples 0: never seen alone */
     pel_line piece;       /* small chunks at the end of a launch: costs bend where chunks are small; samples 0: never seen */
     pel_line kin;         /* from other shapes of the kernel; samples 0: nothing. A guess: what every item reads differs */
+    double companions;    /* devices beside it at which the first line holds; 0: not known */
+    double company;       /* natural logarithm of the slowness that each one more adds, */
+    double company_error; /* give or take */
     uint64_t last_launch; /* of the family, when it was last seen; 0: never, or before this process */
 } pel_cost;
 

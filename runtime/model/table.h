@@ -11,8 +11,11 @@ typedef struct pel_model_entry {
     pel_model_key key;
     uint64_t kernel; /* of its family; 0: unknown */
     pel_model_aspect aspect;
-    uint64_t last_launch; /* of its family; 0: unknown */
-    pel_fit fit;          /* samples == 0: a free place */
+    uint64_t last_launch;    /* of its family; 0: unknown */
+    double companions;       /* devices beside it, at which the line holds; company.c */
+    double company;          /* natural logarithm of the slowness that each one more adds, */
+    double company_variance; /* and how uncertain that is; 0: nothing is known */
+    pel_fit fit;             /* samples == 0: a free place */
 } pel_model_entry;
 
 #define PEL_MODEL_SIGHTS 48u
@@ -67,6 +70,15 @@ void pel_irregular_note(pel_record *record, double *errors, uint32_t count);
 
 /* Makes a profile when it is time for one. False: no memory. */
 bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_model_family *family);
+
+/*
+ * Learns from `ns` for `units` beside so many others what company costs, before the line learns; yields the time as it would have
+ * been in the line's own company. company.c.
+ */
+double pel_company_learn(pel_model_entry *entry, double units, double ns, double companions);
+
+/* Fills in the company of a cost from both lines of a device. */
+void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alone, pel_cost *cost);
 
 pel_cost pel_fit_cost(const pel_fit *fit);
 

@@ -178,6 +178,11 @@ static void digest_lines(pel_planning *planning, uint32_t index, double ratio, b
     planning->start[index] = beside.start + move;
     planning->unit[index] = (beside.unit + not_negative(device->move_unit_ns)) * grain;
     planning->error[index] = 1.0 / sqrt(beside.precision);
+    if (seen_beside(cost) && isfinite(cost->company) && cost->companions > 0.0) {
+        planning->companions[index] = cost->companions;
+        planning->company[index] = cost->company;
+        planning->company_error[index] = not_negative(cost->company_error);
+    }
     planning->alone_start[index] = alone.start + move;
     planning->alone_unit[index] = (alone.unit + not_negative(device->move_unit_ns)) * grain;
     planning->alone_error[index] = 1.0 / sqrt(alone.precision);

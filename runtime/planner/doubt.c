@@ -16,6 +16,7 @@
 #define BUDGET 0.01       /* of the family's time */
 #define SETTLING 3u       /* launches before which everything is new anyway */
 #define ERRORS 2.0        /* how much better than predicted a device may be */
+#define COMPANY_ERRORS 1.5 /* how much worse than thought company may be */
 #define FIRST_PAUSE 16u   /* launches; doubled after each trial */
 #define LONGEST_PAUSE 10u /* doublings */
 #define HOPEFUL_PAUSE 4u  /* launches, where the division is expected to win, and only not surely enough */
@@ -132,6 +133,33 @@ static bool try_idle(const pel_contest *contest, uint64_t chosen) {
     return true;
 }
 
+/*
+ * A division was chosen: would fewer devices be faster, if company costs as much as it might? That is learned by leaving out whoever
+ * takes least.
+ */
+static bool try_fewer(const pel_contest *contest, uint64_t chosen) {
+    pel_planning *planning = contest->planning;
+    double now = contest->best.makespan;
+    pel_filling filling = contest->best;
+    for (uint32_t left = (uint32_t)__builtin_popcountll(chosen); contest->has_best && left > 2; left--) {
+        uint64_t fewer = filling.mask & ~pel_bit(pel_plan_least(&filling));
+        pel_planning hopeful = *planning, sober = *planning;
+        pel_filling likely;
+        if (!pel_plan_fill_crowd(&hopeful, fewer, COMPANY_ERRORS, &filling) || __builtin_popcountll(filling.mask) < 2) {
+            return false;
+        }
+        if (filling.makespan < now * (1.0 - planning->margin) && pel_plan_fill_crowd(&sober, fewer, 0.0, &likely) &&
+            __builtin_popcountll(likely.mask) >= 2 && pel_plan_affords(planning->request, likely.makespan - now)) {
+            pel_plan_crowd(planning, likely.mask, (uint32_t)__builtin_popcountll(likely.mask), 0.0);
+            pel_plan_emit(planning, &likely);
+            planning->result->exploring = true;
+            say(planning, "", likely.mask, " without the others, which may slow them down more than they help");
+            return true;
+        }
+    }
+    return false;
+}
+
 bool pel_plan_second_opinion(const pel_contest *contest) {
     const pel_plan_request *request = contest->planning->request;
     uint64_t chosen = pel_plan_chosen(contest->planning->result);
@@ -139,7 +167,7 @@ bool pel_plan_second_opinion(const pel_contest *contest) {
         return false;
     }
     if ((chosen & (chosen - 1)) != 0) {
-        return try_alone(contest, chosen) || try_idle(contest, chosen);
+        return try_alone(contest, chosen) || try_fewer(contest, chosen) || try_idle(contest, chosen);
     }
     bool split = !request->single_only && contest->planning->quanta > 1;
     return (split && try_together(contest)) || try_idle(contest, chosen);

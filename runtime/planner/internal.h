@@ -22,6 +22,9 @@ typedef struct pel_planning {
     double alone_start[PEL_PLAN_DEVICE_LIMIT]; /* the same while nothing else runs */
     double alone_unit[PEL_PLAN_DEVICE_LIMIT];
     double alone_error[PEL_PLAN_DEVICE_LIMIT];
+    double companions[PEL_PLAN_DEVICE_LIMIT]; /* beside how many others the lines hold; 0: that makes no difference */
+    double company[PEL_PLAN_DEVICE_LIMIT];    /* logarithm of the slowness that each more adds, */
+    double company_error[PEL_PLAN_DEVICE_LIMIT];
     uint64_t limit[PEL_PLAN_DEVICE_LIMIT]; /* quanta that fit; `quanta` when everything does */
 } pel_planning;
 
@@ -46,6 +49,7 @@ typedef struct pel_contest {
     pel_planning *planning;
     uint32_t best_single; /* among known devices; PEL_PLAN_DEVICE_LIMIT: none */
     double single_ns;
+    pel_planning crowd;   /* room for lines in other company */
     pel_filling best;     /* best combination that passes its margin */
     double best_expected; /* its makespan with the expected wait for the latest */
     bool has_best;
@@ -83,6 +87,18 @@ bool pel_plan_second_opinion(const pel_contest *contest);
 
 /* Whether `cost_ns` more may go into exploring: 1 % of the time so far. */
 bool pel_plan_affords(const pel_plan_request *request, double cost_ns);
+
+/*
+ * The lines of the devices of `mask`, as they are when `count` devices work at once and company costs `errors` standard errors more
+ * than thought; crowd.c.
+ */
+void pel_plan_crowd(pel_planning *planning, uint64_t mask, uint32_t count, double errors);
+
+/* pel_plan_fill with the lines of as many devices as get a share; planning->start and unit become these. */
+bool pel_plan_fill_crowd(pel_planning *planning, uint64_t mask, double errors, pel_filling *filling);
+
+/* The device of a filling that takes least. */
+uint32_t pel_plan_least(const pel_filling *filling);
 
 /* Adds slices for known devices outside of `chosen` that deserve another look. False: none now. */
 bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What company costs: how much slower a device is for each other one that works beside it.
+ *
+ * Devices share memory, links and the threads that feed them. Where that matters, the best division is not the one of all: a device
+ * that takes 3 % of the work and slows the others by 5 % is a loss. A line beside others holds for the number of companions that it
+ * was taught in; when that number changes, what the line did not expect is news of the company, and only the rest of the line. One
+ * number a line, by a Kalman filter, because sizes change with company, and more parameters could not be told apart. Invariant:
+ * while the number of companions stays, nothing here has any effect. Rejected: a line for each number (each would begin anew), and
+ * one number for all devices (one lives in its caches, another from the memory bus).
+ */
+#include "model/table.h"
+
+#include <math.h>
+
+#define PRIOR 0.05       /* standard deviation of the logarithm, a companion */
+#define YOUNG 4u         /* observations before which a line cannot tell company from anything else */
+#define CLIP 2.5         /* deviations */
+#define SAME 0.02        /* companions: no difference */
+#define FOLLOWS 0.1      /* how fast a line moves to the company that it is in now */
+#define MOST 0.7         /* each companion twice as slow: more is no sharing, it is something else */
+#define LINES_APART 0.02 /* two lines of one device differ so much without any reason */
+#define TOLD_ALONE 2u
+
+double pel_company_learn(pel_model_entry *entry, double units, double ns, double companions) {
+    if (entry->fit.samples == 0) {
+        entry->companions = companions;
+        entry->company = 0.0;
+        entry->company_variance = PRIOR * PRIOR;
+    }
+    double more = companions - entry->companions;
+    if (fabs(more) < SAME) {
+        return ns;
+    }
+    if (entry->fit.samples >= YOUNG && units > 0.0 && ns > 0.0) {
+        pel_cost line = pel_fit_cost(&entry->fit);
+        double scatter = fmax(line.deviation, LINES_APART), expected = entry->company * more;
+        double error = log(ns / (line.start_ns + line.unit_ns * units)) - expected;
+        double most = CLIP * sqrt(scatter * scatter + entry->company_variance * more * more);
+        double gain = entry->company_variance * more / (entry->company_variance * more * more + scatter * scatter);
+        entry->company = fmin(fmax(entry->company + gain * fmin(fmax(error, -most), most), -MOST), MOST);
+        entry->company_variance *= 1.0 - gain * more;
+    }
+    double own = ns * exp(-entry->company * more), moved = FOLLOWS * more;
+    pel_fit_scale(&entry->fit, exp(entry->company * moved));
+    entry->companions += moved;
+    return own * exp(entry->company * moved);
+}
+
+void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alone, pel_cost *cost) {
+    if (beside == NULL || beside->company_variance <= 0.0 || beside->companions < SAME) {
+        return;
+    }
+    double precision = 1.0 / beside->company_variance, sum = precision * beside->company;
+    if (alone != NULL && alone->fit.samples >= TOLD_ALONE && beside->fit.samples >= YOUNG) {
+        const pel_line *other = &cost->alone;
+        double units = cost->largest_units, own = fmax(cost->deviation, LINES_APART), its = fmax(other->deviation, LINES_APART);
+        double told = log((cost->start_ns + cost->unit_ns * units) / (other->start_ns + other->unit_ns * units)) / beside->companions;
+        double variance = own * own / fmin((double)cost->samples, 50.0) + its * its / fmin((double)other->samples, 50.0) +
+                          LINES_APART * LINES_APART;
+        double weight = beside->companions * beside->companions / variance;
+        sum += weight * fmin(fmax(told, -MOST), MOST);
+        precision += weight;
+    }
+    cost->companions = beside->companions;
+    cost->company = sum / precision;
+    cost->company_error = sqrt(1.0 / precision);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What company costs: learned where the number of companions changes, without effect where it does not, and never mixed up with
+ * the speed of the device.
+ */
+#include "model/model.h"
+#include "support/random.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static uint64_t random_state;
+
+static double uniform(void) { return test_uniform(&random_state); }
+
+static double normal(void) {
+    return sqrt(-2.0 * log(uniform())) * cos(6.283185307179586 * uniform());
+}
+
+static const pel_model_family family = {1, 2, 1.0};
+
+/* One launch on so many devices, each slowed down by `each` a companion. */
+static void launch(pel_models *models, uint32_t devices, double each, double noise) {
+    pel_lesson_chunk chunks[8];
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < devices; i++) {
+        uint64_t units = 10000 + (uint64_t)(4000.0 * uniform());
+        double ns = (2e4 + 100.0 * (double)units) * (1.0 + each * (devices - 1.0)) * exp(noise * normal());
+        chunks[i] = (pel_lesson_chunk){.device = 1 + i, .lo = at, .hi = at + units, .ns = ns};
+        at += units;
+    }
+    const pel_lesson lesson = {.family = family, .units = at, .chunks = chunks, .chunk_count = devices, .makespan_ns = 1e6};
+    assert_int_equal(pel_models_learn(models, &lesson), PEL_OK);
+}
+
+static pel_models *fresh(uint64_t seed) {
+    pel_models *models = pel_models_create(&pel_allocator_default);
+    assert_non_null(models);
+    random_state = seed;
+    return models;
+}
+
+static double predicted(const pel_models *models, double companions) {
+    pel_cost cost = pel_models_cost(models, &family, 1);
+    return (cost.start_ns + cost.unit_ns * 12000.0) * exp(cost.company * (companions - cost.companions));
+}
+
+static void same_company_tells_nothing(void **state) {
+    (void)state;
+    pel_models *models = fresh(1);
+    for (int i = 0; i < 100; i++) {
+        launch(models, 4, 0.1, 0.1);
+    }
+    pel_cost cost = pel_models_cost(models, &family, 1);
+    assert_true(cost.companions == 3.0 && cost.company == 0.0 && cost.company_error > 0.04);
+    pel_models_destroy(models);
+}
+
+static void other_company_tells(void **state) {
+    (void)state;
+    double off = 0.0;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        double each = 0.15 * (double)(seed % 4) / 3.0;
+        pel_models *models = fresh(100 + seed);
+        for (int i = 0; i < 80; i++) {
+            launch(models, i % 8 == 7 ? 2 : 4, each, 0.1);
+        }
+        off += fabs(predicted(models, 1.0) / (1.22e6 * (1.0 + each)) - 1.0) / 50.0;
+        pel_models_destroy(models);
+    }
+    printf("# beside one instead of three: off by %.3f on average\n", off);
+    assert_true(off < 0.06);
+}
+
+/* Whatever the company that it ends in, the line moves there and predictions for it are right. */
+static void moves_to_its_company(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        pel_models *models = fresh(200 + seed);
+        for (int i = 0; i < 120; i++) {
+            launch(models, i < 40 ? 4 : 2, 0.12, 0.05);
+        }
+        pel_cost cost = pel_models_cost(models, &family, 1);
+        if (fabs(cost.companions - 1.0) > 0.1 || fabs(predicted(models, 1.0) / (1.22e6 * 1.12) - 1.0) > 0.08) {
+            fail_msg("seed %d: %.3f companions, off by %.3f", (int)(200 + seed), cost.companions,
+                     predicted(models, 1.0) / (1.22e6 * 1.12) - 1.0);
+        }
+        pel_models_destroy(models);
+    }
+}
+
+static void stays_sane_on_anything(void **state) {
+    (void)state;
+    const double odd[] = {1e-12, 1e-3, 1.0, 1e3, 1e9, 1e17, INFINITY, NAN, -1.0, 0.0};
+    pel_models *models = fresh(300);
+    for (int i = 0; i < 20000; i++) {
+        pel_lesson_chunk chunks[4];
+        uint32_t devices = 1 + (uint32_t)(4.0 * uniform());
+        for (uint32_t k = 0; k < devices; k++) {
+            uint64_t width = (uint64_t)pow(10.0, 12.0 * uniform());
+            chunks[k] = (pel_lesson_chunk){.device = 1 + k, .hi = width, .ns = odd[(size_t)(10.0 * uniform())]};
+        }
+        const pel_lesson lesson = {.family = family, .chunks = chunks, .chunk_count = devices, .makespan_ns = 1.0};
+        (void)pel_models_learn(models, &lesson);
+        pel_cost cost = pel_models_cost(models, &family, 1);
+        assert_true(isfinite(cost.company) && fabs(cost.company) <= 0.71 && isfinite(cost.companions) && cost.companions >= 0.0);
+        assert_true(isfinite(cost.start_ns) && isfinite(cost.unit_ns) && cost.start_ns >= 0.0 && isfinite(cost.company_error));
+    }
+    pel_models_destroy(models);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_company_tells_nothing), cmocka_unit_test(other_company_tells),
+                                       cmocka_unit_test(moves_to_its_company), cmocka_unit_test(stays_sane_on_anything)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
