@@ -34,6 +34,21 @@ typedef struct pel_allocator {
 struct pel_opencl_adoption;    /* pel/opencl.h */
 struct pel_simulation;         /* pel/simulated.h */
 
+/*
+ * Threads of the caller's (a pool, an event loop, another task system) that work for the runtime whenever there is something to do. `submit` arranges that
+ * work(argument) is called once, soon, on a thread of the executor: it runs tasks and takes part in loops and launches, and returns when it has found nothing to do for as
+ * long as workers look. submit may be called from any thread, with locks held: it must not call work itself, call the library, or block for long. Each work must
+ * be called in the end: pel_runtime_destroy waits for those that have been submitted. With an executor host_workers 0 means 1: that one is the runtime's own thread, makes sure
+ * that everything is done even while the executor does something else, and runs tasks that have a name or a priority. Not used where workers are bound to
+ * cores, nor by a simulation.
+ */
+typedef struct pel_executor {
+    void (*submit)(void *user, void (*work)(void *argument), void *argument);
+    void *user;
+    uint32_t concurrency;      /* works that are submitted and have not returned, at most; 0: one per core of the budget; never more than six */
+    uint32_t reserved;         /* 0 */
+} pel_executor;
+
 enum {
     PEL_RUNTIME_PROBE = 1u << 0,       /* try OpenCL discovery in a child process (the installed pel-probe) first */
     PEL_RUNTIME_NO_CACHE = 1u << 1,    /* neither read nor write the cache directory */
@@ -59,9 +74,10 @@ typedef struct pel_runtime_desc {
     int32_t spin_us;                   /* microseconds that whoever has nothing to do looks for work before it sleeps; 0: $PEL_SPIN, else 50; negative: none */
     uint32_t reserved;                 /* 0 */
     const pel_verification *verification; /* of launches that name none; NULL: $PEL_VERIFY, else none; copied */
+    const pel_executor *executor;      /* NULL: none; copied */
 } pel_runtime_desc;
 
-#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL}
+#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL}
 
 /*
  * Device list: items separated by ','; the order is the order of preference. An item is

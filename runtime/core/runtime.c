@@ -191,6 +191,10 @@ static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
     if (desc->allocator && !desc->allocator->reallocate) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_allocator.reallocate is NULL");
     }
+    if (desc->executor && (!desc->executor->submit || desc->executor->reserved != 0)) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_runtime_desc.executor: %s",
+                        desc->executor->submit ? "reserved is not 0" : "submit is NULL");
+    }
     if (desc->simulation && (desc->opencl || desc->hwloc_topology)) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
                         "a simulation cannot be mixed with real contexts or a real topology: a runtime is wholly virtual or wholly real");
@@ -284,7 +288,7 @@ static pel_status set_up(pel_runtime *runtime, const pel_runtime_desc *desc, pel
                                      .clock = runtime->clock,
                                      .cache_directory = runtime->cache_directory,
                                      .runtime_flags = desc->flags,
-                                     .host_workers = desc->host_workers,
+                                     .host_workers = desc->host_workers > 0 || !desc->executor ? desc->host_workers : 1,
                                      .spin_ns = spin_of(desc),
                                      .machine = runtime->machine};
     runtime->models = pel_models_create(&runtime->allocator);
@@ -324,6 +328,7 @@ pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtim
     made->pid = getpid();
     made->fork_mark = mark_process();
     made->flags = desc->flags;
+    made->executor = desc->executor ? *desc->executor : (pel_executor){0};
     const char *freeze = secure_getenv("PEL_FREEZE");
     made->frozen = freeze && freeze[0] && strcmp(freeze, "0") != 0;
     pthread_mutex_init(&made->lock, NULL);

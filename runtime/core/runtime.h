@@ -78,6 +78,7 @@ struct pel_runtime {
     pid_t pid;                 /* creator; another pid: AFTER_FORK */
     const volatile unsigned char *fork_mark; /* 1; a page that a fork makes 0, so that no system call is needed; NULL: the pid must be asked for */
     uint32_t flags;
+    pel_executor executor;     /* submit NULL: none */
     pel_verification verification; /* of launches that name none; share 0: none */
     bool frozen;                 /* $PEL_FREEZE: models stay as they are, and nothing is tried for their sake */
     char *cache_directory;     /* NULL: none */

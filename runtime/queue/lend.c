@@ -13,7 +13,8 @@
 enum { LOOKS_PER_CLOCK = 32 };
 static const int64_t first_nap_ns = 50000, most_nap_ns = 2000000;
 
-static bool work_or_look(pel_host_device *device, pel_host_runner *runner, bool (*stop)(void *user), void *user) {
+bool pel_lend(pel_runtime *runtime, pel_host_runner *runner, bool (*stop)(void *user), void *user) {
+    pel_host_device *device = (pel_host_device *)runtime->task_device->driver;
     bool worked = false;
     while (!stop(user) && (pel_host_runner_work(runner) || pel_host_help(device))) {
         worked = true;
@@ -45,7 +46,7 @@ pel_status pel_worker_run(pel_runtime *runtime, bool (*stop)(void *user), void *
     }
     int64_t nap = first_nap_ns;
     while (!stop(user)) {
-        if (work_or_look((pel_host_device *)runtime->task_device->driver, runner, stop, user)) {
+        if (pel_lend(runtime, runner, stop, user)) {
             nap = first_nap_ns;
         } else {
             const struct timespec time = {0, (long)nap};

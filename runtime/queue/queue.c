@@ -108,6 +108,7 @@ static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
 }
 
 static void destroy_dispatcher(pel_runtime *runtime) {
+    pel_hands_end(runtime);
     if (runtime->dispatcher && runtime->dispatcher->tasks) {
         pel_host_tasks_forget(runtime->dispatcher->tasks);
     }
@@ -165,6 +166,7 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error) {
             status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the dispatcher");
         } else if (runtime->dispatcher->tasks) {
             runtime->dispatcher->tasks->run = pel_task_run;
+            pel_hands_begin(runtime);
         }
     }
     pthread_mutex_unlock(&runtime->lock);

@@ -54,6 +54,9 @@ void pel_host_guest_leave(pel_host_runner *runner, pel_host_runner *before) {
 }
 
 static void wake_if_needed(pel_host_tasks *tasks) {
+    if (tasks->invite) {
+        tasks->invite(tasks->invite_host);
+    }
     if (atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 && atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
         tasks->wake(tasks->device);
     }
@@ -91,6 +94,9 @@ void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pu
     pel_host_lane_release(lane);
     if (wake) {
         tasks->wake(tasks->device);
+    }
+    if (pushed && tasks->invite) {
+        tasks->invite(tasks->invite_host);
     }
 }
 

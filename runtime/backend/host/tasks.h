@@ -39,6 +39,8 @@ struct pel_host_tasks {
     pel_host_item *(*run)(pel_host_runner *runner, pel_host_item *item);
     pel_host_runner *runners;
     pel_host_lane *lanes;
+    void (*invite)(void *host); /* somebody of the caller's may come and work; NULL: nobody. Any thread, any lock */
+    void *invite_host;
     uint32_t worker_count, runner_count;
     uint16_t *victims;
     void *block; /* runners and lanes, as allocated */

@@ -146,6 +146,9 @@ void pel_host_submit(pel_host_device *device, pel_work *work) {
     uint32_t tokens = issue_for_waiting(device);
     pthread_mutex_unlock(&device->lock);
     send_tokens(device, tokens);
+    if (device->tasks.invite && work->kind != PEL_WORK_TASK) { /* workers run those */
+        device->tasks.invite(device->tasks.invite_host);
+    }
 }
 
 /* Delivers a work that is done. It may be gone afterwards. */
