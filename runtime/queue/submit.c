@@ -141,6 +141,7 @@ void pel_command_free(pel_command *command) {
     if (command->fold.command) {
         pel_job_clear(&command->fold);
     }
+    pel_verify_free(command); /* its votes are jobs: they look at the bound arguments, too */
     pel_command_unpin(command); /* before the allocations may go */
     pel_command_waives(command);
     if (command->repeat) {
@@ -164,7 +165,6 @@ void pel_command_free(pel_command *command) {
     }
     pel_event_release(command->watched);
     pel_retry_free(command);
-    pel_verify_free(command);
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
     pel_free(allocator, command->tail);

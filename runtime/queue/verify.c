@@ -323,6 +323,9 @@ static pel_device *next_voter(checking *c) {
     for (uint32_t i = 1; i < c->votes.count; i++) {
         c->votes.alone = c->votes.alone && !(c->votes.counts[i] && c->votes.device[i] != own);
     }
+    if (c->votes.alone && !c->votes.checked && (command->bound.verification.flags & PEL_VERIFY_SAME_DEVICE) == 0) {
+        return NULL; /* the others went since; that it agrees with itself is not what was asked for */
+    }
     return choose(runtime, &command->bound, command->protection, votes, c->votes.alone ? THRICE : TWICE, c->failed, command->slices[c->job].hi - command->slices[c->job].lo,
                   load);
 }
@@ -339,15 +342,20 @@ static bool ask_another(checking *c) {
 
 /* ---- the kernel's own check ---- */
 
-/* Arguments as the host variant gets them, with the results that `job` has. */
+/* Arguments as the host variant gets them, with the results that `job` has. The caller's function may not wait, whichever thread this is: like a loop's piece. */
 static bool passes_check(const checking *c, const pel_job *job, const pel_span *span) {
-    const pel_bound *bound = &c->command->bound;
+    pel_command *command = c->command;
+    const pel_bound *bound = &command->bound;
+    pel_frame frame = {.runtime = command->runtime, .node = command->node, .command = command, .loop = true};
     for (uint32_t i = 0; i < bound->arg_count; i++) {
         const pel_bound_arg *arg = &bound->args[i];
-        void *private = pel_private_data(job, i);
-        c->arguments[i] = arg->allocation ? (private ? private : pel_isolate_data(job, arg->allocation, arg->offset)) : (void *)(uintptr_t)arg->value;
+        void *private = pel_private_data(job, i); /* also a cancel flag */
+        c->arguments[i] = private ? private : arg->allocation ? pel_isolate_data(job, arg->allocation, arg->offset) : (void *)(uintptr_t)arg->value;
     }
-    return bound->kernel->image.check(span, c->arguments, bound->kernel->image.user) == PEL_OK;
+    pel_frame_enter(&frame);
+    const pel_status status = bound->kernel->image.check(span, c->arguments, bound->kernel->image.user);
+    pel_frame_leave(&frame);
+    return status == PEL_OK;
 }
 
 static pel_status run_check(void *context) {
@@ -543,6 +551,7 @@ static void settle(checking *c, bool last) {
         fail_undecided(c);
     } else if (last) {
         c->command->jobs[c->job].sampled = false; /* not asked again */
+        note_why_not(c, "no other device was left to compute them");
         pel_log(&c->command->runtime->logger, PEL_LOG_WARNING, "%s: a chunk was not verified: %s", c->command->name ? c->command->name : "launch",
                 v->why_not ? v->why_not : "no device could compute it again");
     }

@@ -17,7 +17,11 @@
 
 /* ---- the choice ---- */
 
-static uint64_t stratum_begin(double share, uint64_t stratum) { return (uint64_t)ceil((double)stratum / share); }
+/* The smallest shares put it beyond any number: no chunk gets there. */
+static uint64_t stratum_begin(double share, uint64_t stratum) {
+    const double begin = ceil((double)stratum / share);
+    return begin < 0x1p64 ? (uint64_t)begin : UINT64_MAX;
+}
 
 bool pel_verdict_chosen(const pel_verification *how, uint64_t sequence, uint64_t index) {
     if (!(how->share > 0) || how->share >= 1) {
@@ -27,7 +31,7 @@ bool pel_verdict_chosen(const pel_verification *how, uint64_t sequence, uint64_t
     while (stratum > 0 && stratum_begin(how->share, stratum) > index) {
         stratum--;
     }
-    while (stratum_begin(how->share, stratum + 1) <= index) {
+    while (stratum_begin(how->share, stratum + 1) <= index && index < UINT64_MAX) {
         stratum++;
     }
     const uint64_t lo = stratum_begin(how->share, stratum), size = stratum_begin(how->share, stratum + 1) - lo;

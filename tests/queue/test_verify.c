@@ -315,6 +315,61 @@ static void test_private_reductions(void **state) {
     }
 }
 
+/* A vote that hangs keeps its memory until it returns, beyond the end of its launch; sensitive memory is wiped then, with all that this needs to know. */
+static void test_votes_that_hang_over_secrets(void **state) {
+    (void)state;
+    static const pel_param bins[] = {PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 16)};
+    pel_simulated_device devices[] = {machine_device("host", 1, 0), machine_device("one", 1, 10)};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_buffer_desc secret = PEL_BUFFER_DESC_INIT;
+    uint32_t counts[16] = {0};
+    pel_buffer *b;
+    scene s;
+    devices[1].hang_at = 1;
+    scene_begin(&s, devices, 2, false, 64);
+    const pel_share share = {pel_runtime_find_device(s.runtime, "host"), 1};
+    const pel_device *one = pel_runtime_find_device(s.runtime, "sim:one");
+    pel_kernel *kernel = machine_kernel(s.runtime, "count", bins, 1, count_into, 0);
+    secret.bytes = sizeof counts;
+    secret.memory = counts;
+    secret.flags = PEL_BUFFER_SENSITIVE;
+    assert_int_equal(pel_buffer_create_with(s.runtime, &secret, &b, NULL), PEL_OK);
+    pel_arg args[] = {pel_buf(b)};
+    desc.global[0] = 4800;
+    desc.shares = &share;
+    desc.share_count = 1;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    desc.verification = &all;
+    assert_int_equal(pel_launch(s.queue, kernel, &desc, args, 1, NULL), PEL_OK);
+    machine_finish(s.queue);
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(counts[i], 300);
+    }
+    assert_int_equal(health_of(one).failures, 1);
+    pel_kernel_destroy(kernel);
+    pel_buffer_destroy(b);
+    scene_end(&s);
+}
+
+/* Who has nobody left to be compared with is compared with itself only where that was asked for. */
+static void test_the_last_one(void **state) {
+    (void)state;
+    for (uint32_t same = 0; same < 2; same++) {
+        const pel_verification how = {.share = 1, .flags = same == 1 ? PEL_VERIFY_SAME_DEVICE : 0};
+        pel_simulated_device devices[] = {machine_device("host", 1, 0), machine_device("one", 1, 10)};
+        pel_plan_verification came;
+        scene s;
+        devices[1].lost_at = 1;
+        scene_begin(&s, devices, 2, false, N);
+        s.shares[0] = (pel_share){pel_runtime_find_device(s.runtime, "host"), 1};
+        launch(&s, 1, &how, PEL_PROTECT_DEFAULT, &came);
+        assert_int_equal(came.chunks, 1);
+        assert_int_equal(came.verified, same);
+        check(&s);
+        scene_end(&s);
+    }
+}
+
 /* A check of the kernel's own: what it refuses is computed elsewhere, and nothing else is computed twice. */
 static pel_status is_update(const pel_span *span, void *const *arguments, void *user) {
     const int *x = arguments[0], *y = arguments[1], *before = *(int *const *)user;
@@ -374,6 +429,58 @@ static void test_a_check_of_its_own(void **state) {
     }
 }
 
+typedef struct waiting {
+    pel_queue *queue;
+    uint32_t calls, refused;
+} waiting;
+
+static pel_status waits(const pel_span *span, void *const *arguments, void *user) {
+    waiting *w = user;
+    (void)span, (void)arguments;
+    w->refused += pel_queue_finish(w->queue) == PEL_WOULD_DEADLOCK ? 1u : 0u;
+    return ++w->calls == 1 ? PEL_MISMATCH : PEL_OK;
+}
+
+static pel_status nothing(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    (void)span, (void)arguments, (void)scratch, (void)user;
+    return PEL_OK;
+}
+
+/* Whichever thread a check runs on, of the first result or of a vote: waiting inside would be waiting for itself. */
+static void test_a_check_cannot_wait(void **state) {
+    (void)state;
+    static const pel_param out[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
+    pel_simulated_device devices[] = {machine_device("one", 1, 0), machine_device("two", 1, 10)};
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
+    pel_launch_desc launch_desc = PEL_LAUNCH_DESC_INIT;
+    pel_program *program;
+    waiting w = {NULL, 0, 0};
+    scene s;
+    scene_begin(&s, devices, 2, false, N);
+    pel_kernel_destroy(s.kernel);
+    desc.name = "nothing";
+    desc.params = out;
+    desc.param_count = 1;
+    desc.host = nothing;
+    desc.check = waits;
+    desc.user = &w;
+    w.queue = s.queue;
+    assert_int_equal(pel_program_create(s.runtime, &program_desc, &program, NULL), PEL_OK);
+    assert_int_equal(pel_kernel_create(program, &desc, &s.kernel, NULL), PEL_OK);
+    pel_arg args[] = {pel_buf(s.y)};
+    launch_desc.global[0] = N;
+    launch_desc.shares = s.shares;
+    launch_desc.share_count = 1;
+    launch_desc.verification = &all;
+    assert_int_equal(pel_launch(s.queue, s.kernel, &launch_desc, args, 1, NULL), PEL_OK);
+    machine_finish(s.queue);
+    assert_int_equal(w.calls, 2);
+    assert_int_equal(w.refused, 2);
+    pel_program_destroy(program);
+    scene_end(&s);
+}
+
 /* Same machine, same seeds: the same virtual times and the same choice. */
 static void test_it_replays(void **state) {
     (void)state;
@@ -404,7 +511,8 @@ int main(void) {
         cmocka_unit_test(test_every_lie_is_found), cmocka_unit_test(test_the_plan_names_it), cmocka_unit_test(test_a_share_finds_its_share),
         cmocka_unit_test(test_forgiven), cmocka_unit_test(test_two_devices), cmocka_unit_test(test_undecided_is_an_error),
         cmocka_unit_test(test_refused_up_front), cmocka_unit_test(test_voters_that_fail), cmocka_unit_test(test_private_reductions),
-        cmocka_unit_test(test_a_check_of_its_own), cmocka_unit_test(test_it_replays),
+        cmocka_unit_test(test_votes_that_hang_over_secrets), cmocka_unit_test(test_the_last_one),
+        cmocka_unit_test(test_a_check_of_its_own), cmocka_unit_test(test_a_check_cannot_wait), cmocka_unit_test(test_it_replays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

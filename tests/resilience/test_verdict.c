@@ -26,6 +26,22 @@ static void test_the_rate_holds_everywhere(void **state) {
     assert_false(pel_verdict_chosen(&(pel_verification){.share = 0}, 1, 0));
 }
 
+/* Strata that no 64-bit number ends: a share like that is allowed, so it must have an answer. */
+static void test_the_smallest_shares(void **state) {
+    (void)state;
+    static const double shares[] = {1e-18, 1e-19, 1e-20, 1e-24, 1e-300, DBL_TRUE_MIN};
+    static const uint64_t indices[] = {0, 1, 1000, 1ull << 53, UINT64_MAX - 1, UINT64_MAX};
+    for (size_t s = 0; s < sizeof shares / sizeof *shares; s++) {
+        for (uint64_t sequence = 0; sequence < 100; sequence++) {
+            uint32_t chosen = 0;
+            for (size_t i = 0; i < sizeof indices / sizeof *indices; i++) {
+                chosen += pel_verdict_chosen(&(pel_verification){.share = shares[s]}, sequence, indices[i]) ? 1u : 0u;
+            }
+            assert_true(chosen <= 1);
+        }
+    }
+}
+
 /* One of four: not always the same of four, and by the seed. */
 static void test_the_choice_has_no_rhythm(void **state) {
     (void)state;
@@ -151,7 +167,7 @@ static void test_words(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_rate_holds_everywhere), cmocka_unit_test(test_the_choice_has_no_rhythm), cmocka_unit_test(test_numbers_apart),
+        cmocka_unit_test(test_the_rate_holds_everywhere), cmocka_unit_test(test_the_smallest_shares), cmocka_unit_test(test_the_choice_has_no_rhythm), cmocka_unit_test(test_numbers_apart),
         cmocka_unit_test(test_who_is_right), cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
