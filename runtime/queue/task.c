@@ -207,7 +207,7 @@ typedef struct submission {
     pel_host_self *self;
     pel_frame *frame;      /* the task that submits it; NULL: none */
     pel_event *event;
-    const pel_event *failed; /* a predecessor that is over and whose result is read */
+    pel_event *failed;     /* of a predecessor that is over and whose result is read; retained: what this one writes may be what else knew it */
 } submission;
 
 /* Wrong descriptors and accesses go the long way, too: it knows what to say. */
@@ -228,11 +228,17 @@ static bool all_at_home(const pel_runtime *runtime, const pel_access *accesses, 
     return true;
 }
 
+static void note_failed(submission *s, const pel_event *failed) {
+    s->failed = s->failed ? s->failed : pel_event_retain((pel_event *)(uintptr_t)failed);
+}
+
 static bool depend_on(void *user, const pel_hazard *before) {
     submission *s = user;
     pel_follow how;
     if (before->failed) {
-        s->failed = before->data && !s->failed ? before->failed : s->failed;
+        if (before->data) {
+            note_failed(s, before->failed);
+        }
         return true;
     }
     return pel_node_follow(&s->runtime->dispatcher->pools, s->self, pel_node_of_hazard(before->node), before->generation, s->node, before->data,
@@ -301,7 +307,9 @@ static pel_status follow_events(submission *s, const pel_task_desc *desc) {
     for (uint32_t i = 0; desc && i < desc->wait_count && status == PEL_OK; i++) {
         bool failed;
         status = pel_follow_event(s->runtime, s->self, s->node, desc->waits[i], true, &failed);
-        s->failed = status == PEL_OK && failed && !s->failed ? desc->waits[i] : s->failed;
+        if (status == PEL_OK && failed) {
+            note_failed(s, desc->waits[i]);
+        }
     }
     return status;
 }
@@ -354,6 +362,7 @@ static void withdraw(submission *s) {
     }
     pthread_mutex_unlock(&s->runtime->lock);
     pel_event_release(s->event);
+    pel_event_release(s->failed);
 }
 
 static bool begin(submission *s) {
@@ -478,6 +487,7 @@ static pel_status count_in(submission *s) {
     if (s->failed) {
         leave(s, false);
         inherit(s);
+        pel_event_release(s->failed);
         if (pel_node_arrive(s->node)) {
             pel_task_put(s->runtime, s->node);
         }

@@ -183,6 +183,33 @@ static void test_failures_spread_by_data_only(void **state) {
     pel_buffer_destroy(y);
 }
 
+/* Nobody has its event any more but the bytes that it failed to write, and the task that learns of it takes these for itself. */
+static void test_a_failure_whose_event_nobody_has(void **state) {
+    (void)state;
+    int value = 0, ran = 0;
+    pel_buffer *x = NULL;
+    pel_queue *queue = new_queue();
+    assert_int_equal(pel_buffer_wrap(runtime, &value, sizeof value, &x), PEL_OK);
+    const pel_access both = PEL_ACCESS(x, 0, 0, PEL_READ_WRITE);
+    for (int i = 0; i < 2; i++) {
+        pel_event *bad = NULL, *after = NULL;
+        assert_int_equal(pel_task(queue, refuse, NULL, &both, 1, NULL, &bad), PEL_OK);
+        assert_int_equal(pel_event_wait(bad), PEL_TASK_FAILED);
+        pel_event_release(bad);
+        assert_int_equal(pel_task(queue, add_one, &ran, &both, 1, NULL, i == 0 ? NULL : &after), PEL_OK);
+        if (after) {
+            assert_int_equal(pel_event_wait(after), PEL_DEPENDENCY_FAILED);
+            assert_non_null(strstr(pel_error_message(pel_event_error(after)), "returned PEL_IO"));
+        }
+        pel_event_release(after);
+        assert_int_equal(pel_queue_finish(queue), PEL_TASK_FAILED);
+        assert_int_equal(pel_queue_reset(queue), PEL_OK);
+    }
+    assert_int_equal(ran, 0);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(x);
+}
+
 /* A wider wrap of the same memory replaces the allocation behind the first one; what failed in it stays failed. */
 static void test_failures_outlive_merged_wraps(void **state) {
     (void)state;
@@ -569,6 +596,7 @@ int main(void) {
         cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_disjoint_tasks_run_at_once),
         cmocka_unit_test(test_failures_spread_by_data_only),
+        cmocka_unit_test(test_a_failure_whose_event_nobody_has),
         cmocka_unit_test(test_failures_outlive_merged_wraps), cmocka_unit_test(test_rectangles), cmocka_unit_test(test_reset_forgives),
         cmocka_unit_test(test_explicit_waits_and_markers),
         cmocka_unit_test(test_a_task_waits_for_its_child),
