@@ -15,6 +15,7 @@
  * learn, and the comparison takes 50 ns.
  */
 #include "queue/repeat.h"
+#include "base/checked.h"
 #include "queue/isolate.h"
 #include <stddef.h>
 #include <string.h>
@@ -97,7 +98,8 @@ static bool same_memory(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
     const bool part = arg->kind == PEL_ARG_RANGE;
     return buffer && known->allocation == buffer->allocation && r->serials[i] == buffer->allocation->serial &&
            buffer->allocation->sensitive <= r->sensitive && known->offset == buffer->offset + (part ? arg->u.range.offset : 0) &&
-           known->bytes == (part ? arg->bytes : buffer->bytes);
+           known->bytes == (part ? arg->bytes : buffer->bytes) &&
+           (!part || pel_range_within(arg->u.range.offset, arg->bytes, buffer->bytes)); /* the buffer may be another part of it */
 }
 
 static bool same_arg(const pel_repeat *r, uint32_t i, const pel_arg *arg) {
