@@ -12,7 +12,7 @@
 
 #include <time.h>
 
-enum { AWAIT_NS = 100000, ATTEMPTS = 3 };
+enum { AWAIT_NS = 100000, ATTEMPTS = 3, LATE_NS = 1000000000 }; /* LATE: what a callback may come after its command was seen to be complete */
 
 struct pel_cl_telling {
     struct pel_cl_telling *next; /* of the device */
@@ -131,7 +131,17 @@ void pel_cl_tell_end(pel_cl_device *device, pel_work *work, cl_event event) {
     }
 }
 
-void pel_cl_tell_no_more(pel_cl_device *device) { sweep(device, true); }
+/* Drivers call back a moment after everything else says that the command is complete; of those that never call nothing is known but that they have not. */
+void pel_cl_tell_no_more(pel_cl_device *device) {
+    const struct timespec pause = {.tv_nsec = AWAIT_NS};
+    const int64_t began = pel_clock_now(&pel_clock_monotonic);
+    sweep(device, false);
+    while (device->tellings && pel_clock_now(&pel_clock_monotonic) - began < LATE_NS) {
+        (void)nanosleep(&pause, NULL);
+        sweep(device, false);
+    }
+    sweep(device, true);
+}
 
 bool pel_cl_gates(const pel_backend_device *base) {
     const pel_cl_device *device = (const pel_cl_device *)base;
