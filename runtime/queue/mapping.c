@@ -19,9 +19,9 @@
 /* ---- who waits for whom ---- */
 
 /* (L) */
-static const pel_mapping *own_mapping(const pel_dispatcher *dispatcher, uint64_t up_to) {
+static const pel_mapping *own_mapping(const pel_dispatcher *dispatcher, uint64_t up_to, const pel_mapping *but) {
     for (const pel_mapping *m = dispatcher->mappings; m; m = m->next) {
-        if (m->command->order <= up_to && pthread_equal(m->owner, pthread_self())) {
+        if (m != but && m->command->order <= up_to && pthread_equal(m->owner, pthread_self())) {
             return m;
         }
     }
@@ -30,7 +30,7 @@ static const pel_mapping *own_mapping(const pel_dispatcher *dispatcher, uint64_t
 
 bool pel_mapping_blocks(const pel_command *command) {
     return (command->mapping && pthread_equal(command->mapping->owner, pthread_self())) ||
-           (command->behind != 0 && own_mapping(command->runtime->dispatcher, command->behind));
+           (command->behind != 0 && own_mapping(command->runtime->dispatcher, command->behind, NULL));
 }
 
 bool pel_mapping_blocks_queue(const pel_queue *queue) {
@@ -53,7 +53,7 @@ bool pel_mapping_blocks_memory(const pel_allocation *allocation) {
     return false;
 }
 
-bool pel_mapping_mine(const pel_runtime *runtime) { return own_mapping(runtime->dispatcher, UINT64_MAX); }
+bool pel_mapping_mine(const pel_runtime *runtime) { return own_mapping(runtime->dispatcher, UINT64_MAX, NULL); }
 
 void pel_command_come_after(pel_command *command, const pel_command *before) {
     uint64_t behind = before->kind == PEL_COMMAND_MAP ? before->order : before->behind;
@@ -358,10 +358,13 @@ static const uint32_t *mapping_works(void *user) {
     return mapping->command ? mapping->command->queue->on_device : NULL;
 }
 
-/* (L) Behind another mapping of this thread: that comes first. */
+/*
+ * (L) Behind another mapping of this thread: that comes first. Not itself: a marker follows what is in its queue whatever the orders, which are each thread's own,
+ * so that what comes after it may have a lower one than a mapping before it.
+ */
 static bool waits_for_itself(const pel_mapping *mapping) {
     const pel_command *command = mapping->command;
-    return command && command->behind != 0 && own_mapping(mapping->runtime->dispatcher, command->behind);
+    return command && command->behind != 0 && own_mapping(mapping->runtime->dispatcher, command->behind, mapping);
 }
 
 /* Until it is open, or over: then its status. */

@@ -508,12 +508,75 @@ static void test_many_threads(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* ---- orders of two threads ---- */
+
+enum { AHEAD = 20000 };
+
+typedef struct elder {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_buffer *buffer;
+    pthread_barrier_t *mapped;
+} elder;
+
+/* What this thread submits has higher orders than what the other one submits later. It unmaps when the other one is likely to wait. */
+static void *map_with_high_order(void *user) {
+    const elder *e = user;
+    pel_queue *own = NULL;
+    pel_mapping *mapping = NULL;
+    void *memory = NULL;
+    bool fine = pel_queue_create(e->runtime, NULL, &own, NULL) == PEL_OK;
+    for (int i = 0; i < AHEAD && fine; i++) {
+        fine = pel_task(own, do_nothing, NULL, NULL, 0, NULL, NULL) == PEL_OK;
+    }
+    fine = fine && pel_queue_destroy(own) == PEL_OK && pel_map(e->queue, e->buffer, 0, 64, PEL_MAP_READ, NULL, &mapping) == PEL_OK &&
+           pel_map_wait(mapping, &memory) == PEL_OK;
+    pthread_barrier_wait(e->mapped);
+    pthread_barrier_wait(e->mapped);
+    usleep(20000);
+    fine = fine && pel_unmap(mapping) == PEL_OK;
+    pel_mapping_destroy(mapping);
+    return fine ? user : NULL;
+}
+
+/* A barrier of this thread's comes after the other one's mapping, and this one's mapping after the barrier: it does not wait for itself. */
+static void test_nobody_waits_for_himself_behind_a_barrier(void **state) {
+    (void)state;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    pel_buffer *buffer = NULL;
+    pthread_barrier_t mapped;
+    pthread_t thread;
+    void *fine = NULL;
+    desc.devices = "host";
+    desc.host_workers = 1;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    pel_queue *queue = machine_queue(runtime);
+    assert_int_equal(pel_buffer_create(runtime, 128, &buffer, NULL), PEL_OK);
+    assert_int_equal(pthread_barrier_init(&mapped, NULL, 2), 0);
+    elder e = {runtime, queue, buffer, &mapped};
+    assert_int_equal(pthread_create(&thread, NULL, map_with_high_order, &e), 0);
+    pthread_barrier_wait(&mapped);
+    assert_int_equal(pel_barrier(queue, NULL, NULL), PEL_OK);
+    pel_mapping *mapping = NULL;
+    assert_int_equal(pel_map(queue, buffer, 64, 64, PEL_MAP_READ, NULL, &mapping), PEL_OK);
+    pthread_barrier_wait(&mapped);
+    (void)open_now(mapping);
+    close_now(mapping);
+    assert_int_equal(pthread_join(thread, &fine), 0);
+    assert_non_null(fine);
+    pthread_barrier_destroy(&mapped);
+    assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    assert_int_equal(pel_buffer_destroy(buffer), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_what_is_missing_is_fetched),
         cmocka_unit_test(test_what_was_written_reaches_the_device_and_nothing_else),
         cmocka_unit_test(test_who_conflicts_waits_for_the_unmap),
-        cmocka_unit_test(test_nobody_waits_for_himself),
+        cmocka_unit_test(test_nobody_waits_for_himself), cmocka_unit_test(test_nobody_waits_for_himself_behind_a_barrier),
         cmocka_unit_test(test_a_full_queue_takes_more_from_who_has_a_mapping),
         cmocka_unit_test(test_a_stale_mapping_is_refused),
         cmocka_unit_test(test_guarded_stores_fault_where_they_are_stale),
