@@ -65,12 +65,13 @@ typedef enum pel_energy_source { PEL_ENERGY_UNKNOWN = 0, PEL_ENERGY_MEASURED = 1
 typedef struct pel_device_energy {
     pel_energy_source source;
     double joules;             /* from an arbitrary origin: the difference of two readings is an energy; 0 while UNKNOWN */
-    const char *how;           /* in words: which meter, or "declared watts", and why it is not measured. Constant text, never NULL */
+    const char *how;           /* in words: which meter, or that it is modelled, or why it is not known. Constant text, never NULL */
 } pel_device_energy;
 
 /*
  * Reads a device's meter: Linux powercap (intel-rapl) for the host and CPU devices, NVML for NVIDIA GPUs that are known by their PCI address. A package's meter counts
- * all that runs on it, other programs and idle cores too, and devices on the same packages have the same one. Without a readable meter the energy is modelled
+ * all that runs on it, other programs and idle cores too, devices on the same packages have the same one, and it goes round every 262 kJ (some: 65 kJ): what
+ * lies between two readings further apart than that (20 or 5 minutes at 200 W) comes out too small. Without a readable meter the energy is modelled
  * from pel_device_set_power, without that it is UNKNOWN; devices of a simulation are never measured. The first call looks for the meters (NVML: milliseconds),
  * later ones take microseconds and the runtime's lock. Any thread. OUT_OF_MEMORY, INVALID_ARGUMENT for NULL, AFTER_FORK.
  */

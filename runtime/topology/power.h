@@ -17,7 +17,11 @@ typedef struct pel_power pel_power;
 pel_power *pel_power_open(const pel_allocator *allocator, const char *root, const char *nvml);
 void pel_power_close(pel_power *power); /* NULL is fine */
 
-/* Joules so far of all packages, from an arbitrary origin; false with the reason. Must be read before a counter wraps twice: hours. */
+/*
+ * Joules so far of all packages, from an arbitrary origin; false with the reason. That a counter went round is seen
+ * when it is below its last reading: what lies between two readings further apart than its range, 262 kJ as a rule and 65 kJ on some (20 and 5 minutes
+ * at 200 W), comes out too small.
+ */
 bool pel_power_packages(pel_power *power, double *joules, const char **why);
 
 /* The same of the NVIDIA GPU at a PCI address ("0000:01:00.0"). */
