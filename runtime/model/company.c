@@ -23,7 +23,7 @@
 #define TOLD_ALONE 2u
 
 double pel_company_learn(pel_model_entry *entry, double units, double ns, double companions) {
-    if (entry->fit.samples == 0) {
+    if (entry->fit.samples == 0 || entry->company_variance <= 0.0) { /* new, or from the history, which knows nothing of company */
         entry->companions = companions;
         entry->company = 0.0;
         entry->company_variance = PRIOR * PRIOR;
