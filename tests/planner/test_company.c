@@ -154,11 +154,14 @@ static void comes_back(void **state) {
 
 /*
  * Bad minutes (another guest on the machine: both together are slow and scatter) come again and again. A division is taken up again soon
- * after each, and not later after each: the pauses do not grow for ever (with pauses of 16, 32, 64 ... launches it was 77 % and 96 %).
+ * after each, and not later after each: the pauses do not grow for ever. Everything here is computed from fixed seeds, without clocks or
+ * threads, so the figures are the same in every run: 9.3 % and 36.3 %. The limits of 15 % and 40 % are no aim, they were set after these were
+ * seen; what they tell apart is pauses that begin anew from pauses of 16, 32, 64 ... launches, which gave 77 % and 96 %. The last limit is
+ * the one that "not later after each" means: the second six rounds lose no more than the first six.
  */
 static void comes_back_from_bad_minutes(void **state) {
     (void)state;
-    double lost[SEEDS];
+    double lost[SEEDS], halves[2] = {0.0, 0.0};
     for (uint32_t seed = 0; seed < SEEDS; seed++) {
         world w;
         make(&w, 900 + seed, 1.0, 0.02);
@@ -168,13 +171,16 @@ static void comes_back_from_bad_minutes(void **state) {
             w.slowdown = bad ? 1.7 : 1.05;
             w.noise = bad ? 0.3 : 0.02;
             double over = step(&w);
-            lost[seed] += !bad && over > 1.15 ? 1.0 / (12 * 68) : 0.0;
+            double gone = !bad && over > 1.15 ? 1.0 / (12 * 68) : 0.0;
+            lost[seed] += gone;
+            halves[launch / (6 * 80)] += 2.0 * gone / SEEDS;
         }
         pel_models_destroy(w.models);
     }
     qsort(lost, SEEDS, sizeof lost[0], ascending);
-    printf("# undivided though calm: %.1f %% of the launches (p50), %.1f %% (p95)\n", 100.0 * lost[SEEDS / 2], 100.0 * lost[SEEDS * 95 / 100]);
-    assert_true(lost[SEEDS / 2] < 0.15 && lost[SEEDS * 95 / 100] < 0.4);
+    printf("# undivided though calm: %.1f %% of the launches (p50), %.1f %% (p95); on average %.1f %% at first, %.1f %% later\n",
+           100.0 * lost[SEEDS / 2], 100.0 * lost[SEEDS * 95 / 100], 100.0 * halves[0], 100.0 * halves[1]);
+    assert_true(lost[SEEDS / 2] < 0.15 && lost[SEEDS * 95 / 100] < 0.4 && halves[1] <= halves[0]);
 }
 
 /* The same launches with the same models give the same plans, and a frozen planner tries nothing. */
