@@ -230,6 +230,9 @@ struct pel_backend {
      * held. False: *why is a text that stays.
      */
     bool (*windows)(pel_backend_device *device, const pel_kernel_image *kernel, const char **why);
+
+    /* Optional (NULL: only the device's own limit is known): items of the largest work-group of a kernel that prepare has accepted; 0: not known. */
+    uint64_t (*largest_group)(pel_backend_device *device, const pel_kernel_image *kernel);
 };
 
 /* The open driver behind a device of a runtime, for interoperation; NULL for NULL. Defined beside the device table (core/runtime.c). */

@@ -79,7 +79,7 @@ static pel_status bind_offset(const binder *b, const pel_launch_desc *desc) {
 static uint64_t largest_work_group(const pel_kernel *kernel) {
     uint64_t largest = 0;
     for (uint32_t i = 0; i < kernel->runtime->device_count; i++) {
-        uint64_t limit = kernel->runtime->devices[i].facts->info.max_work_group;
+        uint64_t limit = kernel->largest_group[i];
         if (!kernel->not_on[i]) {
             if (limit == 0) {
                 return 0;

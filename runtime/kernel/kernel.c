@@ -229,6 +229,14 @@ static bool is_mistake(pel_status status) {
     return status == PEL_NOT_FOUND || status == PEL_INVALID_ARGUMENT || status == PEL_OUT_OF_MEMORY;
 }
 
+/* What the device takes, and what is left of that with what this kernel needs of it: registers, for one. */
+static uint64_t largest_group(const maker *m, const pel_device *device) {
+    const pel_backend *backend = device->driver->backend;
+    const uint64_t own = backend->largest_group ? backend->largest_group(device->driver, &m->kernel->image) : 0;
+    const uint64_t all = device->facts->info.max_work_group;
+    return own != 0 && (all == 0 || own < all) ? own : all;
+}
+
 static pel_status ask_devices(const maker *m) {
     pel_error *first = NULL;
     pel_status first_status = PEL_OK;
@@ -240,6 +248,7 @@ static pel_status ask_devices(const maker *m) {
         if (!reason) {
             pel_status status = device->driver->backend->prepare(device->driver, &m->program->image, &m->kernel->image, &why);
             if (status == PEL_OK) {
+                m->kernel->largest_group[i] = largest_group(m, device);
                 able++;
                 continue;
             }
@@ -333,6 +342,7 @@ static void free_kernel(pel_kernel *kernel) {
         }
     }
     pel_free(allocator, kernel->not_on);
+    pel_free(allocator, kernel->largest_group);
     pel_free(allocator, kernel->single);
     pel_free(allocator, (void *)(uintptr_t)kernel->image.name);
     pel_free(allocator, (void *)(uintptr_t)kernel->image.entry);
@@ -379,7 +389,8 @@ static pel_status copy_desc(const maker *m) {
     image->name = pel_strdup(m->allocator, m->name);
     image->entry = pel_strdup(m->allocator, desc->entry);
     kernel->not_on = pel_alloc_zero(m->allocator, m->runtime->device_count + 1u, sizeof(char *));
-    if (!params || !image->name || (desc->entry && !image->entry) || !kernel->not_on) {
+    kernel->largest_group = pel_alloc_zero(m->allocator, m->runtime->device_count + 1u, sizeof *kernel->largest_group);
+    if (!params || !image->name || (desc->entry && !image->entry) || !kernel->not_on || !kernel->largest_group) {
         return no_memory(m);
     }
     if (desc->param_count > 0) {

@@ -2,8 +2,9 @@
 /*
  * What one device cannot do, asked before the plan is made: a limit that is met at the chunk fails a launch that would have run elsewhere.
  *
- * Whatever the facts of a device tell without calling its driver is decided here: memory, where a part of a buffer may begin, work-groups, local
- * memory. What only a built kernel tells (its own largest work-group, the local memory of its body) is still refused by the driver when it runs.
+ * Whatever the facts of a device and of a kernel tell without calling its driver is decided here: memory, where a part of a buffer may begin,
+ * work-groups (the kernel's own largest one was asked for when it was made), local memory. What only a launch tells (the local memory of the
+ * kernel's body, a smaller limit of the form that runs chunks) is still refused by the driver when it runs.
  */
 #include "backend/addressing.h"
 #include "base/checked.h"
@@ -95,8 +96,10 @@ static bool check_groups(limits *l) {
             groups = UINT64_MAX;
         }
     }
-    if (l->info->max_work_group != 0 && items > l->info->max_work_group) {
-        pel_text_format(&l->why, "work-groups of %" PRIu64 " items; it takes at most %" PRIu64, items, l->info->max_work_group);
+    const uint64_t largest = l->bound->kernel->largest_group[l->device->index];
+    if (largest != 0 && items > largest) {
+        pel_text_format(&l->why, "work-groups of %" PRIu64 " items; it takes at most %" PRIu64 "%s", items, largest,
+                        largest < l->info->max_work_group ? " of this kernel" : "");
         return false;
     }
     const char *why = l->info->kind == PEL_DEVICE_OPENCL && groups > MOST_GROUPS ? why_uncuttable(l) : NULL;

@@ -70,6 +70,8 @@ static void test_ranges(void **state) {
     desc = launch_1d(4096);
     desc.local[0] = 2048;
     bind_fails(kernel, &desc, NULL, 0, PEL_INVALID_ARGUMENT, "the largest is 1024");
+    kernel->largest_group[0] = 256; /* of this kernel */
+    bind_fails(kernel, &desc, NULL, 0, PEL_INVALID_ARGUMENT, "the largest is 256");
     desc.size = 3;
     bind_fails(kernel, &desc, NULL, 0, PEL_INVALID_ARGUMENT, "pel_launch_desc.size is 3");
     assert_int_equal(pel_bind(NULL, &desc, NULL, 0, &bound, NULL), PEL_INVALID_ARGUMENT);

@@ -228,7 +228,12 @@ static void test_devices(void **state) {
     assert_null(kernel->not_on[3]);
     assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
     desc.entry = NULL;
+    l.fake.drivers[0].largest_group = 16; /* less than the device takes */
+    l.fake.drivers[3].largest_group = UINT64_MAX;
     assert_int_equal(pel_kernel_create(program, &desc, &kernel, NULL), PEL_OK);
+    assert_int_equal(kernel->largest_group[0], 16);
+    assert_int_equal(kernel->largest_group[1], 0); /* it cannot run there */
+    assert_true(kernel->largest_group[3] == l.fake.facts[3].info.max_work_group || l.fake.facts[3].info.max_work_group == 0);
     assert_string_equal(kernel->not_on[1], "it has no OpenCL entry");
     assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
     desc.entry = "k";

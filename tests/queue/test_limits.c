@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a device cannot do is known before the plan: the launch runs elsewhere, and the plan says why. */
+#include "kernel/kernel.h"
 #include "machines.h"
 
 #include <setjmp.h>
@@ -77,6 +78,35 @@ static void test_a_misaligned_range_runs_elsewhere(void **state) {
     tear_down(&l);
 }
 
+/* A kernel may need so much of a device that its work-groups must be smaller there than the device's own limit (llvmpipe, GPUs). */
+static void test_a_kernel_with_a_smaller_work_group_runs_elsewhere(void **state) {
+    (void)state;
+    limits l = set_up(doubling, 2, machine_double);
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    const pel_arg args[] = {pel_buf_range(l.x, 0, N * sizeof(int)), pel_buf_range(l.y, 0, N * sizeof(int))};
+    const pel_device *gpu = pel_runtime_find_device(l.runtime, "sim:gpu");
+    l.kernel->largest_group[gpu->index] = 64; /* as its driver would have told when the kernel was made */
+    desc.global[0] = N;
+    for (uint64_t local = 32; local <= 128; local *= 2) {
+        pel_event *event = NULL;
+        desc.local[0] = local;
+        assert_int_equal(pel_launch(l.queue, l.kernel, &desc, args, 2, &event), PEL_OK);
+        pel_plan *plan = machine_plan_of(event);
+        assert_int_equal(strstr(pel_plan_text(plan), "work-groups of 128 items; it takes at most 64 of this kernel") != NULL, local == 128);
+        for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
+            pel_plan_chunk chunk;
+            assert_int_equal(pel_plan_get_chunk(plan, i, &chunk), PEL_OK);
+            assert_true(local <= 64 || strcmp(chunk.device, "sim:cpu") == 0);
+        }
+        pel_plan_destroy(plan);
+        machine_finish(l.queue);
+        for (uint64_t i = 0; i < N; i++) {
+            assert_int_equal(out[i], 2 * in[i]);
+        }
+    }
+    tear_down(&l);
+}
+
 /* Asked for by name, the device is refused with the reason. */
 static void test_fixed_shares_are_refused_with_the_reason(void **state) {
     (void)state;
@@ -130,6 +160,7 @@ static void test_private_results_may_lie_anywhere(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_misaligned_range_runs_elsewhere),
+        cmocka_unit_test(test_a_kernel_with_a_smaller_work_group_runs_elsewhere),
         cmocka_unit_test(test_fixed_shares_are_refused_with_the_reason),
         cmocka_unit_test(test_private_results_may_lie_anywhere),
     };

@@ -77,6 +77,11 @@ static pel_status prepare(pel_backend_device *device, const pel_program_image *p
                     kernel ? kernel->name : program->name, fake->base.facts->info.id);
 }
 
+static uint64_t largest_group(pel_backend_device *device, const pel_kernel_image *kernel) {
+    (void)kernel;
+    return of(device)->largest_group;
+}
+
 /* A driver that forgets may write files: nobody else must wait for that. */
 static void check_unlocked(pel_backend_device *device) {
     pthread_mutex_t *lock = &of(device)->owner->runtime.lock;
@@ -101,6 +106,7 @@ static const pel_backend backend = {.name = "fake",
                                     .mem_view = mem_view,
                                     .mem_destroy = mem_destroy,
                                     .prepare = prepare,
+                                    .largest_group = largest_group,
                                     .kernel_forget = kernel_forget,
                                     .program_forget = program_forget};
 

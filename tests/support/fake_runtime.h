@@ -24,6 +24,7 @@ typedef struct fake_device {
     uint32_t index;
     pel_status build_status;       /* what prepare answers for a program */
     pel_status kernel_status;      /* and for a kernel */
+    uint64_t largest_group;        /* what it tells of each kernel; 0: nothing */
     uint64_t view_alignment;       /* views elsewhere are UNSUPPORTED; 0: everywhere */
     uint32_t live_mems, made_mems; /* views count as mems */
     uint32_t programs_prepared, programs_forgotten, kernels_prepared, kernels_forgotten;

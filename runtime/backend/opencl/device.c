@@ -396,4 +396,5 @@ const pel_backend pel_backend_opencl = {
     .begin = begin,
     .gates = pel_cl_gates,
     .windows = pel_cl_windows,
+    .largest_group = pel_cl_largest_group,
 };
