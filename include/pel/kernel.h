@@ -32,8 +32,9 @@ typedef pel_status (*pel_host_group_fn)(const pel_group *group, void *const *arg
 
 /*
  * Result check: whether what a launch computed for `span` is right, found for less than computing it again (checksums of a matrix product, a residual). Arguments as
- * for the host variant, results included; what it read *and* wrote is there as written only. Runs on a host worker, on several at once, for the chunks that are to be verified
- * (pel/verification.h): PEL_OK, or anything else, upon which the chunk is computed anew on another device. Must not write.
+ * for the host variant, results included; what it read *and* wrote is there as written only. Runs on host workers, several at once, for the chunks that are to be verified
+ * (pel/verification.h), and on the thread that brings a chunk back that was computed anew: PEL_OK, or anything else, upon which the chunk is computed anew on another device.
+ * Must not write; waiting in it is refused (WOULD_DEADLOCK).
  */
 typedef pel_status (*pel_check_fn)(const pel_span *span, void *const *arguments, void *user);
 
