@@ -117,7 +117,13 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
 #define PEL_MODEL_STATE_VERSION 1u
 #define PEL_MODEL_STATE_LIMIT 64u
 
-typedef enum pel_model_aspect { PEL_MODEL_BESIDE = 0, PEL_MODEL_ALONE = 1, PEL_MODEL_KIN = 2, PEL_MODEL_PIECE = 3 } pel_model_aspect; /* see above */
+/* See above. */
+typedef enum pel_model_aspect {
+    PEL_MODEL_BESIDE = 0,
+    PEL_MODEL_ALONE = 1,
+    PEL_MODEL_KIN = 2,
+    PEL_MODEL_PIECE = 3
+} pel_model_aspect;
 
 typedef struct pel_model_state {
     pel_model_key key;

@@ -45,7 +45,9 @@ static uint64_t mask_of(const work *w, uint32_t task, uint32_t way) {
     return way < r->device_count ? 1ull << way : way == pel_schedule_divided(r) ? r->divided[task] : 0;
 }
 
-static const pel_schedule_way *way_of(const work *w, uint32_t task, uint32_t way) { return &w->request->ways[(size_t)task * w->ways + way]; }
+static const pel_schedule_way *way_of(const work *w, uint32_t task, uint32_t way) {
+    return &w->request->ways[(size_t)task * w->ways + way];
+}
 
 /* ---- ranks ---- */
 
@@ -130,7 +132,9 @@ static double need_home(const work *w, uint32_t task, double bytes, needs *n) {
     }
     for (uint64_t rest = home->bytes < bytes ? mask : 0; rest != 0; rest &= rest - 1) {
         const uint32_t d = (uint32_t)__builtin_ctzll(rest);
-        const double ns = far(&r->devices[d]) ? r->devices[d].latency_ns + (bytes - home->bytes) / __builtin_popcountll(mask) * r->devices[d].byte_ns : 0;
+        const pel_schedule_device *device = &r->devices[d];
+        const double part = (bytes - home->bytes) / __builtin_popcountll(mask);
+        const double ns = far(device) ? device->latency_ns + part * device->byte_ns : 0;
         if (r->devices[d].beside) {
             longest = fmax(longest, ns);
         } else if (ns > 0) {
@@ -209,7 +213,8 @@ static void note_copies(work *w, uint32_t task, double home) {
         for (uint64_t rest = mask; rest != 0; rest &= rest - 1) {
             const uint32_t d = (uint32_t)__builtin_ctzll(rest);
             if (far(&r->devices[d])) {
-                note_copy(w, edge->from, d, w->places[task].end_ns - w->places[task].ns, edge->bytes / __builtin_popcountll(mask));
+                note_copy(w, edge->from, d, w->places[task].end_ns - w->places[task].ns,
+                          edge->bytes / __builtin_popcountll(mask));
             }
         }
     }
@@ -388,7 +393,8 @@ static pel_status check(const pel_schedule_request *r) {
         for (uint32_t i = 0; i < pel_schedule_ways(r); i++) {
             const pel_schedule_way *way = &r->ways[(size_t)t * pel_schedule_ways(r) + i];
             possible = possible || way->possible;
-            if (way->possible && (!(way->ns >= 0) || !isfinite(way->ns) || (i == pel_schedule_divided(r) && (!r->divided || r->divided[t] == 0)))) {
+            const bool over_nothing = i == pel_schedule_divided(r) && (!r->divided || r->divided[t] == 0);
+            if (way->possible && (!(way->ns >= 0) || !isfinite(way->ns) || over_nothing)) {
                 return PEL_INVALID_ARGUMENT;
             }
         }

@@ -27,10 +27,12 @@ typedef struct limits {
 /* Whole, or else in parts. What others use just now does not count: it goes, or is waited for. */
 static bool check_memory(limits *l) {
     const uint64_t largest = l->info->max_allocation_bytes;
-    for (uint32_t i = 0; i < l->bound->arg_count && l->device->place == 0 && largest > 0; i++) { /* host memory, but in one object of the driver's */
+    /* In host memory, but in one object of the driver's. */
+    for (uint32_t i = 0; i < l->bound->arg_count && l->device->place == 0 && largest > 0; i++) {
         const pel_allocation *a = l->bound->args[i].allocation;
         if (a && a->bytes > largest) {
-            pel_text_format(&l->why, "a buffer of %" PRIu64 " bytes; it allocates %" PRIu64 " at once at most", a->bytes, largest);
+            pel_text_format(&l->why, "a buffer of %" PRIu64 " bytes; it allocates %" PRIu64 " at once at most", a->bytes,
+                            largest);
             return false;
         }
     }
@@ -54,8 +56,11 @@ static bool check_views(limits *l) {
         if (streams && pel_stream_windowed(l->bound, i)) {
             continue; /* windows begin anywhere */
         }
-        if (arg->allocation && arg->param != PEL_PARAM_KIND_REDUCE_PRIVATE && arg->offset % alignment != 0) { /* those get copies of their own */
-            pel_text_format(&l->why, "argument %" PRIu32 " begins at byte %" PRIu64 " of its memory; this device wants multiples of %" PRIu32 " bytes",
+        const bool copied = arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE; /* a copy of its own */
+        if (arg->allocation && !copied && arg->offset % alignment != 0) {
+            pel_text_format(&l->why,
+                            "argument %" PRIu32 " begins at byte %" PRIu64 " of its memory; this device wants multiples of %" PRIu32
+                            " bytes",
                             i, arg->offset, alignment);
             return false;
         }
