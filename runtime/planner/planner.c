@@ -296,7 +296,8 @@ static bool enter(pel_contest *state, uint64_t set, pel_filling *filling, uint32
 static void thin(pel_contest *state, pel_filling *filling) {
     uint32_t noisiest = 0;
     bool enough;
-    for (double before = filling->makespan; __builtin_popcountll(filling->mask) > 2; before = filling->makespan) {
+    while (__builtin_popcountll(filling->mask) > 2) {
+        const double before = filling->makespan;
         uint64_t fewer = filling->mask & ~pel_bit(pel_plan_least(filling));
         if (!enter(state, fewer, filling, &noisiest, &enough) || filling->makespan > before * THINNER) {
             return;
