@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Verification: chunks are computed a second time by somebody else, results are compared, and where they differ a vote decides what is right.
+ * Verification: chunks are computed a second time by somebody else, results are compared, and where they differ a vote decides
+ * what is right.
  *
- * The invariant: a vote begins with the bytes with which its chunk began, and writes to memory of its own. The bytes are there because such launches are protected by retry
- * (retry.c): inputs are in host memory, and what chunks write in place was saved. What a device with memory of its own has written comes to the host twice then: its result
- * stays where it is, and a copy to be compared lies beside. Votes begin when all chunks are over, so that devices which are done together are busy again together: two
- * devices of equal speed take twice as long as without. Comparing is done by whoever brings the vote back, outside the lock.
+ * The invariant: a vote begins with the bytes with which its chunk began, and writes to memory of its own. The bytes are there
+ * because such launches are protected by retry (retry.c): inputs are in host memory, and what chunks write in place was saved.
+ * What a device with memory of its own has written comes to the host twice then: its result stays where it is, and a copy to be
+ * compared lies beside. Votes begin when all chunks are over, so that devices which are done together are busy again together:
+ * two devices of equal speed take twice as long as without. Comparing is done by whoever brings the vote back, outside the lock.
  *
- * One vote for a chunk at a time: first another device, on a difference a third, then those that have voted, once more (resilience/verdict.h says who is right). A
- * device that fails a vote is left out. With a check of the kernel's own the first vote is that check, and only what it refuses is computed again.
+ * One vote for a chunk at a time: first another device, on a difference a third, then those that have voted, once more
+ * (resilience/verdict.h says who is right). A device that fails a vote is left out. With a check of the kernel's own the first
+ * vote is that check, and only what it refuses is computed again.
  *
- * Rejected: both computations at once into private memory, which costs each launch a copy of its results and gains nothing where all devices are busy anyhow;
- * comparing checksums, which cannot tell a difference of a few units in the last place.
+ * Rejected: both computations at once into private memory, which costs each launch a copy of its results and gains nothing where
+ * all devices are busy anyhow; comparing checksums, which cannot tell a difference of a few units in the last place.
  */
 #include "queue/verify.h"
 #include "base/text.h"
@@ -19,14 +22,13 @@
 #include "planner/plan.h"
 #include "queue/isolate.h"
 #include "queue/retry.h"
-#include "queue/stream.h"
 #include "resilience/health.h"
 #include "resilience/verdict.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FILLED_AT_ONCE = 65536, TWICE = 2, THRICE = 3 };
+enum { FILLED_AT_ONCE = 65536 };
 
 typedef struct pel_vote {
     pel_job job;               /* a chunk computed again, or a task that runs the kernel's check on the result itself */
@@ -62,167 +64,6 @@ struct pel_verify {
     char *why_not;             /* of the first chunk that could not be verified */
     char *story;               /* of the first wrong result */
 };
-
-/* ---- what is asked for ---- */
-
-/* Why this device cannot vote, or NULL; *text is for the caller to free. */
-static const char *exclusion(const pel_bound *bound, const pel_device *device, pel_protection protection, char **text) {
-    *text = NULL;
-    const char *why = pel_launch_exclusion(bound, device, text);
-    why = why || protection != PEL_PROTECT_ISOLATE ? why : pel_isolate_refusal(bound, device);
-    return why ? why : pel_stream_needed(bound, device) ? "the launch goes through it in windows only" : NULL;
-}
-
-static bool able(const pel_bound *bound, const pel_device *device, pel_protection protection) {
-    char *text;
-    const bool is = !exclusion(bound, device, protection, &text);
-    pel_free(&device->runtime->allocator, text);
-    return is;
-}
-
-static uint32_t count_able(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        count += able(bound, &runtime->devices[i], protection) ? 1u : 0u;
-    }
-    return count;
-}
-
-static pel_status refuse(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, pel_error **error) {
-    pel_text list;
-    pel_text_init(&list, &runtime->allocator);
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        char *text;
-        const char *why = exclusion(bound, &runtime->devices[i], protection, &text);
-        pel_text_append(&list, i > 0 ? "; " : "");
-        pel_text_append(&list, runtime->devices[i].facts->info.id);
-        pel_text_append(&list, why ? ": " : " can");
-        pel_text_append(&list, why ? why : "");
-        pel_free(&runtime->allocator, text);
-    }
-    char *devices = pel_text_take(&list);
-    pel_story story = {.advice = "name more devices, or set PEL_VERIFY_SAME_DEVICE to have the same one compute twice"};
-    pel_status status = pel_fail(error, &runtime->allocator, PEL_NO_DEVICE, &story, "%s cannot be verified, as there are no two devices that can compute it: %s",
-                                 bound->kernel->image.name, devices ? devices : "");
-    pel_free(&runtime->allocator, devices);
-    return status;
-}
-
-pel_status pel_verify_ask(pel_runtime *runtime, const pel_launch_desc *desc, pel_bound *bound, pel_error **error) {
-    bound->verification = desc->verification ? *desc->verification : runtime->verification;
-    bound->unverified = NULL;
-    if (bound->verification.share == 0 && !desc->verification) {
-        return PEL_OK;
-    }
-    const char *wrong = pel_verification_refusal(&bound->verification);
-    if (wrong) {
-        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: verification: %s", bound->kernel->image.name, wrong);
-    }
-    const uint32_t needed = bound->kernel->image.check || (bound->verification.flags & PEL_VERIFY_SAME_DEVICE) != 0 ? 1 : 2;
-    pel_status status = PEL_OK;
-    pthread_mutex_lock(&runtime->lock);
-    if (bound->verification.share > 0 && count_able(runtime, bound, desc->protection) < needed) {
-        bound->unverified = "not verified: there are no two devices that can compute it";
-        status = desc->verification ? refuse(runtime, bound, desc->protection, error) : PEL_OK;
-    }
-    pthread_mutex_unlock(&runtime->lock);
-    if (bound->unverified) {
-        bound->verification.share = 0;
-    }
-    return status;
-}
-
-/* ---- which device, and what it will cost ---- */
-
-/* Whoever is done with it first, of those with the fewest votes so far. `load`: what they have to do besides, by index. NULL: nobody is left. */
-static pel_device *choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const uint32_t *votes, uint32_t most, uint64_t without,
-                          uint64_t units, const double *load) {
-    pel_device *best = NULL;
-    double best_ns = 0;
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        pel_device *device = &runtime->devices[i];
-        if (votes[i] >= most || (without >> i & 1u) != 0 || (best && votes[i] > votes[best->index]) || !able(bound, device, protection)) {
-            continue;
-        }
-        const double ns = load[i] + pel_launch_predict(runtime, bound, device, units);
-        if (!best || votes[i] < votes[best->index] || ns < best_ns) {
-            best = device;
-            best_ns = ns;
-        }
-    }
-    return best;
-}
-
-static void list_devices(pel_text *text, const pel_runtime *runtime, uint64_t devices) {
-    for (uint32_t i = 0, seen = 0; i < runtime->device_count; i++) {
-        if ((devices >> i & 1u) != 0) {
-            pel_text_append(text, seen++ > 0 ? ", " : "");
-            pel_text_append(text, runtime->devices[i].facts->info.id);
-        }
-    }
-}
-
-static void say_how(pel_text *text, const pel_verification *how) {
-    if (how->scalar == 0) {
-        pel_text_append(text, "bit by bit");
-    } else {
-        pel_text_format(text, "to within %" PRIu64 " units in the last place", how->ulps);
-    }
-}
-
-static void say_ms(pel_text *text, double ns) {
-    pel_text_number(text, ns / 1e6, 3);
-    pel_text_append(text, " ms");
-}
-
-void pel_verify_foresee(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const pel_plan_result *result, pel_plan *plan) {
-    double load[PEL_PLAN_DEVICE_LIMIT] = {0}, longest = 0;
-    pel_plan_verification v = {.devices = "", .wrong_devices = "", .text = bound->unverified ? bound->unverified : ""};
-    pel_text text, names;
-    uint64_t voters = 0;
-    if (bound->verification.share == 0) {
-        pel_plan_set_verification(plan, &v);
-        return;
-    }
-    const bool checks = bound->kernel->image.check != NULL;
-    bool known = !checks;
-    for (uint32_t i = 0; i < result->slice_count && !checks; i++) {
-        uint32_t votes[PEL_PLAN_DEVICE_LIMIT] = {0};
-        const uint64_t units = result->slices[i].hi - result->slices[i].lo;
-        votes[result->slices[i].device] = 1;
-        const pel_device *device = choose(runtime, bound, protection, votes, TWICE, 0, units, load);
-        const double ns = device ? pel_launch_predict(runtime, bound, device, units) : 0;
-        voters |= device ? 1ull << device->index : 0;
-        known = known && ns > 0;
-        if (device) {
-            load[device->index] += ns;
-            longest = load[device->index] > longest ? load[device->index] : longest;
-        }
-    }
-    pel_text_init(&text, &runtime->allocator);
-    pel_text_init(&names, &runtime->allocator);
-    list_devices(&names, runtime, voters);
-    char *devices = pel_text_take(&names);
-    const double percent = 100 * bound->verification.share;
-    pel_text_number(&text, percent, percent == (double)(int)percent ? 0 : 2);
-    pel_text_append(&text, checks ? " % of the chunks are checked by the kernel's own check" : " % of the chunks are computed again on ");
-    pel_text_append(&text, checks || !devices ? "" : devices);
-    if (!checks) {
-        pel_text_append(&text, " and compared ");
-        say_how(&text, &bound->verification);
-    }
-    if (known) {
-        v.predicted_ns = bound->verification.share * longest;
-        pel_text_append(&text, ", predicted to take ");
-        say_ms(&text, v.predicted_ns);
-    }
-    char *said = pel_text_take(&text);
-    v.text = said ? said : "";
-    v.devices = devices ? devices : "";
-    pel_plan_set_verification(plan, &v);
-    pel_free(&runtime->allocator, said);
-    pel_free(&runtime->allocator, devices);
-}
 
 /* ---- the choice of chunks ---- */
 
@@ -318,7 +159,8 @@ static pel_device *next_voter(checking *c) {
     }
     c->votes.alone = true;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
-        c->votes.alone = c->votes.alone && (i == own || (c->failed >> i & 1u) != 0 || !able(&command->bound, &runtime->devices[i], command->protection));
+        c->votes.alone = c->votes.alone && (i == own || (c->failed >> i & 1u) != 0 ||
+                                            !pel_voter_may(&command->bound, &runtime->devices[i], command->protection));
     }
     for (uint32_t i = 1; i < c->votes.count; i++) {
         c->votes.alone = c->votes.alone && !(c->votes.counts[i] && c->votes.device[i] != own);
@@ -326,8 +168,9 @@ static pel_device *next_voter(checking *c) {
     if (c->votes.alone && !c->votes.checked && (command->bound.verification.flags & PEL_VERIFY_SAME_DEVICE) == 0) {
         return NULL; /* the others went since; that it agrees with itself is not what was asked for */
     }
-    return choose(runtime, &command->bound, command->protection, votes, c->votes.alone ? THRICE : TWICE, c->failed, command->slices[c->job].hi - command->slices[c->job].lo,
-                  load);
+    return pel_voter_choose(runtime, &command->bound, command->protection, votes,
+                            c->votes.alone ? PEL_VOTER_THRICE : PEL_VOTER_TWICE, c->failed,
+                            command->slices[c->job].hi - command->slices[c->job].lo, load);
 }
 
 static bool ask_another(checking *c) {
@@ -342,7 +185,8 @@ static bool ask_another(checking *c) {
 
 /* ---- the kernel's own check ---- */
 
-/* Arguments as the host variant gets them, with the results that `job` has. The caller's function may not wait, whichever thread this is: like a loop's piece. */
+/* Arguments as the host variant gets them, with the results that `job` has. The caller's function may not wait, whichever
+ * thread this is: like a loop's piece. */
 static bool passes_check(const checking *c, const pel_job *job, const pel_span *span) {
     pel_command *command = c->command;
     const pel_bound *bound = &command->bound;
@@ -350,7 +194,9 @@ static bool passes_check(const checking *c, const pel_job *job, const pel_span *
     for (uint32_t i = 0; i < bound->arg_count; i++) {
         const pel_bound_arg *arg = &bound->args[i];
         void *private = pel_private_data(job, i); /* also a cancel flag */
-        c->arguments[i] = private ? private : arg->allocation ? pel_isolate_data(job, arg->allocation, arg->offset) : (void *)(uintptr_t)arg->value;
+        c->arguments[i] = private ? private
+                          : arg->allocation ? pel_isolate_data(job, arg->allocation, arg->offset)
+                                            : (void *)(uintptr_t)arg->value;
     }
     pel_frame_enter(&frame);
     const pel_status status = bound->kernel->image.check(span, c->arguments, bound->kernel->image.user);
@@ -383,13 +229,16 @@ static bool begin_check(checking *c) {
 
 /* ---- comparing ---- */
 
-static const pel_job *job_of(const checking *c, uint32_t vote) { return vote == 0 ? &c->command->jobs[c->job] : &c->vote[vote]->job; }
+static const pel_job *job_of(const checking *c, uint32_t vote) {
+    return vote == 0 ? &c->command->jobs[c->job] : &c->vote[vote]->job;
+}
 
 static void note_difference(checking *c, const pel_allocation *allocation, uint64_t at) {
     const pel_bound *bound = &c->command->bound;
     for (uint32_t i = 0; i < bound->arg_count && c->argument == UINT32_MAX; i++) {
         const pel_bound_arg *arg = &bound->args[i];
-        if (arg->allocation == allocation && bound->kernel->image.params[i].mode != PEL_READ && at >= arg->offset && at < arg->offset + arg->bytes) {
+        if (arg->allocation == allocation && bound->kernel->image.params[i].mode != PEL_READ && at >= arg->offset &&
+            at < arg->offset + arg->bytes) {
             c->argument = i;
             c->byte = at - arg->offset;
         }
@@ -418,8 +267,8 @@ static bool equal(checking *c, const pel_vote *vote, uint32_t with) {
     uint64_t first;
     for (uint32_t i = 0; i < vote->written.count; i++) {
         const pel_use *use = &vote->written.data[i];
-        if (!pel_verdict_equal(&c->command->bound.verification, pel_isolate_data(a, use->allocation, use->lo), pel_isolate_data(b, use->allocation, use->lo),
-                               use->hi - use->lo, &first)) {
+        if (!pel_verdict_equal(&c->command->bound.verification, pel_isolate_data(a, use->allocation, use->lo),
+                               pel_isolate_data(b, use->allocation, use->lo), use->hi - use->lo, &first)) {
             note_difference(c, use->allocation, use->lo + first);
             return false;
         }
@@ -456,7 +305,8 @@ static void land(checking *c, uint32_t winner) {
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < vote->written.count && status == PEL_OK; i++) {
         const pel_use *use = &vote->written.data[i];
-        memcpy(use->allocation->base + use->lo, pel_isolate_data(&vote->job, use->allocation, use->lo), (size_t)(use->hi - use->lo)); /* rare, so under the lock */
+        memcpy(use->allocation->base + use->lo, pel_isolate_data(&vote->job, use->allocation, use->lo),
+               (size_t)(use->hi - use->lo)); /* rare, so under the lock */
         status = pel_allocation_written(use->allocation, 0, use->lo, use->hi);
     }
     for (uint32_t i = 0; i < command->bound.arg_count; i++) {
@@ -476,8 +326,8 @@ static char *tell_where(const checking *c, const char *device, const char *how) 
     const pel_command *command = c->command;
     pel_text text;
     pel_text_init(&text, &command->runtime->allocator);
-    pel_text_format(&text, "%s computed units %" PRIu64 " to %" PRIu64 " of %s wrongly", device, command->slices[c->job].lo, command->slices[c->job].hi,
-                    command->name ? command->name : "a launch");
+    pel_text_format(&text, "%s computed units %" PRIu64 " to %" PRIu64 " of %s wrongly", device, command->slices[c->job].lo,
+                    command->slices[c->job].hi, command->name ? command->name : "a launch");
     if (c->argument != UINT32_MAX) {
         pel_text_format(&text, ": argument %u differs from byte %" PRIu64 " on", c->argument, c->byte);
     }
@@ -519,17 +369,21 @@ static void fail_undecided(checking *c) {
         devices |= c->votes.counts[k] ? 1ull << c->votes.device[k] : 0;
     }
     pel_text_init(&names, allocator);
-    list_devices(&names, command->runtime, devices);
+    pel_voters_list(&names, command->runtime, devices);
     char *list = pel_text_take(&names);
-    pel_story story = {.device = list,
-                       .advice = "if the devices may round differently, compare numbers (pel_verification.scalar) or make the runtime with PEL_RUNTIME_REPRODUCIBLE"};
+    pel_story story = {
+        .device = list,
+        .advice = "if the devices may round differently, compare numbers (pel_verification.scalar) or make the runtime with "
+                  "PEL_RUNTIME_REPRODUCIBLE"};
     char where[64] = "";
     if (c->argument != UINT32_MAX) {
         (void)snprintf(where, sizeof where, ", argument %u from byte %" PRIu64 " on", c->argument, c->byte);
     }
-    pel_fail(&error, allocator, PEL_MISMATCH, &story, "%s: results of units %" PRIu64 " to %" PRIu64 "%s: %s, and nothing tells who is right (%s)",
+    pel_fail(&error, allocator, PEL_MISMATCH, &story,
+             "%s: results of units %" PRIu64 " to %" PRIu64 "%s: %s, and nothing tells who is right (%s)",
              command->name ? command->name : "launch", command->slices[c->job].lo, command->slices[c->job].hi, where,
-             c->votes.checked ? "the kernel's check refuses them all" : "devices differ, each from all others", list ? list : "several devices");
+             c->votes.checked ? "the kernel's check refuses them all" : "devices differ, each from all others",
+             list ? list : "several devices");
     pel_free(allocator, list);
     pel_command_fail(command, PEL_MISMATCH, error);
 }
@@ -552,8 +406,8 @@ static void settle(checking *c, bool last) {
     } else if (last) {
         c->command->jobs[c->job].sampled = false; /* not asked again */
         note_why_not(c, "no other device was left to compute them");
-        pel_log(&c->command->runtime->logger, PEL_LOG_WARNING, "%s: a chunk was not verified: %s", c->command->name ? c->command->name : "launch",
-                v->why_not ? v->why_not : "no device could compute it again");
+        pel_log(&c->command->runtime->logger, PEL_LOG_WARNING, "%s: a chunk was not verified: %s",
+                c->command->name ? c->command->name : "launch", v->why_not ? v->why_not : "no device could compute it again");
     }
 }
 
@@ -726,11 +580,11 @@ static void say_result(pel_text *text, const pel_command *command, const char *v
     }
     if (!checks) {
         pel_text_append(text, ", ");
-        say_how(text, &command->bound.verification);
+        pel_verify_say_how(text, &command->bound.verification);
     }
     if (v->took_ns > 0) {
         pel_text_append(text, ", in ");
-        say_ms(text, v->took_ns);
+        pel_verify_say_ms(text, v->took_ns);
     }
     if (v->wrong + (v->liars != 0) > 0) {
         pel_text_append(text, "; ");
@@ -761,13 +615,19 @@ void pel_verify_done(pel_command *command) {
     pel_text_init(&text, allocator);
     pel_text_init(&voters, allocator);
     pel_text_init(&liars, allocator);
-    list_devices(&voters, command->runtime, v->voters);
-    list_devices(&liars, command->runtime, v->liars);
+    pel_voters_list(&voters, command->runtime, v->voters);
+    pel_voters_list(&liars, command->runtime, v->liars);
     char *who = pel_text_take(&voters), *wrong = pel_text_take(&liars);
     say_result(&text, command, who);
     char *said = pel_text_take(&text);
-    const pel_plan_verification result = {.chunks = v->chunks, .verified = v->verified, .wrong = v->wrong, .predicted_ns = told.predicted_ns, .actual_ns = v->took_ns,
-                                          .devices = who, .wrong_devices = wrong, .text = said};
+    const pel_plan_verification result = {.chunks = v->chunks,
+                                          .verified = v->verified,
+                                          .wrong = v->wrong,
+                                          .predicted_ns = told.predicted_ns,
+                                          .actual_ns = v->took_ns,
+                                          .devices = who,
+                                          .wrong_devices = wrong,
+                                          .text = said};
     pel_plan_set_verification(command->plan, &result);
     pel_free(allocator, who);
     pel_free(allocator, wrong);

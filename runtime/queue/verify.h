@@ -3,14 +3,34 @@
 #ifndef PEL_QUEUE_VERIFY_H
 #define PEL_QUEUE_VERIFY_H
 
+#include "base/text.h"
 #include "planner/planner.h"
 #include "queue/command.h"
+
+/* ---- voters.c ---- */
 
 /* What is asked for, into the bound launch; NO_DEVICE: it cannot be, and was not only the default. Takes the lock. */
 pel_status pel_verify_ask(pel_runtime *runtime, const pel_launch_desc *desc, pel_bound *bound, pel_error **error);
 
 /* What it will cost, and who is to do it, into the plan. */
-void pel_verify_foresee(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const pel_plan_result *result, pel_plan *plan);
+void pel_verify_foresee(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection,
+                        const pel_plan_result *result, pel_plan *plan);
+
+/* How often one device may vote on a chunk; a result of its own counts. The third time tells whether it contradicts itself. */
+enum { PEL_VOTER_TWICE = 2, PEL_VOTER_THRICE = 3 };
+
+bool pel_voter_may(const pel_bound *bound, const pel_device *device, pel_protection protection);
+/* Whoever is done with it first, of those with the fewest votes so far. `load`: what they have to do besides, by index. NULL:
+ * nobody is left. */
+pel_device *pel_voter_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const uint32_t *votes,
+                             uint32_t most, uint64_t without, uint64_t units, const double *load);
+
+/* For plans. `devices`: by index. */
+void pel_voters_list(pel_text *text, const pel_runtime *runtime, uint64_t devices);
+void pel_verify_say_how(pel_text *text, const pel_verification *how);
+void pel_verify_say_ms(pel_text *text, double ns);
+
+/* ---- verify.c ---- */
 
 /* Before the chunks are built. And whether the next chunk, on this device, is to be verified; once for each. */
 pel_status pel_verify_prepare(pel_command *command);
