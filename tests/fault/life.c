@@ -1,24 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fault/life.h"
+#include "support/counted.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static atomic_long live_blocks;
-
-static void *counted(void *user, void *pointer, size_t bytes) {
-    (void)user;
-    if (bytes == 0) {
-        atomic_fetch_sub(&live_blocks, pointer ? 1 : 0);
-        free(pointer);
-        return NULL;
-    }
-    void *fresh = realloc(pointer, bytes);
-    atomic_fetch_add(&live_blocks, !pointer && fresh ? 1 : 0);
-    return fresh;
-}
+static counted memory;
 
 bool life_case(const char *kernel, pel_case *c) {
     static const struct {
@@ -57,7 +44,7 @@ static void judge_error(life_result *result, pel_error *error) {
 }
 
 static pel_status build(life *l, const pel_case *c, const char *devices, life_result *result) {
-    static const pel_allocator allocator = {counted, NULL};
+    static const pel_allocator allocator = {counted_reallocate, &memory};
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_error *error = NULL;
     desc.devices = devices;
@@ -128,9 +115,9 @@ void life_run(pel_case *c, const char *devices, life_result *result) {
     if (status != PEL_OK && result->defect[0] == '\0') {
         (void)snprintf(result->defect, sizeof result->defect, "the runtime cannot be destroyed: %s", pel_status_name(status));
     }
-    long left = atomic_load(&live_blocks);
+    long left = atomic_load(&memory.live);
     if (left != 0 && result->defect[0] == '\0') {
         (void)snprintf(result->defect, sizeof result->defect, "%ld blocks of memory left", left);
     }
-    atomic_store(&live_blocks, 0);
+    atomic_store(&memory.live, 0);
 }

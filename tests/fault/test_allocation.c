@@ -3,39 +3,17 @@
  * Every allocation of a whole life (runtime, buffers, program, kernel, split launches with all kinds of accesses, tasks, copies, finish, destroy) fails in
  * turn, once and for ever. Each time: the right result or a clean error, and nothing leaks (counted here, and by LeakSanitizer).
  */
+#include "support/counted.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <pel/pel.h>
-
-typedef struct faulty {
-    atomic_long calls, live;
-    long fail_at;  /* 1-based; 0: never */
-    bool for_ever;
-} faulty;
-
-static void *faulty_reallocate(void *user, void *pointer, size_t bytes) {
-    faulty *f = user;
-    if (bytes == 0) {
-        atomic_fetch_sub(&f->live, pointer ? 1 : 0);
-        free(pointer);
-        return NULL;
-    }
-    long call = atomic_fetch_add(&f->calls, 1) + 1;
-    if (f->fail_at > 0 && (f->for_ever ? call >= f->fail_at : call == f->fail_at)) {
-        return NULL;
-    }
-    void *fresh = realloc(pointer, bytes);
-    atomic_fetch_add(&f->live, !pointer && fresh ? 1 : 0);
-    return fresh;
-}
 
 enum { LOCAL = 8, GROUPS = 16, N = LOCAL * GROUPS };
 
@@ -163,11 +141,10 @@ static void tear_down(life *l) {
     assert_int_equal(pel_runtime_destroy(l->runtime), PEL_OK);
 }
 
-/* Returns how many allocations there were. */
-static long live_once(pel_runtime_desc desc, long fail_at, bool for_ever, bool *survived) {
+static bool live_once(counted *memory, const pel_runtime_desc *wanted) {
     static life l;
-    faulty f = {.fail_at = fail_at, .for_ever = for_ever};
-    const pel_allocator allocator = {faulty_reallocate, &f};
+    const pel_allocator allocator = {counted_reallocate, memory};
+    pel_runtime_desc desc = *wanted;
     memset(&l, 0, sizeof l);
     for (int i = 0; i < N; i++) {
         l.in_memory[i] = i * 7 % 23;
@@ -180,28 +157,8 @@ static long live_once(pel_runtime_desc desc, long fail_at, bool for_ever, bool *
     if (status == PEL_OK) {
         check_results(&l);
     }
-    if (status != PEL_OK && fail_at == 0) {
-        fail_msg("without any failure: %s", pel_status_name(status));
-    }
     tear_down(&l);
-    if (atomic_load(&f.live) != 0) {
-        fail_msg("allocation %ld failed %s: %ld blocks leaked", fail_at, for_ever ? "for ever" : "once", atomic_load(&f.live));
-    }
-    *survived = status == PEL_OK;
-    return atomic_load(&f.calls);
-}
-
-static void every_site(const char *what, const pel_runtime_desc *desc) {
-    bool survived = false;
-    long sites = live_once(*desc, 0, false, &survived), right = 0;
-    assert_true(survived);
-    for (int for_ever = 0; for_ever < 2; for_ever++) {
-        for (long at = 1; at <= sites; at++) {
-            live_once(*desc, at, for_ever, &survived);
-            right += survived;
-        }
-    }
-    printf("%s: %ld sites, once and for ever: %ld right results, %ld clean errors\n", what, sites, right, 2 * sites - right);
+    return status == PEL_OK;
 }
 
 static void test_simulated(void **state) {
@@ -214,7 +171,7 @@ static void test_simulated(void **state) {
     simulation.devices = devices;
     simulation.device_count = 2;
     desc.simulation = &simulation;
-    every_site("simulated host, far and near device", &desc);
+    counted_every_site("simulated host, far and near device", live_once, &desc);
 }
 
 static void test_host(void **state) {
@@ -223,7 +180,7 @@ static void test_host(void **state) {
     desc.devices = "host";
     desc.host_workers = 2;
     desc.flags = PEL_RUNTIME_NO_CACHE;
-    every_site("host", &desc);
+    counted_every_site("host", live_once, &desc);
 }
 
 int main(void) {

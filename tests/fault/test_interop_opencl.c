@@ -4,6 +4,7 @@
  * sensitive memory; on PoCL as it is and with memory of its own. Each time: the right result or a clean error, and no reference and no memory is left.
  */
 #include "fault/layer.h"
+#include "support/counted.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,28 +12,14 @@
 #include <cmocka.h>
 #include <pel/opencl.h>
 #include <pel/pel.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { N = 256, BYTES = N * (int)sizeof(int), MOST_CALLS = 160, TIMES = 6 };
 
 static const pel_faults_control *faults;
-static atomic_long live_blocks;
-
-static void *counted(void *user, void *pointer, size_t bytes) {
-    (void)user;
-    if (bytes == 0) {
-        atomic_fetch_sub(&live_blocks, pointer ? 1 : 0);
-        free(pointer);
-        return NULL;
-    }
-    void *fresh = realloc(pointer, bytes);
-    atomic_fetch_add(&live_blocks, !pointer && fresh ? 1 : 0);
-    return fresh;
-}
+static counted records;
 
 typedef struct life {
     pel_runtime *runtime;
@@ -44,7 +31,7 @@ typedef struct life {
 } life;
 
 static pel_status begin(life *l, const char *devices) {
-    static const pel_allocator allocator = {counted, NULL};
+    static const pel_allocator allocator = {counted_reallocate, &records};
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_buffer_desc secret = PEL_BUFFER_DESC_INIT;
     cl_int code = CL_SUCCESS;
@@ -139,9 +126,9 @@ static pel_status live_once(const char *devices, const char *script, uint64_t *f
     layer_script(faults, "%s", "");
     clReleaseEvent(l.before);
     clReleaseMemObject(l.memory);
-    if (wrong || atomic_load(&live_blocks) != 0 || faults->objects() != objects) {
+    if (wrong || atomic_load(&records.live) != 0 || faults->objects() != objects) {
         fail_msg("%s on %s: %s, %ld blocks and %lld references left", script, devices, wrong ? "wrong result" : pel_status_name(status),
-                 atomic_load(&live_blocks), (long long)(faults->objects() - objects));
+                 atomic_load(&records.live), (long long)(faults->objects() - objects));
     }
     return status;
 }

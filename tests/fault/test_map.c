@@ -4,6 +4,8 @@
  * allocator, of memory through the buffers' source. And every chunk of the device, transfers included. Each time: the right result or a clean error,
  * nothing leaks, nobody hangs, and the secret is in nothing that is given back.
  */
+#include "support/counted.h"
+
 #include <pel/pel.h>
 
 #include <setjmp.h>
@@ -13,47 +15,21 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 enum { N = 64, BYTES = N * (int)sizeof(int), SECRET = 0x5ec2e7a5 };
 
-typedef struct faulty {
-    atomic_long calls, live, seen;
-    long fail_at; /* 1-based; 0: never */
-    bool for_ever;
-} faulty;
+static atomic_long secrets_seen; /* in memory that was given back */
 
-static bool fails(faulty *f) {
-    long call = atomic_fetch_add(&f->calls, 1) + 1;
-    return f->fail_at > 0 && (f->for_ever ? call >= f->fail_at : call == f->fail_at);
-}
+static void *counted_take(void *user, uint64_t bytes) { return counted_reallocate(user, NULL, (size_t)bytes); }
 
-static void *faulty_reallocate(void *user, void *pointer, size_t bytes) {
-    faulty *f = user;
-    if (bytes == 0) {
-        atomic_fetch_sub(&f->live, pointer ? 1 : 0);
-        free(pointer);
-        return NULL;
-    }
-    if (fails(f)) {
-        return NULL;
-    }
-    void *fresh = realloc(pointer, bytes);
-    atomic_fetch_add(&f->live, !pointer && fresh ? 1 : 0);
-    return fresh;
-}
-
-static void *faulty_take(void *user, uint64_t bytes) { return faulty_reallocate(user, NULL, (size_t)bytes); }
-
-static void faulty_give(void *user, void *memory, uint64_t bytes) {
-    faulty *f = user;
+static void counted_give(void *user, void *memory, uint64_t bytes) {
     for (uint64_t i = 0; i < bytes / sizeof(int); i++) {
-        atomic_fetch_add(&f->seen, ((int *)memory)[i] == SECRET);
+        atomic_fetch_add(&secrets_seen, ((int *)memory)[i] == SECRET);
     }
-    (void)faulty_reallocate(user, memory, 0);
+    (void)counted_reallocate(user, memory, 0);
 }
 
 static pel_status add_one(const pel_span *span, void *const *arguments, void *scratch, void *user) {
@@ -66,7 +42,7 @@ static pel_status add_one(const pel_span *span, void *const *arguments, void *sc
 }
 
 typedef struct life {
-    faulty *faulty;
+    counted *counted;
     pel_runtime *runtime;
     pel_queue *queue;
     pel_program *program;
@@ -76,7 +52,7 @@ typedef struct life {
 } life;
 
 static pel_status make_buffer(life *l, pel_buffer **buffer) {
-    const pel_memory_source source = {faulty_take, faulty_give, l->faulty};
+    const pel_memory_source source = {counted_take, counted_give, l->counted};
     pel_buffer_desc desc = PEL_BUFFER_DESC_INIT;
     desc.bytes = BYTES;
     desc.source = &source;
@@ -153,10 +129,10 @@ static void tear_down(life *l) {
     assert_int_equal(pel_runtime_destroy(l->runtime), PEL_OK);
 }
 
-static long live_once(pel_runtime_desc desc, long fail_at, bool for_ever, bool *survived) {
-    faulty f = {.fail_at = fail_at, .for_ever = for_ever};
-    const pel_allocator allocator = {faulty_reallocate, &f};
-    life l = {.faulty = &f};
+static bool live_once(counted *memory, const pel_runtime_desc *wanted) {
+    const pel_allocator allocator = {counted_reallocate, memory};
+    pel_runtime_desc desc = *wanted;
+    life l = {.counted = memory};
     bool wrong = false;
     desc.allocator = &allocator;
     pel_status status = build(&l, &desc);
@@ -164,25 +140,11 @@ static long live_once(pel_runtime_desc desc, long fail_at, bool for_ever, bool *
         status = live(&l, &wrong);
     }
     tear_down(&l);
-    if (wrong || atomic_load(&f.live) != 0 || atomic_load(&f.seen) != 0) {
-        fail_msg("allocation %ld failed %s: %s, %ld blocks leaked, the secret given back %ld times", fail_at, for_ever ? "for ever" : "once",
-                 wrong ? "wrong result" : pel_status_name(status), atomic_load(&f.live), atomic_load(&f.seen));
+    if (wrong || atomic_load(&secrets_seen) != 0) {
+        fail_msg("allocation %ld failed %s: %s, the secret given back %ld times", memory->fail_at, memory->for_ever ? "for ever" : "once",
+                 wrong ? "wrong result" : pel_status_name(status), atomic_load(&secrets_seen));
     }
-    *survived = status == PEL_OK;
-    return atomic_load(&f.calls);
-}
-
-static void every_site(const char *what, const pel_runtime_desc *desc) {
-    bool survived = false;
-    long sites = live_once(*desc, 0, false, &survived), right = 0;
-    assert_true(survived);
-    for (int for_ever = 0; for_ever < 2; for_ever++) {
-        for (long at = 1; at <= sites; at++) {
-            live_once(*desc, at, for_ever, &survived);
-            right += survived;
-        }
-    }
-    printf("%s: %ld sites, once and for ever: %ld right results, %ld clean errors\n", what, sites, right, 2 * sites - right);
+    return status == PEL_OK;
 }
 
 static pel_simulated_device far_device(void) {
@@ -199,7 +161,7 @@ static void test_allocations_with_memory_elsewhere(void **state) {
     simulation.devices = &device;
     simulation.device_count = 1;
     desc.simulation = &simulation;
-    every_site("simulated host and far device", &desc);
+    counted_every_site("simulated host and far device", live_once, &desc);
 }
 
 static void test_allocations_on_the_host(void **state) {
@@ -208,7 +170,7 @@ static void test_allocations_on_the_host(void **state) {
     desc.devices = "host";
     desc.host_workers = 2;
     desc.flags = PEL_RUNTIME_NO_CACHE;
-    every_site("host", &desc);
+    counted_every_site("host", live_once, &desc);
 }
 
 /* Each work of the device in turn, transfers and launches, fails or takes the device along. */
@@ -220,13 +182,13 @@ static void test_works_that_fail(void **state) {
             pel_simulated_device device = far_device();
             pel_simulation simulation = PEL_SIMULATION_INIT;
             pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-            bool survived = false;
+            counted memory = {.fail_at = 0};
             *(lost ? &device.lost_at : &device.fail_at) = at;
             simulation.devices = &device;
             simulation.device_count = 1;
             desc.simulation = &simulation;
-            live_once(desc, 0, false, &survived);
-            survivors += survived;
+            survivors += live_once(&memory, &desc);
+            assert_int_equal(atomic_load(&memory.live), 0);
         }
     }
     printf("24 lives with a failing or vanishing device: %ld right results\n", survivors);

@@ -4,6 +4,7 @@
  * device from the bytes it began with. Integer arithmetic, so that both implementations agree to the bit.
  */
 #include "fault/layer.h"
+#include "support/update.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,76 +23,31 @@
 enum { N = 20000, LAUNCHES = 4 };
 
 static const pel_faults_control *faults;
-static const char source[] = "kernel void update(global const uint *x, global uint *y) { size_t i = get_global_id(0); y[i] = 3 * y[i] + x[i]; }";
 
 static atomic_bool host_hangs; /* for 10 s at most */
 
 static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const uint32_t *x = arguments[0];
-    uint32_t *y = arguments[1];
-    (void)scratch, (void)user;
     for (int i = 0; i < 1000 && atomic_load(&host_hangs); i++) {
         (void)usleep(10000);
     }
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        y[i] = 3 * y[i] + x[i];
-    }
-    return PEL_OK;
+    return update_on_host(span, arguments, scratch, user);
 }
 
-typedef struct scene {
-    pel_runtime *runtime;
-    pel_queue *queue;
-    pel_program *program;
-    pel_kernel *kernel;
-    pel_buffer *x, *y;
-    uint32_t *xs, *ys, *expected;
-} scene;
-
-static bool set_up(scene *s, const char *devices) {
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+static bool set_up(update_scene *s, const char *devices) {
+    static const pel_param params[] = {UPDATE_PARAMS};
+    static const update_variant variant = {update_source, params, 2, update};
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
-    memset(s, 0, sizeof *s);
     desc.devices = devices;
-    if (pel_runtime_create(&desc, &s->runtime, NULL) != PEL_OK) {
-        return false;
-    }
-    program_desc.source = source;
-    kernel_desc.entry = kernel_desc.name = "update";
-    kernel_desc.params = params;
-    kernel_desc.param_count = 2;
-    kernel_desc.host = update;
-    assert_int_equal(pel_queue_create(s->runtime, NULL, &s->queue, NULL), PEL_OK);
-    assert_int_equal(pel_program_create(s->runtime, &program_desc, &s->program, NULL), PEL_OK);
-    assert_int_equal(pel_kernel_create(s->program, &kernel_desc, &s->kernel, NULL), PEL_OK);
-    s->xs = aligned_alloc(4096, N * sizeof(uint32_t) + 4096 - N * sizeof(uint32_t) % 4096);
-    s->ys = aligned_alloc(4096, N * sizeof(uint32_t) + 4096 - N * sizeof(uint32_t) % 4096);
-    s->expected = malloc(N * sizeof(uint32_t));
-    for (uint32_t i = 0; i < N; i++) {
-        s->xs[i] = i * 7;
-        s->ys[i] = s->expected[i] = i ^ 21;
-    }
-    assert_int_equal(pel_buffer_wrap(s->runtime, s->xs, N * sizeof(uint32_t), &s->x), PEL_OK);
-    assert_int_equal(pel_buffer_wrap(s->runtime, s->ys, N * sizeof(uint32_t), &s->y), PEL_OK);
-    return true;
+    return update_begin(s, &desc, &variant, N, NULL) == PEL_OK;
 }
 
-static void tear_down(scene *s) {
-    pel_kernel_destroy(s->kernel);
-    pel_program_destroy(s->program);
-    pel_queue_destroy(s->queue);
-    pel_buffer_destroy(s->x);
-    pel_buffer_destroy(s->y);
-    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
-    free(s->xs);
-    free(s->ys);
-    free(s->expected);
+static void tear_down(update_scene *s) {
+    (void)update_end(s);
+    update_free(s);
 }
 
 /* All that are well; with `alone` the OpenCL device only. */
-static uint32_t pick(const scene *s, bool alone, pel_share *shares) {
+static uint32_t pick(const update_scene *s, bool alone, pel_share *shares) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < pel_runtime_device_count(s->runtime); i++) {
         const pel_device *device = pel_runtime_device(s->runtime, i);
@@ -107,7 +63,7 @@ static uint32_t pick(const scene *s, bool alone, pel_share *shares) {
 static void live(const char *devices, bool alone, const char *script) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_share shares[8];
-    scene s;
+    update_scene s;
     if (!set_up(&s, devices)) {
         return; /* one core: no two disjoint sets */
     }
@@ -173,7 +129,7 @@ static void hang(const char *devices) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_share shares[8];
     pel_device_health health;
-    scene s;
+    update_scene s;
     assert_true(set_up(&s, devices));
     pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
     desc.global[0] = N;
@@ -213,7 +169,7 @@ static void test_the_next_one_hangs_too(void **state) {
     (void)state;
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_share shares[8];
-    scene s;
+    update_scene s;
     assert_true(set_up(&s, "host,opencl:0"));
     pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
     desc.global[0] = N;
@@ -242,7 +198,7 @@ static void test_a_stop_is_no_hang(void **state) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_share shares[8];
     pel_device_health health;
-    scene s;
+    update_scene s;
     assert_true(set_up(&s, "host,opencl:0"));
     pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
     desc.global[0] = N;

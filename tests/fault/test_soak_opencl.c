@@ -11,6 +11,7 @@
 #include "fault/layer.h"
 #include "resilience/checksum.h"
 #include "support/random.h"
+#include "support/update.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -23,73 +24,23 @@
 
 enum { N = 4000, REAL = 20000 };
 
-static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const uint32_t *x = arguments[0];
-    uint32_t *y = arguments[1];
-    (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        y[i] = 3 * y[i] + x[i];
-    }
-    return PEL_OK;
-}
-
-static const char source[] = "kernel void update(global const uint *x, global uint *y) { size_t i = get_global_id(0); y[i] = 3 * y[i] + x[i]; }";
-
-typedef struct life {
-    pel_runtime *runtime;
-    pel_queue *queue;
-    pel_program *program;
-    pel_kernel *kernel;
-    pel_buffer *x, *y;
-    uint32_t xs[REAL], ys[REAL], expected[REAL];
-    uint32_t count;
-} life;
-
-static bool begin(life *l, const pel_runtime_desc *desc, const char *text, uint32_t count) {
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
-    pel_program_desc program = PEL_PROGRAM_DESC_INIT;
-    pel_kernel_desc kernel = PEL_KERNEL_DESC_INIT;
+static bool begin(update_scene *s, const pel_runtime_desc *desc, const update_variant *variant, uint32_t count) {
     pel_error *error = NULL;
-    memset(l, 0, sizeof *l);
-    l->count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        l->xs[i] = i * 7;
-        l->ys[i] = l->expected[i] = i ^ 21;
-    }
-    program.source = text;
-    kernel.entry = text ? "update" : NULL;
-    kernel.name = "update";
-    kernel.params = params;
-    kernel.param_count = 2;
-    kernel.host = update;
-    const bool well = pel_runtime_create(desc, &l->runtime, &error) == PEL_OK && pel_queue_create(l->runtime, NULL, &l->queue, &error) == PEL_OK &&
-                      pel_program_create(l->runtime, &program, &l->program, &error) == PEL_OK && pel_kernel_create(l->program, &kernel, &l->kernel, &error) == PEL_OK &&
-                      pel_buffer_wrap(l->runtime, l->xs, count * sizeof(uint32_t), &l->x) == PEL_OK &&
-                      pel_buffer_wrap(l->runtime, l->ys, count * sizeof(uint32_t), &l->y) == PEL_OK;
-    if (!well && error) {
+    const bool well = update_begin(s, desc, variant, count, &error) == PEL_OK;
+    if (!well) {
         fprintf(stderr, "%s\n", pel_error_story(error));
     }
     pel_error_destroy(error);
     return well;
 }
 
-static bool end(life *l) {
-    pel_kernel_destroy(l->kernel);
-    pel_program_destroy(l->program);
-    pel_queue_destroy(l->queue);
-    pel_buffer_destroy(l->x);
-    pel_buffer_destroy(l->y);
-    return pel_runtime_destroy(l->runtime) == PEL_OK;
-}
-
-static void expect(life *l) {
-    for (uint32_t i = 0; i < l->count; i++) {
-        l->expected[i] = 3 * l->expected[i] + l->xs[i];
-    }
+static void end(update_scene *s) {
+    (void)update_end(s); /* of launches that failed, too */
+    update_free(s);
 }
 
 /* The launch and its plan, into the hash. */
-static pel_status launch(life *l, const pel_launch_desc *desc, uint64_t *hash) {
+static pel_status launch(update_scene *l, const pel_launch_desc *desc, uint64_t *hash) {
     const pel_arg args[] = {pel_buf(l->x), pel_buf(l->y)};
     pel_event *event = NULL;
     pel_plan *plan = NULL;
@@ -133,7 +84,9 @@ static void random_device(pel_simulated_device *d, uint64_t *random, int index, 
 
 /* 0: it did something wrong, said on stderr; else the hash of all that happened. */
 static uint64_t live_seed(uint64_t seed) {
-    static life l;
+    static const pel_param params[] = {UPDATE_PARAMS};
+    static const update_variant host_only = {NULL, params, 2, update_on_host};
+    update_scene l;
     uint64_t random = seed, hash = 1;
     pel_simulated_device devices[4];
     pel_simulation simulation = PEL_SIMULATION_INIT;
@@ -147,7 +100,7 @@ static uint64_t live_seed(uint64_t seed) {
     simulation.devices = devices;
     simulation.device_count = count;
     desc.simulation = &simulation;
-    if (!begin(&l, &desc, NULL, N)) {
+    if (!begin(&l, &desc, &host_only, N)) {
         return 0;
     }
     bool known = true, well = true;
@@ -161,17 +114,17 @@ static uint64_t live_seed(uint64_t seed) {
         }
         how.deadline_ns = 1000000000;
         how.verification = liar < count || test_random(&random) % 2 ? &verification : NULL;
-        expect(&l);
+        update_expect(&l);
         const pel_status status = launch(&l, &how, &hash);
         known = known && status == PEL_OK;
-        if (known && memcmp(l.ys, l.expected, N * sizeof(uint32_t)) != 0) {
+        if (known && !update_is_right(&l)) {
             fprintf(stderr, "seed %" PRIu64 ", launch %d: OK, but the bytes are wrong\n", seed, k);
             well = false;
         }
         hash = pel_checksum(l.ys, N * sizeof(uint32_t), hash);
     }
     hash = pel_mix_u64(hash, (uint64_t)pel_runtime_now(l.runtime));
-    well = end(&l) && well;
+    end(&l);
     return well ? (hash != 0 ? hash : 1) : 0;
 }
 
@@ -232,7 +185,7 @@ static double seconds_now(void) {
 
 /* One runtime: 30 launches under faults. False: something was wrong. */
 static bool one_runtime(const pel_faults_control *faults, uint64_t round, uint64_t *launches, uint64_t *failed) {
-    static life l;
+    update_scene l;
     static const char *const lists[] = {"host,opencl:0", "host,opencl:0[own]", "opencl:0,host"};
     static const pel_verification all = {.share = 1, .flags = PEL_VERIFY_SAME_DEVICE};
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
@@ -241,7 +194,7 @@ static bool one_runtime(const pel_faults_control *faults, uint64_t round, uint64
     layer_script(faults, "%s", "");
     desc.devices = lists[round % 3];
     desc.history = "off";
-    if (!begin(&l, &desc, source, REAL)) {
+    if (!begin(&l, &desc, NULL, REAL)) {
         return false;
     }
     layer_script(faults, "seed=%" PRIu64 "; clEnqueueNDRangeKernel@2%%:CL_OUT_OF_RESOURCES; clEnqueueNDRangeKernel@2%%:event(CL_OUT_OF_RESOURCES); "
@@ -250,20 +203,21 @@ static bool one_runtime(const pel_faults_control *faults, uint64_t round, uint64
         pel_launch_desc how = PEL_LAUNCH_DESC_INIT;
         how.global[0] = REAL;
         how.verification = &all;
-        expect(&l);
+        update_expect(&l);
         const pel_status status = launch(&l, &how, &hash);
         (*launches)++;
         if (status != PEL_OK) {
             (*failed)++;
             break; /* what the buffer holds is undefined; the next runtime begins anew */
         }
-        if (memcmp(l.ys, l.expected, REAL * sizeof(uint32_t)) != 0) {
+        if (!update_is_right(&l)) {
             fprintf(stderr, "soak, runtime %" PRIu64 ", launch %d: OK, but the bytes are wrong\n", round, k);
             well = false;
         }
     }
     layer_script(faults, "%s", "");
-    return end(&l) && well;
+    end(&l);
+    return well;
 }
 
 static bool soak(const pel_faults_control *faults, double length) {

@@ -4,6 +4,7 @@
  * is a story; afterwards no process, thread or descriptor is left. And a child that lies: it is this program, called with the words of pel-device.
  */
 #include "support/cores.h"
+#include "support/update.h"
 #include "backend/backends.h"
 #include "backend/outside/outside.h"
 #include "core/runtime.h"
@@ -38,24 +39,10 @@ static const char source[] =
     "}\n";
 
 static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const unsigned *x = arguments[2];
-    unsigned *y = arguments[3];
     (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        y[i] = 3u * y[i] + x[i];
-    }
+    update_items(span, arguments[2], arguments[3]);
     return PEL_OK;
 }
-
-typedef struct scene {
-    pel_runtime *runtime;
-    pel_queue *queue;
-    pel_program *program;
-    pel_kernel *kernel;
-    pel_buffer *x, *y;
-    unsigned xs[N], ys[N], expected[N];
-    const pel_device *outside;
-} scene;
 
 static int count_entries(const char *path) {
     DIR *directory = opendir(path);
@@ -107,44 +94,30 @@ static pel_runtime *make_runtime(const char *devices, pel_status expected, const
     return runtime;
 }
 
-static void set_up(scene *s, const char *devices) {
-    static const pel_param params[] = {PEL_PARAM_VALUE(uint32_t), PEL_PARAM_VALUE(uint32_t), PEL_PARAM_ELEMENTWISE(PEL_READ, 4, 1, 1),
-                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, 4, 1, 1)};
-    pel_program_desc program = PEL_PROGRAM_DESC_INIT;
-    pel_kernel_desc kernel = PEL_KERNEL_DESC_INIT;
-    memset(s, 0, sizeof *s);
-    s->runtime = make_runtime(devices, PEL_OK, NULL);
-    program.source = source;
-    assert_int_equal(pel_program_create(s->runtime, &program, &s->program, NULL), PEL_OK);
-    kernel.entry = "update";
-    kernel.params = params;
-    kernel.param_count = 4;
-    kernel.host = update;
-    assert_int_equal(pel_kernel_create(s->program, &kernel, &s->kernel, NULL), PEL_OK);
-    assert_int_equal(pel_queue_create(s->runtime, NULL, &s->queue, NULL), PEL_OK);
-    for (unsigned i = 0; i < N; i++) {
-        s->xs[i] = i * 7u;
-        s->ys[i] = s->expected[i] = i ^ 21u;
+static const pel_device *device_of(const update_scene *s) { return pel_runtime_find_device(s->runtime, "opencl:0"); }
+
+static void set_up(update_scene *s, const char *devices) {
+    static const pel_param params[] = {PEL_PARAM_VALUE(uint32_t), PEL_PARAM_VALUE(uint32_t), UPDATE_PARAMS};
+    static const update_variant variant = {source, params, 4, update};
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_error *error = NULL;
+    desc.devices = devices;
+    desc.history = "off";
+    if (update_begin(s, &desc, &variant, N, &error) != PEL_OK) {
+        fail_msg("%s: %s", devices, pel_error_story(error));
     }
-    assert_int_equal(pel_buffer_wrap(s->runtime, s->xs, sizeof s->xs, &s->x), PEL_OK);
-    assert_int_equal(pel_buffer_wrap(s->runtime, s->ys, sizeof s->ys, &s->y), PEL_OK);
-    s->outside = pel_runtime_find_device(s->runtime, "opencl:0");
-    assert_non_null(s->outside);
-    assert_int_equal(pel_device_get_info(s->outside)->outside, 1);
-    assert_ptr_equal(s->outside->driver->backend, &pel_backend_outside);
+    assert_non_null(device_of(s));
+    assert_int_equal(pel_device_get_info(device_of(s))->outside, 1);
+    assert_ptr_equal(device_of(s)->driver->backend, &pel_backend_outside);
 }
 
-static void tear_down(scene *s) {
-    pel_queue_destroy(s->queue);
-    pel_buffer_destroy(s->x);
-    pel_buffer_destroy(s->y);
-    pel_kernel_destroy(s->kernel);
-    pel_program_destroy(s->program);
-    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
+static void tear_down(update_scene *s) {
+    (void)update_end(s);
+    update_free(s);
 }
 
 /* By halves on all devices. */
-static void launch(scene *s, pel_protection protection, uint32_t rounds, uint32_t crash, pel_event **event) {
+static void launch(update_scene *s, pel_protection protection, uint32_t rounds, uint32_t crash, pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_share shares[4];
     const pel_arg args[] = {pel_u32(rounds), pel_u32(crash), pel_buf(s->x), pel_buf(s->y)};
@@ -156,17 +129,15 @@ static void launch(scene *s, pel_protection protection, uint32_t rounds, uint32_
         shares[i] = (pel_share){.device = pel_runtime_device(s->runtime, i), .weight = 1};
     }
     assert_int_equal(pel_launch(s->queue, s->kernel, &desc, args, 4, event), PEL_OK);
-    for (unsigned i = 0; i < N; i++) {
-        s->expected[i] = 3u * s->expected[i] + s->xs[i];
-    }
+    update_expect(s);
 }
 
-static void expect_right(scene *s) {
+static void expect_right(update_scene *s) {
     const pel_status status = pel_queue_finish(s->queue);
     if (status != PEL_OK) {
         fail_msg("%s: %s", pel_status_name(status), pel_error_story(pel_queue_error(s->queue)));
     }
-    assert_memory_equal(s->ys, s->expected, sizeof s->ys);
+    assert_true(update_is_right(s));
 }
 
 static void test_works(void **state) {
@@ -174,13 +145,13 @@ static void test_works(void **state) {
     static const char *const lists[] = {"opencl:0[outside]", "host@0,opencl:0@1[outside]", "opencl:0@1[own;outside],host@0"};
     for (size_t i = 0; i < (test_has_cores_0_and_1() ? sizeof lists / sizeof *lists : 1); i++) {
         const int before = descriptors();
-        scene s;
+        update_scene s;
         set_up(&s, lists[i]);
         for (int k = 0; k < 20; k++) {
             launch(&s, PEL_PROTECT_NONE, 10, 0, NULL);
         }
         expect_right(&s);
-        assert_null(pel_opencl_context(s.outside)); /* it is another process's */
+        assert_null(pel_opencl_context(device_of(&s))); /* it is another process's */
         tear_down(&s);
         expect_no_child();
         assert_int_equal(descriptors(), before);
@@ -198,9 +169,9 @@ static void test_killed_in_a_launch(void **state) {
         const bool retry = i % 2 == 0;
         const int number = signals[i / 2], before = descriptors();
         pel_event *event = NULL;
-        scene s;
+        update_scene s;
         set_up(&s, "host@0,opencl:0@1[outside]");
-        pel_backend_device *driver = s.outside->driver;
+        pel_backend_device *driver = device_of(&s)->driver;
         const pid_t child = pel_outside_process(driver);
         assert_true(child > 0);
         launch(&s, PEL_PROTECT_NONE, 0, 0, NULL);
@@ -213,7 +184,7 @@ static void test_killed_in_a_launch(void **state) {
             launch(&s, PEL_PROTECT_DEFAULT, 0, 0, NULL); /* and goes on without it: the planner knows */
             pel_queue_finish(s.queue);
         } else if (pel_queue_finish(s.queue) == PEL_OK) { /* it was done before the signal had its effect */
-            assert_memory_equal(s.ys, s.expected, sizeof s.ys);
+            assert_true(update_is_right(&s));
         } else {
             pel_error *error = pel_queue_error(s.queue);
             const char *story = pel_error_story(error);
@@ -236,7 +207,7 @@ static void test_killed_in_a_launch(void **state) {
 /* A kernel that writes where nothing is takes the child along, and the child only. */
 static void test_crashing_kernel(void **state) {
     (void)state;
-    scene s;
+    update_scene s;
     if (test_has_cores_0_and_1()) {
         set_up(&s, "host@0,opencl:0@1[outside]");
         launch(&s, PEL_PROTECT_RETRY, 0, 1, NULL);
@@ -254,10 +225,10 @@ static void test_crashing_kernel(void **state) {
 /* Dead before anybody asks: noticed at once, and told to whoever asks then. */
 static void test_killed_when_idle(void **state) {
     (void)state;
-    scene s;
+    update_scene s;
     set_up(&s, "opencl:0[outside]");
-    assert_int_equal(kill(pel_outside_process(s.outside->driver), SIGKILL), 0);
-    expect_dead(s.outside->driver);
+    assert_int_equal(kill(pel_outside_process(device_of(&s)->driver), SIGKILL), 0);
+    expect_dead(device_of(&s)->driver);
     launch(&s, PEL_PROTECT_NONE, 0, 0, NULL);
     assert_int_equal(pel_queue_finish(s.queue), PEL_DEVICE_LOST);
     pel_program *program = NULL;
