@@ -8,6 +8,7 @@
  * then shares by smoothed units per time.
  */
 #include "planner_policies.h"
+#include "planner_learner.h"
 
 #include "core/runtime.h"
 #include "planner/plan.h"
@@ -22,7 +23,7 @@
 #define HGUIDED_K 2.0
 #define HGUIDED_LEAST 0.01 /* of the range, for a device of mean power */
 
-const char *const pel_policy_names[PEL_POLICY_COUNT] = {"pel", "best single", "static", "EWMA", "HGuided"};
+const char *const pel_policy_names[PEL_POLICY_COUNT] = {"pel", "best single", "static", "EWMA", "HGuided", "learner", "knows all"};
 
 /* --- the real one --- */
 
@@ -262,6 +263,28 @@ static void shares(pel_contestant *contestant, uint64_t units, pel_outcome *outc
     divide(contestant, units, weight, outcome);
 }
 
+/* The best division of the world as it is, or as the learner thinks that it is. */
+static void best_division(pel_contestant *contestant, uint64_t units, pel_outcome *outcome) {
+    const pel_world *world = contestant->world;
+    double ideal[PEL_WORLD_DEVICES] = {0.0}, lucky[PEL_WORLD_DEVICES] = {0.0};
+    uint64_t edges[PEL_WORLD_DEVICES + 1];
+    *outcome = (pel_outcome){.ns = 0.0};
+    memcpy(edges, contestant->best, sizeof edges);
+    if (contestant->learner) {
+        (void)pel_world_divide(pel_learner_world(contestant->learner), contestant->now, units, edges);
+    }
+    for (uint32_t i = 0; i < world->count; i++) {
+        ideal[i] = pel_world_time(world, contestant->now, units, (pel_world_range){i, edges[i], edges[i + 1]});
+        lucky[i] = with_luck(contestant, ideal[i], i);
+        if (contestant->learner && ideal[i] > 0.0) {
+            pel_learner_see(contestant->learner, contestant->now, units, (pel_world_range){i, edges[i], edges[i + 1]}, lucky[i]);
+        }
+        outcome->chunks += edges[i + 1] > edges[i];
+    }
+    outcome->ns = pel_world_together(world, lucky);
+    outcome->ideal = pel_world_together(world, ideal);
+}
+
 /* The next package of HGuided, in whole grains. */
 static uint64_t package(const pel_world *world, uint32_t device, uint64_t units, uint64_t left) {
     double powers = 0.0;
@@ -314,6 +337,9 @@ bool pel_contestant_begin(pel_contestant *contestant, pel_policy policy, const p
         pel_simulated_seed(&contestant->luck[i], world->seed + 1, i + 1);
     }
     (void)pel_world_single(world, 0.0, world->units, &contestant->single);
+    if (policy == PEL_POLICY_LEARNER && !(contestant->learner = pel_learner_create(world))) {
+        return failed("learner", PEL_OUT_OF_MEMORY, NULL);
+    }
     return policy != PEL_POLICY_PEL || real_open(world, &contestant->real);
 }
 
@@ -325,6 +351,8 @@ bool pel_contestant_launch(pel_contestant *contestant, uint64_t units, pel_outco
     } else if (contestant->policy == PEL_POLICY_HGUIDED) {
         *outcome = (pel_outcome){.ideal = hguided(contestant, units, false, &(uint32_t){0})};
         outcome->ns = hguided(contestant, units, true, &outcome->chunks);
+    } else if (contestant->policy == PEL_POLICY_KNOWS || contestant->policy == PEL_POLICY_LEARNER) {
+        best_division(contestant, units, outcome);
     } else {
         shares(contestant, units, outcome);
     }
@@ -335,4 +363,6 @@ bool pel_contestant_launch(pel_contestant *contestant, uint64_t units, pel_outco
 void pel_contestant_end(pel_contestant *contestant) {
     real_close(contestant->real);
     contestant->real = NULL;
+    free(contestant->learner);
+    contestant->learner = NULL;
 }

@@ -15,6 +15,8 @@ typedef enum pel_policy {
     PEL_POLICY_STATIC,  /* shares by true speeds, known beforehand, for ever */
     PEL_POLICY_EWMA,    /* Qilin-like: shares by smoothed rates, no start cost */
     PEL_POLICY_HGUIDED, /* EngineCL: shrinking packages by true speeds, to whoever is free */
+    PEL_POLICY_LEARNER, /* knows all but speeds and start costs: what noise alone takes from a learner; planner_learner.h */
+    PEL_POLICY_KNOWS,   /* knows all but the luck of the coming launch */
     PEL_POLICY_COUNT
 } pel_policy;
 
@@ -24,10 +26,12 @@ typedef struct pel_contestant {
     pel_policy policy;
     const pel_world *world;
     double now; /* virtual ns since the run began */
+    uint64_t best[PEL_WORLD_DEVICES + 1]; /* the coming launch's best division, for PEL_POLICY_KNOWS: pel_world_divide */
     pel_simulated_stream luck[PEL_WORLD_DEVICES];
     double rate[PEL_WORLD_DEVICES]; /* EWMA */
     uint32_t single;
-    struct pel_real *real; /* PEL_POLICY_PEL */
+    struct pel_real *real;       /* PEL_POLICY_PEL */
+    struct pel_learner *learner; /* PEL_POLICY_LEARNER */
 } pel_contestant;
 
 typedef struct pel_outcome {

@@ -173,24 +173,29 @@ double pel_world_together(const pel_world *world, const double *alone) {
     return now;
 }
 
-/* Whether the devices of `mask` finish the range by T. */
-static bool done_by(const pel_world *world, double now_ns, uint64_t units, uint32_t mask, double T) {
+/* Whether the devices of `mask` finish the range by T, and what each does then. */
+static bool done_by(const pel_world *world, double now_ns, uint64_t units, uint32_t mask, double T, uint64_t *edges) {
     uint64_t at = 0;
     double company = (double)__builtin_popcount(mask) - 1.0;
+    for (uint32_t i = 0; i <= world->count; i++) {
+        edges[i] = i == 0 ? 0 : units;
+    }
     for (uint32_t i = 0; i < world->count && at < units; i++) {
         double limit = T / (1.0 + world->devices[i].contention * company);
+        edges[i + 1] = at;
         if ((mask >> i & 1u) == 0) {
             continue;
         }
         uint64_t low = at, high = units;
         if (pel_world_time(world, now_ns, units, (pel_world_range){i, at, units}) <= limit) {
+            edges[i + 1] = units;
             return true;
         }
         while (high - low > 1) {
             uint64_t middle = low + (high - low) / 2;
             *(pel_world_time(world, now_ns, units, (pel_world_range){i, at, middle}) <= limit ? &low : &high) = middle;
         }
-        at = low;
+        at = edges[i + 1] = low;
     }
     return at >= units;
 }
@@ -207,21 +212,31 @@ double pel_world_single(const pel_world *world, double now_ns, uint64_t units, u
     return best;
 }
 
-double pel_world_oracle(const pel_world *world, double now_ns, uint64_t units) {
-    uint32_t device, all = (1u << world->count) - 1u;
+double pel_world_divide(const pel_world *world, double now_ns, uint64_t units, uint64_t edges[PEL_WORLD_DEVICES + 1]) {
+    uint32_t device = 0, all = (1u << world->count) - 1u;
+    uint64_t tried[PEL_WORLD_DEVICES + 1];
     double best = pel_world_single(world, now_ns, units, &device);
     bool disturbed = false;
     for (uint32_t i = 0; i < world->count; i++) {
         disturbed = disturbed || world->devices[i].contention > 0.0;
     }
+    for (uint32_t i = 0; i <= world->count; i++) {
+        edges[i] = i > device ? units : 0;
+    }
     for (uint32_t mask = disturbed ? 3u : all; mask <= all; mask++) {
         double low = 0.0, high = best;
-        if ((mask & (mask - 1u)) == 0 || !done_by(world, now_ns, units, mask, best)) {
+        if ((mask & (mask - 1u)) == 0 || !done_by(world, now_ns, units, mask, best, tried)) {
             continue;
         }
+        memcpy(edges, tried, sizeof tried);
         for (int step = 0; step < STEPS && high - low > 1e-6 * high; step++) {
             double middle = 0.5 * (low + high);
-            *(done_by(world, now_ns, units, mask, middle) ? &high : &low) = middle;
+            if (done_by(world, now_ns, units, mask, middle, tried)) {
+                memcpy(edges, tried, sizeof tried);
+                high = middle;
+            } else {
+                low = middle;
+            }
         }
         best = high;
     }

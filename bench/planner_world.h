@@ -51,8 +51,8 @@ double pel_world_time(const pel_world *world, double now_ns, uint64_t units, pel
 /* When the last is over, of devices that begin together and need `alone` ns each when undisturbed (0: idle). */
 double pel_world_together(const pel_world *world, const double *alone);
 
-/* The best contiguous division in hindsight, and the best single device; ns without luck. */
-double pel_world_oracle(const pel_world *world, double now_ns, uint64_t units);
+/* The best contiguous division in hindsight, device i has [edges[i], edges[i + 1]); and the best single device. ns without luck. */
+double pel_world_divide(const pel_world *world, double now_ns, uint64_t units, uint64_t edges[PEL_WORLD_DEVICES + 1]);
 double pel_world_single(const pel_world *world, double now_ns, uint64_t units, uint32_t *device);
 
 #endif
