@@ -68,6 +68,7 @@ struct pel_job {
     atomic_int isolation;
     pel_job *watch_next;
     int64_t credit;             /* time that the process did not get */
+    int64_t starved;            /* time in which one of its threads waited for a core */
     pel_error *verdict_error;   /* of one that was given up */
     bool again;                 /* the same work was submitted a second time */
     bool sampled;               /* verify.c: its result is to be verified */

@@ -11,7 +11,8 @@
  * who frees memory that a hung device still reads has been warned (pel/launch.h).
  *
  * Time counts from the moment in which the driver begins the work, not from its submission. What the watchdog itself is late was not the device's fault: the
- * process was stopped, or starved; all deadlines move by as much.
+ * process was stopped; all deadlines move by as much. Nor is time in which threads of the process waited for a core (resilience/starvation.h), looked for from a
+ * quarter of an allowance on; but that moves a deadline twentyfold at the most, so that a device is found that hangs while somebody starves.
  */
 #include "queue/isolate.h"
 #include "backend/simulated/machine.h"
@@ -27,6 +28,7 @@
 #define UNKNOWN_NS 600000000000ll    /* never measured: it may be long, and contain a compilation */
 #define TICK_NS 50000000ll           /* works begin without telling; deadlines are 20 ticks at least */
 #define SLACK_NS 20000000ll          /* lateness that needs no explanation */
+#define STARVED_PART 0.95            /* of its time that may not count */
 
 typedef struct read_range {
     uint64_t lo, hi; /* of the allocation */
@@ -227,7 +229,7 @@ void pel_isolate_begin(pel_job *job) {
     atomic_store(&job->isolation, PEL_ISOLATION_RUNNING);
     atomic_store(&job->work.started, 0);
     job->work.alone = true;
-    job->credit = 0;
+    job->credit = job->starved = 0;
     job->watch_next = dispatcher->watched;
     dispatcher->watched = job;
     pel_watchdog_wake(job->command->runtime, pel_clock_now(job->command->runtime->clock) + TICK_NS);
@@ -316,31 +318,41 @@ static void abandon(pel_job *job, int64_t now) {
     }
 }
 
-/* The first one that must be given up, or NULL and *next: when the soonest may have to be. */
-static pel_job *overdue(pel_dispatcher *dispatcher, int64_t now, int64_t *next) {
+/* The time in which somebody waited for a core does not count, all but a twentieth of the time. */
+static int64_t due_of(const pel_job *job, int64_t started, int64_t now) {
+    const double most = STARVED_PART * (double)(now - started - job->credit);
+    const int64_t starved = (double)job->starved < most ? job->starved : most > 0 ? (int64_t)most : 0;
+    return started + allowance(job) + job->credit + starved;
+}
+
+/* The first one that must be given up, or NULL and *next: when the soonest may have to be. *old: one has used a quarter of what it is allowed. */
+static pel_job *overdue(pel_dispatcher *dispatcher, int64_t now, int64_t *next, bool *old) {
     *next = INT64_MAX;
+    *old = false;
     for (pel_job *job = dispatcher->watched; job; job = job->watch_next) {
         if (atomic_load(&job->isolation) != PEL_ISOLATION_RUNNING) {
             continue; /* it has just returned, and waits for the lock */
         }
         const int64_t started = atomic_load(&job->work.started);
-        const int64_t due = started + allowance(job) + job->credit;
+        const int64_t due = due_of(job, started, now);
         if ((started != 0 && now >= due) || job->device->lost) { /* what is queued behind a hung one will not end either */
             return job;
         }
         const int64_t look = started != 0 && due < now + TICK_NS ? due : now + TICK_NS;
         *next = look < *next ? look : *next;
+        *old = *old || (started != 0 && now - started > allowance(job) / 4);
     }
     return NULL;
 }
 
-int64_t pel_isolate_look(pel_runtime *runtime, int64_t now, int64_t late) {
+int64_t pel_isolate_look(pel_runtime *runtime, int64_t now, pel_lateness late, bool *old) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     int64_t next;
-    for (pel_job *job = dispatcher->watched; job && late > SLACK_NS; job = job->watch_next) {
-        job->credit += late;
+    for (pel_job *job = dispatcher->watched; job; job = job->watch_next) {
+        job->credit += late.stopped > SLACK_NS ? late.stopped : 0;
+        job->starved += late.starved;
     }
-    for (pel_job *job; (job = overdue(dispatcher, now, &next)) != NULL;) {
+    for (pel_job *job; (job = overdue(dispatcher, now, &next, old)) != NULL;) {
         abandon(job, now);
     }
     return next;

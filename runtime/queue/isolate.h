@@ -35,8 +35,13 @@ void pel_isolate_begin(pel_job *job);      /* it is handed over: watched from no
  */
 bool pel_isolate_returns(pel_job *job);
 
-/* Gives up what is beyond its deadline. Returns when to look again; INT64_MAX: nothing is watched. `late`: how much later than asked for it was called. */
-int64_t pel_isolate_look(pel_runtime *runtime, int64_t now, int64_t late);
+/* What the process did not get, in ns: how much later than asked for the look comes, and how long one of its threads waited for a core since the last one. */
+typedef struct pel_lateness {
+    int64_t stopped, starved;
+} pel_lateness;
+
+/* Gives up what is beyond its deadline. Returns when to look again; INT64_MAX: nothing is watched. *old: something takes long enough that the next look should know who starved. */
+int64_t pel_isolate_look(pel_runtime *runtime, int64_t now, pel_lateness late, bool *old);
 
 /* Failed or succeeded: also of a job that did not return. */
 pel_status pel_job_verdict(const pel_job *job);

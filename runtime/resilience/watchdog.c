@@ -3,13 +3,14 @@
  * The watchdog's sense of time.
  *
  * It sleeps on a condition while nothing is watched and to the next moment that matters otherwise, so an idle runtime costs nothing. How much later than asked for
- * it wakes is what the process did not get (it was stopped, or starved), and is handed on: no device is blamed for that. In a virtual machine there is no
- * thread: the machine rings. Rejected: timers of the system (signals are the host's), and a look in each wait: nobody may be waiting.
+ * it wakes is what the process did not get (it was stopped), and is handed on: no device is blamed for that; nor for the time in which threads wait for a core, which
+ * is asked for, without the lock, only while something watched is old. In a virtual machine there is no thread: the machine rings. Rejected: timers of the system (signals are the host's), and a look in each wait: nobody may be waiting.
  */
 #include "resilience/watchdog.h"
 #include "backend/simulated/machine.h"
 #include "queue/command.h"
 #include "queue/isolate.h"
+#include "resilience/starvation.h"
 #include <signal.h>
 #include <time.h>
 
@@ -18,23 +19,39 @@ struct pel_watchdog {
     pthread_cond_t wake;
     int64_t when;      /* INT64_MAX: sleeps */
     bool ending;
+    bool old;          /* something is watched that takes long */
+    pel_starvation starvation;
 };
-
-/* The lock is held on entry and given up. */
-static int64_t look(pel_runtime *runtime, int64_t when) {
-    const int64_t now = pel_clock_now(runtime->clock);
-    const int64_t next = pel_isolate_look(runtime, now, runtime->machine ? 0 : now - when);
-    pel_dispatch(runtime);
-    return next;
-}
 
 static void ring(void *user) {
     pel_runtime *runtime = user;
+    bool old;
     pthread_mutex_lock(&runtime->lock);
-    const int64_t next = look(runtime, 0);
+    const int64_t next = pel_isolate_look(runtime, pel_clock_now(runtime->clock), (pel_lateness){0, 0}, &old);
+    pel_dispatch(runtime);
     if (next != INT64_MAX) {
         pel_machine_alarm(runtime->machine, next, ring, runtime);
     }
+    pel_dispatcher_unlock(runtime, true);
+}
+
+/* The lock is held on entry and given up, in between and in the end. */
+static void look(pel_runtime *runtime, struct pel_watchdog *dog) {
+    const int64_t when = dog->when;
+    pel_lateness late = {0, 0};
+    dog->when = INT64_MAX; /* what begins during the look asks for a moment of its own */
+    if (dog->old) {
+        pthread_mutex_unlock(&runtime->lock);
+        late.starved = pel_starvation_look(&dog->starvation, "", pel_clock_now(runtime->clock));
+        pthread_mutex_lock(&runtime->lock);
+    } else {
+        dog->starvation.at = 0;
+    }
+    const int64_t now = pel_clock_now(runtime->clock);
+    late.stopped = now - when;
+    const int64_t next = pel_isolate_look(runtime, now, late, &dog->old);
+    dog->when = next < dog->when ? next : dog->when;
+    pel_dispatch(runtime);
     pel_dispatcher_unlock(runtime, true);
 }
 
@@ -49,11 +66,7 @@ static void *watch(void *user) {
             const struct timespec until = {.tv_sec = dog->when / 1000000000, .tv_nsec = dog->when % 1000000000};
             (void)pthread_cond_timedwait(&dog->wake, &runtime->lock, &until);
         } else {
-            const int64_t when = dog->when;
-            dog->when = INT64_MAX; /* what begins during the look asks for a moment of its own */
-            const int64_t next = look(runtime, when);
-            dog->when = next < dog->when ? next : dog->when;
-            pel_dispatcher_unlock(runtime, true);
+            look(runtime, dog);
             pthread_mutex_lock(&runtime->lock);
         }
     }

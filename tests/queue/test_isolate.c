@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Isolated launches on simulated machines: chunks that hang are given up in time and run elsewhere, what comes late lands nowhere, nobody is accused in vain. */
+#include "queue/isolate.h"
 #include "scene.h"
 
 #include <setjmp.h>
@@ -144,6 +145,38 @@ static void test_nobody_else(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* Time in which threads of the process waited for cores does not count, but at most nineteen twentieths of the time. */
+static void test_starvation_is_no_hang(void **state) {
+    (void)state;
+    static pel_runtime runtime;
+    static pel_dispatcher dispatcher;
+    static pel_device device;
+    static pel_command command;
+    static pel_job job;
+    bool old = false;
+    runtime.dispatcher = &dispatcher;
+    command.runtime = &runtime;
+    command.deadline_ns = SECOND;
+    job.command = &command;
+    job.device = &device;
+    dispatcher.watched = &job;
+    atomic_store(&job.isolation, PEL_ISOLATION_RUNNING);
+    atomic_store(&job.work.started, SECOND);
+    int64_t now = SECOND + SECOND / 5;
+    assert_int_equal(pel_isolate_look(&runtime, now, (pel_lateness){0, 0}, &old), now + SECOND / 20);
+    assert_false(old);
+    now = SECOND + SECOND / 2;
+    assert_int_equal(pel_isolate_look(&runtime, now, (pel_lateness){0, 0}, &old), now + SECOND / 20);
+    assert_true(old);
+    now = SECOND + 3 * SECOND / 2; /* half a second over its deadline, but 0.52 s it waited for a core */
+    assert_int_equal(pel_isolate_look(&runtime, now, (pel_lateness){0, 520000000}, &old), SECOND + SECOND + 520000000);
+    now = SECOND + 10 * SECOND; /* stopped, which is not starved: that counts wholly */
+    assert_int_equal(pel_isolate_look(&runtime, now, (pel_lateness){9 * SECOND, 0}, &old), SECOND + 10 * SECOND + 50000000);
+    now = SECOND + 28 * SECOND; /* of 19 s since then 18 are an excuse at most, so the twentieth s of the deadline is due soon */
+    assert_int_equal(pel_isolate_look(&runtime, now, (pel_lateness){0, 100 * SECOND}, &old), now + SECOND / 20);
+    assert_ptr_equal(dispatcher.watched, &job);
+}
+
 /* Noise and spikes of ten times are no hangs. PEL_ISOLATED_LAUNCHES: how many (1,000,000 in the campaign). */
 static void test_no_false_alarm(void **state) {
     (void)state;
@@ -172,7 +205,7 @@ static void test_no_false_alarm(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_hang_costs_a_deadline), cmocka_unit_test(test_late_results_land_nowhere), cmocka_unit_test(test_the_plan_names_the_hang),
-        cmocka_unit_test(test_nobody_else),             cmocka_unit_test(test_no_false_alarm),
+        cmocka_unit_test(test_nobody_else),             cmocka_unit_test(test_starvation_is_no_hang), cmocka_unit_test(test_no_false_alarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
