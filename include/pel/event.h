@@ -34,8 +34,8 @@ PEL_API const pel_error *pel_event_error(const pel_event *event);
  *
  * From inside a task: runs other tasks on the calling thread meanwhile, whatever they are. WOULD_DEADLOCK, at once, when the command cannot be complete before
  * the task: it is the task, one that submitted it, one below it on the calling thread's stack, or comes after one of these; or when stacks are
- * 200 waits deep everywhere. A wait for commands that the task itself has submitted is refused for the last reason only. From inside a loop or a host
- * variant: WOULD_DEADLOCK, unless the command is complete.
+ * 200 waits deep everywhere. A wait for commands that the task itself has submitted is refused for the last reason only. From inside a loop, a parallel
+ * loop or a host variant: WOULD_DEADLOCK, unless the command is complete.
  */
 PEL_API pel_status pel_event_wait(pel_event *event);
 

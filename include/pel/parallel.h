@@ -7,7 +7,9 @@
  * what none of them has begun the caller does itself, so a call never waits for anybody but those who work for it. With one worker,
  * or on a simulated machine, the caller does everything, in order.
  *
- * A body computes: it must not submit commands or wait for any, which nobody checks. What it may touch is the caller's business: no hazards are looked for.
+ * A body computes. It cannot wait for commands of the runtime: pel_event_wait (for what is not complete), pel_queue_finish and all else that waits return
+ * WOULD_DEADLOCK at once, on the caller's thread as on any other, inside and outside of tasks; so the outcome does not depend on who runs which part. It must not
+ * submit commands, which nobody checks. What it may touch is the caller's business: no hazards are looked for.
  */
 #ifndef PEL_PARALLEL_H
 #define PEL_PARALLEL_H

@@ -147,8 +147,8 @@ PEL_API PEL_MUST_CHECK pel_status pel_callback(pel_queue *queue, pel_event *watc
  * Waits for all commands of the queue and for those that tasks submit to it meanwhile, brings wrapped memory that they wrote up to date,
  * and returns the first failure in program order since the queue was made or reset. Blocks; drives devices meanwhile, and may run
  * tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task it waits only, and leaves memory where it
- * is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task itself, as a rule: see pel_event_wait). From inside a loop or the
- * host variant of a kernel: WOULD_DEADLOCK.
+ * is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task itself, as a rule: see pel_event_wait). From inside a loop, a
+ * parallel loop or the host variant of a kernel: WOULD_DEADLOCK.
  */
 PEL_API pel_status pel_queue_finish(pel_queue *queue);
 

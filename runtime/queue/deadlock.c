@@ -146,7 +146,7 @@ static pel_status check(const pel_runtime *runtime, const pel_event *event, cons
 /* A loop or a launch holds all workers; a virtual machine has one thread. */
 bool pel_may_wait_inside(const pel_runtime *runtime) {
     const pel_frame *frame = pel_frame_top(runtime);
-    return frame && !frame->loop && !pel_host_in_job() && runtime->dispatcher->tasks;
+    return frame && !frame->loop && !pel_host_in_piece(runtime->task_device->driver) && runtime->dispatcher->tasks;
 }
 
 pel_status pel_inner_wait_begin(pel_runtime *runtime, pel_inner_wait *wait, const pel_event *event, const pel_queue *queue) {

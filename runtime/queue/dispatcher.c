@@ -12,9 +12,10 @@
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
-/* Host variants of kernels count as tasks: on a worker, waiting for anything may be waiting for oneself. */
+/* Host variants of kernels and bodies of parallel loops count as tasks, on whatever thread: what they wait for may need a thread that waits for them. */
 bool pel_inside_task(const pel_runtime *runtime) {
-    return pel_frame_top(runtime) || pel_host_is_worker(runtime->task_device->driver);
+    const pel_backend_device *host = runtime->task_device->driver;
+    return pel_frame_top(runtime) || pel_host_is_worker(host) || pel_host_in_piece(host);
 }
 
 static pel_status run_task(void *context) {

@@ -37,7 +37,8 @@ typedef struct region {
     cells grid;
     pel_partition partition;
     uint32_t members, count;       /* threads at most; cells */
-    pel_host_device *device;
+    pel_host_device *device;       /* NULL: a simulation */
+    const pel_backend_device *driver; /* the same, or the simulation's */
     int64_t wake_at;               /* 0: sleepers are not wanted any more */
     _Alignas(64) atomic_uint next; /* dynamic: the next cell */
     atomic_int failed;             /* pel_status */
@@ -216,7 +217,8 @@ static void await_arrivals(const pel_host_team *team, const region *r) {
 }
 
 static void run_region(region *r, bool outside) {
-    const bool before = pel_host_enter_job();
+    pel_host_piece piece;
+    pel_host_piece_enter(&piece, r->driver);
     pel_host_team *team = r->members > 1 ? pel_host_fork(r->device, r->members - 1, outside, run_member, r) : NULL;
     const bool is_static = r->partition == PEL_PARTITION_STATIC;
     uint32_t came = 0;
@@ -236,7 +238,7 @@ static void run_region(region *r, bool outside) {
     if (team) {
         pel_host_team_join(team, r->device->env->spin_ns);
     }
-    pel_host_leave_job(before);
+    pel_host_piece_leave(&piece);
 }
 
 static pel_status check(const pel_runtime *runtime, const pel_range *range, const pel_parallel_desc *desc, uint64_t *points) {
@@ -260,6 +262,7 @@ static pel_status check(const pel_runtime *runtime, const pel_range *range, cons
 /* Everything but what is called and how many cells there are. */
 static bool begin(region *r, pel_runtime *runtime, const pel_parallel_desc *desc) {
     pel_host_tasks *tasks = runtime->machine ? NULL : pel_host_tasks_of(runtime->task_device->driver);
+    r->driver = runtime->task_device->driver;
     r->device = tasks ? (pel_host_device *)runtime->task_device->driver : NULL;
     r->members = tasks ? r->device->active : 1;
     r->members = r->members < MEMBERS ? r->members : MEMBERS;

@@ -284,10 +284,109 @@ static void test_failures_and_wrong_arguments(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* ---- waiting inside of a body ---- */
+
+typedef struct waiting {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_event *open, *over;  /* an event that ends after the loop; one that is complete */
+    atomic_uint bodies, odd; /* parts, and what was not as it should be */
+    atomic_int child_ran;
+} waiting;
+
+static pel_status waits_in_a_body(const pel_range *part, void *context) {
+    waiting *w = context;
+    unsigned odd = 0;
+    odd += pel_event_wait(w->open) != PEL_WOULD_DEADLOCK;
+    odd += pel_event_wait(w->over) != PEL_OK;
+    odd += pel_queue_finish(w->queue) != PEL_WOULD_DEADLOCK;
+    odd += pel_queue_reset(w->queue) != PEL_WOULD_DEADLOCK;
+    odd += pel_queue_destroy(w->queue) != PEL_WOULD_DEADLOCK;
+    atomic_fetch_add(&w->odd, odd);
+    atomic_fetch_add(&w->bodies, (unsigned)(part->hi[0] - part->lo[0]));
+    return PEL_OK;
+}
+
+static pel_status loop_with_waits(void *context) {
+    waiting *w = context;
+    const pel_range range = PEL_RANGE_1D(40);
+    for (uint32_t partition = 0; partition < 3; partition++) {
+        pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
+        desc.partition = (pel_partition)partition;
+        if (pel_parallel_for(w->runtime, &range, waits_in_a_body, w, &desc) != PEL_OK) {
+            return PEL_INTERNAL;
+        }
+    }
+    return PEL_OK;
+}
+
+static pel_status mark(void *context) {
+    atomic_store((atomic_int *)context, 1);
+    return PEL_OK;
+}
+
+/* After the loop a task may wait again. */
+static pel_status task_with_waits(void *context) {
+    waiting *w = context;
+    pel_event *child = NULL;
+    pel_status status = loop_with_waits(w);
+    if (status == PEL_OK && (status = pel_task(w->queue, mark, &w->child_ran, NULL, 0, NULL, &child)) == PEL_OK) {
+        status = pel_event_wait(child);
+        pel_event_release(child);
+    }
+    return status;
+}
+
+static pel_status loop_of_a_queue(uint64_t begin, uint64_t end, void *context) {
+    return begin < end ? loop_with_waits(context) : PEL_OK;
+}
+
+/* Refused on every thread: whether a body waits must not depend on whose it is, and never ends in a deadlock. */
+static void wait_in_bodies(pel_runtime *runtime) {
+    waiting w = {.runtime = runtime};
+    pel_event *task = NULL;
+    const bool real = pel_runtime_get_workers(runtime) > 0;
+    assert_int_equal(pel_queue_create(runtime, NULL, &w.queue, NULL), PEL_OK);
+    assert_int_equal(pel_event_create_user(runtime, &w.open, NULL), PEL_OK);
+    assert_int_equal(pel_event_create_user(runtime, &w.over, NULL), PEL_OK);
+    assert_int_equal(pel_event_set_status(w.over, PEL_OK), PEL_OK);
+    assert_int_equal(loop_with_waits(&w), PEL_OK);
+    assert_int_equal(pel_task(w.queue, real ? task_with_waits : loop_with_waits, &w, NULL, 0, NULL, &task), PEL_OK);
+    assert_int_equal(pel_event_wait(task), PEL_OK);
+    pel_event_release(task);
+    assert_int_equal(pel_loop(w.queue, 2, 1, loop_of_a_queue, &w, NULL, 0, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(w.queue), PEL_OK);
+    assert_int_equal(pel_event_set_status(w.open, PEL_OK), PEL_OK);
+    assert_true(atomic_load(&w.bodies) >= 9 * 40);
+    assert_int_equal(atomic_load(&w.odd), 0);
+    assert_int_equal(atomic_load(&w.child_ran), real);
+    pel_event_release(w.open), pel_event_release(w.over);
+    assert_int_equal(pel_queue_destroy(w.queue), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+static void test_bodies_cannot_wait(void **state) {
+    (void)state;
+    for (uint32_t workers = 1; workers <= 3; workers++) {
+        wait_in_bodies(open_runtime(workers));
+    }
+    pel_simulated_device device = {.rate = 1, .start_ns = 100};
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    strcpy(device.name, "near");
+    simulation.devices = &device;
+    simulation.device_count = 1;
+    desc.simulation = &simulation;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    wait_in_bodies(runtime);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_point_once), cmocka_unit_test(test_many_short_regions), cmocka_unit_test(test_nested_and_from_everywhere),
         cmocka_unit_test(test_reductions_have_the_same_bits), cmocka_unit_test(test_failures_and_wrong_arguments),
+        cmocka_unit_test(test_bodies_cannot_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,9 +152,14 @@ bool pel_host_work_inside(pel_host_device *device, pel_host_runner *runner);
 unsigned pel_host_nudges(const pel_host_device *device);
 bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges); /* false: this thread is no worker */
 void pel_host_nudge(pel_host_device *device);
-bool pel_host_in_job(void); /* this thread runs a piece of a launch, loop or region just now */
-bool pel_host_enter_job(void); /* returns what to give to leave */
-void pel_host_leave_job(bool before);
+/* A piece of a launch, loop or region on this thread's stack. in_piece: of that device, however deep; such a thread must not wait for the device's commands. */
+typedef struct pel_host_piece {
+    const struct pel_host_piece *outer;
+    const pel_backend_device *device;
+} pel_host_piece;
+void pel_host_piece_enter(pel_host_piece *piece, const pel_backend_device *device);
+void pel_host_piece_leave(const pel_host_piece *piece);
+bool pel_host_in_piece(const pel_backend_device *device);
 /*
  * For regions. fork: opens it to workers that are awake; NULL: there is nobody to come, or no place. wake: sleepers, too. is_attended: a guess
  * whether a worker looks for one.

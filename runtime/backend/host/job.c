@@ -12,6 +12,7 @@
 #include "backend/host/host.h"
 
 #include "base/checked.h"
+#include "base/thread_local.h"
 
 #include <sched.h>
 #include <string.h>
@@ -194,17 +195,22 @@ static uint32_t most_now(pel_host_worker *lane, const pace *speed) {
     return units < 1.0 ? 1 : units < speed->piece ? (uint32_t)units : UINT32_MAX;
 }
 
-static _Thread_local bool in_job;
+static PEL_THREAD_LOCAL const pel_host_piece *pieces;
 
-bool pel_host_in_job(void) { return in_job; }
-
-bool pel_host_enter_job(void) {
-    const bool before = in_job;
-    in_job = true;
-    return before;
+void pel_host_piece_enter(pel_host_piece *piece, const pel_backend_device *device) {
+    *piece = (pel_host_piece){pieces, device};
+    pieces = piece;
 }
 
-void pel_host_leave_job(bool before) { in_job = before; }
+void pel_host_piece_leave(const pel_host_piece *piece) { pieces = piece->outer; }
+
+bool pel_host_in_piece(const pel_backend_device *device) {
+    const pel_host_piece *piece = pieces;
+    while (piece && piece->device != device) {
+        piece = piece->outer;
+    }
+    return piece != NULL;
+}
 
 /* Runs pieces until nothing is left to claim or steal. */
 static void work_off(pel_host_worker *lane) {
@@ -228,9 +234,10 @@ static void work_off(pel_host_worker *lane) {
         if (speed.last == 0) {
             speed.last = pel_clock_now(&pel_clock_monotonic);
         }
-        const bool outer = pel_host_enter_job();
+        pel_host_piece piece;
+        pel_host_piece_enter(&piece, &device->base);
         pel_status status = run_units(lane, job, lo, count);
-        pel_host_leave_job(outer);
+        pel_host_piece_leave(&piece);
         if (status != PEL_OK) {
             fail(lane, status, PEL_TASK_FAILED);
             break;

@@ -341,12 +341,13 @@ static pel_host_team *open_team(const pel_host_worker *worker) {
     return NULL;
 }
 
-static bool run_team(pel_host_team *team) {
+static bool run_team(const pel_host_worker *worker, pel_host_team *team) {
     const uint32_t member = pel_host_team_come(team);
     if (member > 0) {
-        const bool outer = pel_host_enter_job();
+        pel_host_piece piece;
+        pel_host_piece_enter(&piece, &worker->device->base);
         team->run(team->region, member);
-        pel_host_leave_job(outer);
+        pel_host_piece_leave(&piece);
         pel_host_team_leave(team);
     }
     return member > 0;
@@ -384,7 +385,7 @@ static bool gives_way(const pel_host_worker *worker) {
 static bool work_once(pel_host_worker *worker) {
     const pel_host_device *device = worker->device;
     pel_host_team *team = open_team(worker);
-    if (team && run_team(team)) {
+    if (team && run_team(worker, team)) {
         return true;
     }
     if ((worker->node_turn || atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->background, memory_order_relaxed)) &&
@@ -419,7 +420,7 @@ static bool spin(pel_host_worker *worker) {
         pel_host_team *team = open_team(worker);
         if (team) {
             look_stop(device);
-            (void)run_team(team);
+            (void)run_team(worker, team);
             look_begin(device);
             until = 0;
         }
