@@ -3,7 +3,10 @@
 #ifndef PEL_TOPOLOGY_HARDWARE_H
 #define PEL_TOPOLOGY_HARDWARE_H
 
+#include "base/alloc.h"
+#include "topology/places.h"
 #include <pel/device.h>
+#include <pel/status.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +32,9 @@ const char *pel_hardware_cpu_vendor(const pel_hardware *hardware);
 
 /* The one NUMA node (operating-system number) that all of `cores` belong to; -1: several, or unknown. */
 int32_t pel_hardware_node_of_cores(const pel_hardware *hardware, const pel_core_set *cores);
+
+/* Where each processor is; *places belongs to the caller, NULL: unknown. OUT_OF_MEMORY or OK. */
+pel_status pel_hardware_places(const pel_hardware *hardware, const pel_allocator *allocator, pel_places **places);
 
 /* The NUMA node next to a PCI device; -1 unknown. sysfs below `root`, or the caller's topology where it has I/O objects. */
 int32_t pel_hardware_node_of_pci(const pel_hardware *hardware, const char *root, const pel_pci_address *address);

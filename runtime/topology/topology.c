@@ -27,6 +27,7 @@ typedef struct discovery {
     pel_device_choice *choices;
     uint32_t choice_count;
     uint32_t *selection; /* row of each choice */
+    pel_places *places;
 } discovery;
 
 static pel_status read_list(discovery *work, pel_error **error) {
@@ -228,13 +229,17 @@ static pel_status publish(discovery *work, pel_topology **topology, pel_error **
                                      .selection_count = work->choice_count,
                                      .budget_cores = table->budget.cores,
                                      .budget_count = table->budget.usable,
+                                     .places = work->places,
                                      .memory_available = table->budget.memory_available,
                                      .opencl_present = table->opencl_present,
                                      .state = &owner->keep};
     pel_keep_init(&table->keep, table->allocator);
+    for (uint32_t i = 0; i < table->count; i++)
+        table->devices[i].places = table->devices[i].info.kind == PEL_DEVICE_HOST ? work->places : NULL;
     table->devices = NULL;
     table->count = 0;
     work->selection = NULL;
+    work->places = NULL;
     *topology = &owner->topology;
     return PEL_OK;
 }
@@ -304,6 +309,8 @@ static pel_status run_discovery(discovery *work, pel_error **error) {
     if (!table->hardware.topology)
         pel_log(table->logger, PEL_LOG_WARNING, "hwloc cannot read this machine; NUMA nodes stay unknown");
     find_budget(table);
+    if (pel_hardware_places(&table->hardware, table->allocator, &work->places))
+        return pel_fail(error, table->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for where the processors are");
     status = add_host(table, error);
     if (status)
         return status;
@@ -323,6 +330,7 @@ pel_status pel_topology_discover(const pel_topology_options *options, pel_topolo
     pel_device_list_free(&work.list);
     pel_free(allocator, work.choices);
     pel_free(allocator, work.selection);
+    pel_free(allocator, work.places);
     pel_rows_free(&work.table);
     return status;
 }
@@ -336,6 +344,7 @@ void pel_topology_destroy(pel_topology *topology) {
         pel_opencl_release(&topology->devices[i]);
     pel_free(allocator, topology->devices);
     pel_free(allocator, topology->selection);
+    pel_free(allocator, topology->places);
     pel_keep_free(&keep);
     pel_free(allocator, topology);
 }

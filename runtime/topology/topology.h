@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "topology/places.h"
 #include <pel/device.h>
 #include <pel/runtime.h>
 #include <pel/status.h>
@@ -30,6 +31,7 @@ typedef struct pel_topology_device {
     bool own_memory;             /* "[own]": host memory is not used in place, though it could be */
     bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
     double busy_watts, idle_watts; /* declared by a description; 0: not known */
+    const pel_places *places;    /* of the processors, of the host; NULL: not known. Owned by the topology */
     uint32_t view_alignment;     /* a part of a buffer in its memory begins at a multiple of this many bytes; 0: anywhere */
     char cl_version[64];
 } pel_topology_device;
@@ -42,6 +44,7 @@ typedef struct pel_topology {
     uint32_t selection_count;
     pel_core_set budget_cores;    /* cores that this process may use */
     uint32_t budget_count;        /* how many of them at once (quota) */
+    pel_places *places;           /* NULL: hwloc knows nothing */
     uint64_t memory_available;    /* min(MemAvailable, memory cgroup) */
     bool opencl_present;          /* the ICD loader knows at least one platform */
     void *state;                  /* a pel_keep with the table's strings, within the block that begins with this structure */

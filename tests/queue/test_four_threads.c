@@ -397,10 +397,7 @@ static void test_scenes(void **state) {
     four_threads_play("checkpoints", play_checkpoints, 2);
 }
 
-/*
- * Each thread another scene, so that kinds of objects meet. PEL_FOUR_THREADS=all: the rare failure that was known here (pel_map_wait refused behind another thread's
- * barrier) is mended, and has a test in test_map.c; on demand until many runs have shown that it was the only one.
- */
+/* Each thread another scene, so that kinds of objects meet. */
 static void play_everything(int thread) {
     static void (*const scenes[])(int thread) = {play_commands, play_failures, play_launches, play_graphs, play_buffers, play_loops, play_mappings, play_programs};
     static atomic_int turn;
@@ -411,9 +408,6 @@ static void play_everything(int thread) {
 
 static void test_everything_at_once(void **state) {
     (void)state;
-    if (!getenv("PEL_FOUR_THREADS")) {
-        skip();
-    }
     four_threads_play("everything", play_everything, 6);
 }
 

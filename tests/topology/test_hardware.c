@@ -42,6 +42,24 @@ static pel_topology *discover(hwloc_topology_t given, const char *devices) {
     return topology;
 }
 
+/* Two nodes in a package that share a third-level cache, and processors of one core. */
+static void test_places(void **state) {
+    (void)state;
+    hwloc_topology_t given = synthetic("pack:2 l3:1 numa:2 l2:2 core:1 pu:2");
+    pel_topology *topology = discover(given, "host@2-5");
+    const pel_places *places = topology->devices[0].places;
+    static const struct {
+        uint32_t a, b, distance;
+    } expected[] = {{0, 0, 0}, {0, 1, 0}, {0, 2, 2}, {0, 4, 3}, {4, 0, 3}, {0, 8, 5}, {7, 8, 5}, {0, 99, 5}};
+    assert_non_null(places);
+    assert_int_equal(places->count, 16);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        assert_int_equal(pel_place_distance(places, expected[i].a, expected[i].b), expected[i].distance);
+    }
+    pel_topology_destroy(topology);
+    hwloc_topology_destroy(given);
+}
+
 static void test_two_sockets(void **state) {
     (void)state;
     hwloc_topology_t given = synthetic("pack:2 numa:1 core:4 pu:2");
@@ -139,7 +157,7 @@ int main(void) {
     unsetenv("HWLOC_SYNTHETIC");
     unsetenv("HWLOC_XMLFILE");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_sockets), cmocka_unit_test(test_many_cores),      cmocka_unit_test(test_recorded_server),
+        cmocka_unit_test(test_places), cmocka_unit_test(test_two_sockets), cmocka_unit_test(test_many_cores),      cmocka_unit_test(test_recorded_server),
         cmocka_unit_test(test_binding),     cmocka_unit_test(test_quota_of_a_tree), cmocka_unit_test(test_thousand_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

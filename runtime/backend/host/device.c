@@ -71,6 +71,7 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     host->fork_cpu = -1;
     atomic_init(&host->active, wanted);
     pthread_cond_init(&host->unpark, NULL);
+    pel_host_near_init(host);
     pel_status status = pel_host_workers_start(host, error);
     if (status != PEL_OK) {
         destroy(host);

@@ -15,6 +15,7 @@
  *   workers.c  the threads: taking, spinning, sleeping, waking.
  *   job.c      one job: units, joining and leaving, pieces, stealing, the end.
  *   launch.c   from units to calls of the user's function; memory of a worker for one launch.
+ *   near.c     from whom a worker steals first.
  *   team.c     regions that fork and join (parallel loops).
  *   device.c   the vtable.
  *
@@ -26,6 +27,7 @@
 #include "backend/backend.h"
 #include "backend/host/tasks.h"
 #include "backend/host/team.h"
+#include "topology/places.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -76,6 +78,8 @@ typedef struct pel_host_worker {
     void *scratch;
     pthread_t thread;
     bool started;      /* under the device's lock */
+    uint32_t moves_seen; /* when its list of victims was made */
+    atomic_uint core;  /* where it was seen last; written by its thread, read by all */
 } pel_host_worker;
 
 /* The job that runs; fields but the atomics are written before the gate opens and after it has closed. */
@@ -100,6 +104,7 @@ struct pel_host_device {
     uint32_t worker_count; /* that there is room for; threads are made when they are first wanted */
     pel_host_worker *workers;
     void *block; /* the device and its workers, as allocated */
+    const pel_places *places; /* NULL: all workers are equally far from each other, as far as is known */
     pel_host_job job;
     pel_host_team teams[PEL_HOST_TEAMS];
     pel_host_tasks tasks; /* `asleep` repeats how many workers sleep and were not told to wake */
@@ -125,6 +130,7 @@ struct pel_host_device {
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_uint active; /* how many workers are wanted: the first ones and the last */
     atomic_uint nudges;
+    atomic_uint moves; /* a worker was found far from where it was, or their number has changed */
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
 };
 
@@ -196,6 +202,16 @@ bool pel_host_job_join(pel_host_worker *lane, uint64_t *seen, bool *ended);
 static inline bool pel_host_is_last(const pel_host_worker *worker) {
     return worker->index + 1 == worker->device->worker_count;
 }
+
+/*
+ * near.c. init: before the workers start. look: by a worker that has woken. weight: by how much more a range of `other` is worth to whoever has `lane`; 1: nothing is known.
+ * order_victims fills list[runners - 1]: workers by distance[worker], equals in a ring from `self` on, then guests. home_core: where a bound worker runs; PEL_CORE_LIMIT: unknown.
+ */
+void pel_host_near_init(pel_host_device *device);
+void pel_host_near_look(pel_host_worker *worker);
+uint32_t pel_host_near_weight(const pel_host_worker *lane, const pel_host_worker *other);
+void pel_host_order_victims(uint16_t *list, uint32_t self, uint32_t workers, uint32_t runners, const uint8_t *distance);
+uint32_t pel_host_home_core(const pel_host_device *device, uint32_t worker);
 
 /* launch.c */
 pel_status pel_host_units_of_launch(const pel_span *span, uint32_t workers, bool groupwise, pel_host_units *units);

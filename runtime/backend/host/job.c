@@ -86,18 +86,20 @@ static uint32_t claim(pel_host_worker *lane, const pace *speed, uint32_t most, u
     }
 }
 
-/* Moves the back half of the fullest range to the worker's own, empty one. False: all ranges are empty. */
+/* Moves the back half of the fullest range, where near ones count for more, to the worker's own, empty one. False: all ranges are empty. */
 static bool steal(pel_host_worker *lane) {
     pel_host_device *device = lane->device;
     for (;;) {
         pel_host_worker *victim = NULL;
-        uint64_t best = 0;
+        uint64_t best = 0, most = 0;
         for (uint32_t i = 1; i < device->worker_count; i++) {
             pel_host_worker *other = &device->workers[(lane->index + i) % device->worker_count];
             uint64_t range = atomic_load_explicit(&other->range, memory_order_relaxed);
-            if (range_count(range) > range_count(best)) {
+            const uint64_t worth = range_count(range) > 0 ? (uint64_t)range_count(range) * pel_host_near_weight(lane, other) : 0;
+            if (worth > most) {
                 victim = other;
                 best = range;
+                most = worth;
             }
         }
         if (victim == NULL) {

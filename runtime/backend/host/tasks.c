@@ -234,7 +234,7 @@ void pel_host_lanes_settle(pel_host_tasks *tasks) {
     }
 }
 
-/* Neighbours by number: workers are placed on neighbouring cores. Guests last: nobody knows where they are. */
+/* By number, until the device knows better (near.c). Guests last: nobody knows where they are. */
 static void order_victims(pel_host_tasks *tasks) {
     uint32_t others = tasks->runner_count - 1, workers = tasks->worker_count;
     for (uint32_t i = 0; i < tasks->runner_count; i++) {

@@ -10,6 +10,7 @@
  * variable per worker (cheaper wake-ups of many, but more state to agree upon).
  */
 #include "backend/host/host.h"
+#include "topology/core_set.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -191,13 +192,7 @@ static bool allowed_cores(const pel_host_worker *worker, pel_core_set *set) {
     *set = facts->info.cores;
     if (pel_host_is_bound(device)) {
         memset(set, 0, sizeof *set);
-        uint32_t skip = worker->index % facts->info.cores_count;
-        for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
-            if (pel_core_set_has(&facts->info.cores, core) && skip-- == 0) {
-                set->bits[core / 64] |= 1ull << (core % 64);
-                break;
-            }
-        }
+        pel_core_set_add(set, pel_host_home_core(device, worker->index));
     }
     return true;
 }
@@ -491,7 +486,7 @@ bool pel_host_is_parked(const pel_host_worker *worker) {
 }
 
 /* Work that counted on it is passed on, then it sleeps where no token finds it. False: time to stop. */
-static bool park(const pel_host_worker *worker) {
+static bool park(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     pthread_mutex_lock(&device->lock);
     device->parked++; /* first: with all others parked, the reserve must do everything */
@@ -507,6 +502,7 @@ static bool park(const pel_host_worker *worker) {
     device->parked--;
     const bool go_on = !device->stop;
     pthread_mutex_unlock(&device->lock);
+    pel_host_near_look(worker);
     return go_on;
 }
 
@@ -525,6 +521,7 @@ static bool sleep_until_woken(pel_host_worker *worker, const unsigned *nudges) {
     pthread_mutex_unlock(&device->lock);
     send_tokens(device, left);
     make_room(worker, crowd);
+    pel_host_near_look(worker);
     return go_on;
 }
 
@@ -626,6 +623,7 @@ static void *worker_main(void *argument) {
     myself = worker;
     (void)pel_host_runner_enter(worker->runner);
     confine(worker);
+    pel_host_near_look(worker);
     for (;;) {
         while (!pel_host_is_parked(worker) && work_once(worker)) {
         }
@@ -699,6 +697,7 @@ pel_status pel_host_set_active(pel_host_device *device, uint32_t count) {
     if (code != 0) {
         atomic_store_explicit(&device->active, before, memory_order_relaxed);
     }
+    atomic_fetch_add_explicit(&device->moves, 1, memory_order_relaxed);
     pthread_cond_broadcast(&device->wake);
     pthread_cond_broadcast(&device->unpark);
     pthread_mutex_unlock(&device->lock);
