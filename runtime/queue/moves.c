@@ -129,6 +129,7 @@ static pel_status start_fetch(pel_job *job, pel_command *command, pel_device *de
         to = end_of_allocation(parts, from);
         pel_status status = pel_allocation_mem(parts->data[from].allocation, device, &mem, error);
         status = status == PEL_OK ? pel_command_pin(command, parts->data[from].allocation, device) : status;
+        job->work.sensitive |= parts->data[from].allocation->sensitive;
         if (status == PEL_OK) {
             status = pel_transfers_append(device, &parts->data[from], to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count);
         }
@@ -294,6 +295,7 @@ pel_status pel_job_seal_in(pel_job *job, pel_error **error) {
         const pel_use *use = &job->copied_in.data[from];
         bring_in b = {.job = job, .allocation = use->allocation};
         pel_mem *mem = NULL;
+        job->work.sensitive |= use->allocation->sensitive;
         to = end_of_allocation(&job->copied_in, from);
         status = pel_allocation_mem(use->allocation, job->device, &mem, error);
         status = status == PEL_OK ? pel_command_pin(job->command, use->allocation, job->device) : status;

@@ -62,7 +62,7 @@ static bool parse_bytes(const char *text, size_t length, uint64_t *bytes) {
 }
 
 static bool parse_option(const char *text, size_t length, pel_device_options *options) {
-    static const char memory[] = "memory=", allocation[] = "allocation=";
+    static const char memory[] = "memory=", allocation[] = "allocation=", staging[] = "staging=";
     if (length == 3 && strncasecmp(text, "own", 3) == 0) {
         options->own = true;
         return true;
@@ -75,6 +75,8 @@ static bool parse_option(const char *text, size_t length, pel_device_options *op
         return parse_bytes(text + sizeof memory - 1, length - (sizeof memory - 1), &options->memory);
     if (length > sizeof allocation - 1 && strncasecmp(text, allocation, sizeof allocation - 1) == 0)
         return parse_bytes(text + sizeof allocation - 1, length - (sizeof allocation - 1), &options->allocation);
+    if (length > sizeof staging - 1 && strncasecmp(text, staging, sizeof staging - 1) == 0)
+        return parse_bytes(text + sizeof staging - 1, length - (sizeof staging - 1), &options->staging) && options->staging <= PEL_STAGING_MOST;
     return false;
 }
 
@@ -109,6 +111,7 @@ void pel_device_options_apply(const pel_device_options *options, pel_topology_de
         info->outside = 1;
     }
     device->own_memory = device->own_memory || options->own;
+    device->staging_bytes = options->staging;
     if (options->own || options->outside) { /* the host memory of a program is not mapped elsewhere */
         device->host_coherent = false;
         info->shares_host_memory = 0;
@@ -119,7 +122,7 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
     const char *whole = text;
     size_t whole_length = length;
     if (!take_options(text, &length, &item->options)) {
-        return bad_item(list, whole, whole_length, "what stands in [] is not memory=BYTES, allocation=BYTES, own or outside, with ';' between", error);
+        return bad_item(list, whole, whole_length, "what stands in [] is not memory=BYTES, allocation=BYTES, staging=BYTES (at most 256M), own or outside, with ';' between", error);
     }
     const bool narrowed = whole_length != length;
     if (length > 0 && *text == '!') {
@@ -392,7 +395,7 @@ static pel_status check_core_sets(const selection *chosen, pel_error **error) {
 }
 
 static bool same_options(const pel_device_options *a, const pel_device_options *b) {
-    return a->memory == b->memory && a->allocation == b->allocation && a->own == b->own && a->outside == b->outside;
+    return a->memory == b->memory && a->allocation == b->allocation && a->own == b->own && a->staging == b->staging && a->outside == b->outside;
 }
 
 /* Listing a device again adds it only with another core set: two parts of one driver's device. */

@@ -12,6 +12,7 @@
 typedef enum pel_device_type { PEL_TYPE_HOST, PEL_TYPE_CPU, PEL_TYPE_GPU, PEL_TYPE_ACCELERATOR, PEL_TYPE_OTHER } pel_device_type;
 
 #define PEL_NO_DEVICE_INDEX UINT32_MAX
+#define PEL_STAGING_MOST (1ull << 28)
 
 /* What selection must know about a device beside its public facts. Row i describes row i of the table. */
 typedef struct pel_candidate {
@@ -23,11 +24,12 @@ typedef struct pel_candidate {
 } pel_candidate;
 
 /*
- * What "[memory=64M;allocation=16M;own;outside]" says behind an item: budgets below what the device has, that host memory is not to be used in place, and that
- * a process of its own drives the device.
+ * What "[memory=64M;allocation=16M;own;staging=1M;outside]" says behind an item: budgets below what the device has, that host memory is not to be used in place,
+ * how large the pieces are in which bytes pass through pinned memory on their way there, and that a process of its own drives the device.
  */
 typedef struct pel_device_options {
     uint64_t memory, allocation; /* bytes; 0: all */
+    uint64_t staging;            /* bytes; 0: as is good for the driver */
     bool own, outside;
 } pel_device_options;
 

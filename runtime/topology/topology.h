@@ -29,6 +29,7 @@ typedef struct pel_topology_device {
     bool cl_sub_device;          /* cl_device was made by clCreateSubDevices: released with the topology */
     bool outside;                /* driven by a process of its own (backend/outside) */
     bool own_memory;             /* "[own]": host memory is not used in place, though it could be */
+    uint64_t staging_bytes;      /* "[staging=BYTES]": transfers go through pinned memory in such pieces; 0: where that is good for the driver */
     bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
     double busy_watts, idle_watts; /* declared by a description; 0: not known */
     const pel_places *places;    /* of the processors, of the host; NULL: not known. Owned by the topology */

@@ -144,6 +144,7 @@ static void test_four_times_the_memory(void **state) {
     run_with("opencl:0[own;memory=3M]");              /* the set is 12 MB */
     run_with("opencl:0[own;memory=64M;allocation=1M]");
     run_with("opencl:0[own;memory=160k]");
+    run_with("opencl:0[own;memory=3M;staging=20k]"); /* through pinned memory, in pieces */
     if (test_has_cores_0_and_1()) {
         run_with("opencl:0@0[own;memory=3M],opencl:0@1[own;memory=2M]");
     }

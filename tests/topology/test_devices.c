@@ -191,13 +191,15 @@ static void test_options(void **state) {
     assert_true(!row.host_coherent && !row.info.shares_host_memory);
     assert_int_equal(row.info.memory_bytes, 64 << 20);
     assert_int_equal(row.info.max_allocation_bytes, 64 << 20);
+    pel_device_options_apply(&(pel_device_options){.staging = 4 << 10}, &row);
+    assert_int_equal(row.staging_bytes, 4 << 10);
     row.info.max_allocation_bytes = 1ull << 38;
     pel_device_options_apply(&(pel_device_options){.memory = 32 << 20, .allocation = 64 << 20}, &row);
     assert_int_equal(row.info.max_allocation_bytes, 32 << 20); /* no buffer is larger than the memory */
     pel_free(&pel_allocator_default, choices);
     static const char *const bad[] = {"opencl:0[", "opencl:0[]", "opencl:0[memory=]", "opencl:0[memory=0]", "opencl:0[memory=64X]", "opencl:0[memory=64MB]",
                                       "opencl:0[own]x", "opencl:0[own;]", "host[own]", "!opencl:0[own]", "[own]", "opencl:0[memory=99999999999999999999]",
-                                      "opencl:0[allocation=17179869184G]"};
+                                      "opencl:0[allocation=17179869184G]", "opencl:0[staging=0]", "opencl:0[staging=257M]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(choose(&m, bad[i], &choices, &count, &error), PEL_INVALID_ARGUMENT);
         assert_non_null(strstr(pel_error_message(error), bad[i]));

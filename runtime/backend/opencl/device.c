@@ -14,6 +14,7 @@
 #include "backend/opencl/internal.h"
 
 #include "backend/backends.h"
+#include "backend/opencl/staging.h"
 #include "topology/guard.h"
 #include <signal.h>
 #include <string.h>
@@ -327,6 +328,15 @@ static void release(pel_cl_device *device) {
     pel_free(allocator, device);
 }
 
+/* 1 MiB: the copy of a piece takes 100 us, ten times what a command costs, and both directions' slots fit beside each other into caches. */
+static uint64_t staging_of(const pel_cl_device *device) {
+    const pel_topology_device *facts = device->base.facts;
+    if (facts->host_coherent || facts->info.shares_host_memory) {
+        return 0;
+    }
+    return facts->staging_bytes > 0 ? facts->staging_bytes : !device->is_pocl && facts->info.device_class == PEL_CLASS_DISCRETE ? 1u << 20 : 0;
+}
+
 static pel_status open_device(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **opened,
                               pel_error **error) {
     pel_cl_device *device = pel_alloc_zero(env->allocator, 1, sizeof *device);
@@ -341,6 +351,7 @@ static pel_status open_device(const pel_backend_env *env, const pel_topology_dev
     device->is_pocl = strcmp(facts->info.platform, "Portable Computing Language") == 0;
     /* PoCL's basic device runs the kernel inside the enqueue, and so may other drivers that compute on the host's cores. */
     device->may_begin = device->is_pocl ? strncmp(facts->info.name, "basic", 5) != 0 : facts->info.device_class == PEL_CLASS_DISCRETE;
+    device->staging_bytes = staging_of(device);
     pthread_mutex_init(&device->ready_lock, NULL);
     pthread_mutex_init(&device->save_lock, NULL);
     pthread_mutex_init(&device->table_lock, NULL);
@@ -367,6 +378,7 @@ static void close_device(pel_backend_device *base) {
     pthread_cond_signal(&device->wake);
     pthread_join(device->driver, NULL);
     pthread_cond_destroy(&device->wake);
+    pel_cl_rings_end(device);
     pel_cl_tell_no_more(device);
     pel_cl_watch_end(device);
     pel_cl_scrub_end(device);

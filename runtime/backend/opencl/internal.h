@@ -105,6 +105,8 @@ typedef struct pel_cl_device {
     cl_context context;      /* (ready_lock) made on first use */
     cl_command_queue queue;
     cl_command_queue upload, download; /* (baton) beside it, made by the first launch in steps */
+    struct pel_cl_ring *rings[2]; /* (baton) for transfers to it and from it: staging.c; NULL: not made yet */
+    uint64_t staging_bytes;  /* of a slot of theirs; 0: there are none */
     bool own_queue;          /* never the adopted one any more: a work failed in it */
     char platform_version[256];
     cl_program scrub_program; /* (baton) made by the first launch that needs it; wipe.c */

@@ -9,7 +9,7 @@
  * How to wait depends on the driver. PoCL's clFinish sleeps on a condition variable: it is used there. GPU drivers' blocking waits spin a core, so
  * there we sleep to 0.85 of the predicted time, look often for a moment, and then nanosleep in growing steps.
  */
-#include "backend/opencl/internal.h"
+#include "backend/opencl/staging.h"
 
 #include "base/checked.h"
 #include "base/hash.h"
@@ -138,10 +138,33 @@ static pel_status settle(pel_cl_flight *flight, uint32_t from, uint32_t to, doub
 
 /* ---- transfers ---- */
 
+/* Through pinned memory, which takes a thread of its own, so that all is over when this comes back. What is under way before must have ended. */
+static pel_status stage(pel_cl_flight *flight, pel_cl_ring *ring, const pel_transfer *list, uint32_t count, pel_error **error) {
+    pel_cl_load load = {.list = list, .count = count, .sensitive = flight->work->sensitive};
+    if (flight->count > 0) {
+        clFlush(flight->device->queue);
+        pel_status status = settle(flight, 0, flight->count, 0, "what a transfer waits for failed", error);
+        if (status != PEL_OK) {
+            return status;
+        }
+        drop_events(flight);
+    }
+    pel_cl_ring_give(ring, &load);
+    pel_cl_ring_await(ring, &load);
+    if (load.status != PEL_OK) {
+        *error = load.error;
+    }
+    return load.status;
+}
+
 static pel_status enqueue_transfers(pel_cl_flight *flight, const pel_transfer *list, uint32_t count, bool in, pel_error **error) {
     pel_cl_device *device = flight->device;
     if (device->base.facts->host_coherent) {
         return PEL_OK; /* the memory is the host's own */
+    }
+    pel_cl_ring *ring = pel_cl_ring_for(device, list, count, in);
+    if (ring) {
+        return stage(flight, ring, list, count, error);
     }
     for (uint32_t i = 0; i < count; i++) {
         const pel_transfer *t = &list[i];
@@ -471,7 +494,7 @@ static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
     uint32_t launch_end = flight->count;
     bool copies_out = work->out_count > 0 && !device->base.facts->host_coherent;
     /* More transfers than fit are enqueued after the launch has been seen to end. */
-    bool together = copies_out && work->out_count <= EVENTS - launch_end;
+    bool together = copies_out && work->out_count <= EVENTS - launch_end && !pel_cl_may_stage(device, work->out, work->out_count);
     if (status == PEL_OK && together) {
         status = enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
     }

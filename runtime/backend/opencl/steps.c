@@ -7,7 +7,7 @@
  * step to compute meanwhile. Each phase of a step is a state; one loop moves every step on as far as it can go, oldest first, and naps when
  * nothing moved. Rejected: wait lists, which would need no looks, but spread failures in ways that each driver has of its own.
  */
-#include "backend/opencl/internal.h"
+#include "backend/opencl/staging.h"
 
 #include <time.h>
 
@@ -22,6 +22,8 @@ typedef struct slot {
     cl_event events[PEL_CL_STEP_EVENTS];
     uint32_t count;
     int64_t began;            /* of its launch, as seen */
+    pel_cl_ring *ring;        /* its transfers of this phase go through it; NULL: they are commands of ours */
+    pel_cl_load load;
 } slot;
 
 typedef struct pipeline {
@@ -91,12 +93,38 @@ static pel_status start_launch(pipeline *p, slot *s) {
     return status;
 }
 
+/* The same through pinned memory, by a thread that needs nobody to look: begun with the phase, and over when all of it is. */
+static pel_status move_staged(pipeline *p, slot *s, const pel_transfer *list, uint32_t count, bool *over) {
+    if (s->sent == 0) {
+        s->load = (pel_cl_load){.list = list, .count = count, .sensitive = p->work->sensitive};
+        s->sent = count;
+        pel_cl_ring_give(s->ring, &s->load);
+        return PEL_OK;
+    }
+    *over = atomic_load_explicit(&s->load.over, memory_order_acquire);
+    if (*over) {
+        s->ring = NULL;
+    }
+    if (*over && s->load.status != PEL_OK) {
+        p->work->error = s->load.error;
+        return s->load.status;
+    }
+    return PEL_OK;
+}
+
 /* Moves a transfer phase on; *over: it has ended. */
 static pel_status move_transfers(pipeline *p, slot *s, bool in, bool *over) {
     const pel_step *step = &p->work->steps[s->step];
     const uint32_t count = in ? step->in_count : step->out_count;
-    const cl_int state = look(s);
+    const pel_transfer *list = in ? step->in : step->out;
     *over = false;
+    if (s->sent == 0 && !s->ring) {
+        s->ring = pel_cl_ring_for(p->device, list, count, in);
+    }
+    if (s->ring) {
+        return move_staged(p, s, list, count, over);
+    }
+    const cl_int state = look(s);
     if (state < 0) {
         return failed(p, state, in ? "a transfer to the device failed" : "a transfer from the device failed");
     }
@@ -105,7 +133,7 @@ static pel_status move_transfers(pipeline *p, slot *s, bool in, bool *over) {
     }
     drop(s);
     *over = s->sent == count;
-    return *over ? PEL_OK : send(p, s, in ? step->in : step->out, count, in);
+    return *over ? PEL_OK : send(p, s, list, count, in);
 }
 
 /* One look at one slot; *moved: its state changed. */
@@ -171,6 +199,10 @@ static void drain(pipeline *p) {
     const int64_t until = pel_clock_now(&pel_clock_monotonic) + DRAIN_NS;
     clFlush(device->queue);
     for (uint32_t i = 0; i < p->depth; i++) {
+        if (p->slots[i].ring) {
+            pel_cl_ring_await(p->slots[i].ring, &p->slots[i].load);
+            pel_error_destroy(p->slots[i].load.error);
+        }
         while (look(&p->slots[i]) > 0 && pel_clock_now(&pel_clock_monotonic) < until) {
             (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
         }

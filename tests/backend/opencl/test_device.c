@@ -282,6 +282,9 @@ static void own_memory(void **state) {
     f.facts.host_coherent = false;
     f.facts.info.shares_host_memory = 0;
     transfers();
+    f.facts.staging_bytes = 1000; /* the same through pinned memory, in uneven pieces */
+    transfers();
+    f.facts.staging_bytes = 0;
     fixture_start(&f);
     assert_int_equal(f.device->backend->mem_create(f.device, bytes, sizeof bytes, &mem, NULL), PEL_OK);
     assert_int_equal(f.device->backend->mem_view(f.device, mem, 4, 8, &view, &error), PEL_UNSUPPORTED);

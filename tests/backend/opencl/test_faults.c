@@ -27,6 +27,7 @@ static bool fail_for_ever;     /* and all after it */
 static cl_int fail_code;
 static bool fail_events;       /* event states fail instead of calls */
 static const char *failed_call;
+static atomic_long first_map;  /* number of the call that maps pinned memory first; -1: none did */
 
 static bool fails(const char *name) {
     long call = atomic_fetch_add(&calls, 1);
@@ -127,6 +128,18 @@ CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithBinary(cl_context a, cl_u
     }
 COMMANDS(COMMAND)
 
+/* Pinned memory, which may be refused: then transfers go without. */
+CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e, size_t f, cl_uint g, const cl_event *h,
+                                                  cl_event *i, cl_int *j) {
+    first_map = first_map < 0 ? atomic_load(&calls) : first_map;
+    if (fails("clEnqueueMapBuffer")) {
+        *j = fail_code;
+        return NULL;
+    }
+    return ((void *(CL_API_CALL *)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, cl_uint, const cl_event *, cl_event *, cl_int *))real(
+        "clEnqueueMapBuffer"))(a, b, c, d, e, f, g, h, i, j);
+}
+
 #define RELEASES(X)                                                                                                     \
     X(clReleaseContext, cl_context) X(clReleaseCommandQueue, cl_command_queue) X(clReleaseMemObject, cl_mem)            \
     X(clReleaseProgram, cl_program) X(clReleaseKernel, cl_kernel) X(clReleaseEvent, cl_event)
@@ -206,16 +219,16 @@ static pel_status live(bool *right) {
     return status;
 }
 
-/* Fails each call in turn; afterwards a life without faults must work. */
-static void each_call(cl_int code, bool for_ever, bool events) {
+/* Fails each call in turn, or every so many from one of them on; afterwards a life without faults must work. */
+static void calls_from(long at, long step, cl_int code, bool for_ever, bool events) {
     bool right;
-    long at = 0;
     fail_code = code;
     fail_for_ever = for_ever;
     fail_events = events;
     do {
         calls = 0;
-        fail_at = at++;
+        fail_at = at;
+        at += step;
         failed_call = NULL;
         long before = alive;
         pel_status status = live(&right);
@@ -230,6 +243,8 @@ static void each_call(cl_int code, bool for_ever, bool events) {
     assert_true(right);
     print_message("%ld calls, code %d%s%s: each right or clean\n", at, (int)code, for_ever ? " from then on" : "", events ? " in events" : "");
 }
+
+static void each_call(cl_int code, bool for_ever, bool events) { calls_from(0, 1, code, for_ever, events); }
 
 static void coherent_device(void **state) {
     (void)state;
@@ -248,6 +263,26 @@ static void own_memory(void **state) {
     f.facts.info.shares_host_memory = 0;
     each_call(CL_DEVICE_NOT_AVAILABLE, true, false);
     each_call(CL_OUT_OF_RESOURCES, false, true);
+    f.facts.host_coherent = coherent;
+}
+
+/* Through pinned memory in five pieces, so that slots are used again. */
+static void staged(void **state) {
+    (void)state;
+    bool coherent = f.facts.host_coherent;
+    f.facts.host_coherent = false;
+    f.facts.info.shares_host_memory = 0;
+    f.facts.staging_bytes = 128;
+    bool right;
+    first_map = -1;
+    calls = 0;
+    assert_int_equal(live(&right), PEL_OK);
+    assert_true(right && first_map > 0);
+    const long from = first_map - 2; /* its queue and its buffer come before it */
+    calls_from(from, 2, CL_OUT_OF_RESOURCES, false, false);
+    calls_from(from, 11, CL_DEVICE_NOT_AVAILABLE, true, false);
+    calls_from(from, 5, CL_OUT_OF_RESOURCES, false, true);
+    f.facts.staging_bytes = 0;
     f.facts.host_coherent = coherent;
 }
 
@@ -284,6 +319,6 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(coherent_device), cmocka_unit_test(own_memory), cmocka_unit_test(status_of_codes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(coherent_device), cmocka_unit_test(own_memory), cmocka_unit_test(staged), cmocka_unit_test(status_of_codes)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

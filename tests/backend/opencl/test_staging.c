@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Transfers through pinned memory: bytes and rows of every shape against the size of a slot arrive where they belong and nowhere else; nothing sensitive
+ * stays behind; where there is no pinned memory they go without. PoCL stands in for a discrete device. That each call may fail: test_faults.c.
+ */
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 300
+#endif
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#include <CL/cl.h>
+
+#include "fixture.h"
+#include "support/random.h"
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BYTES = 1 << 16, SLOT = 1000, SLOTS = 4, ROUNDS = 300, SEED = 41 };
+
+/* ---- what the driver is asked for ---- */
+
+static unsigned char *pinned[2]; /* mapped by the rings, in the order in which they are made */
+static unsigned maps;
+static bool refuse;
+
+CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e, size_t f, cl_uint g, const cl_event *h,
+                                                  cl_event *i, cl_int *j) {
+    void *(CL_API_CALL * map)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, cl_uint, const cl_event *, cl_event *, cl_int *);
+    maps++;
+    if (refuse) {
+        *j = CL_MAP_FAILURE;
+        return NULL;
+    }
+    *(void **)&map = dlsym(RTLD_NEXT, "clEnqueueMapBuffer");
+    void *at = map(a, b, c, d, e, f, g, h, i, j);
+    pinned[(maps - 1) % 2] = at;
+    return at;
+}
+
+/* ---- one device ---- */
+
+static fixture f;
+static unsigned char host[BYTES], device_side[BYTES], expected[BYTES];
+static pel_mem *mem;
+
+static void start(uint64_t slot) {
+    pel_error *error = NULL;
+    f.facts.host_coherent = false;
+    f.facts.info.shares_host_memory = 0;
+    f.facts.staging_bytes = slot;
+    maps = 0;
+    fixture_start(&f);
+    assert_int_equal(f.device->backend->mem_create(f.device, host, BYTES, &mem, &error), PEL_OK);
+}
+
+static void stop(void) {
+    f.device->backend->mem_destroy(f.device, mem);
+    fixture_stop(&f);
+}
+
+static void move(const pel_transfer *list, uint32_t count, bool in, bool sensitive) {
+    pel_work work = {.kind = PEL_WORK_TRANSFER, .sensitive = sensitive};
+    *(in ? &work.in : &work.out) = list;
+    *(in ? &work.in_count : &work.out_count) = count;
+    fixture_run(&f, &work);
+    assert_int_equal(work.status, PEL_OK);
+}
+
+static void set_all(unsigned char *bytes, uint64_t seed) {
+    for (int i = 0; i < BYTES; i++) {
+        bytes[i] = (unsigned char)(seed + (uint64_t)i * 2654435761u / 7u);
+    }
+}
+
+static uint64_t below(uint64_t *random, uint64_t limit) { return test_random(random) % limit; }
+
+/* Bytes or rows, from nothing to several slots, sometimes rows longer than a slot. */
+static pel_transfer any_transfer(uint64_t *random) {
+    pel_transfer t = {.mem = mem, .offset = below(random, BYTES / 2)};
+    const uint64_t room = BYTES - t.offset;
+    if (below(random, 2) == 0) {
+        t.bytes = below(random, room < 9 * SLOT ? room : 9 * SLOT);
+        return t;
+    }
+    t.bytes = 1 + below(random, below(random, 3) == 0 ? 2 * SLOT : 60);
+    t.pitch = t.bytes + below(random, 300);
+    t.rows = 2 + below(random, 40);
+    while (t.rows > 1 && (t.rows - 1) * t.pitch + t.bytes > room) {
+        t.rows--;
+    }
+    t.bytes = t.bytes < room ? t.bytes : room;
+    return t;
+}
+
+static void apply(const pel_transfer *t, unsigned char *to, const unsigned char *from) {
+    for (uint64_t r = 0; r < pel_transfer_rows(t); r++) {
+        memcpy(to + t->offset + r * t->pitch, from + t->offset + r * t->pitch, (size_t)t->bytes);
+    }
+}
+
+/* ---- tests ---- */
+
+static void right_bytes(void **state) {
+    (void)state;
+    uint64_t random = SEED;
+    print_message("seed %d\n", SEED);
+    start(SLOT);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        pel_transfer list[5], all = {.mem = mem, .bytes = BYTES};
+        const uint32_t count = 1 + (uint32_t)below(&random, 5);
+        for (uint32_t i = 0; i < count; i++) {
+            list[i] = any_transfer(&random);
+        }
+        set_all(device_side, round);
+        memcpy(host, device_side, BYTES);
+        move(&all, 1, true, false);
+        set_all(host, 1000 + round);
+        const bool in = round % 2 == 0;
+        memcpy(expected, in ? device_side : host, BYTES);
+        for (uint32_t i = 0; i < count; i++) {
+            apply(&list[i], expected, in ? host : device_side);
+        }
+        move(list, count, in, false);
+        if (in) { /* what the device has now */
+            memset(host, 0, BYTES);
+            move(&all, 1, false, false);
+        }
+        if (memcmp(host, expected, BYTES) != 0) {
+            fail_msg("round %u, %u transfers %s the device: wrong bytes", round, count, in ? "to" : "from");
+        }
+    }
+    assert_int_equal(maps, 2); /* a ring for each direction, made once */
+    stop();
+}
+
+static bool is_clear(const unsigned char *memory) {
+    bool clear = true;
+    for (int i = 0; i < SLOTS * SLOT; i++) {
+        clear = clear && memory[i] == 0;
+    }
+    return clear;
+}
+
+static void nothing_sensitive_stays(void **state) {
+    (void)state;
+    start(SLOT);
+    pel_transfer list[] = {{.mem = mem, .offset = 3, .bytes = 7 * SLOT + 11}, {.mem = mem, .offset = 20000, .bytes = 300, .rows = 9, .pitch = 700}};
+    set_all(host, 77);
+    move(list, 2, true, false);
+    move(list, 2, false, false);
+    assert_false(is_clear(pinned[0]));
+    assert_false(is_clear(pinned[1]));
+    memset(pinned[0], 0, SLOTS * SLOT);
+    memset(pinned[1], 0, SLOTS * SLOT);
+    move(list, 2, true, true);
+    move(list, 2, false, true);
+    assert_true(is_clear(pinned[0]));
+    assert_true(is_clear(pinned[1]));
+    stop();
+}
+
+static void small_ones_go_directly(void **state) {
+    (void)state;
+    start(1 << 14);
+    pel_transfer few = {.mem = mem, .bytes = 1000}, enough = {.mem = mem, .bytes = 1024};
+    move(&few, 1, true, false);
+    assert_int_equal(maps, 0);
+    move(&enough, 1, true, false);
+    assert_int_equal(maps, 1);
+    stop();
+    start(0); /* PoCL copies by itself: no rings unless asked for */
+    enough.mem = mem;
+    move(&enough, 1, true, false);
+    assert_int_equal(maps, 0);
+    stop();
+}
+
+static void without_pinned_memory(void **state) {
+    (void)state;
+    pel_transfer all = {.mem = NULL, .bytes = BYTES};
+    refuse = true;
+    start(SLOT);
+    all.mem = mem;
+    set_all(host, 5);
+    memcpy(expected, host, BYTES);
+    move(&all, 1, true, false);
+    memset(host, 0, BYTES);
+    move(&all, 1, false, false);
+    assert_memory_equal(host, expected, BYTES);
+    assert_non_null(strstr(f.log, "no pinned memory"));
+    refuse = false; /* and once there is some, it is used */
+    const unsigned before = maps;
+    move(&all, 1, true, false);
+    assert_int_equal(maps, before + 1);
+    move(&all, 1, true, false);
+    assert_int_equal(maps, before + 1);
+    stop();
+}
+
+static int set_up(void **state) {
+    (void)state;
+    if (!fixture_discover(&f)) {
+        exit(77);
+    }
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    fixture_end(&f);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(right_bytes), cmocka_unit_test(nothing_sensitive_stays), cmocka_unit_test(small_ones_go_directly),
+                                       cmocka_unit_test(without_pinned_memory)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
