@@ -33,8 +33,10 @@ PEL_API pel_status pel_graph_destroy(pel_graph *graph);
 
 /*
  * From now on whatever any thread submits to the queue is appended to the graph instead of being run, until pel_graph_end. An event that such a call yields stands for
- * the recorded command: it may be waited for by later commands of the same graph, and is nothing else (its status is INVALID_ARGUMENT). Events of
- * other commands cannot be waited for in a recording: let the replay wait. CONFLICT: the queue records, or the graph is being recorded; BUSY: replays
+ * the recorded command: it may be waited for by later commands of the same graph, and is nothing else. To all others it is the event of a command that was not run: complete
+ * from the start, status INVALID_ARGUMENT, with an error that says so, whether the graph has been replayed or not; a command outside of the graph that waits for it ends as
+ * DEPENDENCY_FAILED, a callback is called. What a replay has done is told by the replay's own event. Events of other commands cannot be waited for in a recording: let the
+ * replay wait. CONFLICT: the queue records, or the graph is being recorded; BUSY: replays
  * are not finished.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_record(pel_graph *graph, pel_queue *queue);

@@ -296,6 +296,24 @@ static void nothing(pel_event *event, void *context) {
     (void)context;
 }
 
+static void note_status(pel_event *event, void *context) { atomic_store((atomic_int *)context, (int)pel_event_status(event)); }
+
+/* The event of a recorded command is over from the start, with an error that says why, and no replay changes that. */
+static void expect_only_recorded(pel_event *recorded) {
+    atomic_int told = PEL_OK;
+    pel_plan *plan = NULL;
+    assert_int_equal(pel_event_get_state(recorded), PEL_EVENT_COMPLETE);
+    assert_int_equal(pel_event_status(recorded), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_event_wait(recorded), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_event_cancel(recorded), PEL_BUSY);
+    assert_int_equal(pel_event_set_status(recorded, PEL_OK), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_event_get_plan(recorded, &plan), PEL_NOT_FOUND);
+    assert_non_null(strstr(pel_error_message(pel_event_error(recorded)), "was recorded in a graph, not run"));
+    assert_int_equal(pel_callback(queue, recorded, note_status, &told, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    assert_int_equal(atomic_load(&told), PEL_INVALID_ARGUMENT);
+}
+
 static void test_misuse(void **state) {
     (void)state;
     atomic_int count = 0;
@@ -317,7 +335,7 @@ static void test_misuse(void **state) {
     assert_int_equal(pel_queue_finish(queue), PEL_OK);
     assert_int_equal(atomic_load(&count), 0);
     assert_int_equal(pel_graph_end(graph), PEL_OK);
-    /* An event of a recording is no event of a command. */
+    expect_only_recorded(recorded);
     const pel_event *wrong = recorded;
     const pel_task_desc after = {.size = sizeof after, .waits = &wrong, .wait_count = 1};
     assert_int_equal(pel_task(queue, count_up, &count, NULL, 0, &after, &task), PEL_OK);
@@ -330,6 +348,7 @@ static void test_misuse(void **state) {
     assert_int_equal(pel_event_set_status(gate, PEL_OK), PEL_OK);
     assert_int_equal(pel_event_wait(replay), PEL_OK);
     assert_int_equal(atomic_load(&count), 1);
+    expect_only_recorded(recorded);
     /* A replay can be cancelled like any command. */
     pel_event_release(replay);
     pel_event_release(gate);
