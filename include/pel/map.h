@@ -7,7 +7,8 @@
  * mapping, and nothing is copied that the program does not look at. With one for reading, commands that read the same bytes run.
  *
  * A thread that has a mapping cannot wait for what waits for that: pel_queue_finish, pel_event_wait, pel_buffer_sync and pel_map_wait return
- * WOULD_DEADLOCK then, at once. (It is told by the thread that called pel_map: unmap in that one, or wait in another.)
+ * WOULD_DEADLOCK then, at once. (It is told by the thread that called pel_map: unmap in that one, or wait in another.) Such a wait never hangs; with more than 63
+ * mappings open at once, a wait may be refused that would have ended.
  */
 #ifndef PEL_MAP_H
 #define PEL_MAP_H

@@ -119,6 +119,7 @@ struct pel_command {
     pel_scope *scope;           /* that; NULL: nothing, or it is over */
     pel_uses uses;              /* what it reads and writes; allocations retained */
     uint64_t behind;            /* order of the newest mapping that it comes after, directly or through others; 0: none */
+    uint64_t behind_places;     /* bits of all such mappings (pel_mapping.place) */
     pel_status status;          /* first failure of a job, or of a predecessor */
     pel_error *error;
     pel_job *jobs;              /* array of the current phase */
@@ -234,6 +235,7 @@ typedef struct pel_dispatcher {
     pel_hands hands;
     atomic_uint mapping_count;  /* of the list: tasks ask without the lock, and take the long way then */
     struct pel_mapping *mappings; /* those that are not over */
+    uint64_t mapping_places;    /* bits that they have */
     pel_node_pools pools;
     pel_host_self self;         /* of whoever has the lock */
     pel_stages stages;

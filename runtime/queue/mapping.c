@@ -4,8 +4,10 @@
  *
  * The problem: a program wants to look at a buffer without stopping the queue, and what it stores must neither be lost nor overtaken. So a mapping is a
  * command like others: hazards order it, what is missing is fetched; only its end is the program's. Whoever conflicts with it waits for that end, so
- * nothing can become stale under a mapping. The price is that a thread may wait for itself: every command knows the newest mapping that it comes after
- * (`behind`), directly or through others, and a thread that has one of these is refused the wait instead of sleeping for ever.
+ * nothing can become stale under a mapping. The price is that a thread may wait for itself: every command knows which mappings it comes after, directly or through others: a
+ * bit for each that is open, 63 at once, and the order of the newest, which tells a bit's former owner from its present one. A thread that has one of these is refused
+ * the wait instead of sleeping for ever. Only among more than 63 open mappings, or where a bit was given away under a command that waits for a newer one, may a wait be refused that
+ * would have ended.
  *
  * Rejected: to refuse commands that conflict with a mapping (a race between the check and the hazards for tasks that never take the lock), and to
  * let them run, as OpenCL does, where it leaves the contents undefined.
@@ -19,9 +21,9 @@
 /* ---- who waits for whom ---- */
 
 /* (L) */
-static const pel_mapping *own_mapping(const pel_dispatcher *dispatcher, uint64_t up_to, const pel_mapping *but) {
+static const pel_mapping *own_mapping(const pel_dispatcher *dispatcher, uint64_t up_to, uint64_t places, const pel_mapping *but) {
     for (const pel_mapping *m = dispatcher->mappings; m; m = m->next) {
-        if (m != but && m->command->order <= up_to && pthread_equal(m->owner, pthread_self())) {
+        if (m != but && m->command->order <= up_to && (places >> m->place & 1) != 0 && pthread_equal(m->owner, pthread_self())) {
             return m;
         }
     }
@@ -30,7 +32,7 @@ static const pel_mapping *own_mapping(const pel_dispatcher *dispatcher, uint64_t
 
 bool pel_mapping_blocks(const pel_command *command) {
     return (command->mapping && pthread_equal(command->mapping->owner, pthread_self())) ||
-           (command->behind != 0 && own_mapping(command->runtime->dispatcher, command->behind, NULL));
+           (command->behind != 0 && own_mapping(command->runtime->dispatcher, command->behind, command->behind_places, NULL));
 }
 
 bool pel_mapping_blocks_queue(const pel_queue *queue) {
@@ -53,11 +55,12 @@ bool pel_mapping_blocks_memory(const pel_allocation *allocation) {
     return false;
 }
 
-bool pel_mapping_mine(const pel_runtime *runtime) { return own_mapping(runtime->dispatcher, UINT64_MAX, NULL); }
+bool pel_mapping_mine(const pel_runtime *runtime) { return own_mapping(runtime->dispatcher, UINT64_MAX, UINT64_MAX, NULL); }
 
 void pel_command_come_after(pel_command *command, const pel_command *before) {
     uint64_t behind = before->kind == PEL_COMMAND_MAP ? before->order : before->behind;
     command->behind = behind > command->behind ? behind : command->behind;
+    command->behind_places |= before->behind_places | (before->kind == PEL_COMMAND_MAP && before->mapping ? UINT64_C(1) << before->mapping->place : 0);
 }
 
 /* ---- the command's life, under the lock ---- */
@@ -185,6 +188,7 @@ static void detach(pel_mapping *mapping, pel_status status) {
     for (pel_mapping **link = &dispatcher->mappings; *link; link = &(*link)->next) {
         if (*link == mapping) {
             *link = mapping->next;
+            dispatcher->mapping_places &= ~(UINT64_C(1) << mapping->place);
             atomic_fetch_sub_explicit(&dispatcher->mapping_count, 1, memory_order_relaxed);
             break;
         }
@@ -279,6 +283,9 @@ static void enlist(pel_mapping *mapping, pel_command *command) {
     pthread_mutex_lock(&mapping->runtime->lock);
     mapping->command = command;
     mapping->offset = command->uses.data[0].lo;
+    for (mapping->place = 0; mapping->place < PEL_MAPPING_CROWD && (dispatcher->mapping_places >> mapping->place & 1) != 0; mapping->place++) {
+    }
+    dispatcher->mapping_places |= UINT64_C(1) << mapping->place;
     mapping->next = dispatcher->mappings;
     dispatcher->mappings = mapping;
     atomic_fetch_add_explicit(&dispatcher->mapping_count, 1, memory_order_relaxed); /* tasks go the long way from now on */
@@ -364,7 +371,7 @@ static const uint32_t *mapping_works(void *user) {
  */
 static bool waits_for_itself(const pel_mapping *mapping) {
     const pel_command *command = mapping->command;
-    return command && command->behind != 0 && own_mapping(mapping->runtime->dispatcher, command->behind, mapping);
+    return command && command->behind != 0 && own_mapping(mapping->runtime->dispatcher, command->behind, command->behind_places, mapping);
 }
 
 /* Until it is open, or over: then its status. */

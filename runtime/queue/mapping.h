@@ -6,6 +6,8 @@
 #include "queue/command.h"
 #include <pel/map.h>
 
+enum { PEL_MAPPING_CROWD = 63 };
+
 typedef enum pel_mapping_state { PEL_MAPPING_WAITING, PEL_MAPPING_OPEN, PEL_MAPPING_OVER } pel_mapping_state;
 
 struct pel_mapping {
@@ -15,6 +17,7 @@ struct pel_mapping {
     pel_device *device;       /* whose memory; NULL: the host's */
     pthread_t owner;          /* who may not wait for what waits for it */
     uint32_t flags;
+    uint32_t place;           /* (L) a bit of its own in what comes after it, until it is over; PEL_MAPPING_CROWD: shared by those that found none */
     atomic_int state;         /* (L) to write */
     pel_status status;        /* once it is over */
     unsigned char *data;      /* host memory of the buffer */

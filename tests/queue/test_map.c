@@ -571,12 +571,80 @@ static void test_nobody_waits_for_himself_behind_a_barrier(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* ---- a newer mapping of another thread ---- */
+
+typedef struct other_thread {
+    pel_queue *queue;
+    pel_buffer *buffer;
+    pthread_barrier_t *turn;
+} other_thread;
+
+static void *map_and_hold(void *user) {
+    const other_thread *o = user;
+    pel_mapping *mapping = NULL;
+    void *memory = NULL;
+    const bool fine = pel_map(o->queue, o->buffer, 0, 64, PEL_MAP_WRITE, NULL, &mapping) == PEL_OK && pel_map_wait(mapping, &memory) == PEL_OK;
+    pthread_barrier_wait(o->turn);
+    pthread_barrier_wait(o->turn);
+    usleep(5000);
+    const bool closed = mapping && pel_unmap(mapping) == PEL_OK;
+    pel_mapping_destroy(mapping);
+    return fine && closed ? user : NULL;
+}
+
+/* Who has an older mapping, which has nothing to do with it, may wait for what comes after another thread's newer one, and for a task behind its own may not. */
+static void test_mappings_that_are_not_in_the_way(void **state) {
+    (void)state;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    pel_buffer *buffers[2] = {NULL, NULL};
+    desc.devices = "host";
+    desc.host_workers = 1;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    pel_queue *queue = machine_queue(runtime);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pel_buffer_create(runtime, 64, &buffers[i], NULL), PEL_OK);
+    }
+    enum { ROUNDS = 70 }; /* more than there are bits, one after the other */
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_barrier_t turn;
+        pthread_t thread;
+        void *fine = NULL;
+        pel_mapping *mine = NULL;
+        pel_event *behind_theirs = NULL, *behind_mine = NULL;
+        other_thread o = {queue, buffers[1], &turn};
+        const pel_access theirs = PEL_ACCESS(buffers[1], 0, 64, PEL_READ), own = PEL_ACCESS(buffers[0], 0, 64, PEL_READ);
+        assert_int_equal(pthread_barrier_init(&turn, NULL, 2), 0);
+        assert_int_equal(pel_map(queue, buffers[0], 0, 64, PEL_MAP_WRITE, NULL, &mine), PEL_OK);
+        (void)open_now(mine);
+        assert_int_equal(pthread_create(&thread, NULL, map_and_hold, &o), 0);
+        pthread_barrier_wait(&turn);
+        assert_int_equal(pel_task(queue, do_nothing, NULL, &theirs, 1, NULL, &behind_theirs), PEL_OK);
+        assert_int_equal(pel_task(queue, do_nothing, NULL, &own, 1, NULL, &behind_mine), PEL_OK);
+        pthread_barrier_wait(&turn);
+        assert_int_equal(pel_event_wait(behind_mine), PEL_WOULD_DEADLOCK);
+        assert_int_equal(pel_event_wait(behind_theirs), PEL_OK);
+        close_now(mine);
+        assert_int_equal(pel_event_wait(behind_mine), PEL_OK);
+        assert_int_equal(pthread_join(thread, &fine), 0);
+        assert_non_null(fine);
+        pthread_barrier_destroy(&turn);
+        pel_event_release(behind_theirs), pel_event_release(behind_mine);
+    }
+    assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pel_buffer_destroy(buffers[i]), PEL_OK);
+    }
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_what_is_missing_is_fetched),
         cmocka_unit_test(test_what_was_written_reaches_the_device_and_nothing_else),
         cmocka_unit_test(test_who_conflicts_waits_for_the_unmap),
         cmocka_unit_test(test_nobody_waits_for_himself), cmocka_unit_test(test_nobody_waits_for_himself_behind_a_barrier),
+        cmocka_unit_test(test_mappings_that_are_not_in_the_way),
         cmocka_unit_test(test_a_full_queue_takes_more_from_who_has_a_mapping),
         cmocka_unit_test(test_a_stale_mapping_is_refused),
         cmocka_unit_test(test_guarded_stores_fault_where_they_are_stale),
