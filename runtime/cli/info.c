@@ -2,6 +2,9 @@
 /*
  * `pel info`: what there is, in one table, the way a device list calls it. Devices that were found but not selected are listed
  * with the reason, because the next question is always why. Everything else about what is missing is `pel doctor`'s.
+ *
+ * Health belongs to a runtime and its launches, so a fresh process knows none: with --test the selected devices are opened and compute a
+ * known answer, and what is shown is what they are after that.
  */
 #include "base/error.h"
 #include "cli/commands.h"
@@ -14,16 +17,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTION_DEVICES, OPTION_JSON, OPTION_NO_PROBE };
+enum { OPTION_DEVICES, OPTION_JSON, OPTION_NO_PROBE, OPTION_TEST };
 
 static const pel_cli_option options[] = {
     {'d', "devices", "LIST", "the device list to select by; else $PEL_DEVICES, else every trustworthy device"},
     {0, "json", NULL, "print JSON instead of a table"},
     {0, "no-probe", NULL, "do not try the OpenCL drivers in a child process first"},
+    {0, "test", NULL, "open the selected devices, have each compute a known answer, and show how they are"},
     {0, NULL, NULL, NULL}};
 
 static const pel_cli_usage usage = {
-    "info", "[--devices LIST] [--json]",
+    "info", "[--devices LIST] [--json] [--test]",
     "Shows the processors that pel finds: how a device list calls them, what they may use, and why some are not used.", options,
     "`pel doctor` says why a device is missing altogether."};
 
@@ -156,9 +160,73 @@ static json_t *to_json(const pel_topology *topology) {
     return root;
 }
 
+/* ---- how they are ---- */
+
+typedef struct tested {
+    pel_runtime *runtime;
+    pel_status status;
+    pel_error *error;
+} tested;
+
+static void test_devices(const pel_cli_discovery *how, tested *t) {
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    desc.devices = how->devices;
+    desc.flags = how->probe ? PEL_RUNTIME_PROBE : 0;
+    desc.history = "off";
+    t->status = pel_runtime_create(&desc, &t->runtime, &t->error);
+    if (t->status == PEL_OK)
+        t->status = pel_runtime_test_devices(t->runtime, &t->error);
+}
+
+static const char *state_word(pel_device_state state) {
+    switch (state) {
+    case PEL_DEVICE_WELL: return "well";
+    case PEL_DEVICE_QUARANTINED: return "quarantined";
+    case PEL_DEVICE_TESTED: return "tested";
+    case PEL_DEVICE_RETIRED: return "retired";
+    case PEL_DEVICE_SUSPECT: return "suspect";
+    }
+    return "unknown";
+}
+
+static void print_health(const tested *t) {
+    for (uint32_t i = 0; i < pel_runtime_device_count(t->runtime); i++) {
+        const pel_device *device = pel_runtime_device(t->runtime, i);
+        pel_device_health health;
+        pel_device_get_health(device, &health);
+        printf("%s is %s%s%s\n", pel_device_get_info(device)->id, state_word(health.state),
+               health.state == PEL_DEVICE_WELL ? ": it computed the known answer" : ": ", health.state == PEL_DEVICE_WELL ? "" : health.reason);
+    }
+}
+
+static json_t *health_json(const tested *t) {
+    json_t *all = json_array();
+    for (uint32_t i = 0; i < pel_runtime_device_count(t->runtime); i++) {
+        const pel_device *device = pel_runtime_device(t->runtime, i);
+        pel_device_health health;
+        pel_device_get_health(device, &health);
+        json_t *one = json_object();
+        json_object_set_new(one, "device", pel_json_text(pel_device_get_info(device)->id));
+        json_object_set_new(one, "state", json_string(state_word(health.state)));
+        json_object_set_new(one, "reason", pel_json_text(health.reason));
+        json_object_set_new(one, "wrong_results", json_integer(health.wrong_results));
+        json_array_append_new(all, one);
+    }
+    return all;
+}
+
+/* True: all of them are well. */
+static bool end_test(tested *t) {
+    if (t->status != PEL_OK)
+        pel_cli_error("info", "%s", t->error ? pel_error_message(t->error) : pel_status_text(t->status));
+    pel_error_destroy(t->error);
+    (void)pel_runtime_destroy(t->runtime);
+    return t->status == PEL_OK;
+}
+
 int pel_cmd_info(int argc, char **argv) {
     pel_cli_discovery how = {.probe = true, .level = PEL_LOG_WARNING};
-    bool json = false;
+    bool json = false, test = false;
     const char *value;
     for (int option; (option = pel_cli_next(&usage, argc, argv, &value)) != PEL_CLI_END;) {
         switch (option) {
@@ -170,6 +238,9 @@ int pel_cmd_info(int argc, char **argv) {
             break;
         case OPTION_NO_PROBE:
             how.probe = false;
+            break;
+        case OPTION_TEST:
+            test = true;
             break;
         default:
             return option == PEL_CLI_HELP ? PEL_CLI_OK : PEL_CLI_USAGE;
@@ -186,12 +257,19 @@ int pel_cmd_info(int argc, char **argv) {
         pel_error_destroy(error);
         return PEL_CLI_FAILED;
     }
+    tested t = {.status = PEL_OK};
+    if (test)
+        test_devices(&how, &t);
     bool written = true;
     if (json) {
-        written = pel_output_json("info", "-", to_json(topology));
+        json_t *root = to_json(topology);
+        if (test)
+            json_object_set_new(root, "health", health_json(&t));
+        written = pel_output_json("info", "-", root);
     } else {
         print_text(topology);
+        print_health(&t);
     }
     pel_topology_destroy(topology);
-    return written ? PEL_CLI_OK : PEL_CLI_FAILED;
+    return end_test(&t) && written ? PEL_CLI_OK : PEL_CLI_FAILED;
 }

@@ -21,10 +21,11 @@ const char *pel_verification_refusal(const pel_verification *how) {
 static bool take_integer(const char **text, uint64_t *value) {
     const char *at = *text;
     for (*value = 0; *at >= '0' && *at <= '9'; at++) {
-        if (*value > UINT64_MAX / 10 - 1) {
+        const uint64_t digit = (uint64_t)(*at - '0');
+        if (*value > (UINT64_MAX - digit) / 10) {
             return false;
         }
-        *value = *value * 10 + (uint64_t)(*at - '0');
+        *value = *value * 10 + digit;
     }
     const bool some = at > *text;
     *text = at;

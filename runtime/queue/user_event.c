@@ -9,6 +9,7 @@
  * having run, when its turn comes. The rejected alternative, to end it at once, would have to hand its predecessors to its successors.
  */
 #include "queue/command.h"
+#include "queue/verify.h"
 
 static pel_status make(pel_runtime *runtime, pel_event *event) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
@@ -91,7 +92,8 @@ pel_error *pel_event_cancelled(const pel_event *event, const char *name) {
 /* A launch that runs and whose kernel polls a flag: it fails now, and ends when its works do. */
 static bool cancel_running(pel_command *command) {
     bool polls = false;
-    if (!command || command->kind != PEL_COMMAND_LAUNCH || command->phase != PEL_PHASE_RUNNING || command->status != PEL_OK) {
+    if (!command || command->kind != PEL_COMMAND_LAUNCH || command->status != PEL_OK ||
+        (command->phase != PEL_PHASE_RUNNING && command->phase != PEL_PHASE_VERIFYING)) {
         return false;
     }
     for (uint32_t i = 0; i < command->bound.arg_count; i++) {
@@ -101,6 +103,7 @@ static bool cancel_running(pel_command *command) {
         pel_job_cancel(&command->jobs[i]);
     }
     if (polls) {
+        pel_verify_cancel(command);
         pel_error *error = NULL;
         pel_fail(&error, &command->runtime->allocator, PEL_CANCELLED, NULL, "%s was cancelled while it ran", command->name ? command->name : "a launch");
         pel_command_fail(command, PEL_CANCELLED, error);

@@ -117,7 +117,7 @@ static bool begin_vote(checking *c, pel_device *device) {
     pel_command *command = c->command;
     pel_runtime *runtime = command->runtime;
     pel_error *error = NULL;
-    pel_vote *vote = c->votes.count < PEL_VERDICT_VOTES ? new_vote(c, device) : NULL;
+    pel_vote *vote = new_vote(c, device);
     pel_plan_slice slice = command->slices[c->job];
     pel_status status = vote ? PEL_OK : PEL_OUT_OF_MEMORY;
     if (status == PEL_OK) {
@@ -174,6 +174,12 @@ static pel_device *next_voter(checking *c) {
 }
 
 static bool ask_another(checking *c) {
+    if (c->votes.count == PEL_VERDICT_VOTES) {
+        char why[96];
+        (void)snprintf(why, sizeof why, "it was computed %d times, and votes for a chunk end there", PEL_VERDICT_VOTES);
+        note_why_not(c, why);
+        return false;
+    }
     for (pel_device *device; (device = next_voter(c)) != NULL;) {
         if (begin_vote(c, device)) {
             return true;
@@ -566,6 +572,12 @@ bool pel_verify_again(pel_command *command) {
     }
     v->took_ns += (double)(pel_clock_now(command->runtime->clock) - v->began);
     return false;
+}
+
+void pel_verify_cancel(pel_command *command) {
+    for (pel_vote *vote = command->verify ? command->verify->round : NULL; vote; vote = vote->next) {
+        pel_job_cancel(&vote->job);
+    }
 }
 
 /* ---- what came of it ---- */

@@ -41,6 +41,9 @@ bool pel_verify_begin(pel_command *command);
 /* These are over. True: others are under way. False: nothing is left to be verified, or the command has failed. */
 bool pel_verify_again(pel_command *command);
 
+/* Votes of kernels that poll their cancel flag end soon. */
+void pel_verify_cancel(pel_command *command);
+
 /* A vote's work has returned. Without the lock. */
 void pel_verify_compare(struct pel_vote *vote);
 

@@ -32,6 +32,7 @@ typedef struct known_answer {
     pel_work_arg arg;
     pel_transfer in, out;
     bool over;
+    bool late;               /* nobody waits for its answer any more: another one was begun, or its time was over */
 } known_answer;
 
 struct pel_known_answers {
@@ -88,7 +89,7 @@ static void completed(pel_work *work) {
     pthread_mutex_lock(&runtime->lock);
     test->over = true;
     give_back(test);
-    if (device->health.state == PEL_DEVICE_TESTED) {
+    if (!test->late && device->health.state == PEL_DEVICE_TESTED) {
         pel_health_tested(device, status, error ? error : work->error, pel_clock_now(runtime->clock));
     }
     pthread_mutex_unlock(&runtime->lock);
@@ -123,6 +124,14 @@ static void destroy(pel_runtime *runtime) {
         forget(runtime, test);
     }
     pel_free(&runtime->allocator, runtime->known_answers);
+}
+
+/* An answer that comes now is to an older question, perhaps of an older driver: it says nothing of the device as it is. */
+static void give_up(const pel_device *device) {
+    const struct pel_known_answers *all = device->runtime->known_answers;
+    for (known_answer *test = all ? all->tests : NULL; test; test = test->next) {
+        test->late = test->late || test->device == device;
+    }
 }
 
 static bool set_up(pel_runtime *runtime) {
@@ -178,6 +187,7 @@ void pel_known_answer_begin(pel_device *device) {
     device->health.state = PEL_DEVICE_TESTED;
     if (test) {
         sweep(runtime);
+        give_up(device);
         test->device = device;
         test->driver = device->driver;
         status = prepare(test, &error);
@@ -224,6 +234,7 @@ static pel_status test_device(pel_runtime *runtime, pel_device *device, pel_erro
     }
     pel_status status = PEL_OK;
     if (begin && device->health.state == PEL_DEVICE_TESTED) {
+        give_up(device);
         status = pel_fail(error, &runtime->allocator, PEL_TIMED_OUT, NULL, "%s does not answer", device->facts->info.id);
         pel_health_tested(device, status, *error, pel_clock_now(runtime->clock));
     } else if (!pel_health_usable(device)) {

@@ -30,6 +30,8 @@ check "environment" 1 'PEL_DEVICES' env PEL_DEVICES=no-such-device "$PEL_BIN" in
 check "option before environment" 0 'host' env PEL_DEVICES=no-such-device "$PEL_BIN" info --devices host
 check "unknown option" 2 'bogus' "$PEL_BIN" info --bogus
 check "operand" 2 'extra' "$PEL_BIN" info extra
+check "health" 0 'host is well: it computed the known answer' "$PEL_BIN" info --devices host --test
+check "health as JSON" 0 '"state": "well"' "$PEL_BIN" info --devices host --test --json
 check "help" 0 'Usage' "$PEL_BIN" info --help
 # shellcheck disable=SC2016 # $1 is the inner shell's
 check "full disk" 1 'cannot write' sh -c '"$1" info > /dev/full' - "$PEL_BIN"
@@ -45,5 +47,9 @@ if [ -n "${PEL_FAKE_ICD:-}" ] && "$PEL_BIN" info --json --devices all 2> /dev/nu
     check "an emulator is left out" 0 'an emulator' env PEL_FAKE_DEVICES='gpu:name=llvmpipe' "$PEL_BIN" info --no-probe
     check "a crashing driver costs itself only" 0 'is left out' env PEL_FAKE_MODE=crash "$PEL_BIN" info
     check "a hanging driver too" 0 'does not answer' env PEL_FAKE_MODE=hang PEL_PROBE_TIMEOUT_MS=1000 "$PEL_BIN" info
+fi
+if [ -n "${PEL_FAULTS_LAYER:-}" ] && "$PEL_BIN" info --devices opencl:0 > /dev/null 2>&1; then
+    check "a device that computes wrongly" 1 'opencl:0 is quarantined: .* failed its known-answer test' \
+        env OPENCL_LAYERS="$PEL_FAULTS_LAYER" PEL_FAULTS='clEnqueueNDRangeKernel@1+:flip' "$PEL_BIN" info --no-probe --test --devices host,opencl:0
 fi
 [ "$failures" -eq 0 ]

@@ -28,6 +28,19 @@ static pel_status poll_flag(const pel_span *span, void *const *arguments, void *
     return PEL_OK;
 }
 
+/* Ends at once where it computes for the user, and waits for the flag where a vote has it write to memory of its own. */
+static const int *users;
+static atomic_bool votes;
+
+static pel_status poll_in_votes(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const int *y = arguments[1];
+    if (y == users) {
+        return PEL_OK;
+    }
+    atomic_store(&votes, true);
+    return poll_flag(span, arguments, scratch, user);
+}
+
 typedef struct scene {
     pel_runtime *runtime;
     pel_queue *queue;
@@ -110,6 +123,36 @@ static void test_cancel_on_opencl(void **state) {
     cancel_on("opencl:0");
 }
 
+/* The chunks are done; what is cancelled is the computation that they are compared with. */
+static void test_cancel_while_votes_are_cast(void **state) {
+    (void)state;
+    static const pel_verification all = {.share = 1, .flags = PEL_VERIFY_SAME_DEVICE};
+    pel_event *event = NULL;
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    scene s;
+    assert_true(begin(&s, "host"));
+    pel_kernel_destroy(s.kernel);
+    pel_kernel_desc kernel = PEL_KERNEL_DESC_INIT;
+    static const pel_param params[] = {PEL_PARAM_CANCEL, PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    kernel.name = "poll in votes";
+    kernel.params = params;
+    kernel.param_count = 2;
+    kernel.host = poll_in_votes;
+    assert_int_equal(pel_kernel_create(s.program, &kernel, &s.kernel, NULL), PEL_OK);
+    users = s.ys;
+    desc.global[0] = desc.local[0] = ITEMS; /* one group: one piece */
+    desc.verification = &all;
+    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, (pel_arg[]){pel_null(), pel_buf(s.y)}, 2, &event), PEL_OK);
+    while (!atomic_load(&votes)) {
+        (void)usleep(1000);
+    }
+    assert_int_equal(pel_event_cancel(event), PEL_OK);
+    assert_int_equal(pel_event_wait(event), PEL_CANCELLED);
+    pel_event_release(event);
+    assert_int_equal(pel_queue_finish(s.queue), PEL_CANCELLED);
+    end(&s);
+}
+
 /* What is given up comes back by itself, so its device is not lost for good and the runtime can go at once. */
 static void give_up_on(const char *devices) {
     pel_event *event = NULL;
@@ -138,7 +181,7 @@ static void test_given_up_on_opencl(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancel_on_the_host), cmocka_unit_test(test_cancel_on_opencl), cmocka_unit_test(test_given_up_on_the_host),
-        cmocka_unit_test(test_given_up_on_opencl),
+        cmocka_unit_test(test_given_up_on_opencl), cmocka_unit_test(test_cancel_while_votes_are_cast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,6 +152,10 @@ static void test_words(void **state) {
     assert_true(how.share == 1.0 && how.flags == 0 && how.scalar == 0);
     assert_true(pel_verification_parse("2.5%,seed=7,f32=4,same", &how));
     assert_true(fabs(how.share - 0.025) < 1e-12 && how.seed == 7 && how.scalar == PEL_F32 && how.ulps == 4 && how.flags == PEL_VERIFY_SAME_DEVICE);
+    assert_true(pel_verification_parse("1,seed=18446744073709551615", &how));
+    assert_true(how.seed == UINT64_MAX);
+    assert_false(pel_verification_parse("1,seed=18446744073709551616", &how));
+    assert_false(pel_verification_parse("1,seed=99999999999999999999", &how));
     assert_true(pel_verification_parse("0", &how));
     static const char *const wrong[] = {"", "x", "101", "-1", "10,", "10,f32", "10,f16=1", "10 ", "1e1", "99999999999999999999999", "10,seed=-1", "1,,2", "5.", "nan"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
