@@ -574,16 +574,23 @@ static void test_nobody_waits_for_himself_behind_a_barrier(void **state) {
 /* ---- a newer mapping of another thread ---- */
 
 typedef struct other_thread {
+    pel_runtime *runtime;
     pel_queue *queue;
     pel_buffer *buffer;
     pthread_barrier_t *turn;
+    int ahead; /* what it submits before, so that its mapping is the newer one by order, too */
 } other_thread;
 
 static void *map_and_hold(void *user) {
     const other_thread *o = user;
     pel_mapping *mapping = NULL;
     void *memory = NULL;
-    const bool fine = pel_map(o->queue, o->buffer, 0, 64, PEL_MAP_WRITE, NULL, &mapping) == PEL_OK && pel_map_wait(mapping, &memory) == PEL_OK;
+    pel_queue *own = NULL;
+    bool fine = pel_queue_create(o->runtime, NULL, &own, NULL) == PEL_OK;
+    for (int i = 0; i < o->ahead && fine; i++) {
+        fine = pel_task(own, do_nothing, NULL, NULL, 0, NULL, NULL) == PEL_OK;
+    }
+    fine = pel_queue_destroy(own) == PEL_OK && fine && pel_map(o->queue, o->buffer, 0, 64, PEL_MAP_WRITE, NULL, &mapping) == PEL_OK && pel_map_wait(mapping, &memory) == PEL_OK;
     pthread_barrier_wait(o->turn);
     pthread_barrier_wait(o->turn);
     usleep(5000);
@@ -612,7 +619,7 @@ static void test_mappings_that_are_not_in_the_way(void **state) {
         void *fine = NULL;
         pel_mapping *mine = NULL;
         pel_event *behind_theirs = NULL, *behind_mine = NULL;
-        other_thread o = {queue, buffers[1], &turn};
+        other_thread o = {runtime, queue, buffers[1], &turn, round == 0 ? AHEAD : 0};
         const pel_access theirs = PEL_ACCESS(buffers[1], 0, 64, PEL_READ), own = PEL_ACCESS(buffers[0], 0, 64, PEL_READ);
         assert_int_equal(pthread_barrier_init(&turn, NULL, 2), 0);
         assert_int_equal(pel_map(queue, buffers[0], 0, 64, PEL_MAP_WRITE, NULL, &mine), PEL_OK);
