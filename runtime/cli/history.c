@@ -49,7 +49,31 @@ typedef struct request {
 } request;
 
 static const char *aspect_word(pel_model_aspect aspect) {
-    return aspect == PEL_MODEL_ALONE ? "alone" : aspect == PEL_MODEL_KIN ? "any shape" : aspect == PEL_MODEL_PIECE ? "last pieces" : "with others";
+    return aspect == PEL_MODEL_ALONE     ? "alone"
+           : aspect == PEL_MODEL_KIN     ? "any shape"
+           : aspect == PEL_MODEL_PIECE   ? "last pieces"
+           : aspect == PEL_MODEL_PROFILE ? "profile"
+                                         : "with others";
+}
+
+/* Where the densest and the thinnest part of the range are, in percent of it, and by how much they differ. */
+typedef struct contrast {
+    int densest, thinnest;
+    double ratio;
+} contrast;
+
+static bool contrast_of(const pel_history_entry *entry, contrast *out) {
+    double density[PEL_MODEL_PROFILE_BINS];
+    int most = 0, least = 0;
+    if (!pel_model_state_profile(&entry->state, density)) {
+        return false;
+    }
+    for (int i = 1; i < PEL_MODEL_PROFILE_BINS; i++) {
+        most = density[i] > density[most] ? i : most;
+        least = density[i] < density[least] ? i : least;
+    }
+    *out = (contrast){(100 * most + 50) / PEL_MODEL_PROFILE_BINS, (100 * least + 50) / PEL_MODEL_PROFILE_BINS, density[most] / density[least]};
+    return true;
 }
 
 static bool selected(const request *r, const pel_history_entry *entry) {
@@ -104,9 +128,10 @@ static json_t *entry_json(const pel_history_entry *entry) {
     json_object_set_new(object, "device_key", pel_json_text(key[1]));
     json_object_set_new(object, "aspect", pel_json_text(aspect_word(entry->state.aspect)));
     json_object_set_new(object, "updated", json_integer((json_int_t)(entry->updated & INT64_MAX)));
+    contrast differs;
     bool good = pel_model_state_cost(&entry->state, &cost);
-    json_object_set_new(object, "usable", json_boolean(good));
-    json_object_set_new(object, "samples", json_integer((json_int_t)(cost.samples & INT64_MAX)));
+    json_object_set_new(object, "usable", json_boolean(good || contrast_of(entry, &differs)));
+    json_object_set_new(object, "samples", json_integer((json_int_t)(entry->state.samples & INT64_MAX)));
     json_object_set_new(object, "start_ns", pel_json_real(cost.start_ns));
     json_object_set_new(object, "unit_ns", pel_json_real(cost.unit_ns));
     json_object_set_new(object, "deviation", pel_json_real(cost.deviation));
@@ -138,16 +163,24 @@ static int print_table(const request *r, const pel_history *history) {
         const pel_history_entry *entry = history->entries[i];
         char start[32], unit[32], age[32];
         pel_cost cost;
-        if (!selected(r, entry) || !pel_model_state_cost(&entry->state, &cost))
+        contrast differs = {0};
+        bool line = pel_model_state_cost(&entry->state, &cost);
+        if (!selected(r, entry) || (!line && !contrast_of(entry, &differs)))
             continue;
         count++;
         pel_table_cell(&table, "%s", shown(entry->kernel));
         pel_table_cell(&table, "%s", shown(entry->device));
         pel_table_cell(&table, "%s", aspect_word(entry->state.aspect));
-        pel_table_cell(&table, "%llu", (unsigned long long)cost.samples);
-        pel_table_cell(&table, "%s", pel_format_time(start, cost.start_ns));
-        pel_table_cell(&table, "%s", pel_format_time(unit, cost.unit_ns));
-        pel_table_cell(&table, "%.1f %%", 100.0 * cost.deviation);
+        pel_table_cell(&table, "%llu", (unsigned long long)entry->state.samples);
+        if (line) {
+            pel_table_cell(&table, "%s", pel_format_time(start, cost.start_ns));
+            pel_table_cell(&table, "%s", pel_format_time(unit, cost.unit_ns));
+            pel_table_cell(&table, "%.1f %%", 100.0 * cost.deviation);
+        } else {
+            pel_table_cell(&table, "-");
+            pel_table_cell(&table, "up to %.2gx", differs.ratio);
+            pel_table_cell(&table, "-");
+        }
         pel_table_cell(&table, "%s", age_text(age, r, entry));
     }
     bool printed = count == 0 || pel_table_print(&table, stdout, "");
@@ -159,6 +192,12 @@ static int print_table(const request *r, const pel_history *history) {
 static void explain_one(const request *r, const pel_history_entry *entry) {
     char start[32], unit[32], age[32], even[32];
     pel_cost cost;
+    contrast differs;
+    if (contrast_of(entry, &differs)) {
+        printf("%s works most near %d %% of its range and least near %d %%, where a unit takes %.2g times less. From %llu chunks, the last %s ago.\n",
+               shown(entry->kernel), differs.densest, differs.thinnest, differs.ratio, (unsigned long long)entry->state.samples, age_text(age, r, entry));
+        return;
+    }
     if (!pel_model_state_cost(&entry->state, &cost)) {
         printf("%s on %s: its numbers make no sense; it is ignored.\n", shown(entry->kernel), shown(entry->device));
         return;

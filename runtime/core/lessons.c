@@ -173,6 +173,10 @@ static void label(void *user, pel_history_entry *entry) {
     if (name || known) {
         copy_text(entry->kernel, name ? name : known->kernel, "");
     }
+    if (entry->state.aspect == PEL_MODEL_PROFILE) {
+        copy_text(entry->device, "all devices", "");
+        return;
+    }
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         if (runtime->devices[i].model_id == entry->state.key.device) {
             copy_text(entry->device, runtime->devices[i].facts->info.id, runtime->devices[i].facts->info.name);

@@ -115,6 +115,9 @@ static bool is_time(const pel_record_entry *entry, uint32_t count) {
     const pel_record *record = &entry->record;
     if (entry->profile != NULL) {
         uint64_t age = record->launches - record->profiled_since;
+        if (record->profiled_since == 0 && count < PEL_MODEL_SIGHTS / 2) {
+            return false; /* what the history says comes from more than these few chunks */
+        }
         return age >= 2 && age <= PEL_MODEL_SIGHTS && (age & (age - 1)) == 0;
     }
     if (record->told) {

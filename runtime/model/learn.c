@@ -65,8 +65,7 @@ static bool grow_records(pel_models *models) {
     return true;
 }
 
-static pel_record_entry *record_for(pel_models *models, const pel_model_family *family) {
-    uint64_t key = family_of(family);
+pel_record_entry *pel_models_record_place(pel_models *models, uint64_t key) {
     pel_record_entry *place = find_record(models, key);
     if (place == NULL || !place->used) {
         if (4 * (models->record_count + 1) > 3 * models->record_capacity && !grow_records(models)) {
@@ -180,7 +179,7 @@ static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
 }
 
 pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
-    pel_record_entry *entry = record_for(models, &lesson->family);
+    pel_record_entry *entry = pel_models_record_place(models, family_of(&lesson->family));
     bool cold = false, learned = entry != NULL;
     double range = (double)lesson->units, errors[WATCHED] = {0.0};
     for (uint32_t i = 0; i < lesson->chunk_count; i++) {
@@ -189,6 +188,7 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
     }
     if (entry != NULL) {
         entry->record.told = lesson->irregular;
+        entry->kernel = lesson->family.kernel;
         enter(&entry->record, lesson, cold);
     }
     bool spoilt = cold && (entry == NULL || entry->record.cold_in_a_row <= COLD_PATIENCE);

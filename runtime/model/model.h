@@ -60,7 +60,7 @@ typedef struct pel_record {
     uint64_t together_last;   /* launch of the latest */
     double misfit;            /* usual relative error of predictions, before there is a profile */
     const double *profile;    /* model/profile.h: where an irregular kernel works; lines are then over work; NULL: regular */
-    uint64_t profiled_since; /* launch */
+    uint64_t profiled_since; /* launch; 0 with a profile: it came from the history */
     bool told;               /* its user says that items differ in cost */
     uint32_t cold_in_a_row;  /* launches in which something was compiled */
 } pel_record;
@@ -114,7 +114,7 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
  * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a
  * change of meaning raises the version, and what an older version wrote is forgotten.
  */
-#define PEL_MODEL_STATE_VERSION 1u
+#define PEL_MODEL_STATE_VERSION 2u
 #define PEL_MODEL_STATE_LIMIT 64u
 
 /* See above. */
@@ -122,8 +122,11 @@ typedef enum pel_model_aspect {
     PEL_MODEL_BESIDE = 0,
     PEL_MODEL_ALONE = 1,
     PEL_MODEL_KIN = 2,
-    PEL_MODEL_PIECE = 3
+    PEL_MODEL_PIECE = 3,
+    PEL_MODEL_PROFILE = 4 /* no line: where an irregular kernel works; of no single device */
 } pel_model_aspect;
+
+#define PEL_MODEL_PROFILE_BINS 32
 
 typedef struct pel_model_state {
     pel_model_key key;
@@ -143,7 +146,10 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
  */
 pel_status pel_models_restore(pel_models *models, const pel_model_state *state);
 
-/* The prediction of a state without a table; false: the numbers are no model's. */
+/* The prediction of a state without a table; false: the numbers are no line's. */
 bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost);
+
+/* How dense the work is in each part of the range, 1 on average; false: the numbers are no profile's. */
+bool pel_model_state_profile(const pel_model_state *state, double density[PEL_MODEL_PROFILE_BINS]);
 
 #endif

@@ -59,17 +59,38 @@ static void update(pel_profile *profile, const double h[BINS], double seen, doub
     }
 }
 
-void pel_profile_begin(pel_profile *profile) {
+/* A profile of mean 1, whose bins are so uncertain, and neighbours alike. */
+static void start(pel_profile *profile, const double *density, const double *deviation) {
     double mean[BINS];
     for (int i = 0; i < BINS; i++) {
-        profile->density[i] = 1.0;
+        profile->density[i] = density != NULL ? density[i] : 1.0;
         mean[i] = 1.0 / BINS;
         for (int j = 0; j < BINS; j++) {
-            profile->covariance[i][j] = CONTRAST * CONTRAST * exp(-abs(i - j) / ALIKE);
+            double both = deviation != NULL ? deviation[i] * deviation[j] : CONTRAST * CONTRAST;
+            profile->covariance[i][j] = both * exp(-abs(i - j) / ALIKE);
         }
     }
     update(profile, mean, 1.0, 1e-9);
     settle(profile);
+}
+
+void pel_profile_begin(pel_profile *profile) {
+    start(profile, NULL, NULL);
+}
+
+bool pel_profile_recall(pel_profile *profile, const double density[BINS], const double deviation[BINS]) {
+    double sum = 0.0;
+    for (int i = 0; i < BINS; i++) {
+        if (!(density[i] >= LEAST / 10.0 && density[i] <= BINS && deviation[i] >= 0.0 && deviation[i] <= 1.01 * CONTRAST)) {
+            return false;
+        }
+        sum += density[i];
+    }
+    if (fabs(sum / BINS - 1.0) > 1e-6) {
+        return false;
+    }
+    start(profile, density, deviation);
+    return true;
 }
 
 void pel_profile_observe(pel_profile *profile, double lo, double hi, double density, double error) {

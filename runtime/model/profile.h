@@ -6,6 +6,8 @@
 #ifndef PEL_MODEL_PROFILE_H
 #define PEL_MODEL_PROFILE_H
 
+#include <stdbool.h>
+
 #define PEL_PROFILE_BINS 32
 
 typedef struct pel_profile {
@@ -22,6 +24,9 @@ void pel_profile_begin(pel_profile *profile);
  * `error`.
  */
 void pel_profile_observe(pel_profile *profile, double lo, double hi, double density, double error);
+
+/* As it was, from its densities and how sure each was (standard deviations). False: no profile has these. */
+bool pel_profile_recall(pel_profile *profile, const double density[PEL_PROFILE_BINS], const double deviation[PEL_PROFILE_BINS]);
 
 /* The part of the work that lies below the part x of the range, and back. */
 double pel_profile_work(const double cumulative[PEL_PROFILE_BINS + 1], double x);

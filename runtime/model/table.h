@@ -29,11 +29,13 @@ typedef struct pel_sight {
 
 typedef struct pel_record_entry {
     uint64_t family;
+    uint64_t kernel; /* of the family; 0: unknown */
     bool used;
     pel_record record;
     pel_profile *profile; /* NULL: regular as far as is known */
     pel_sight sights[PEL_MODEL_SIGHTS];
     uint32_t sight_count; /* ever; the latest ones are kept */
+    uint64_t inherited;   /* sights behind the profile that came from the history */
 } pel_record_entry;
 
 struct pel_models {
@@ -49,6 +51,9 @@ pel_model_entry *pel_models_find(const pel_models *models, pel_model_key key);
 
 /* The same, made when it is not there; its fit may be empty. NULL: no memory. */
 pel_model_entry *pel_models_place(pel_models *models, pel_model_key key);
+
+/* The record of a family's key, made when it is not there. NULL: no memory. learn.c. */
+pel_record_entry *pel_models_record_place(pel_models *models, uint64_t family);
 
 /* Observes into a place; false: the values are no measurement. */
 bool pel_models_enter(pel_models *models, pel_model_entry *place, double units, double ns);

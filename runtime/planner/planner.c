@@ -132,7 +132,7 @@ static uint32_t order_of(const pel_planning *planning, uint64_t mask, uint32_t o
     for (; mask != 0; mask &= mask - 1) {
         all[count++] = (uint32_t)__builtin_ctzll(mask);
     }
-    bool turning = record != NULL && (record->profile != NULL ? record->launches < record->profiled_since + TURNING
+    bool turning = record != NULL && (record->profile != NULL ? record->profiled_since > 0 && record->launches < record->profiled_since + TURNING
                                                               : planning->request->irregular && record->launches < TURNING);
     uint32_t first = turning && !planning->request->frozen ? (uint32_t)(record->launches % count) : 0;
     for (uint32_t i = 0; i < count; i++) {

@@ -22,13 +22,13 @@ static pel_history_entry random_entry(uint64_t keys) {
     memset(&entry, 0, sizeof entry);
     entry.state.key = (pel_model_key){draw(keys), draw(2)};
     entry.state.kernel = draw(5);
-    entry.state.aspect = (pel_model_aspect)draw(4);
+    entry.state.aspect = (pel_model_aspect)draw(5);
     entry.state.samples = draw(10);
     entry.state.count = (uint32_t)draw(PEL_MODEL_STATE_LIMIT + 1);
     for (uint32_t i = 0; i < entry.state.count; i++) {
         entry.state.values[i] = (double)draw(3);
     }
-    entry.updated = draw(4);
+    entry.updated = draw(5);
     (void)snprintf(entry.kernel, sizeof entry.kernel, "kernel %u", (unsigned)draw(3));
     (void)snprintf(entry.device, sizeof entry.device, "%.*s", (int)draw(40), "a device of a long name, with a comma or two");
     return entry;

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What models remember, as numbers and back (the history store keeps them).
+ *
+ * A line is its fit and what company costs it; an irregular kernel's profile is a state of its own, because the lines of all its
+ * devices are over the work that it describes: without it they would be read as lines over units. Invariant: whatever the numbers
+ * are, what was taken predicts finite times; what cannot have been a model's is refused and changes nothing. A profile's covariance is
+ * not kept, only how sure each bin was: neighbours are taken to be alike again, which a few launches correct. Rejected: the sights
+ * that it was made from (ten times the bytes, and speeds of devices that may have changed).
+ */
+#include "model/table.h"
+
+#include <math.h>
+#include <string.h>
+
+#define COMPANY_WORDS 3u
+#define COMPANY_MOST 64.0  /* devices */
+#define SLOWNESS_MOST 0.71 /* logarithm, a companion; company.c stays below */
+#define PROFILE_WORDS (2u * PEL_PROFILE_BINS)
+#define PROFILE_DEVICE 0x70656c70726f6669u /* no device: a profile is all of them's */
+
+_Static_assert(PEL_MODEL_PROFILE_BINS == PEL_PROFILE_BINS, "readers of a state see all bins");
+_Static_assert(PROFILE_WORDS <= PEL_MODEL_STATE_LIMIT, "a profile fits into a state");
+
+static uint32_t write_line(const pel_model_entry *entry, double *values) {
+    uint32_t count = pel_fit_write(&entry->fit, values, PEL_MODEL_STATE_LIMIT - COMPANY_WORDS);
+    values[count++] = entry->companions;
+    values[count++] = entry->company;
+    values[count++] = entry->company_variance;
+    return count;
+}
+
+static bool read_line(const pel_model_state *state, pel_model_entry *entry) {
+    if (state->aspect == PEL_MODEL_PROFILE || state->count < COMPANY_WORDS || state->count > PEL_MODEL_STATE_LIMIT) {
+        return false;
+    }
+    const double *company = state->values + state->count - COMPANY_WORDS;
+    bool good = company[0] >= 0.0 && company[0] < COMPANY_MOST && fabs(company[1]) < SLOWNESS_MOST && company[2] >= 0.0 && company[2] < 1.0;
+    entry->companions = company[0];
+    entry->company = company[1];
+    entry->company_variance = company[2];
+    return good && pel_fit_read(state->values, state->count - COMPANY_WORDS, &entry->fit);
+}
+
+static void write_profile(const pel_profile *profile, double *values) {
+    for (uint32_t i = 0; i < PEL_PROFILE_BINS; i++) {
+        values[i] = profile->density[i];
+        values[PEL_PROFILE_BINS + i] = sqrt(fmax(profile->covariance[i][i], 0.0));
+    }
+}
+
+bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *state) {
+    while (*cursor < models->capacity) {
+        const pel_model_entry *at = &models->entries[(*cursor)++];
+        if (at->fit.samples != 0) {
+            state->key = at->key;
+            state->kernel = at->kernel;
+            state->aspect = at->aspect;
+            state->samples = at->fit.samples;
+            state->count = write_line(at, state->values);
+            return true;
+        }
+    }
+    while (*cursor < models->capacity + models->record_capacity) {
+        const pel_record_entry *at = &models->records[(*cursor)++ - models->capacity];
+        if (at->profile != NULL) {
+            state->key = (pel_model_key){at->family, PROFILE_DEVICE};
+            state->kernel = at->kernel;
+            state->aspect = PEL_MODEL_PROFILE;
+            state->samples = at->inherited + at->sight_count;
+            state->count = PROFILE_WORDS;
+            write_profile(at->profile, state->values);
+            return true;
+        }
+    }
+    return false;
+}
+
+static pel_status restore_profile(pel_models *models, const pel_model_state *state) {
+    pel_profile profile;
+    if (state->key.device != PROFILE_DEVICE || state->count != PROFILE_WORDS || state->samples == 0 ||
+        !pel_profile_recall(&profile, state->values, state->values + PEL_PROFILE_BINS)) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    pel_record_entry *place = pel_models_record_place(models, state->key.kernel);
+    if (place == NULL) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    if (place->record.launches > 0 || (place->profile != NULL && place->inherited >= state->samples)) {
+        return PEL_OK; /* its lines are what this process has seen already */
+    }
+    if (place->profile == NULL) {
+        place->profile = pel_alloc(&models->allocator, sizeof *place->profile);
+        if (place->profile == NULL) {
+            return PEL_OUT_OF_MEMORY;
+        }
+    }
+    *place->profile = profile;
+    place->record.profile = place->profile->cumulative;
+    place->kernel = state->kernel;
+    place->inherited = state->samples;
+    return PEL_OK;
+}
+
+pel_status pel_models_restore(pel_models *models, const pel_model_state *state) {
+    pel_model_entry read = {.key = state->key};
+    if (state->aspect == PEL_MODEL_PROFILE) {
+        return restore_profile(models, state);
+    }
+    if (!read_line(state, &read)) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    pel_model_entry *place = pel_models_place(models, state->key);
+    if (place == NULL) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    if (place->fit.samples < read.fit.samples) {
+        models->count += place->fit.samples == 0;
+        read.last_launch = place->last_launch;
+        read.kernel = state->kernel;
+        read.aspect = state->aspect;
+        *place = read;
+    }
+    return PEL_OK;
+}
+
+bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost) {
+    pel_model_entry entry;
+    bool good = read_line(state, &entry);
+    *cost = good ? pel_fit_cost(&entry.fit) : (pel_cost){0};
+    return good;
+}
+
+bool pel_model_state_profile(const pel_model_state *state, double density[PEL_MODEL_PROFILE_BINS]) {
+    pel_profile profile;
+    if (state->aspect != PEL_MODEL_PROFILE || state->count != PROFILE_WORDS ||
+        !pel_profile_recall(&profile, state->values, state->values + PEL_PROFILE_BINS)) {
+        return false;
+    }
+    memcpy(density, profile.density, sizeof profile.density);
+    return true;
+}
