@@ -17,8 +17,8 @@
 #include <time.h>
 
 enum {
-    SLOTS = 4,            /* one is filled, one is under way, two for the jitter of either side */
-    SMALL_SHARE = 16,     /* lists below this part of a slot go directly: drivers copy those into the command itself */
+    SLOTS = 4,        /* one is filled, one is under way, two for the jitter of either side */
+    SMALL_SHARE = 16, /* lists below this part of a slot go directly: drivers copy those into the command itself */
     NAP_NS = 10000,
     DRAIN_NS = 1000000000 /* as launch.c: what a failed load's other commands get to end */
 };
@@ -42,12 +42,12 @@ struct pel_cl_ring {
     cl_mem pinned;
     unsigned char *mapped;
     slot slots[SLOTS];
-    bool broken;             /* (lock) a load failed: it is made anew */
+    bool broken; /* (lock) a load failed: it is made anew */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake, over;
     pel_cl_load *head, *tail; /* (lock) the first is under way */
-    bool closing;            /* (lock) */
+    bool closing;             /* (lock) */
 };
 
 /* ---- pieces ---- */
@@ -60,7 +60,8 @@ typedef struct cursor {
 } cursor;
 
 static bool next_piece(cursor *c, piece *out) {
-    while (c->transfer < c->load->count && (c->load->list[c->transfer].bytes == 0 || c->row == pel_transfer_rows(&c->load->list[c->transfer]))) {
+    while (c->transfer < c->load->count &&
+           (c->load->list[c->transfer].bytes == 0 || c->row == pel_transfer_rows(&c->load->list[c->transfer]))) {
         c->transfer++;
         c->row = c->at = 0;
     }
@@ -93,10 +94,13 @@ static void copy(const slot *s, bool in) {
 
 static cl_int enqueue_rows(const pel_cl_ring *ring, slot *s, uint64_t offset) {
     const size_t pitch = (size_t)s->piece.transfer->pitch, packed = (size_t)s->piece.bytes;
-    const size_t origin[3] = {(size_t)(offset % pitch), (size_t)(offset / pitch), 0}, zero[3] = {0, 0, 0}, region[3] = {packed, (size_t)s->piece.rows, 1};
+    const size_t origin[3] = {(size_t)(offset % pitch), (size_t)(offset / pitch), 0}, zero[3] = {0, 0, 0},
+                 region[3] = {packed, (size_t)s->piece.rows, 1};
     cl_mem cl = ((pel_cl_mem *)s->piece.transfer->mem)->cl;
-    return ring->in ? clEnqueueWriteBufferRect(ring->queue, cl, CL_FALSE, origin, zero, region, pitch, 0, packed, 0, s->memory, 0, NULL, &s->event)
-                    : clEnqueueReadBufferRect(ring->queue, cl, CL_FALSE, origin, zero, region, pitch, 0, packed, 0, s->memory, 0, NULL, &s->event);
+    return ring->in ? clEnqueueWriteBufferRect(ring->queue, cl, CL_FALSE, origin, zero, region, pitch, 0, packed, 0, s->memory, 0,
+                                               NULL, &s->event)
+                    : clEnqueueReadBufferRect(ring->queue, cl, CL_FALSE, origin, zero, region, pitch, 0, packed, 0, s->memory, 0,
+                                              NULL, &s->event);
 }
 
 static cl_int enqueue_bytes(const pel_cl_ring *ring, slot *s, uint64_t offset) {
@@ -118,9 +122,11 @@ static pel_status start(pel_cl_ring *ring, slot *s, pel_error **error) {
         return PEL_OK;
     }
     s->event = NULL;
-    return pel_cl_fail(ring->device, error, code, ring->in ? "the enqueuing of a write from pinned memory" : "the enqueuing of a read into pinned memory",
-                       "bytes [%llu, +%llu)%s cannot be copied %s the device", (unsigned long long)offset, (unsigned long long)s->piece.bytes,
-                       s->piece.rows > 1 ? " and the rows after them" : "", ring->in ? "to" : "from");
+    return pel_cl_fail(ring->device, error, code,
+                       ring->in ? "the enqueuing of a write from pinned memory" : "the enqueuing of a read into pinned memory",
+                       "bytes [%llu, +%llu)%s cannot be copied %s the device", (unsigned long long)offset,
+                       (unsigned long long)s->piece.bytes, s->piece.rows > 1 ? " and the rows after them" : "",
+                       ring->in ? "to" : "from");
 }
 
 /* > 0: still under way after `limit_ns` (0: no limit); 0: ended well; < 0: a code. */
@@ -151,7 +157,8 @@ static pel_status retire(pel_cl_ring *ring, slot *s, const pel_cl_load *load, pe
     }
     const cl_int state = await(s, 0);
     if (state < 0) { /* the event stays for the drain: the command may have ended, or not */
-        return pel_cl_fail(ring->device, error, state, "the command's event", "a transfer %s the device failed", ring->in ? "to" : "from");
+        return pel_cl_fail(ring->device, error, state, "the command's event", "a transfer %s the device failed",
+                           ring->in ? "to" : "from");
     }
     if (!ring->in) {
         copy(s, false);
@@ -177,7 +184,8 @@ static void drain(pel_cl_ring *ring, const pel_cl_load *load) {
         if (state < 0 && is_mute(s)) {
             clFinish(ring->queue); /* the last way to learn that it has ended */
         } else if (state > 0) {
-            pel_log(ring->device->env->logger, PEL_LOG_ERROR, "%s: transfers do not end after one of them failed", ring->device->label);
+            pel_log(ring->device->env->logger, PEL_LOG_ERROR, "%s: transfers do not end after one of them failed",
+                    ring->device->label);
         }
         free_slot(s, load->sensitive);
     }
@@ -219,7 +227,9 @@ static void *run(void *argument) {
         }
         const bool broken = ring->broken;
         pthread_mutex_unlock(&ring->lock);
-        const pel_status status = broken ? pel_cl_refuse(ring->device, &load->error, PEL_DEVICE_FAILED, "", "a transfer before it failed") : move(ring, load);
+        const pel_status status =
+            broken ? pel_cl_refuse(ring->device, &load->error, PEL_DEVICE_FAILED, "", "a transfer before it failed")
+                   : move(ring, load);
         pthread_mutex_lock(&ring->lock);
         load->status = status;
         ring->broken = ring->broken || status != PEL_OK;
@@ -280,10 +290,12 @@ static bool set_up(pel_cl_ring *ring) {
         ring->pinned = clCreateBuffer(device->context, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, bytes, NULL, &code);
     }
     if (ring->pinned && code == CL_SUCCESS) {
-        ring->mapped = clEnqueueMapBuffer(ring->queue, ring->pinned, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL, NULL, &code);
+        ring->mapped =
+            clEnqueueMapBuffer(ring->queue, ring->pinned, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL, NULL, &code);
     }
     if (!ring->mapped || code != CL_SUCCESS) {
-        pel_log(device->env->logger, PEL_LOG_INFO, "%s: no pinned memory for transfers (%s): they go without", device->label, pel_cl_code_name(code));
+        pel_log(device->env->logger, PEL_LOG_INFO, "%s: no pinned memory for transfers (%s): they go without", device->label,
+                pel_cl_code_name(code));
         ring->mapped = NULL;
         take_down(ring);
         return false;
@@ -320,7 +332,8 @@ bool pel_cl_may_stage(const pel_cl_device *device, const pel_transfer *list, uin
     for (uint32_t i = 0; i < count && bytes < device->staging_bytes; i++) {
         bytes += list[i].bytes * pel_transfer_rows(&list[i]);
     }
-    return device->staging_bytes > 0 && !device->base.facts->host_coherent && bytes >= device->staging_bytes / SMALL_SHARE && bytes > 0;
+    return device->staging_bytes > 0 && !device->base.facts->host_coherent && bytes >= device->staging_bytes / SMALL_SHARE &&
+           bytes > 0;
 }
 
 pel_cl_ring *pel_cl_ring_for(pel_cl_device *device, const pel_transfer *list, uint32_t count, bool in) {

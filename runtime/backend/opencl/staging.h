@@ -12,8 +12,8 @@ typedef struct pel_cl_load {
     struct pel_cl_load *next;
     const pel_transfer *list;
     uint32_t count;
-    bool sensitive;       /* no trace of them stays in the ring */
-    pel_status status;    /* these two once it is over; the error is the caller's */
+    bool sensitive;    /* no trace of them stays in the ring */
+    pel_status status; /* these two once it is over; the error is the caller's */
     pel_error *error;
     atomic_bool over;
 } pel_cl_load;

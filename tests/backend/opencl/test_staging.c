@@ -29,9 +29,10 @@ static unsigned char *pinned[2]; /* mapped by the rings, in the order in which t
 static unsigned maps;
 static bool refuse;
 
-CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e, size_t f, cl_uint g, const cl_event *h,
-                                                  cl_event *i, cl_int *j) {
-    void *(CL_API_CALL * map)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, cl_uint, const cl_event *, cl_event *, cl_int *);
+CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e, size_t f,
+                                                  cl_uint g, const cl_event *h, cl_event *i, cl_int *j) {
+    void *(CL_API_CALL * map)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, cl_uint, const cl_event *,
+                              cl_event *, cl_int *);
     maps++;
     if (refuse) {
         *j = CL_MAP_FAILURE;
@@ -78,7 +79,9 @@ static void set_all(unsigned char *bytes, uint64_t seed) {
     }
 }
 
-static uint64_t below(uint64_t *random, uint64_t limit) { return test_random(random) % limit; }
+static uint64_t below(uint64_t *random, uint64_t limit) {
+    return test_random(random) % limit;
+}
 
 /* Bytes or rows, from nothing to several slots, sometimes rows longer than a slot. */
 static pel_transfer any_transfer(uint64_t *random) {
@@ -150,7 +153,8 @@ static bool is_clear(const unsigned char *memory) {
 static void nothing_sensitive_stays(void **state) {
     (void)state;
     start(SLOT);
-    pel_transfer list[] = {{.mem = mem, .offset = 3, .bytes = 7 * SLOT + 11}, {.mem = mem, .offset = 20000, .bytes = 300, .rows = 9, .pitch = 700}};
+    pel_transfer list[] = {{.mem = mem, .offset = 3, .bytes = 7 * SLOT + 11},
+                           {.mem = mem, .offset = 20000, .bytes = 300, .rows = 9, .pitch = 700}};
     set_all(host, 77);
     move(list, 2, true, false);
     move(list, 2, false, false);
@@ -218,7 +222,7 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(right_bytes), cmocka_unit_test(nothing_sensitive_stays), cmocka_unit_test(small_ones_go_directly),
-                                       cmocka_unit_test(without_pinned_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(right_bytes), cmocka_unit_test(nothing_sensitive_stays),
+                                       cmocka_unit_test(small_ones_go_directly), cmocka_unit_test(without_pinned_memory)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
