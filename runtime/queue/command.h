@@ -49,6 +49,7 @@ struct pel_job {
     pel_uses copied_in;         /* valid at device->place once it succeeded */
     pel_uses copied_out;        /* valid in host memory once it succeeded */
     pel_uses written;           /* valid at device->place only */
+    pel_uses drained;           /* of that, what goes home because others wait for it: drain.c */
     pel_transfer *in, *out;     /* storage behind work.in, work.out */
     uint64_t needed;            /* bytes that it reads */
     struct pel_stream *stream;  /* stream.c: it goes through its device in steps; else NULL */
@@ -361,6 +362,7 @@ pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t l
 pel_status pel_job_seal_in(pel_job *job, pel_error **error);                                    /* makes transfers of all that was noted */
 pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t hi);
 pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocation, uint64_t lo, uint64_t hi);
+void pel_job_bring_home(pel_job *job);      /* makes transfers of job->drained */
 void pel_count_used_in_place(const pel_allocation *allocation, uint64_t lo, uint64_t hi); /* in the counters of its buffers */
 void pel_job_apply(pel_job *job);           /* residency and counters after a success */
 void pel_job_clear(pel_job *job);           /* frees what hangs on it */
@@ -386,6 +388,7 @@ double pel_launch_predict(const pel_runtime *runtime, const pel_bound *bound, co
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */
 pel_status pel_launch_run(pel_command *command);                   /* chunks into command->jobs */
+void pel_launch_drain(pel_command *command);                       /* drain.c: what its successors want from its devices goes home with its chunks */
 pel_status pel_launch_plan_now(pel_command *command, bool *exploring); /* plan and slices; failures are noted in the command */
 uint64_t pel_launch_fold_count(const pel_command *command);        /* partial results to merge; 0: none */
 void pel_launch_fold(pel_command *command);                        /* merges partial results: few at once, many on a worker without the lock */

@@ -537,6 +537,7 @@ pel_status pel_launch_run(pel_command *command) {
     if (status != PEL_OK) {
         pel_command_fail(command, status, error);
     } else {
+        pel_launch_drain(command);
         pel_repeat_built(command);
     }
     pel_launch_tail_begin(command);

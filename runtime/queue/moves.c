@@ -317,6 +317,26 @@ pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocat
     return status;
 }
 
+/* A hint: what there is no memory for stays where it is, and is fetched when it is wanted. */
+void pel_job_bring_home(pel_job *job) {
+    const pel_allocator *allocator = &job->command->runtime->allocator;
+    pel_uses *parts = &job->drained;
+    merge_uses(parts);
+    for (uint32_t from = 0, to; from < parts->count; from = to) {
+        const pel_use *use = &parts->data[from];
+        pel_mem *mem = use->allocation->mems ? use->allocation->mems[job->device->index] : NULL;
+        bool noted = true;
+        to = end_of_allocation(parts, from);
+        if (!mem || pel_transfers_append(job->device, use, to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count) != PEL_OK) {
+            break;
+        }
+        for (uint32_t i = from; i < to && noted; i++) {
+            noted = pel_uses_append(allocator, &job->copied_out, parts->data[i]);
+        }
+    }
+    job->work.out = job->out;
+}
+
 void pel_job_apply(pel_job *job) {
     pel_status status = PEL_OK;
     job->device->counters.needed += job->needed;
@@ -363,6 +383,7 @@ void pel_job_clear(pel_job *job) {
     pel_uses_free(allocator, &job->written_home);
     pel_uses_free(allocator, &job->copied_in);
     pel_uses_free(allocator, &job->copied_out);
+    pel_uses_free(allocator, &job->drained);
     pel_free(allocator, job->in);
     pel_free(allocator, job->out);
     if (!job->borrowed) {

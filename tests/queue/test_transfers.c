@@ -199,6 +199,77 @@ static void test_a_stencil_moves_its_halos(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+typedef struct iterated {
+    float grid[SIZE * SIZE];
+    uint64_t moved;     /* by all launches */
+    pel_plan_bytes last; /* of the last one */
+} iterated;
+
+/* Iterations on two devices, waited for one by one, or all submitted before the first is waited for. */
+static void iterate(bool one_by_one, iterated *out) {
+    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), SIZE * sizeof(float), 1, 1),
+                                       PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), SIZE * sizeof(float), 0, 0)};
+    pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 4, 10)};
+    pel_runtime *runtime = machine_create(devices, 2, "sim:gpu0,sim:gpu1");
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "jacobi", params, 2, jacobi, 0);
+    pel_buffer *grid[2];
+    pel_event *event = NULL;
+    pel_share halves[] = {{pel_runtime_device(runtime, 0), 1}, {pel_runtime_device(runtime, 1), 1}};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = desc.global[1] = SIZE;
+    desc.shares = halves;
+    desc.share_count = 2;
+    for (int g = 0; g < 2; g++) {
+        assert_int_equal(pel_buffer_create(runtime, sizeof out->grid, &grid[g], NULL), PEL_OK);
+    }
+    for (int i = 0; i < SIZE * SIZE; i++) {
+        ((float *)pel_buffer_data(grid[0]))[i] = (float)(i % 97);
+    }
+    for (int r = 0; r < ROUNDS; r++) {
+        pel_arg args[] = {pel_buf(grid[r % 2]), pel_buf(grid[1 - r % 2])};
+        assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, r == ROUNDS - 1 ? &event : NULL), PEL_OK);
+        if (one_by_one) {
+            machine_finish(queue);
+        }
+    }
+    pel_plan *plan = machine_plan_of(event);
+    assert_int_equal(pel_plan_get_bytes(plan, &out->last), PEL_OK);
+    pel_plan_destroy(plan);
+    out->moved = 0;
+    for (uint32_t d = 0; d < 2; d++) {
+        pel_device_counters counters;
+        pel_device_get_counters(halves[d].device, &counters);
+        out->moved += counters.to_device + counters.to_host;
+    }
+    assert_int_equal(pel_buffer_sync(grid[0]), PEL_OK);
+    memcpy(out->grid, pel_buffer_data(grid[0]), sizeof out->grid);
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(grid[0]);
+    pel_buffer_destroy(grid[1]);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/* The same bytes, but those that go home do so with the chunk that computed them: none are left for the last launch to fetch. */
+static void test_halos_that_are_waited_for_go_home_with_their_chunk(void **state) {
+    (void)state;
+    enum { ROW = SIZE * sizeof(float) };
+    static float expected[2][SIZE * SIZE];
+    static iterated alone, ahead;
+    for (int i = 0; i < SIZE * SIZE; i++) {
+        expected[0][i] = (float)(i % 97);
+    }
+    reference(expected[0], expected[1]);
+    iterate(true, &alone);
+    iterate(false, &ahead);
+    assert_memory_equal(alone.grid, expected[0], sizeof alone.grid);
+    assert_memory_equal(ahead.grid, expected[0], sizeof ahead.grid);
+    assert_int_equal(alone.moved, ahead.moved);
+    assert_int_equal(alone.last.moved, 4 * ROW); /* a row home and on, for each device */
+    assert_int_equal(ahead.last.moved, 2 * ROW); /* on */
+}
+
 static pel_status sum(const pel_span *span, void *const *arguments, void *scratch, void *user) {
     const int *a = arguments[0], *b = arguments[1];
     int *out = arguments[2];
@@ -245,6 +316,7 @@ int main(void) {
         cmocka_unit_test(test_gaps_that_cost_less_than_a_start_are_copied_where_they_may_be),
         cmocka_unit_test(test_a_link_is_learned),
         cmocka_unit_test(test_a_stencil_moves_its_halos),
+        cmocka_unit_test(test_halos_that_are_waited_for_go_home_with_their_chunk),
         cmocka_unit_test(test_what_two_arguments_read_moves_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
