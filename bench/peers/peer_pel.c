@@ -15,14 +15,16 @@ static void give_up(const char *doing, pel_status status, pel_error *error) {
 
 peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocator *allocator) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_queue_desc queue = PEL_QUEUE_DESC_INIT;
     peer_pel p = {NULL, NULL};
     pel_error *error = NULL;
     desc.devices = devices;
     desc.host_workers = workers;
     desc.allocator = allocator;
+    queue.flags = PEL_QUEUE_UNTIMED; /* nobody else's tasks read a clock */
     pel_status status = pel_runtime_create(&desc, &p.runtime, &error);
     if (status == PEL_OK) {
-        status = pel_queue_create(p.runtime, NULL, &p.queue, &error);
+        status = pel_queue_create(p.runtime, &queue, &p.queue, &error);
     }
     if (status != PEL_OK) {
         give_up("start", status, error);

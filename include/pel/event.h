@@ -39,7 +39,7 @@ PEL_API const pel_error *pel_event_error(const pel_event *event);
  */
 PEL_API pel_status pel_event_wait(pel_event *event);
 
-/* Nanoseconds of the runtime's clock. Zero where not reached. */
+/* Nanoseconds of the runtime's clock. Zero where not reached; all zero for tasks of a queue with PEL_QUEUE_UNTIMED. */
 typedef struct pel_event_timing {
     int64_t submitted, began, ended;
 } pel_event_timing;

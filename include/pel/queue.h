@@ -23,13 +23,17 @@ PEL_BEGIN_DECLS
 
 typedef struct pel_queue pel_queue;
 
+typedef enum pel_queue_flags {
+    PEL_QUEUE_UNTIMED = 1u << 0 /* no clock is read for host tasks with nothing in their descriptor: their events' times are 0 (three readings are up to half of such a task) */
+} pel_queue_flags;
+
 typedef struct pel_queue_desc {
     size_t size;               /* sizeof(pel_queue_desc); 0: the layout of the first release */
     const char *name;          /* for messages and traces */
     uint32_t max_in_flight;    /* submission waits beyond so many unfinished commands; 0: no limit */
     uint32_t weight;           /* its share of the devices' time while other queues have launches or loops, too: twice the weight, twice the time; 0: 1 */
     int32_t priority;          /* added to that of its launches and loops: higher ones go first, whatever the shares */
-    uint32_t reserved;         /* 0 */
+    uint32_t flags;            /* pel_queue_flags */
 } pel_queue_desc;
 #define PEL_QUEUE_DESC_INIT {sizeof(pel_queue_desc), NULL, 0, 0, 0, 0}
 

@@ -191,6 +191,7 @@ struct pel_queue {
     uint64_t id;
     char *name;
     uint32_t max_in_flight;
+    bool untimed;               /* tasks that are only nodes read no clock */
     pel_objective objective;    /* of launches that name none; under the lock */
     _Atomic(pel_stage *) stage; /* where commands are counted now; changed under the lock */
     pel_stage *first_stage;     /* the oldest one that has not drained; stage is the last of the list */

@@ -2,18 +2,41 @@
 #include "queue/event.h"
 #include <string.h>
 
-static void begin(pel_event *event, pel_runtime *runtime) {
-    atomic_init(&event->references, 1);
+enum { LINE = 64 };
+
+static void begin(pel_event *event, void *block, pel_runtime *runtime, unsigned references) {
+    memset(event, 0, sizeof *event);
+    atomic_init(&event->references, references);
     atomic_init(&event->state, PEL_EVENT_SUBMITTED);
     event->allocator = runtime->allocator;
     event->runtime = runtime;
-    event->timing.submitted = pel_clock_now(runtime->clock);
+    event->block = block;
+}
+
+static pel_event *make(pel_runtime *runtime, unsigned references) {
+    void *block = pel_alloc(&runtime->allocator, sizeof(pel_event) + LINE - 1);
+    pel_event *event = (pel_event *)(((uintptr_t)block + LINE - 1) & ~(uintptr_t)(LINE - 1));
+    if (!block) {
+        return NULL;
+    }
+    begin(event, block, runtime, references);
+    return event;
 }
 
 pel_event *pel_event_new(pel_runtime *runtime) {
-    pel_event *event = pel_alloc_zero(&runtime->allocator, 1, sizeof *event);
+    pel_event *event = make(runtime, 1);
     if (event) {
-        begin(event, runtime);
+        event->timing.submitted = pel_clock_now(runtime->clock);
+    }
+    return event;
+}
+
+pel_event *pel_event_new_for_task(pel_runtime *runtime, bool timed) {
+    pel_event *event = make(runtime, 2);
+    if (event) {
+        event->is_node = true;
+        event->untimed = !timed;
+        event->timing.submitted = timed ? pel_clock_now(runtime->clock) : 0;
     }
     return event;
 }
@@ -21,8 +44,8 @@ pel_event *pel_event_new(pel_runtime *runtime) {
 void pel_event_renew(pel_event *event, pel_runtime *runtime) {
     pel_error_destroy(event->error);
     pel_plan_destroy(event->plan);
-    memset(event, 0, sizeof *event);
-    begin(event, runtime);
+    begin(event, event->block, runtime, 1);
+    event->timing.submitted = pel_clock_now(runtime->clock);
 }
 
 void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now) {
@@ -94,6 +117,6 @@ void pel_event_release(pel_event *event) {
         }
         pel_error_destroy(event->error);
         pel_plan_destroy(event->plan);
-        pel_free(&allocator, event);
+        pel_free(&allocator, event->block);
     }
 }

@@ -394,8 +394,20 @@ static bool overlap(const pel_hazard_span *spans, uint32_t count) {
     return any;
 }
 
+/* Notes one range. `alone`: nothing that is there need stay. */
+static pel_status enter_one(pel_hazards *hazards, const pel_hazard_span *span, bool alone, pel_hazard_node *self, pel_interval_hint *hint) {
+    if (!alone && (span->mode & PEL_WRITE) == 0) { /* beside others: a list, or one more in it */
+        pel_hazard_reading reading = {&hazards->states, self};
+        return pel_interval_map_update(hazards->map, span->lo, span->hi, pel_hazard_add_reader, &reading, hint);
+    }
+    const pel_interval_value mine = pel_hazard_alone(self, span->mode);
+    return pel_interval_map_replace(hazards->map, span->lo, span->hi, mine, hint) ? PEL_OK
+                                                                                  : pel_interval_map_set(hazards->map, span->lo, span->hi, mine, hint);
+}
+
 bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self, pel_hazard_fn found, void *user) {
     pel_hazard_looking looking = {PEL_READ, self, found, user, false};
+    bool alone[PEL_HAZARD_SPANS], noted = true;
     if (hazards->grid_count > 0 || overlap(spans, count)) {
         return false;
     }
@@ -410,19 +422,20 @@ bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint3
     for (uint32_t i = 0; i < count; i++) {
         pel_interval_value value;
         looking.mode = spans[i].mode;
-        if (!pel_interval_map_one(hazards->map, spans[i].lo, spans[i].hi, &value, &hazards->hints[i]) ||
-            !pel_hazard_meet(&looking, value)) {
+        if (pel_interval_map_one(hazards->map, spans[i].lo, spans[i].hi, &value, &hazards->hints[i])) {
+            alone[i] = pel_hazard_meet(&looking, value);
+        } else {
+            alone[i] = false;
+            pel_interval_map_visit(hazards->map, spans[i].lo, spans[i].hi, pel_hazard_look_at, &looking, &hazards->hints[i]);
+        }
+        if (looking.failed) {
             return false;
         }
     }
     for (uint32_t i = 0; i < count; i++) {
-        const pel_interval_value mine = pel_hazard_alone(self, spans[i].mode);
-        if (!pel_interval_map_replace(hazards->map, spans[i].lo, spans[i].hi, mine, &hazards->hints[i]) &&
-            pel_interval_map_set(hazards->map, spans[i].lo, spans[i].hi, mine, &hazards->hints[i]) != PEL_OK) {
-            return false; /* what is noted already keeps the order right */
-        }
+        noted = enter_one(hazards, &spans[i], alone[i], self, &hazards->hints[i]) == PEL_OK && noted;
     }
-    return true;
+    return noted; /* if not, what is noted already keeps the order right */
 }
 
 void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self, pel_event *failed) {

@@ -328,22 +328,11 @@ pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode)
 }
 
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value) {
-    const bool writes = (l->mode & PEL_WRITE) != 0;
-    if (is_nothing(value)) {
+    if (is_nothing(value) || ((value.a & KIND_COUNTED) == 0 && is_over(reference_of(value)))) {
         return true;
     }
-    const reference r = reference_of(value);
-    if ((value.a & KIND_COUNTED) != 0 || r.node == l->self) {
-        return false;
-    }
-    if (is_over(r)) {
-        return true;
-    }
-    if (!writes) { /* a second name beside the one that is there: a list */
-        return false;
-    }
-    tell(l, r, kind_of(value) == KIND_WRITER && (l->mode & PEL_READ) != 0);
-    return !l->failed;
+    (void)pel_hazard_look_at(l, 0, 0, value);
+    return (l->mode & PEL_WRITE) != 0; /* who reads stands beside the one that is there */
 }
 
 bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value) {

@@ -55,8 +55,8 @@ typedef struct pel_hazard_looking {
 } pel_hazard_looking;
 bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_value value);
 /*
- * The short way: looks at a value that is no list. True: `self` alone may take its place (pel_hazard_alone, asked after all looking: being told of others may
- * give a command a later place in the order). False: it is a list, or becomes one, or has failed, or `found` refused.
+ * The short way: looks at what is known of all bytes of an access. True: `self` alone may take its place (pel_hazard_alone, asked after all looking: being told of others may
+ * give a command a later place in the order). False: it must be added as a reader.
  */
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value);
 pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode);

@@ -44,6 +44,7 @@ pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_no
     node->shared = false;
     node->status = PEL_OK;
     node->linked = false;
+    node->brief = false;
     return node;
 }
 
@@ -52,7 +53,7 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
         uint64_t generation = pel_node_order(node);
         atomic_store_explicit(&node->hazard.generation, generation + 1, memory_order_release);
     }
-    for (pel_node_more *next, *more = node->more; more; more = next) {
+    for (pel_node_more *next, *more = node->brief ? NULL : node->more; more; more = next) {
         next = more->next;
         pel_pool_give(pools->scraps, &self->scraps, more);
     }

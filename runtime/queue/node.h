@@ -26,7 +26,7 @@
 /* ENDED: a task whose function has returned and whose children are over. */
 typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND, PEL_NODE_ENDED } pel_node_kind;
 
-/* Accesses and event of a task, in blocks of the pool. */
+/* Accesses and event of a task that has accesses, in blocks of the pool. */
 enum { PEL_MORE_RANGES = 3 };
 typedef struct pel_node_more {
     struct pel_node_more *next;
@@ -65,12 +65,16 @@ typedef struct pel_node {
     _Atomic uintptr_t successors;
     pel_hazard_node hazard;       /* generation; user: the task's context or the pel_command; of a task that is not run its pel_error */
     pel_stage *stage;             /* where it is counted; NULL: nowhere, it is being made or was withdrawn */
-    pel_node_more *more;          /* of a task; may be NULL */
+    union {                       /* of a task */
+        pel_node_more *more;      /* may be NULL */
+        pel_event *event;         /* when `brief`: a task with an event and no accesses; retained */
+    };
     atomic_uint pending;
     atomic_uchar kind;            /* a pel_node_kind; others look at a task's while it ends */
     bool shared;                  /* others may know it: successors, the hazards, an event */
     uint8_t status;               /* a failed predecessor's mark (a pel_status); under runtime->lock until it is ready */
-    bool linked;                  /* the submitter's: its own entry is used */
+    bool linked : 1;              /* the submitter's: its own entry is used */
+    bool brief : 1;               /* the submitter's */
 } pel_node;
 
 _Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK, "blocks of the pool");
@@ -79,6 +83,9 @@ _Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PE
 typedef struct pel_node_pools {
     pel_pool *nodes, *scraps;
 } pel_node_pools;
+
+static inline const pel_node_more *pel_node_accesses(const pel_node *node) { return node->brief ? NULL : node->more; }
+static inline pel_event *pel_node_event(const pel_node *node) { return node->brief ? node->event : node->more ? node->more->event : NULL; }
 
 static inline pel_node *pel_node_of_hazard(pel_hazard_node *hazard) {
     return (pel_node *)(void *)((char *)hazard - offsetof(pel_node, hazard));

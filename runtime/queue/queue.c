@@ -209,6 +209,7 @@ static pel_queue *make_queue(pel_runtime *runtime, const pel_queue_desc *desc) {
     made->name = desc ? pel_strdup(&runtime->allocator, desc->name) : NULL;
     made->max_in_flight = desc ? desc->max_in_flight : 0;
     made->priority = desc ? desc->priority : 0;
+    made->untimed = desc && (desc->flags & PEL_QUEUE_UNTIMED) != 0;
     pthread_mutex_lock(&runtime->lock);
     bool begun = begin_queue(runtime->dispatcher, runtime, made);
     pthread_mutex_unlock(&runtime->lock);
@@ -234,8 +235,9 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
         return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_queue_desc.size is %zu; this library knows %zu", desc->size,
                         sizeof *desc);
     }
-    if (desc && desc->reserved != 0) {
-        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_queue_desc.reserved is not 0 (use PEL_QUEUE_DESC_INIT)");
+    if (desc && (desc->flags & ~(uint32_t)PEL_QUEUE_UNTIMED) != 0) {
+        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_queue_desc.flags is 0x%x: flags that this library does not know",
+                        (unsigned)desc->flags);
     }
     status = pel_dispatcher_ensure(runtime, error);
     if (status != PEL_OK) {

@@ -64,12 +64,12 @@ static pel_node *wake_successors(pel_runtime *runtime, pel_host_runner *runner, 
 static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status status, pel_error *error) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_queue *queue = node->stage->queue;
-    pel_event *event = node->more ? pel_event_retain(node->more->event) : NULL;
+    pel_event *event = pel_event_retain(pel_node_event(node));
     pel_error *told = pel_error_clone(error, &runtime->allocator);
     bool writes = false;
     pthread_mutex_lock(&runtime->lock);
     pel_queue_note_failure(queue, node, pel_node_kind_of(node) == PEL_NODE_ENDED, status, error);
-    event = !event && node->more ? pel_event_new(runtime) : event;
+    event = !event && pel_node_accesses(node) ? pel_event_new(runtime) : event;
     if (event) {
         event->queue = queue->id;
         pel_event_finish(event, status, error, NULL, pel_clock_now(runtime->clock));
@@ -77,7 +77,7 @@ static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status 
         event = pel_event_retain(queue->anonymous);
         pel_error_destroy(error);
     }
-    pel_range_walk w = {node->more, 0};
+    pel_range_walk w = {pel_node_accesses(node), 0};
     pthread_mutex_lock(&dispatcher->hazard_lock);
     pel_hazards *hazards = pel_stage_hazards(runtime, node->stage);
     for (pel_hazard_range range; hazards && pel_range_next(&w, &range);) {
@@ -101,12 +101,12 @@ static pel_error *task_failed(pel_runtime *runtime, pel_status returned) {
 
 /* Its event is complete before its successors are closed. */
 static pel_node *end_shared(pel_runtime *runtime, pel_host_runner *runner, pel_node *node, pel_status status, pel_error *error) {
-    pel_event *event = node->more ? node->more->event : NULL;
+    pel_event *event = pel_node_event(node);
     pel_error *told = NULL;
     if (status != PEL_OK) {
         told = note_failure(runtime, node, status, error);
     } else if (event) {
-        pel_event_finish(event, PEL_OK, NULL, NULL, pel_clock_now(runtime->clock));
+        pel_event_finish(event, PEL_OK, NULL, NULL, event->untimed ? 0 : pel_clock_now(runtime->clock));
     }
     pel_node *next = wake_successors(runtime, runner, node, told);
     pel_event_release(event);
@@ -141,7 +141,7 @@ static pel_node *count(pel_runtime *runtime, pel_host_runner *runner, pel_stage 
 /* False: it was cancelled. */
 static bool begin_event(const pel_runtime *runtime, pel_event *event) {
     const bool begins = pel_event_claim(event, PEL_EVENT_RUNNING);
-    if (begins) {
+    if (begins && !event->untimed) {
         event->timing.began = pel_clock_now(runtime->clock);
     }
     return begins;
@@ -172,10 +172,11 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     pel_runtime *runtime = stage->runtime;
     pel_status status = (pel_status)node->status;
     pel_error *error = NULL;
-    if (pel_node_kind_of(node) == PEL_NODE_TASK && status == PEL_OK && node->more && node->more->event && !begin_event(runtime, node->more->event)) {
+    const pel_event *event = node->shared ? pel_node_event(node) : NULL;
+    if (event && pel_node_kind_of(node) == PEL_NODE_TASK && status == PEL_OK && !begin_event(runtime, pel_node_event(node))) {
         node->task = NULL;
         status = PEL_CANCELLED;
-        node->hazard.user = pel_event_cancelled(node->more->event, "task");
+        node->hazard.user = pel_event_cancelled(event, "task");
     }
     if (!node->task) {
         error = node->hazard.user;
@@ -245,10 +246,14 @@ static bool depend_on(void *user, const pel_hazard *before) {
                            &how) == PEL_OK;
 }
 
-/* Keeps the ranges with the node, for a failure. */
+/* Keeps the ranges with the node, for a failure, and the event. */
 static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t count) {
     pel_node_more **link = &s->node->more;
-    for (uint32_t i = 0; i < count || (i == 0 && s->event); i += PEL_MORE_RANGES) {
+    if (count == 0 && s->event) {
+        s->node->brief = true;
+        s->node->event = s->event;
+    }
+    for (uint32_t i = 0; i < count; i += PEL_MORE_RANGES) {
         pel_node_more *more = pel_pool_take(s->runtime->dispatcher->pools.scraps, &s->self->scraps);
         if (!more) {
             return false;
@@ -280,7 +285,7 @@ static pel_status enter_hazards(submission *s, const pel_access *accesses, uint3
     pel_hazards *hazards = pel_stage_hazards(s->runtime, s->node->stage);
     status = hazards ? PEL_OK : PEL_OUT_OF_MEMORY;
     for (int pass = 0; pass < 2 && status == PEL_OK; pass++) {
-        for (const pel_node_more *more = s->node->more; more && status == PEL_OK; more = more->next) {
+        for (const pel_node_more *more = pel_node_accesses(s->node); more && status == PEL_OK; more = more->next) {
             uint32_t n = 0;
             for (; n < PEL_MORE_RANGES && more->ranges[n].bytes != 0; n++) {
                 ranges[n] = pel_more_range(more, n);
@@ -334,9 +339,14 @@ static void leave(submission *s, bool pushed) {
     }
 }
 
+/* What somebody is going to wait for is offered, to that thread, too. */
 static void put(submission *s) {
     if (s->lane) {
-        pel_host_lane_push(s->lane, &s->node->item);
+        if (s->event) {
+            pel_host_lane_offer(s->lane, &s->node->item, s->event);
+        } else {
+            pel_host_lane_push(s->lane, &s->node->item);
+        }
         leave(s, true);
     } else {
         pel_host_runner_push(s->runner, &s->node->item);
@@ -347,10 +357,12 @@ static void put(submission *s) {
 static void withdraw(submission *s) {
     pel_node *node = s->node;
     pel_pool *scraps = s->runtime->dispatcher->pools.scraps;
-    for (pel_node_more *next; node->more; node->more = next) {
+    for (pel_node_more *next; !node->brief && node->more; node->more = next) {
         next = node->more->next;
         pel_pool_give(scraps, &s->self->scraps, node->more);
     }
+    node->brief = false;
+    node->more = NULL;
     leave(s, false);
     pthread_mutex_lock(&s->runtime->lock);
     pel_node_become(node, PEL_NODE_COMMAND);
@@ -396,7 +408,7 @@ static pel_status out_of_memory(pel_queue *queue) {
 }
 
 static pel_status check_scope(const submission *s, pel_error **error) {
-    pel_range_walk w = {s->node->more, 0};
+    pel_range_walk w = {pel_node_accesses(s->node), 0};
     uint32_t index = 0;
     pel_status status = PEL_OK;
     for (pel_hazard_range range; s->node->stage->scope && status == PEL_OK && pel_range_next(&w, &range);) {
@@ -411,7 +423,6 @@ static pel_status connect(submission *s, const pel_access *accesses, uint32_t ac
     if (s->event) {
         s->event->node = s->node;
         s->event->queue = s->queue->id;
-        s->event->is_node = true;
         s->event->scope = s->node->stage->scope;
     }
     if (!keep_ranges(s, accesses, access_count)) {
@@ -438,6 +449,38 @@ static pel_status submit_bare(pel_queue *queue, pel_task_fn function, void *cont
     node->hazard.user = context;
     pel_stage_begin(node->stage, lane->self.shard);
     pel_host_lane_push(lane, &node->item);
+    pel_host_lane_give_back(dispatcher->tasks, lane, true);
+    return PEL_OK;
+}
+
+/* A task that somebody will wait for, and nothing declared: likewise. */
+__attribute__((noinline))
+static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *context, pel_event **event) {
+    pel_runtime *runtime = queue->runtime;
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    pel_event *made = pel_event_new_for_task(runtime, !queue->untimed);
+    if (!made) {
+        return out_of_memory(queue);
+    }
+    pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
+    pel_node *node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK);
+    if (!node) {
+        pel_host_lane_give_back(dispatcher->tasks, lane, false);
+        pel_event_release(made);
+        return out_of_memory(queue);
+    }
+    node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
+    node->task = function;
+    node->hazard.user = context;
+    node->shared = true;
+    node->brief = true;
+    node->event = made;
+    made->node = node;
+    made->generation = pel_node_order(node);
+    made->queue = queue->id;
+    *event = made;
+    pel_stage_begin(node->stage, lane->self.shard);
+    pel_host_lane_offer(lane, &node->item, made);
     pel_host_lane_give_back(dispatcher->tasks, lane, true);
     return PEL_OK;
 }
@@ -553,10 +596,11 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
         return pel_refuse(queue, pel_error_status(error), error);
     }
     pel_queue_make_room(queue);
-    if (event && (s.event = pel_event_new(runtime)) == NULL) {
+    if (event && (s.event = pel_event_new_for_task(runtime, !queue->untimed)) == NULL) {
         return out_of_memory(queue);
     }
     if (!begin(&s)) {
+        pel_event_release(s.event); /* the caller's reference */
         return out_of_memory(queue);
     }
     s.node->task = function;
@@ -565,11 +609,12 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
         pel_status status = connect(&s, accesses, access_count, desc, &error);
         if (status != PEL_OK) {
             withdraw(&s);
+            pel_event_release(s.event);
             return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status == PEL_CONFLICT ? pel_refuse(queue, status, error) : status;
         }
         if (event) {
             s.event->generation = pel_node_order(s.node);
-            *event = pel_event_retain(s.event);
+            *event = s.event;
         }
     }
     return count_in(&s);
@@ -578,12 +623,12 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
 pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
                            const pel_task_desc *desc, pel_event **event) {
     const pel_dispatcher *dispatcher = queue->runtime->dispatcher;
-    const bool simple = !event && !desc && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
+    const bool simple = !desc && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
                         atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
     if (simple && access_count == 0) {
-        return submit_bare(queue, function, context);
+        return event ? submit_awaited(queue, function, context, event) : submit_bare(queue, function, context);
     }
-    if (simple && access_count <= PEL_MORE_RANGES && accesses) {
+    if (simple && !event && access_count <= PEL_MORE_RANGES && accesses) {
         pel_status status = submit_few(queue, function, context, accesses, access_count);
         if (status != PEL_UNSUPPORTED) {
             return status;

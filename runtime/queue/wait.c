@@ -182,6 +182,25 @@ static pel_status wait_inside(pel_runtime *runtime, const pel_waiting *what, pel
     return pel_event_is_complete(event) ? event->status : status != PEL_OK ? status : PEL_INTERNAL;
 }
 
+/*
+ * What this thread has just submitted and nobody has begun it runs itself, at once: that is what a worker would cost, without a line that travels. Should another
+ * task be offered there by now, that one runs instead, which is a waiter's business, too.
+ */
+static void run_own(pel_runtime *runtime, const pel_event *event) {
+    pel_host_tasks *tasks = runtime->dispatcher->tasks;
+    pel_host_runner *before, *runner = NULL;
+    if (tasks && pel_host_still_offered(tasks, &event->node->item) && pel_host_may_help(runtime->task_device->driver)) {
+        runner = pel_host_guest_enter(tasks, &before);
+    }
+    if (runner) {
+        pel_host_item *item = pel_host_take_back(tasks);
+        if (item) {
+            pel_host_runner_run(runner, item);
+        }
+        pel_host_guest_leave(runner, before);
+    }
+}
+
 pel_status pel_event_wait(pel_event *event) {
     if (!event) {
         return PEL_INVALID_ARGUMENT;
@@ -190,12 +209,18 @@ pel_status pel_event_wait(pel_event *event) {
         return event->status;
     }
     pel_runtime *runtime = event->runtime;
-    pel_status status = pel_runtime_check(runtime, NULL);
+    pel_status status = pel_runtime_is_ours(runtime) ? PEL_OK : pel_runtime_check(runtime, NULL);
     if (status != PEL_OK) {
         return status;
     }
     if (waits_for_itself(event)) {
         return PEL_WOULD_DEADLOCK;
+    }
+    if (event->is_node && !pel_inside_task(runtime)) {
+        run_own(runtime, event);
+        if (pel_event_is_complete(event)) {
+            return event->status;
+        }
     }
     const pel_waiting what = {event_is_over, event_seems_over, event_works, event, 1, false};
     if (pel_inside_task(runtime)) {

@@ -591,9 +591,70 @@ static void test_events_outlive_everything(void **state) {
     pel_event_release(event);
 }
 
+typedef struct whose {
+    pthread_t by;
+    atomic_bool in, open;
+} whose;
+
+static pel_status stay(void *context) {
+    whose *w = context;
+    atomic_store(&w->in, true);
+    while (!atomic_load(&w->open)) {
+        sched_yield();
+    }
+    return PEL_OK;
+}
+
+static pel_status note_thread(void *context) {
+    ((whose *)context)->by = pthread_self();
+    return PEL_OK;
+}
+
+/* With the only worker busy, whoever waits for a task runs it. A queue without times has none; one with times has them. */
+static void test_a_waiter_runs_what_nobody_has_begun(void **state) {
+    (void)state;
+    pel_runtime *own = NULL;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_queue_desc untimed = PEL_QUEUE_DESC_INIT;
+    desc.devices = "host";
+    desc.host_workers = 1;
+    untimed.flags = PEL_QUEUE_UNTIMED;
+    assert_int_equal(pel_runtime_create(&desc, &own, NULL), PEL_OK);
+    for (int i = 0; i < 2; i++) {
+        pel_queue *queue = NULL;
+        pel_event *events[2];
+        pel_event_timing timing;
+        whose w = {.in = false};
+        assert_int_equal(pel_queue_create(own, i == 0 ? NULL : &untimed, &queue, NULL), PEL_OK);
+        assert_int_equal(pel_task(queue, stay, &w, NULL, 0, NULL, NULL), PEL_OK);
+        while (!atomic_load(&w.in)) {
+            sched_yield();
+        }
+        for (int k = 0; k < 2; k++) { /* the first is offered, the second is in the list */
+            assert_int_equal(pel_task(queue, note_thread, &w, NULL, 0, NULL, &events[k]), PEL_OK);
+        }
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(pel_event_wait(events[k]), PEL_OK);
+            assert_true(pthread_equal(w.by, pthread_self()));
+            pel_event_get_timing(events[k], &timing);
+            assert_true(i == 1 ? timing.submitted == 0 && timing.began == 0 && timing.ended == 0
+                               : timing.submitted > 0 && timing.submitted <= timing.began && timing.began <= timing.ended);
+            pel_event_release(events[k]);
+        }
+        atomic_store(&w.open, true);
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    }
+    untimed.flags = 1u << 31;
+    pel_queue *none = NULL;
+    assert_int_equal(pel_queue_create(own, &untimed, &none, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_runtime_destroy(own), PEL_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_graphs),
+        cmocka_unit_test(test_a_waiter_runs_what_nobody_has_begun),
         cmocka_unit_test(test_disjoint_tasks_run_at_once),
         cmocka_unit_test(test_failures_spread_by_data_only),
         cmocka_unit_test(test_a_failure_whose_event_nobody_has),

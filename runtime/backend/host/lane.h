@@ -7,6 +7,10 @@
  * of the list and the cache of free commands. So a submission costs one atomic read-modify-write. A claim that is taken is never waited for:
  * the next lane is tried. Consumers take from the front, many at a time, under a flag of their own, and need the claim only for the very last item.
  *
+ * Beside the list there is room for one *offer*, for an item that somebody is going to wait for: whoever comes first takes it with one exchange, its
+ * submitter too when it waits, and nothing else of the lane is touched on the way. What is behind the item is named with it (`about`), so that a taker on another core
+ * fetches both lines at once. An offer goes before the list.
+ *
  * The links are the items' own, so a push cannot fail. Whoever makes sure that a lane is empty before it sleeps claims it: the claims of one lane are
  * totally ordered, so either the sleeper sees the item, or the submitter, inside its claim, sees that somebody sleeps (docs/design/queue.md).
  *
@@ -40,6 +44,8 @@ typedef struct pel_host_lane {
     pel_host_self self;
     _Alignas(64) atomic_uint draining;  /* by whoever takes */
     _Atomic(pel_host_item *) head;      /* the first item; set by a submitter only while the lane is empty */
+    _Atomic(pel_host_item *) offer;     /* set by a submitter only while there is none; taken by anybody */
+    _Atomic(void *) about;              /* of the offer, or of the one before: what its taker will write to */
 } pel_host_lane;
 
 static inline bool pel_host_lane_try_claim(pel_host_lane *lane) {
@@ -57,12 +63,34 @@ static inline void pel_host_lane_push(pel_host_lane *lane, pel_host_item *item) 
     atomic_store_explicit(last ? &last->link : &lane->head, item, memory_order_release);
 }
 
-/* A guess, without any claim. */
-static inline bool pel_host_lane_any(const pel_host_lane *lane) {
-    return atomic_load_explicit(&((pel_host_lane *)(uintptr_t)lane)->head, memory_order_relaxed) != NULL;
+/* With the claim. To the list where there is an offer already. */
+static inline void pel_host_lane_offer(pel_host_lane *lane, pel_host_item *item, void *about) {
+    if (atomic_load_explicit(&lane->offer, memory_order_relaxed)) {
+        pel_host_lane_push(lane, item);
+        return;
+    }
+    atomic_store_explicit(&lane->about, about, memory_order_relaxed);
+    atomic_store_explicit(&lane->offer, item, memory_order_release);
 }
 
-/* Takes up to `most` items from the front, in order; returns how many. 0 also when another consumer is at it. */
+/* Without any claim. NULL: there was none. */
+static inline pel_host_item *pel_host_lane_take_offer(pel_host_lane *lane) {
+    pel_host_item *item = atomic_load_explicit(&lane->offer, memory_order_relaxed);
+    if (!item) {
+        return NULL;
+    }
+    pel_pool_fetch(item);
+    pel_pool_fetch(atomic_load_explicit(&lane->about, memory_order_relaxed));
+    return atomic_exchange_explicit(&lane->offer, NULL, memory_order_acquire);
+}
+
+/* A guess, without any claim. */
+static inline bool pel_host_lane_any(const pel_host_lane *lane) {
+    pel_host_lane *l = (pel_host_lane *)(uintptr_t)lane;
+    return atomic_load_explicit(&l->head, memory_order_relaxed) != NULL || atomic_load_explicit(&l->offer, memory_order_relaxed) != NULL;
+}
+
+/* Takes up to `most` items from the front of the list, in order; returns how many. 0 also when another consumer is at it. */
 uint32_t pel_host_lane_take(pel_host_lane *lane, pel_host_item **items, uint32_t most);
 
 /* The truth, by claiming the lane: waits for whoever has it. */

@@ -111,13 +111,41 @@ void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item) {
     pel_host_lane_give_back(tasks, lane, true);
 }
 
+/* Where a runner begins: a guest at the lane where its thread submits, because it waits for what is there. */
+static uint32_t first_lane(const pel_host_runner *runner, uint32_t used) {
+    return used < 2 ? 0 : (runner->index < runner->tasks->worker_count ? runner->index : preferred_lane) % used;
+}
+
+pel_host_item *pel_host_runner_catch(pel_host_runner *runner) {
+    pel_host_tasks *tasks = runner->tasks;
+    const uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed), first = first_lane(runner, used);
+    pel_host_item *item = NULL;
+    for (uint32_t i = 0; i < used && !item; i++) {
+        item = pel_host_lane_take_offer(&tasks->lanes[first + i < used ? first + i : first + i - used]);
+    }
+    return item;
+}
+
+bool pel_host_still_offered(const pel_host_tasks *tasks, const pel_host_item *item) {
+    return atomic_load_explicit(&tasks->lanes[preferred_lane].offer, memory_order_relaxed) == item;
+}
+
+pel_host_item *pel_host_take_back(pel_host_tasks *tasks) { return pel_host_lane_take_offer(&tasks->lanes[preferred_lane]); }
+
 /* The first of a batch is returned, the others go to the deque so that the owner takes them in order. */
 static pel_host_item *take_from_lanes(pel_host_runner *runner) {
     pel_host_tasks *tasks = runner->tasks;
     pel_host_item *items[PEL_HOST_BATCH];
-    uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed);
+    const uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed), first = first_lane(runner, used);
     for (uint32_t i = 0; i < used; i++) {
-        pel_host_lane *lane = &tasks->lanes[(runner->index + i) % used];
+        pel_host_lane *lane = &tasks->lanes[first + i < used ? first + i : first + i - used];
+        pel_host_item *offered = pel_host_lane_take_offer(lane);
+        if (offered) {
+            if (pel_host_lane_any(lane)) {
+                wake_if_needed(tasks);
+            }
+            return offered;
+        }
         uint32_t room = PEL_HOST_DEQUE_SLOTS - (uint32_t)pel_host_deque_count(&runner->deque);
         uint32_t count = pel_host_lane_take(lane, items, room < PEL_HOST_BATCH ? room + 1 : PEL_HOST_BATCH);
         if (count == 0) {
@@ -159,12 +187,8 @@ static pel_host_item *next_item(pel_host_runner *runner) {
     return item ? item : steal(runner);
 }
 
-bool pel_host_runner_work(pel_host_runner *runner) {
-    pel_host_tasks *tasks = runner->tasks;
-    pel_host_item *item = next_item(runner);
-    if (!item) {
-        return false;
-    }
+void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item) {
+    const pel_host_tasks *tasks = runner->tasks;
     const bool outer = atomic_load_explicit(&runner->running, memory_order_relaxed); /* a task that waits */
     atomic_store_explicit(&runner->running, true, memory_order_relaxed);
     for (uint32_t i = 0; item; i++) {
@@ -175,7 +199,14 @@ bool pel_host_runner_work(pel_host_runner *runner) {
         }
     }
     atomic_store_explicit(&runner->running, outer, memory_order_release);
-    return true;
+}
+
+bool pel_host_runner_work(pel_host_runner *runner) {
+    pel_host_item *item = next_item(runner);
+    if (item) {
+        pel_host_runner_run(runner, item);
+    }
+    return item != NULL;
 }
 
 uint32_t pel_host_tasks_running(const pel_host_tasks *tasks) {

@@ -76,8 +76,15 @@ void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pu
 /* From a runner: what its task made ready. */
 void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item);
 
+/* Whether an item is the offer of the lane that the calling thread used last: a guess. Take it back: or whatever is offered there by then; NULL: nothing is. */
+bool pel_host_still_offered(const pel_host_tasks *tasks, const pel_host_item *item);
+pel_host_item *pel_host_take_back(pel_host_tasks *tasks);
+
 /* Runs an item if there is one. False: nothing was found; it may be there all the same. */
 bool pel_host_runner_work(pel_host_runner *runner);
+/* An offer of some lane; NULL: there is none. Who took one must run it. */
+pel_host_item *pel_host_runner_catch(pel_host_runner *runner);
+void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item);
 /* How many workers run tasks: a guess. */
 uint32_t pel_host_tasks_running(const pel_host_tasks *tasks);
 /* A guess whether there is something to run for this runner. */

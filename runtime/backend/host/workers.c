@@ -21,6 +21,8 @@ static const int64_t settle_ns = 50000;
 enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
+    CLOSE_LOOKS = 64, /* so many looks at tasks in a row; then one in SPARSE, because each takes the line from a submitter who does all by itself */
+    SPARSE = 8,
     WAKE_FANOUT = 2 /* a wake-up costs its caller 10-19 us (same machine): sleepers wake each other, in a tree */
 };
 
@@ -409,6 +411,7 @@ static bool spin(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;
     bool found = false;
+    pel_host_item *caught = NULL;
     atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
     look_begin(device);
     for (unsigned look = 1; !found; look++) {
@@ -419,7 +422,11 @@ static bool spin(pel_host_worker *worker) {
             look_begin(device);
             until = 0;
         }
-        found = job_to_join(worker) || anything_waits(device) || pel_host_runner_sees_work(worker->runner);
+        found = job_to_join(worker) || anything_waits(device);
+        if (!found && (look < CLOSE_LOOKS || look % SPARSE == 0)) {
+            caught = pel_host_runner_catch(worker->runner);
+            found = caught || pel_host_runner_sees_work(worker->runner);
+        }
         if (gives_way(worker)) {
             break;
         }
@@ -436,6 +443,9 @@ static bool spin(pel_host_worker *worker) {
     }
     look_stop(device);
     atomic_fetch_sub_explicit(&device->attending, 1, memory_order_relaxed);
+    if (caught) {
+        pel_host_runner_run(worker->runner, caught);
+    }
     return found;
 }
 

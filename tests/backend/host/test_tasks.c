@@ -177,8 +177,96 @@ static void test_a_lane_is_first_in_first_out(void **state) {
     assert_false(pel_host_lane_any_for_sure(&lane));
 }
 
+static void test_one_offer_beside_the_list(void **state) {
+    (void)state;
+    static pel_host_lane lane;
+    numbered some[3];
+    pel_host_item *batch[3];
+    memset(&lane, 0, sizeof lane);
+    assert_null(pel_host_lane_take_offer(&lane));
+    assert_true(pel_host_lane_try_claim(&lane));
+    for (int i = 0; i < 3; i++) {
+        pel_host_lane_offer(&lane, &some[i].item, &some[i]);
+    }
+    pel_host_lane_release(&lane);
+    for (int i = 1; i < 3; i++) { /* those for which there was no room */
+        assert_int_equal(pel_host_lane_take(&lane, batch, 1), 1);
+        assert_ptr_equal(batch[0], &some[i].item);
+    }
+    assert_true(pel_host_lane_any(&lane) && pel_host_lane_any_for_sure(&lane)); /* an empty list is not an empty lane */
+    assert_ptr_equal(pel_host_lane_take_offer(&lane), &some[0].item);
+    assert_null(pel_host_lane_take_offer(&lane));
+    assert_false(pel_host_lane_any(&lane) || pel_host_lane_any_for_sure(&lane));
+}
+
+static void *offer_all(void *argument) {
+    uint32_t submitter = (uint32_t)(uintptr_t)argument;
+    for (uint32_t i = 0; i < EACH; i++) {
+        numbered *n = &items[submitter * EACH + i];
+        *n = (numbered){.submitter = submitter, .number = i};
+        pel_host_lane *lane = pel_host_lane_claim(&engine);
+        pel_host_lane_offer(lane, &n->item, n);
+        pel_host_lane_give_back(&engine, lane, true);
+        if (i % 3 == 0 && pel_host_still_offered(&engine, &n->item)) {
+            n = (numbered *)(void *)pel_host_take_back(&engine); /* it, or another's by now */
+            if (n) {
+                atomic_fetch_add(&seen[n->submitter * EACH + n->number], 1);
+                atomic_fetch_add(&taken, 1);
+            }
+        }
+    }
+    return NULL;
+}
+
+static pel_host_item *note_item(pel_host_runner *runner, pel_host_item *item) {
+    const numbered *n = (const numbered *)(const void *)item;
+    (void)runner;
+    atomic_fetch_add(&seen[n->submitter * EACH + n->number], 1);
+    atomic_fetch_add(&taken, 1);
+    return NULL;
+}
+
+static void *catch_all(void *argument) {
+    pel_host_runner *runner = &engine.runners[(uintptr_t)argument - SUBMITTERS];
+    while (atomic_load(&taken) < SUBMITTERS * EACH) {
+        pel_host_item *item = pel_host_runner_catch(runner);
+        if (item) {
+            pel_host_runner_run(runner, item);
+        } else if (!pel_host_runner_work(runner)) {
+            sched_yield();
+        }
+    }
+    return NULL;
+}
+
+/* Offers that submitters take back while two runners want them, too: each item once. */
+static void test_offers_lose_nothing(void **state) {
+    (void)state;
+    pthread_t threads[SUBMITTERS + 2];
+    items = calloc(SUBMITTERS * EACH, sizeof *items);
+    assert_non_null(items);
+    memset(seen, 0, sizeof seen);
+    memset(&engine, 0, sizeof engine);
+    atomic_store(&taken, 0);
+    assert_int_equal(pel_host_tasks_init(&engine, &pel_allocator_default, 2, wake_nobody, NULL), PEL_OK);
+    engine.run = note_item;
+    for (uintptr_t i = 0; i < SUBMITTERS + 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, i < SUBMITTERS ? offer_all : catch_all, (void *)i), 0);
+    }
+    for (int i = 0; i < SUBMITTERS + 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    for (uint32_t i = 0; i < SUBMITTERS * EACH; i++) {
+        assert_int_equal(atomic_load(&seen[i]), 1);
+    }
+    assert_false(pel_host_tasks_any_for_sure(&engine));
+    pel_host_tasks_free(&engine, &pel_allocator_default);
+    free(items);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_deque_ends), cmocka_unit_test(test_deque_under_thieves),
-                                       cmocka_unit_test(test_a_lane_is_first_in_first_out), cmocka_unit_test(test_lanes_lose_nothing)};
+                                       cmocka_unit_test(test_a_lane_is_first_in_first_out), cmocka_unit_test(test_lanes_lose_nothing),
+                                       cmocka_unit_test(test_one_offer_beside_the_list), cmocka_unit_test(test_offers_lose_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
