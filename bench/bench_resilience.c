@@ -5,10 +5,13 @@
  * Price: the same launch of a few hundred microseconds and more with no protection, with retry and isolated, in turn, on each device alone. "over none" is the
  * ratio where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy between warm pages, one thread, timed in the same rounds) is taken
  * off first, so that what is compared is all else. Faults: a device that is lost in the middle of its chunk, against the survivors' ideal plus the lost chunk; and a
- * hang, against its deadline.
+ * hang, against its deadline. Checkpoint: a device computes on the bytes that are saved for the interval that is advised if it failed once a minute, with a
+ * checkpoint begun at its start and without one.
  */
 #include "harness.h"
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ITEMS = 1 << 20, WORK = 200 };
 
@@ -123,6 +126,106 @@ static void price_on(pel_results *results, pel_bench_session *session, pel_kerne
     (void)pel_buffer_destroy(y);
 }
 
+/* ---- checkpoints ---- */
+
+#define MTBF_S 60.0
+#define LONGEST_S 1.0 /* of an interval here: what is shorter than advised costs more */
+
+typedef struct stretch {
+    run_of launch;
+    pel_runtime *runtime;
+    pel_buffer *saved;
+    pel_checkpoint *checkpoint; /* NULL: without */
+    uint64_t launches, step;
+} stretch;
+
+static bool work_on(void *context) {
+    stretch *s = context;
+    const pel_checkpoint_item item = {"y", s->saved};
+    bool fine = !s->checkpoint || pel_checkpoint_begin(s->checkpoint, s->launch.queue, &item, 1, ++s->step, NULL) == PEL_OK;
+    for (uint64_t i = 0; i < s->launches && fine; i++) {
+        fine = run(&s->launch);
+    }
+    return fine && (!s->checkpoint || pel_checkpoint_wait(s->checkpoint, NULL) == PEL_OK);
+}
+
+/* Launches in the interval that is advised. 0: something failed. */
+static uint64_t launches_between(stretch *s, double *cost_s) {
+    pel_checkpoint_advice advice;
+    s->launches = 20;
+    bool fine = work_on(s);
+    const int64_t began = pel_runtime_now(s->runtime);
+    for (int i = 0; i < 3; i++) {
+        fine = fine && work_on(s);
+    }
+    const double launch_s = (double)(pel_runtime_now(s->runtime) - began) * 1e-9 / 60;
+    *cost_s = pel_checkpoint_cost(s->checkpoint);
+    fine = fine && pel_checkpoint_advise(*cost_s, MTBF_S, &advice);
+    return fine ? 1 + (uint64_t)((advice.interval_s < LONGEST_S ? advice.interval_s : LONGEST_S) / launch_s) : 0;
+}
+
+static void checkpoint_on(pel_results *results, const pel_bench_session *session, pel_kernel *kernel, const pel_device *device,
+                          pel_buffer *x, pel_buffer *y, pel_checkpoint *checkpoint) {
+    char row[64];
+    double ratio[PEL_BENCH_RUNS], cost_s = 0;
+    stretch with = {.launch = {session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, PEL_PROTECT_NONE, NULL, NULL, NULL},
+                    .runtime = session->runtime, .saved = y, .checkpoint = checkpoint};
+    (void)snprintf(row, sizeof row, "checkpoint %s", pel_device_get_info(device)->id);
+    if (!pel_results_wants(results, row)) {
+        return;
+    }
+    with.launches = launches_between(&with, &cost_s);
+    stretch without = with;
+    without.checkpoint = NULL;
+    pel_bench_subject subjects[2] = {{.name = "with", .run = work_on, .context = &with},
+                                     {.name = "without", .run = work_on, .context = &without}};
+    if (with.launches == 0 || !pel_bench_rounds(subjects, 2, results->quick ? 5 : 15)) {
+        pel_results_skip(results, row, "it failed");
+        results->missed++;
+        return;
+    }
+    for (uint32_t i = 0; i < subjects[0].count; i++) {
+        ratio[i] = subjects[0].ns[i] / subjects[1].ns[i];
+    }
+    pel_results_add(results, row, "at the advised interval, over none", "x", ratio, subjects[0].count, NULL);
+    pel_results_add_one(results, row, "what is waited for one", "ms", cost_s * 1e3, 1, NULL);
+}
+
+/* All files of a checkpoint. */
+static void remove_files(const char *folder) {
+    static const char *const names[] = {"c.0", "c.1", "c.0.log", "c.1.log", "c.lock", "c.tmp"};
+    char path[256];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(folder);
+}
+
+/* In $PWD, which is on a disk more often than /tmp is. */
+static void checkpoints(pel_results *results, pel_bench_session *session, pel_kernel *kernel, uint32_t *memory) {
+    char folder[] = "pel-checkpoint.XXXXXX", path[64];
+    pel_checkpoint_desc desc = PEL_CHECKPOINT_DESC_INIT;
+    pel_checkpoint *checkpoint = NULL;
+    pel_buffer *x = NULL, *y = NULL;
+    bool fine = mkdtemp(folder) != NULL;
+    (void)snprintf(path, sizeof path, "%s/c", folder);
+    desc.path = path;
+    fine = fine && pel_checkpoint_open(session->runtime, &desc, &checkpoint, NULL) == PEL_OK &&
+           pel_buffer_wrap(session->runtime, memory, ITEMS * sizeof *memory, &x) == PEL_OK &&
+           pel_buffer_wrap(session->runtime, memory + ITEMS, ITEMS * sizeof *memory, &y) == PEL_OK;
+    for (uint32_t d = 0; d < session->device_count && fine; d++) {
+        checkpoint_on(results, session, kernel, session->devices[d], x, y, checkpoint);
+    }
+    if (!fine) {
+        pel_results_skip(results, "checkpoint", "no file can be made here");
+    }
+    pel_checkpoint_close(checkpoint);
+    (void)pel_buffer_destroy(x);
+    (void)pel_buffer_destroy(y);
+    remove_files(folder);
+}
+
 static void prices(pel_results *results) {
     static const pel_param params[2][2] = {
         {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1)},
@@ -152,6 +255,9 @@ static void prices(pel_results *results) {
         for (uint32_t d = 0; d < session.device_count && fine; d++) {
             price_on(results, &session, kernel, session.devices[d], k == 1, memory);
         }
+        if (k == 1 && fine) {
+            checkpoints(results, &session, kernel, memory);
+        }
         (void)pel_kernel_destroy(kernel);
     }
     if (!fine) {
@@ -162,6 +268,7 @@ static void prices(pel_results *results) {
     free(memory);
     pel_bench_close(&session);
 }
+
 
 /* ---- faults, under the virtual clock ---- */
 
