@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A buffer is a range of bytes that may be valid in several places: in host memory and on devices. The runtime moves what is needed
- * where it is needed. Buffers that overlap in host memory are one allocation: dependencies and validity are shared.
+ * where it is needed. Buffers that overlap in host memory are one allocation: dependencies and validity are shared. All functions: any thread; a buffer is
+ * destroyed when no other thread is in a call with it.
  */
 #ifndef PEL_BUFFER_H
 #define PEL_BUFFER_H
@@ -66,16 +67,19 @@ typedef struct pel_buffer_desc {
 /* As pel_buffer_create, or as pel_buffer_wrap when there is memory, with everything that may be said of a buffer. The same errors. */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_create_with(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer **buffer, pel_error **error);
 
-/* Size in bytes; 0 for NULL. */
+/* Size in bytes; 0 for NULL. Never blocks. */
 PEL_API uint64_t pel_buffer_bytes(const pel_buffer *buffer);
 
 /*
  * The host memory behind the buffer. Its contents mean something inside a task that declared the access, and, for wrapped memory,
- * after pel_queue_finish; for owned memory after pel_buffer_sync. Never NULL for a live buffer.
+ * after pel_queue_finish; for owned memory after pel_buffer_sync. Never NULL for a live buffer. Never blocks.
  */
 PEL_API void *pel_buffer_data(const pel_buffer *buffer);
 
-/* Waits for every submitted command that writes the buffer and makes the host copy current. Blocks. Not from inside a task. */
+/*
+ * Waits for every submitted command that writes the buffer and makes the host copy current. Blocks. Errors: WOULD_DEADLOCK (it would have to wait inside a task or a
+ * parallel loop, or for a mapping of the calling thread), what kept the bytes from being fetched (DEVICE_*, OUT_OF_MEMORY), AFTER_FORK.
+ */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
 
 /*
@@ -85,7 +89,7 @@ PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
  */
 PEL_API pel_status pel_buffer_destroy(pel_buffer *buffer);
 
-/* Counters since creation, in bytes. */
+/* Counters since creation, in bytes; all 0 for NULL. Never blocks for long. */
 typedef struct pel_buffer_counters {
     uint64_t to_devices;   /* copied host -> devices */
     uint64_t to_host;      /* copied devices -> host */

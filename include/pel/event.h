@@ -25,7 +25,7 @@ PEL_API pel_event_state pel_event_get_state(const pel_event *event);
 /* Status of a complete command; PEL_BUSY before that. Any thread; never blocks. */
 PEL_API pel_status pel_event_status(const pel_event *event);
 
-/* The story of a failed command, owned by the event; NULL when there is none or the command is not complete. */
+/* The story of a failed command, owned by the event; NULL when there is none or the command is not complete. Any thread; never blocks. */
 PEL_API const pel_error *pel_event_error(const pel_event *event);
 
 /*
@@ -39,13 +39,17 @@ PEL_API const pel_error *pel_event_error(const pel_event *event);
  */
 PEL_API pel_status pel_event_wait(pel_event *event);
 
-/* Nanoseconds of the runtime's clock. Zero where not reached; all zero for tasks of a queue with PEL_QUEUE_UNTIMED. */
+/*
+ * Nanoseconds of the runtime's clock (pel_runtime_now). Zero where not reached; all zero for tasks of a queue with PEL_QUEUE_UNTIMED; `began` and `ended` are told once the command is
+ * complete. Any thread; never blocks.
+ */
 typedef struct pel_event_timing {
     int64_t submitted, began, ended;
 } pel_event_timing;
 PEL_API void pel_event_get_timing(const pel_event *event, pel_event_timing *timing);
 
-/* A snapshot of the launch's plan with its actual times, owned by the caller (pel_plan_destroy). NOT_FOUND for commands other than launches; BUSY before completion. */
+/* A snapshot of the launch's plan with its actual times, owned by the caller (pel_plan_destroy). NOT_FOUND for commands other than launches; BUSY before
+ * completion; OUT_OF_MEMORY. Any thread; never blocks. */
 PEL_API PEL_MUST_CHECK pel_status pel_event_get_plan(const pel_event *event, pel_plan **plan);
 
 /*
@@ -70,6 +74,7 @@ PEL_API pel_status pel_event_set_status(pel_event *event, pel_status status);
  */
 PEL_API pel_status pel_event_cancel(pel_event *event);
 
+/* One reference more, which somebody releases; returns the event. The last release frees it, command, queue and runtime living or not. Any thread. */
 PEL_API pel_event *pel_event_retain(pel_event *event);
 PEL_API void pel_event_release(pel_event *event); /* NULL is allowed */
 

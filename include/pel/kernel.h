@@ -65,13 +65,13 @@ typedef struct pel_kernel_desc {
 #define PEL_KERNEL_DESC_INIT {sizeof(pel_kernel_desc), NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, 0.0, NULL}
 
 /*
- * Makes a kernel. The number of parameters and, where the driver tells, their kinds and sizes are checked against the program.
+ * Makes a kernel, from any thread; everything is copied. May block where a driver has to be asked. The number of parameters and, where the driver tells, their kinds and sizes are checked against the program.
  * Errors: NOT_FOUND (no such entry; the message lists the entries), INVALID_ARGUMENT (wrong declaration; the message names the parameter), OUT_OF_MEMORY.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_kernel_create(pel_program *program, const pel_kernel_desc *desc, pel_kernel **kernel,
                                                     pel_error **error);
 
-/* Releases the caller's hold; submitted commands keep theirs. NULL: OK. */
+/* Releases the caller's hold; submitted commands keep theirs. Any thread; never waits for commands. NULL: OK. AFTER_FORK. */
 PEL_API pel_status pel_kernel_destroy(pel_kernel *kernel);
 
 PEL_END_DECLS

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A plan says how one launch is (or would be) executed, and why. An owned snapshot: nothing changes it, it outlives its runtime. */
+/*
+ * A plan says how one launch is (or would be) executed, and why. An owned snapshot: nothing changes it, it outlives its runtime.
+ *
+ * Getters: from any threads at once, until pel_plan_destroy; none blocks. Strings belong to the plan and are never NULL. Those that fill a structure return INVALID_ARGUMENT
+ * for NULL and for an index that there is not; all others give 0 or "" for a NULL plan. Times are in nanoseconds, energy is in joules.
+ */
 #ifndef PEL_PLAN_H
 #define PEL_PLAN_H
 
@@ -32,7 +37,6 @@ typedef struct pel_plan_candidate {
     uint32_t chosen;
 } pel_plan_candidate;
 
-/* Getters; strings belong to the plan. Any thread; never block. */
 PEL_API uint32_t pel_plan_chunk_count(const pel_plan *plan);
 PEL_API pel_status pel_plan_get_chunk(const pel_plan *plan, uint32_t index, pel_plan_chunk *chunk);
 PEL_API uint32_t pel_plan_candidate_count(const pel_plan *plan);
@@ -59,19 +63,19 @@ typedef struct pel_plan_verification {
     const char *wrong_devices; /* which were wrong; "" */
     const char *text;          /* all of it in words, and why what was not verified was not; "" */
 } pel_plan_verification;
-/* Strings belong to the plan. */
+/* OK, or INVALID_ARGUMENT (NULL). The strings belong to the plan. Any thread; never blocks. */
 PEL_API pel_status pel_plan_get_verification(const pel_plan *plan, pel_plan_verification *verification);
 
 PEL_API double pel_plan_predicted_ns(const pel_plan *plan);      /* makespan; 0: no model yet */
 PEL_API double pel_plan_actual_ns(const pel_plan *plan);         /* makespan; 0 in a dry run */
 /* Energy of all devices of the runtime while the launch runs, modelled from declared watts; 0: some device's power, or its time, is not known. */
 PEL_API double pel_plan_predicted_joules(const pel_plan *plan);
-PEL_API uint32_t pel_plan_split_dimension(const pel_plan *plan);
+PEL_API uint32_t pel_plan_split_dimension(const pel_plan *plan); /* along which the range is divided, 0 to 2 */
 
 /* The whole plan in words, several lines, owned by the plan. */
 PEL_API const char *pel_plan_text(const pel_plan *plan);
 
-PEL_API void pel_plan_destroy(pel_plan *plan); /* NULL is allowed */
+PEL_API void pel_plan_destroy(pel_plan *plan); /* any thread, when no other reads it or its strings any more; NULL is allowed */
 
 PEL_END_DECLS
 #endif

@@ -56,7 +56,10 @@ PEL_API const char *pel_status_text(pel_status status);
 /* A failure with its story. Immutable once handed out; may be read from any thread. */
 typedef struct pel_error pel_error;
 
-/* Getters. Returned strings belong to the error and are never NULL ("" when there is nothing to say). NULL error: OK, "", 0. */
+/*
+ * Getters: any threads at once, until the error is destroyed; nothing changes it and it outlives its runtime. Returned strings belong to the error and are never
+ * NULL ("" when there is nothing to say). NULL error: OK, "", 0.
+ */
 PEL_API pel_status pel_error_status(const pel_error *error);
 PEL_API const char *pel_error_message(const pel_error *error);   /* what happened, naming the thing */
 PEL_API const char *pel_error_device(const pel_error *error);    /* "opencl:0 (pthread-...)" */
