@@ -84,6 +84,23 @@ static double process_time(void) {
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
+/* Where the time of a run went: until it began, each chunk's begin and length (and what was predicted), and from the last end until the caller knew. */
+static void tell_times(const scene *s, const pel_plan *plan, const pel_event *event, double begin, double ns) {
+    pel_event_timing timing;
+    double ended = 0.0;
+    pel_event_get_timing(event, &timing);
+    printf("# %s: %.0f us, begins after %.0f", s->row, ns * 1e-3, ((double)timing.began - begin) * 1e-3);
+    for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
+        pel_plan_chunk chunk;
+        if (pel_plan_get_chunk(plan, i, &chunk) == PEL_OK) {
+            printf("; %s %.3f at %.0f took %.0f predicted %.0f%s", chunk.device, chunk.share, chunk.began_ns * 1e-3, chunk.actual_ns * 1e-3,
+                   chunk.predicted_ns * 1e-3, chunk.cold ? " compiled" : "");
+            ended = fmax(ended, (double)timing.began + chunk.began_ns + chunk.actual_ns);
+        }
+    }
+    printf("; known after %.0f: %s\n", (begin + ns - ended) * 1e-3, pel_plan_reason(plan));
+}
+
 static bool launch(scene *s, const contestant *who, double *ns, double *busy_ns) {
     pel_launch_desc desc = s->binding.launch;
     pel_share share = {s->session.devices[who->device], 1.0};
@@ -102,7 +119,7 @@ static bool launch(scene *s, const contestant *who, double *ns, double *busy_ns)
         *busy_ns += pel_plan_get_chunk(plan, i, &chunk) == PEL_OK ? chunk.actual_ns : 0.0;
     }
     if (getenv("PEL_BENCH_PLANS") && plan && who->kind == ALL) {
-        printf("# %s\n", pel_plan_text(plan));
+        tell_times(s, plan, event, begin, *ns);
     }
     pel_plan_destroy(plan);
     pel_event_release(event);

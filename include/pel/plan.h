@@ -22,6 +22,7 @@ typedef struct pel_plan_chunk {
     uint64_t lo, hi;           /* units along the split dimension */
     double share;              /* of the whole range, 0..1 */
     double predicted_ns;       /* 0: no model yet */
+    double began_ns;           /* when its device began with it, since the launch began (pel_event_timing.began) */
     double actual_ns;          /* from the chunk's first transfer to its end */
     double compute_ns;         /* of which the kernel itself */
     uint64_t bytes_in, bytes_out;

@@ -130,6 +130,7 @@ void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *m
         return;
     }
     pel_plan_chunk *chunk = &plan->chunks[index];
+    chunk->began_ns = measured->began_ns;
     chunk->actual_ns = measured->actual_ns;
     chunk->compute_ns = measured->compute_ns;
     chunk->bytes_in = measured->bytes_in;

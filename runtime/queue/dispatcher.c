@@ -9,6 +9,7 @@
 #include "queue/retry.h"
 #include "queue/verify.h"
 #include "resilience/health.h"
+#include <sched.h>
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
@@ -260,8 +261,9 @@ void pel_job_hand_over(pel_job *job) {
     }
     pel_chain_job_begun(job);
     job->command->queue->on_device[job->device->index] += job->work.alone ? 0u : 1u; /* no waiter helps with what may hang */
-    dispatcher->fresh |= job->device->index < PEL_RUNTIME_DEVICE_LIMIT ? 1ull << job->device->index : 0;
-    job->work.soon = dispatcher->submitting && !job->work.alone;
+    const bool is_begun = job->device->index < PEL_RUNTIME_DEVICE_LIMIT; /* the hidden host is not */
+    dispatcher->fresh |= is_begun ? 1ull << job->device->index : 0;
+    job->work.soon = is_begun && dispatcher->submitting && !job->work.alone;
     job->device->driver->backend->submit(job->device->driver, &job->work);
 }
 
@@ -602,13 +604,30 @@ void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
     pthread_mutex_unlock(&runtime->lock);
 }
 
-void pel_dispatcher_unlock_and_begin(pel_runtime *runtime) {
-    uint64_t fresh = runtime->dispatcher->fresh;
-    pel_dispatcher_unlock(runtime, true);
+/* Devices that compute on the core where we are come last: what they wake may take it from us. */
+static uint64_t those_here(const pel_runtime *runtime, uint64_t devices) {
+    const int cpu = sched_getcpu();
+    uint64_t here = 0;
+    for (uint64_t rest = devices; rest != 0 && cpu >= 0 && cpu < PEL_CORE_LIMIT; rest &= rest - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctzll(rest);
+        const pel_device_info *info = &runtime->devices[i].facts->info;
+        here |= info->cores_count > 0 && pel_core_set_has(&info->cores, (uint32_t)cpu) ? 1ull << i : 0;
+    }
+    return here;
+}
+
+static void begin_devices(const pel_runtime *runtime, uint64_t fresh) {
     for (; fresh != 0; fresh &= fresh - 1) {
         pel_backend_device *driver = runtime->devices[__builtin_ctzll(fresh)].driver;
         if (driver->backend->begin) {
             driver->backend->begin(driver);
         }
     }
+}
+
+void pel_dispatcher_unlock_and_begin(pel_runtime *runtime) {
+    const uint64_t fresh = runtime->dispatcher->fresh, here = (fresh & (fresh - 1)) != 0 ? those_here(runtime, fresh) : 0;
+    pel_dispatcher_unlock(runtime, true);
+    begin_devices(runtime, fresh & ~here);
+    begin_devices(runtime, here);
 }

@@ -595,7 +595,8 @@ void pel_launch_done(pel_command *command) {
         if (pel_job_verdict(job) == PEL_TIMED_OUT || (work->status != PEL_OK && work->ended == 0)) {
             continue; /* its device may still write there; or it never had it */
         }
-        pel_plan_chunk chunk = {.actual_ns = (double)(work->ended - work->began),
+        pel_plan_chunk chunk = {.began_ns = (double)(work->began - command->event->timing.began),
+                                .actual_ns = (double)(work->ended - work->began),
                                 .compute_ns = compute_ns(work),
                                 .bytes_in = pel_transfers_bytes(work->in, work->in_count) + pel_stream_bytes(job, true),
                                 .bytes_out = pel_transfers_bytes(work->out, work->out_count) + pel_stream_bytes(job, false),

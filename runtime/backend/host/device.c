@@ -148,6 +148,10 @@ static void host_submit(pel_backend_device *device, pel_work *work) {
     pel_host_submit((pel_host_device *)device, work);
 }
 
+static void host_begin(pel_backend_device *device) {
+    pel_host_begin((pel_host_device *)device);
+}
+
 static bool host_help(pel_backend_device *device) {
     return pel_host_help((pel_host_device *)device);
 }
@@ -164,4 +168,5 @@ const pel_backend pel_backend_host = {
     .program_forget = host_program_forget,
     .submit = host_submit,
     .help = host_help,
+    .begin = host_begin,
 };

@@ -202,7 +202,7 @@ static void *drive(void *argument) {
             if (wait_for_work(device)) {
                 save(device);
             }
-            device->touched = false; /* woken for a work: at once */
+            device->touched = device->touched && !device->head; /* woken for a work: at once, unless it has begun: whoever waits for it comes first */
         }
     }
     pthread_mutex_unlock(&device->lock);
@@ -220,7 +220,7 @@ static void submit(pel_backend_device *base, pel_work *work) {
     }
     device->tail = work;
     device->queued++;
-    bool wake = !device->running && !(device->watching && device->may_begin && work->soon);
+    bool wake = !device->running && !(device->may_begin && work->soon); /* begin() follows, which wakes whoever is still needed */
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);
