@@ -21,6 +21,7 @@ typedef struct pel_plan_chunk {
     const char *device;        /* device id; owned by the plan */
     uint64_t lo, hi;           /* units along the split dimension */
     double share;              /* of the whole range, 0..1 */
+    uint32_t work_group;       /* items, where the launch left its local size open and pel chose; 0: asked for, or the device's default */
     double predicted_ns;       /* 0: no model yet */
     double began_ns;           /* when its device began with it, since the launch began (pel_event_timing.began) */
     double actual_ns;          /* from the chunk's first transfer to its end */

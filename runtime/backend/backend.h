@@ -165,6 +165,7 @@ typedef struct pel_work {
     const pel_work_arg *args;
     pel_span span;
     bool chunked;
+    uint32_t group;                /* items of a work-group that the backend is to prefer where span.local is all zero; 0: as it likes */
     bool sensitive;                /* scratch, local, private and staging memory are zeroed when it is over */
     double predicted_ns;           /* 0: unknown; used to sleep before polling */
     const pel_step *steps;         /* instead of args, between the work's own in and out; chunked is true. Only for backends with `windows` */

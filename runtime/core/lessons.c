@@ -13,7 +13,9 @@
 #include "core/lessons.h"
 #include "base/text.h"
 #include "core/history_file.h"
+#include "model/variants.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -166,6 +168,16 @@ void pel_lessons_name(pel_runtime *runtime, uint64_t kernel, const char *name) {
     pthread_mutex_unlock(&runtime->lock);
 }
 
+/* "opencl:0, groups of 128, NVIDIA ..." */
+static void name_device(pel_history_entry *entry, const pel_device_info *info, uint32_t group) {
+    char id[PEL_HISTORY_TEXT];
+    copy_text(entry->device, info->id, info->name);
+    if (group != 0) {
+        snprintf(id, sizeof id, "%s, groups of %u", info->id, (unsigned)group);
+        copy_text(entry->device, id, info->name);
+    }
+}
+
 static void label(void *user, pel_history_entry *entry) {
     const pel_runtime *runtime = user;
     const pel_history_entry *known = pel_history_find(&runtime->lessons->known, entry->state.key);
@@ -178,9 +190,11 @@ static void label(void *user, pel_history_entry *entry) {
         return;
     }
     for (uint32_t i = 0; i < runtime->device_count; i++) {
-        if (runtime->devices[i].model_id == entry->state.key.device) {
-            copy_text(entry->device, runtime->devices[i].facts->info.id, runtime->devices[i].facts->info.name);
-            return;
+        for (uint32_t arm = 0; arm < PEL_GROUP_ARMS; arm++) {
+            if (pel_group_device(runtime->devices[i].model_id, arm) == entry->state.key.device) {
+                name_device(entry, &runtime->devices[i].facts->info, pel_group_sizes[arm]);
+                return;
+            }
         }
     }
     if (known) {

@@ -159,6 +159,9 @@ static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t i
 static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
     record->launches++;
     record->cold_in_a_row = cold ? record->cold_in_a_row + 1 : 0;
+    if (cold && lesson->variant_probe && lesson->makespan_ns > lesson->expected_ns && lesson->makespan_ns < 1e18) {
+        record->explored_ns += lesson->makespan_ns - lesson->expected_ns;
+    }
     if (!cold && lesson->makespan_ns > 0.0 && lesson->makespan_ns < 1e18) {
         record->total_ns += lesson->makespan_ns;
         if (lesson->expected_ns > 0.0 && lesson->makespan_ns > lesson->expected_ns) {

@@ -95,6 +95,7 @@ typedef struct pel_lesson {
     double makespan_ns;  /* > 0 */
     double expected_ns;  /* of the best known plan, when this one was exploring; 0: it was not, or nothing was known */
     bool together_probe; /* it tried a combination that looked slower */
+    bool variant_probe;  /* it tried another size of work-groups: what that took is paid for, a compilation included */
     bool irregular;      /* the kernel's user says that its items differ in cost */
 } pel_lesson;
 

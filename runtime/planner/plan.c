@@ -95,6 +95,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
                                            .lo = slice->lo,
                                            .hi = slice->hi,
                                            .share = (double)(slice->hi - slice->lo) / (double)request->units,
+                                           .work_group = slice->group,
                                            .predicted_ns = slice->predicted_ns,
                                            .failure = copy_of(plan, NULL)};
     }
@@ -152,6 +153,7 @@ pel_status pel_plan_add_chunk(pel_plan *plan, const char *device, const pel_plan
                               .lo = slice->lo,
                               .hi = slice->hi,
                               .share = (double)(slice->hi - slice->lo) / (double)units,
+                              .work_group = slice->group,
                               .predicted_ns = slice->predicted_ns,
                               .failure = copy_of(plan, NULL)};
     return chunk->device && chunk->failure ? PEL_OK : PEL_OUT_OF_MEMORY;
@@ -244,6 +246,9 @@ static void append_chunk(pel_text *text, const pel_plan *plan, const pel_plan_ch
     pel_text_number(text, chunk->share * 100, 1);
     pel_text_append(text, " %), predicted ");
     append_time(text, chunk->predicted_ns);
+    if (chunk->work_group > 0) {
+        pel_text_format(text, ", work-groups of %" PRIu32 " items", chunk->work_group);
+    }
     if (plan->actual_ns > 0) {
         pel_text_append(text, ", took ");
         append_time(text, chunk->actual_ns);

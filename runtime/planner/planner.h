@@ -56,6 +56,7 @@ typedef struct pel_plan_slice {
     uint32_t device; /* index into request.devices */
     uint64_t lo, hi;
     double predicted_ns; /* 0: unknown */
+    uint32_t group;      /* items of a work-group, where the launch leaves that open; 0: the device's default. planner/groups.h */
 } pel_plan_slice;
 
 typedef struct pel_plan_choice {
@@ -75,6 +76,7 @@ typedef struct pel_plan_result {
     double predicted_joules; /* of the whole machine while it runs; 0: not known */
     bool exploring;
     bool together_probe; /* exploring a combination that looks slower: pel_lesson.together_probe */
+    bool variant_probe;  /* exploring another size of work-groups, which may have to be compiled: pel_lesson.variant_probe */
     double expected_ns;  /* what the best known plan would take, while exploring; 0: not known. pel_lesson.expected_ns */
     char reason[240];
     pel_plan_choice choices[PEL_PLAN_CHOICE_LIMIT];

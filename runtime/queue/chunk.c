@@ -206,6 +206,7 @@ pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error 
         job->work.sensitive |= bound->args[i].allocation && bound->args[i].allocation->sensitive;
     }
     job->work.predicted_ns = slice->predicted_ns;
+    job->work.group = slice->group;
     pel_bound_span(bound, slice->lo, slice->hi, &job->work.span);
     job->args = pel_alloc_zero(&command->runtime->allocator, bound->arg_count + 1u, sizeof *job->args);
     pel_status status = job->args ? PEL_OK : PEL_OUT_OF_MEMORY;

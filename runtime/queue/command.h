@@ -144,7 +144,7 @@ struct pel_command {
     pel_plan_slice *spare_slice;
     pel_plan *plan;             /* NULL: not made yet, or nobody has the event to ask for it with */
     double expected_ns;         /* the plan's, for the lesson */
-    bool together_probe;
+    bool together_probe, variant_probe;
     uint64_t fetched;           /* bytes that came home for it */
     pel_pin *pins;              /* claim.c */
     bool makes_room;            /* its fetches write back what goes for it; then it starts anew */

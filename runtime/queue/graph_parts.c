@@ -45,7 +45,7 @@ static void renew(pel_command *part) {
     part->phase = PEL_PHASE_WAITING;
     part->tail = NULL;
     part->job_limit = part->planned = 0;
-    part->makes_room = part->together_probe = false;
+    part->makes_room = part->together_probe = part->variant_probe = false;
     part->failed_once = part->failed_twice = part->fetched = 0;
     part->had_children = false;
     part->scope = NULL;

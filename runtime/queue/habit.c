@@ -37,11 +37,11 @@ bool pel_habit_take(pel_command *command, const pel_model_family *family) {
         return false;
     }
     habit->age++;
-    command->slices[0] = (pel_plan_slice){habit->device, 0, command->bound.units, habit->predicted_ns};
+    command->slices[0] = (pel_plan_slice){habit->device, 0, command->bound.units, habit->predicted_ns, habit->group};
     command->slice_count = 1;
     command->protection = habit->protection;
     command->expected_ns = 0;
-    command->together_probe = false;
+    command->together_probe = command->variant_probe = false;
     return true;
 }
 
@@ -64,5 +64,6 @@ void pel_habit_keep(const pel_command *command, const pel_model_family *family, 
                                      .asked = command->asked,
                                      .protection = command->protection,
                                      .device = command->slices[0].device,
+                                     .group = command->slices[0].group,
                                      .predicted_ns = command->slices[0].predicted_ns};
 }

@@ -15,7 +15,7 @@ typedef struct pel_habit {
     uint64_t granularity, lessons;
     const char *single;        /* why it may not be split: fixed texts only */
     pel_protection asked, protection;
-    uint32_t device, age;
+    uint32_t device, age, group;
     double predicted_ns;
 } pel_habit;
 

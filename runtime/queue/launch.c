@@ -17,6 +17,7 @@
 #include "queue/stream.h"
 #include "queue/transfers.h"
 #include "queue/isolate.h"
+#include "queue/groups.h"
 #include "queue/habit.h"
 #include "queue/repeat.h"
 #include "queue/retry.h"
@@ -31,6 +32,7 @@ typedef struct question {
     pel_model_family family;
     pel_plan_request request;
     pel_plan_device devices[PEL_PLAN_DEVICE_LIMIT];
+    pel_group_choice groups[PEL_PLAN_DEVICE_LIMIT];
     char *excluded[PEL_PLAN_DEVICE_LIMIT]; /* composed reasons, freed after the plan is built */
 } question;
 
@@ -151,6 +153,9 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
                                     .irregular = (bound->kernel->image.flags & PEL_KERNEL_IRREGULAR) != 0,
                                     .frozen = runtime->frozen,
                                     .launches_seen = atomic_load(&bound->kernel->launches)};
+    for (uint32_t i = 0; i < runtime->device_count; i++) {
+        pel_groups_ask(&runtime->devices[i], bound, &q->family, &q->request, &q->devices[i], &q->groups[i]);
+    }
 }
 
 static pel_status answer_fixed(const question *q, const pel_share *shares, uint32_t count, pel_plan_result *result, pel_error **error) {
@@ -245,6 +250,7 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     }
     pel_status status = decide(&q, shares, share_count, result, &conflict, error);
     if (status == PEL_OK) {
+        pel_groups_apply(&q.request, q.groups, share_count > 0 || verified, result);
         *protection = pel_retry_choose(runtime, bound, *protection, share_count > 0, result, protected_by);
     }
     if (status == PEL_OK && plan) {
@@ -367,7 +373,7 @@ pel_status pel_launch_take_device(pel_command *command, uint32_t device, double 
     command->slice_count = command->planned = 1;
     command->protection = pel_retry_choose(runtime, &command->bound, command->asked, false, &result, protected_by);
     command->expected_ns = 0;
-    command->together_probe = false;
+    command->together_probe = command->variant_probe = false;
     return PEL_OK;
 }
 
@@ -418,6 +424,7 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     command->slice_count = command->planned = result.slice_count;
     command->expected_ns = result.expected_ns;
     command->together_probe = result.together_probe;
+    command->variant_probe = result.variant_probe;
     *exploring = result.exploring;
     if (has_habits && !command->tail) {
         pel_habit_keep(command, &family, result.exploring);
@@ -556,6 +563,7 @@ static void learn(pel_command *command, double makespan_ns) {
                          .makespan_ns = makespan_ns,
                          .expected_ns = command->expected_ns,
                          .together_probe = command->together_probe,
+                         .variant_probe = command->variant_probe,
                          .irregular = (command->bound.kernel->image.flags & PEL_KERNEL_IRREGULAR) != 0};
     const pel_tail *tail = command->tail;
     for (uint32_t i = 0; i < command->job_count; i++) {
@@ -563,7 +571,7 @@ static void learn(pel_command *command, double makespan_ns) {
         if (job->superseded || job->work.status != PEL_OK || job->work.pooled) { /* a share of several launches' time is not what one takes */
             return;
         }
-        chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = job->device->model_id,
+        chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = pel_groups_model(job->device, &job->work),
                                                           .lo = job->lo,
                                                           .hi = job->hi,
                                                           .ns = compute_ns(&job->work),

@@ -11,6 +11,7 @@
  */
 #include "planner/plan.h"
 #include "queue/command.h"
+#include "queue/groups.h"
 #include "queue/retry.h"
 
 /* Makes a slice the command's next job. */
@@ -42,7 +43,7 @@ static bool give(pel_command *command, pel_tail *tail, uint32_t device, double n
     if (!pel_tail_next(tail, device, now, must, &piece)) {
         return true;
     }
-    pel_plan_slice slice = {.device = device, .lo = piece.lo, .hi = piece.hi, .predicted_ns = piece.predicted_ns};
+    pel_plan_slice slice = {.device = device, .lo = piece.lo, .hi = piece.hi, .predicted_ns = piece.predicted_ns, .group = pel_groups_planned(command, device)};
     if (append(command, &slice) != PEL_OK) {
         return false;
     }

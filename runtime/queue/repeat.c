@@ -42,7 +42,7 @@ struct pel_repeat {
 
     bool decided;
     pel_protection protection;
-    uint32_t device, age;
+    uint32_t device, age, group;
     uint64_t lessons;
     double predicted_ns;
 
@@ -327,7 +327,7 @@ bool pel_repeat_decide(pel_command *command) {
     }
     command->spare_slice = NULL;
     r->age++;
-    command->slices[0] = (pel_plan_slice){r->device, 0, command->bound.units, r->predicted_ns};
+    command->slices[0] = (pel_plan_slice){r->device, 0, command->bound.units, r->predicted_ns, r->group};
     command->slice_count = command->planned = 1;
     command->protection = r->protection;
     return true;
@@ -341,6 +341,7 @@ void pel_repeat_keep(pel_command *command, bool exploring) {
     r->decided = !exploring && command->slice_count == 1 && !command->tail;
     if (r->decided) {
         r->device = command->slices[0].device;
+        r->group = command->slices[0].group;
         r->predicted_ns = command->slices[0].predicted_ns;
         r->protection = command->protection;
         r->lessons = command->runtime->dispatcher->lessons;
@@ -400,6 +401,7 @@ bool pel_repeat_run(pel_command *command) {
     command->jobs[0] = r->job;
     command->jobs[0].command = command;
     command->jobs[0].work.predicted_ns = slice->predicted_ns;
+    command->jobs[0].work.group = slice->group;
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_use *use = &command->uses.data[i];
         if ((use->mode & PEL_READ) != 0) {

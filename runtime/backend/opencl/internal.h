@@ -49,6 +49,7 @@ typedef struct pel_cl_arg_facts {
 /* How a launch was enqueued last time: the same again needs no thought and no compiler. */
 typedef struct pel_cl_habit {
     bool known, chunked;
+    uint32_t group;
     pel_span span;
     pel_cl_form form;
     pel_cl_shape shape;

@@ -398,6 +398,7 @@ static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_
     }
     pel_cl_limits limits = (*kernel)->limits[form];
     limits.max_groups = device->max_groups;
+    limits.preferred = work->group;
     const char *why = pel_cl_shape_make(&work->span, work->chunked, plain_only, &limits, shape, &why_status);
     if (why) {
         return pel_cl_refuse(device, error, why_status, "", "kernel %s cannot run so: %s", work->kernel->name, why);
@@ -427,7 +428,7 @@ static pel_status scrub(pel_cl_flight *flight, pel_error **error) {
 }
 
 static bool is_habit(const pel_cl_kernel *kernel, const pel_work *work) {
-    return kernel->habit.known && kernel->habit.chunked == work->chunked && memcmp(&kernel->habit.span, &work->span, sizeof work->span) == 0;
+    return kernel->habit.known && kernel->habit.chunked == work->chunked && kernel->habit.group == work->group && memcmp(&kernel->habit.span, &work->span, sizeof work->span) == 0;
 }
 
 bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
@@ -473,7 +474,7 @@ static pel_status enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **
         status = enqueue_parts(flight, kernel, form, shape.pieces[i], cold, error);
     }
     if (status == PEL_OK && !flight->windowed && !is_habit(kernel, work)) {
-        kernel->habit = (pel_cl_habit){true, work->chunked, work->span, form, shape};
+        kernel->habit = (pel_cl_habit){true, work->chunked, work->group, work->span, form, shape};
     }
     return status == PEL_OK && work->sensitive && uses_local_memory(kernel, form, work->args) ? scrub(flight, error) : status;
 }

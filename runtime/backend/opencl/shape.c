@@ -132,10 +132,10 @@ static bool is_plenty(const pel_span *span, uint64_t width, uint64_t limit) {
 }
 
 /* 2- and 3-D: whole vectors along a row, then more rows when rows are short. */
-static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64_t max_group, pel_cl_shape *shape) {
+static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64_t asked, uint64_t max_group, pel_cl_shape *shape) {
     uint64_t width = shape->chunked ? extent(span, 0) : span->hi[0] - span->lo[0];
     uint64_t limit = max_group < LARGEST_ROW ? max_group : LARGEST_ROW;
-    uint64_t x = is_plenty(span, width, limit) ? LARGEST_ROW : width % row == 0 ? row : good_divisor(width, limit);
+    uint64_t x = asked == 0 && is_plenty(span, width, limit) ? LARGEST_ROW : width % row == 0 ? row : good_divisor(width, limit);
     if (x < SMALLEST_ROW && span->hi[0] - span->lo[0] >= row && may_cut && span->dims == 2) {
         shape->chunked = true;
         strips(span, row, shape);
@@ -227,11 +227,12 @@ static const char *make(const pel_span *span, bool chunked, bool plain_only, con
     if (given) {
         return fixed(span, local, limits, shape, status);
     }
-    uint64_t row = floor_power_of_two(limits->max_group < PREFERRED_GROUP ? limits->max_group : PREFERRED_GROUP);
+    const uint64_t preferred = limits->preferred != 0 ? limits->preferred : PREFERRED_GROUP;
+    uint64_t row = floor_power_of_two(limits->max_group < preferred ? limits->max_group : preferred);
     if (span->dims == 1) {
         choose_line(span, cuttable, row, limits->max_group, shape);
     } else {
-        choose_rows(span, cuttable, row, limits->max_group, shape);
+        choose_rows(span, cuttable, row, limits->preferred != 0 ? row : 0, limits->max_group, shape);
     }
     return NULL;
 }

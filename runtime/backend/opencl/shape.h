@@ -13,6 +13,7 @@
 typedef struct pel_cl_limits {
     uint64_t max_group;      /* items in a work-group */
     uint64_t required[3];    /* reqd_work_group_size, or all zero */
+    uint64_t preferred;      /* items in a work-group where nobody asked for a local size; 0: what is usual */
     uint64_t max_groups;     /* work-groups in one enqueue, of the device; 0: any number */
 } pel_cl_limits;
 
