@@ -145,6 +145,8 @@ static json_t *chunks_json(const pel_plan *plan) {
         json_object_set_new(object, "hi", json_integer((json_int_t)chunk.hi));
         json_object_set_new(object, "share", pel_json_real(chunk.share));
         json_object_set_new(object, "predicted_ns", predicted(chunk.predicted_ns));
+        json_object_set_new(object, "work_group", json_integer((json_int_t)chunk.work_group));
+        json_object_set_new(object, "began_ns", pel_json_real(chunk.began_ns));
         json_object_set_new(object, "actual_ns", predicted(chunk.actual_ns));
         json_object_set_new(object, "compute_ns", predicted(chunk.compute_ns));
         json_object_set_new(object, "bytes_in", json_integer((json_int_t)chunk.bytes_in));

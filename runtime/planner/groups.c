@@ -45,12 +45,16 @@ static uint64_t seen(const pel_group_request *request, uint32_t arm) {
     return request->costs[arm].samples + request->costs[arm].alone.samples;
 }
 
+static double time_of(const pel_group_request *request, uint32_t arm) {
+    const pel_cost *cost = &request->costs[arm];
+    return cost->alone.samples > 0 ? cost->alone.start_ns + cost->alone.unit_ns * request->units
+           : cost->samples > 0     ? cost->start_ns + cost->unit_ns * request->units
+                                   : 0.0;
+}
+
 /* What a trial may cost beyond the launch. */
 static double price_of(const pel_group_request *request, uint32_t arm) {
-    const pel_cost *cost = &request->costs[0];
-    const double launch = cost->alone.samples > 0 ? cost->alone.start_ns + cost->alone.unit_ns * request->units
-                                                  : cost->start_ns + cost->unit_ns * request->units;
-    return WORST * launch + (seen(request, arm) == 0 && request->record->cold_in_a_row == 0 ? request->variant_ns : 0.0);
+    return WORST * time_of(request, 0) + (seen(request, arm) == 0 && request->record->cold_in_a_row == 0 ? request->variant_ns : 0.0);
 }
 
 /* Of those that are not known to be slower the one that was begun, else the first: each new one may have to be compiled. */
@@ -68,7 +72,10 @@ static uint32_t next_trial(const pel_group_request *request) {
 }
 
 void pel_group_choose(const pel_group_request *request, pel_group_choice *choice) {
-    *choice = (pel_group_choice){0};
+    *choice = (pel_group_choice){.ns[0] = time_of(request, 0)};
+    for (uint32_t arm = 1; arm < PEL_GROUP_ARMS; arm++) {
+        choice->ns[arm] = (request->allowed >> arm & 1u) != 0 ? time_of(request, arm) : 0.0;
+    }
     for (uint32_t arm = 1; arm < PEL_GROUP_ARMS; arm++) {
         double gain;
         if ((request->allowed >> arm & 1u) != 0 && lead(request, arm, &gain) > SURE && gain > choice->gain) {

@@ -29,6 +29,7 @@ typedef struct pel_group_choice {
     uint32_t best;  /* arm to plan with */
     uint32_t trial; /* arm to use in this launch; == best: nothing is tried */
     double gain;    /* of best over the default, relative; 0 for the default */
+    double ns[PEL_GROUP_ARMS]; /* what the whole launch takes with each; 0: never seen */
 } pel_group_choice;
 
 void pel_group_choose(const pel_group_request *request, pel_group_choice *choice);

@@ -55,6 +55,29 @@ static void say(pel_plan_result *result, const char *device, const pel_group_cho
     }
 }
 
+/* The sizes that have been seen, as alternatives like any other; nothing where only the usual one has. */
+static void list(const pel_plan_request *request, uint32_t device, const pel_group_choice *choice, uint32_t used, pel_plan_result *result) {
+    for (uint32_t arm = 1; arm < PEL_GROUP_ARMS && result->choice_count < PEL_PLAN_CHOICE_LIMIT; arm++) {
+        if (choice->ns[arm] <= 0.0) {
+            continue;
+        }
+        pel_plan_choice *entry = &result->choices[result->choice_count++];
+        pel_words words;
+        *entry = (pel_plan_choice){.device_mask = 1ull << device, .predicted_ns = choice->ns[arm]};
+        pel_words_begin(&words, entry->reason, sizeof entry->reason);
+        pel_words_put(&words, request->devices[device].id);
+        pel_words_put(&words, " alone in work-groups of ");
+        pel_words_number(&words, pel_group_sizes[arm]);
+        pel_words_put(&words, ": ");
+        pel_words_time(&words, choice->ns[arm]);
+        pel_words_put(&words, arm == used                    ? "; this size is used"
+                              : choice->ns[arm] >= choice->ns[0] ? "; not faster than the usual size"
+                              : arm == choice->best          ? "; 95 % sure to be faster than the usual size"
+                              : choice->best != 0            ? "; another size is faster, or surer"
+                                                             : "; not yet 95 % sure to be faster than the usual size");
+    }
+}
+
 void pel_groups_apply(const pel_plan_request *request, const pel_group_choice *choices, bool fixed, pel_plan_result *result) {
     bool tried = fixed || result->exploring || request->frozen;
     for (uint32_t i = 0; i < result->slice_count; i++) {
@@ -69,6 +92,7 @@ void pel_groups_apply(const pel_plan_request *request, const pel_group_choice *c
         if (trial || choice->best != 0) {
             say(result, request->devices[slice->device].id, choice, trial);
         }
+        list(request, slice->device, choice, trial ? choice->trial : choice->best, result);
     }
 }
 

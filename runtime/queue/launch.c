@@ -368,7 +368,7 @@ pel_status pel_launch_take_device(pel_command *command, uint32_t device, double 
     if (!command->slices) {
         return PEL_OUT_OF_MEMORY;
     }
-    const pel_plan_result result = {.slices = {{device, 0, command->bound.units, predicted_ns}}, .slice_count = 1, .predicted_ns = predicted_ns};
+    const pel_plan_result result = {.slices = {{.device = device, .hi = command->bound.units, .predicted_ns = predicted_ns}}, .slice_count = 1, .predicted_ns = predicted_ns};
     command->slices[0] = result.slices[0];
     command->slice_count = command->planned = 1;
     command->protection = pel_retry_choose(runtime, &command->bound, command->asked, false, &result, protected_by);

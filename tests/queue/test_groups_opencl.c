@@ -44,7 +44,7 @@ static bool launch(scene *s, uint64_t local, uint32_t *group) {
         assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
         assert_int_equal(pel_plan_get_chunk(plan, 0, &chunk), PEL_OK);
         *group = chunk.work_group;
-        named = strstr(pel_plan_text(plan), "work-groups of") != NULL;
+        named = strstr(pel_plan_text(plan), "alone in work-groups of 128: ") != NULL;
         pel_plan_destroy(plan);
         pel_event_release(event);
     }
