@@ -89,6 +89,25 @@ PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
  */
 PEL_API pel_status pel_buffer_destroy(pel_buffer *buffer);
 
+/*
+ * What the caller knows of a buffer's future and the library cannot. Hints: results are the same without them, but for DISCARD,
+ * after which the contents are undefined until they are written. They go for all memory that the buffer overlaps (DISCARD for its
+ * own bytes only).
+ */
+typedef enum pel_advice {
+    PEL_ADVICE_NONE = 0,   /* takes KEEP and LEAVE back */
+    PEL_ADVICE_KEEP = 1,   /* where the device's memory is short, its copy makes room last: it is needed again, like a table */
+    PEL_ADVICE_LEAVE = 2,  /* its copy makes room first: it was needed once */
+    PEL_ADVICE_DISCARD = 3 /* its contents are not needed any more: what devices hold is neither written back nor fetched */
+} pel_advice;
+
+/*
+ * device: whose copy KEEP, LEAVE and NONE mean; NULL: of all devices. For DISCARD: NULL. Reading often from several places needs
+ * no advice: copies stay where they are until somebody writes. Any thread; does not block. Errors: INVALID_ARGUMENT,
+ * OUT_OF_MEMORY, BUSY (DISCARD while commands that use the memory are not over: nothing has happened), AFTER_FORK.
+ */
+PEL_API PEL_MUST_CHECK pel_status pel_buffer_advise(pel_buffer *buffer, pel_advice advice, const pel_device *device);
+
 /* Counters since creation, in bytes; all 0 for NULL. Never blocks for long. */
 typedef struct pel_buffer_counters {
     uint64_t to_devices;   /* copied host -> devices */

@@ -131,6 +131,8 @@ static void absorb(pel_allocation *to, pel_allocation *from) {
         add_buffer(to, buffer, buffer->offset + shift);
     }
     to->sensitive |= from->sensitive;
+    to->stays |= from->stays;
+    to->leaves |= from->leaves & ~to->stays;
     pel_allocation_delist(from); /* a failed writer of these bytes still counts */
     pel_allocation_destroy(from);
 }
@@ -364,6 +366,40 @@ bool pel_buffer_is_sensitive(const pel_buffer *buffer) {
     bool sensitive = buffer->allocation->sensitive;
     pthread_mutex_unlock(&buffer->runtime->lock);
     return sensitive;
+}
+
+/* (L) Host memory holds them from now on, as it is. */
+static pel_status discard(const pel_buffer *buffer) {
+    pel_allocation *allocation = buffer->allocation;
+    const pel_memory_hooks *hooks = pel_memory_hooks_get(buffer->runtime);
+    if (allocation->commands > 0 || allocation->fetching > 0 || (hooks && hooks->busy(buffer->runtime, allocation, buffer->offset, buffer->bytes))) {
+        return PEL_BUSY;
+    }
+    return pel_allocation_written(allocation, 0, buffer->offset, buffer->offset + buffer->bytes);
+}
+
+static void set_advice(pel_allocation *allocation, pel_advice advice, uint64_t devices) {
+    allocation->stays &= ~devices;
+    allocation->leaves &= ~devices;
+    *(advice == PEL_ADVICE_KEEP ? &allocation->stays : &allocation->leaves) |= advice == PEL_ADVICE_NONE ? 0 : devices;
+}
+
+pel_status pel_buffer_advise(pel_buffer *buffer, pel_advice advice, const pel_device *device) {
+    if (!buffer || (unsigned)advice > PEL_ADVICE_DISCARD || (device && (advice == PEL_ADVICE_DISCARD || device->runtime != buffer->runtime))) {
+        return PEL_INVALID_ARGUMENT;
+    }
+    pel_status status = pel_runtime_check(buffer->runtime, NULL);
+    if (status != PEL_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&buffer->runtime->lock);
+    if (advice == PEL_ADVICE_DISCARD) {
+        status = discard(buffer);
+    } else {
+        set_advice(buffer->allocation, advice, device ? 1ull << device->index : UINT64_MAX);
+    }
+    pthread_mutex_unlock(&buffer->runtime->lock);
+    return status;
 }
 
 uint64_t pel_buffer_bytes(const pel_buffer *buffer) {

@@ -14,15 +14,28 @@ void pel_allocation_pin(pel_allocation *allocation, const pel_device *device) {
     allocation->used[device->index] = ++((pel_device *)(uintptr_t)device)->uses;
 }
 
-void pel_allocation_unpin(pel_allocation *allocation, const pel_device *device) { allocation->pins[device->index]--; }
+void pel_allocation_unpin(pel_allocation *allocation, const pel_device *device) {
+    allocation->pins[device->index]--;
+}
 
 bool pel_allocation_may_leave(const pel_allocation *allocation, const pel_device *device) {
-    return allocation->mems[device->index] && allocation->pins[device->index] == 0 && (allocation->kept >> device->index & 1u) == 0;
+    return allocation->mems[device->index] && allocation->pins[device->index] == 0 &&
+           (allocation->kept >> device->index & 1u) == 0;
 }
 
 void pel_allocation_leave(pel_allocation *allocation, pel_device *device) {
     pel_allocation_drop_mem(allocation, device);
     pel_allocation_forget_place(allocation, device->place);
+}
+
+int pel_allocation_rank(const pel_allocation *allocation, const pel_device *device) {
+    const uint64_t bit = 1ull << device->index;
+    return (allocation->stays & bit) != 0 ? 1 : (allocation->leaves & bit) != 0 ? -1 : 0;
+}
+
+static bool goes_before(const pel_allocation *a, const pel_allocation *b, const pel_device *device) {
+    const int difference = pel_allocation_rank(a, device) - pel_allocation_rank(b, device);
+    return difference < 0 || (difference == 0 && a->used[device->index] < b->used[device->index]);
 }
 
 static bool may_go(const pel_allocation *allocation, const pel_device *device) {
@@ -37,19 +50,19 @@ uint64_t pel_device_held_bytes(const pel_device *device) {
     return device->memory_used - idle;
 }
 
-/* Drops copies that may go, least recently used first, until `bytes` more fit. */
+/* Drops copies that may go, those first that the caller has given up, least recently used first, until `bytes` more fit. */
 static void make_room(pel_device *device, uint64_t bytes) {
     const uint64_t budget = device->facts->info.memory_bytes;
     for (pel_allocation *oldest = device->runtime->allocations; oldest && device->memory_used > budget - bytes;) {
         oldest = NULL;
         for (pel_allocation *other = device->runtime->allocations; other; other = other->next) {
-            if (may_go(other, device) && (!oldest || other->used[device->index] < oldest->used[device->index])) {
+            if (may_go(other, device) && (!oldest || goes_before(other, oldest, device))) {
                 oldest = other;
             }
         }
         if (oldest) {
-            pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room", device->facts->info.id,
-                    oldest->bytes);
+            pel_log(&device->runtime->logger, PEL_LOG_DEBUG, "%s: dropped an idle copy of %" PRIu64 " bytes to make room",
+                    device->facts->info.id, oldest->bytes);
             pel_allocation_leave(oldest, device);
         }
     }
@@ -62,14 +75,17 @@ pel_status pel_device_reserve(pel_device *device, uint64_t bytes, pel_error **er
             make_room(device, bytes);
         }
         if (!pel_range_within(device->memory_used, bytes, info->memory_bytes)) {
-            pel_story story = {.device = info->id, .advice = "destroy buffers, wait for commands that use others, or use smaller ones"};
+            pel_story story = {.device = info->id,
+                               .advice = "destroy buffers, wait for commands that use others, or use smaller ones"};
             return pel_fail(error, &device->runtime->allocator, PEL_DEVICE_MEMORY, &story,
-                            "%s has no room for %" PRIu64 " bytes more: %" PRIu64 " of its %" PRIu64 " bytes are in use", info->id, bytes,
-                            device->memory_used, info->memory_bytes);
+                            "%s has no room for %" PRIu64 " bytes more: %" PRIu64 " of its %" PRIu64 " bytes are in use",
+                            info->id, bytes, device->memory_used, info->memory_bytes);
         }
     }
     device->memory_used += bytes;
     return PEL_OK;
 }
 
-void pel_device_unreserve(pel_device *device, uint64_t bytes) { device->memory_used -= bytes; }
+void pel_device_unreserve(pel_device *device, uint64_t bytes) {
+    device->memory_used -= bytes;
+}

@@ -40,6 +40,7 @@ typedef struct pel_allocation {
     bool away;                     /* some of it may have been, or may be soon, in a device's own memory only (L) */
     uint32_t fetching;             /* transfers to the host under way (L) */
     uint64_t kept;                 /* devices, by index, whose copy is never given up: it is the caller's object (L) */
+    uint64_t stays, leaves;        /* devices, by index, whose copy goes last, and first: the caller's advice (L) */
     pel_interval_map *residency;   /* (L) offsets -> mask of places */
     pel_mem **mems;                /* per device, NULL until used (L) */
     uint32_t *pins;                /* per device: commands that need the copy there (L) */
@@ -89,6 +90,7 @@ void pel_allocation_pin(pel_allocation *allocation, const pel_device *device);
 void pel_allocation_unpin(pel_allocation *allocation, const pel_device *device);
 bool pel_allocation_may_leave(const pel_allocation *allocation, const pel_device *device);
 void pel_allocation_leave(pel_allocation *allocation, pel_device *device);
+int pel_allocation_rank(const pel_allocation *allocation, const pel_device *device); /* (L) the lower, the sooner its copy goes, whatever else is known */
 
 /* (L) Parts of [lo, hi) not valid at `place` (0: host; device->place). visit gets the mask of places where they are valid. */
 void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi,

@@ -104,7 +104,8 @@ static pel_allocation *victim(const pel_command *command, const pel_device *devi
             continue;
         }
         const uint64_t next = next_use(command->runtime, a, command);
-        if (!best || next > best_next || (next == best_next && a->used[device->index] < best->used[device->index])) {
+        const int rank = best ? pel_allocation_rank(a, device) - pel_allocation_rank(best, device) : -1; /* the caller's word counts for more than what is seen */
+        if (rank < 0 || (rank == 0 && (next > best_next || (next == best_next && a->used[device->index] < best->used[device->index])))) {
             best = a;
             best_next = next;
         }

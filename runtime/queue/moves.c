@@ -128,7 +128,10 @@ static pel_status start_fetch(pel_job *job, pel_command *command, pel_device *de
         pel_mem *mem = NULL;
         to = end_of_allocation(parts, from);
         pel_status status = pel_allocation_mem(parts->data[from].allocation, device, &mem, error);
+        uint64_t *used = &parts->data[from].allocation->used[device->index];
+        const uint64_t before = *used;
         status = status == PEL_OK ? pel_command_pin(command, parts->data[from].allocation, device) : status;
+        *used = command->makes_room ? before : *used; /* what is written back to go is not needed there: else another would go instead of it */
         job->work.sensitive |= parts->data[from].allocation->sensitive;
         if (status == PEL_OK) {
             status = pel_transfers_append(device, &parts->data[from], to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count);

@@ -131,6 +131,71 @@ static void test_what_is_needed_soon_stays(void **state) {
     close_room(&r);
 }
 
+/* Four copies fill the device and two must go: which, is the caller's word. Without it the two that were used first, of which b is dirty. */
+static void who_goes(pel_advice first, pel_advice second, bool *b_went, bool *d_went) {
+    room r = open_room(4);
+    pel_buffer *all[6];
+    for (int i = 0; i < 6; i++) {
+        all[i] = new_buffer(&r, i + 1);
+    }
+    launch(&r, r.queue, all[0], all[1]);
+    launch(&r, r.queue, all[2], all[3]);
+    machine_finish(r.queue);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pel_buffer_advise(all[i], i < 2 ? first : second, i % 2 == 0 ? NULL : r.share.device), PEL_OK);
+    }
+    launch(&r, r.queue, all[4], all[5]);
+    machine_finish(r.queue);
+    assert_int_equal(brought_home(all[1]) + brought_home(all[3]), BYTES); /* one clean and one dirty copy are enough */
+    *b_went = brought_home(all[1]) == BYTES;
+    *d_went = brought_home(all[3]) == BYTES;
+    assert_int_equal(value_of(all[1]), 2);
+    assert_int_equal(value_of(all[3]), 6);
+    assert_int_equal(value_of(all[5]), 10);
+    for (int i = 0; i < 6; i++) {
+        pel_buffer_destroy(all[i]);
+    }
+    close_room(&r);
+}
+
+static void test_advice_says_who_goes(void **state) {
+    (void)state;
+    bool b, d;
+    who_goes(PEL_ADVICE_NONE, PEL_ADVICE_NONE, &b, &d);
+    assert_true(b && !d);
+    who_goes(PEL_ADVICE_KEEP, PEL_ADVICE_NONE, &b, &d);
+    assert_true(!b && d);
+    who_goes(PEL_ADVICE_NONE, PEL_ADVICE_LEAVE, &b, &d);
+    assert_true(!b && d);
+    who_goes(PEL_ADVICE_KEEP, PEL_ADVICE_KEEP, &b, &d); /* nobody goes before anybody: as ever */
+    assert_true(b && !d);
+}
+
+static void test_discarded_bytes_stay_where_they_are(void **state) {
+    (void)state;
+    room r = open_room(2);
+    pel_buffer *a = new_buffer(&r, 1), *b = new_buffer(&r, 0), *c = new_buffer(&r, 5), *d = new_buffer(&r, 0);
+    launch(&r, r.queue, a, b);
+    assert_int_equal(pel_buffer_advise(b, PEL_ADVICE_DISCARD, NULL), PEL_BUSY);
+    machine_finish(r.queue);
+    assert_int_equal(pel_buffer_advise(b, PEL_ADVICE_DISCARD, NULL), PEL_OK);
+    launch(&r, r.queue, c, d);
+    machine_finish(r.queue);
+    assert_int_equal(brought_home(b), 0); /* though it was written there and made room */
+    launch(&r, r.queue, a, b); /* written again it means something again */
+    machine_finish(r.queue);
+    assert_int_equal(value_of(b), 2);
+    assert_int_equal(value_of(d), 10);
+    assert_int_equal(pel_buffer_advise(NULL, PEL_ADVICE_KEEP, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_buffer_advise(a, (pel_advice)4, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_buffer_advise(a, PEL_ADVICE_DISCARD, r.share.device), PEL_INVALID_ARGUMENT);
+    pel_buffer *all[] = {a, b, c, d};
+    for (int i = 0; i < 4; i++) {
+        pel_buffer_destroy(all[i]);
+    }
+    close_room(&r);
+}
+
 /* Many buffers, room for three; random chains on several queues. Everything ends, and is right. */
 static void test_many_launches_share_too_little(void **state) {
     (void)state;
@@ -205,6 +270,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_dirty_bytes_go_home),
         cmocka_unit_test(test_what_is_needed_soon_stays),
+        cmocka_unit_test(test_advice_says_who_goes),
+        cmocka_unit_test(test_discarded_bytes_stay_where_they_are),
         cmocka_unit_test(test_many_launches_share_too_little),
         cmocka_unit_test(test_streams_among_others),
     };
