@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { SEEDS = 60, LAUNCHES = 4000 };
+enum { SEEDS = 40, LAUNCHES = 4000 };
 #define UNITS 1000.0
 #define VARIANT_NS 20e6
 #define LAUNCH_NS 3e6
