@@ -279,9 +279,9 @@ static void staged(void **state) {
     assert_int_equal(live(&right), PEL_OK);
     assert_true(right && first_map > 0);
     const long from = first_map - 2; /* its queue and its buffer come before it */
-    calls_from(from, 2, CL_OUT_OF_RESOURCES, false, false);
-    calls_from(from, 11, CL_DEVICE_NOT_AVAILABLE, true, false);
-    calls_from(from, 5, CL_OUT_OF_RESOURCES, false, true);
+    calls_from(from, 3, CL_OUT_OF_RESOURCES, false, false);
+    calls_from(from, 23, CL_DEVICE_NOT_AVAILABLE, true, false);
+    calls_from(from, 11, CL_OUT_OF_RESOURCES, false, true);
     f.facts.staging_bytes = 0;
     f.facts.host_coherent = coherent;
 }
