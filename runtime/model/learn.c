@@ -155,6 +155,24 @@ static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t i
     return learned;
 }
 
+/* Where the launch left its bytes. Pieces of a tail go to whoever is free: nobody stays with those. */
+static void note_division(pel_division *last, const pel_lesson *lesson) {
+    uint64_t at = 0;
+    last->units = 0;
+    for (uint32_t i = 0; i < lesson->chunk_count; i++) {
+        const pel_lesson_chunk *chunk = &lesson->chunks[i];
+        if (i >= PEL_DIVISION_LIMIT || chunk->piece || chunk->unfinished || chunk->lo != at || chunk->hi <= at) {
+            return;
+        }
+        last->device[i] = chunk->device;
+        at = last->hi[i] = chunk->hi;
+    }
+    if (at == lesson->units) {
+        last->count = lesson->chunk_count;
+        last->units = at;
+    }
+}
+
 /* The launch in its family's account. */
 static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
     record->launches++;
@@ -193,6 +211,7 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
         entry->record.told = lesson->irregular;
         entry->kernel = lesson->family.kernel;
         enter(&entry->record, lesson, cold);
+        note_division(&entry->record.last, lesson);
     }
     bool spoilt = cold && (entry == NULL || entry->record.cold_in_a_row <= COLD_PATIENCE);
     for (uint32_t i = 0; i < lesson->chunk_count && !spoilt; i++) {

@@ -51,6 +51,15 @@ typedef struct pel_cost {
     uint64_t last_launch; /* of the family, when it was last seen; 0: never, or before this process */
 } pel_cost;
 
+#define PEL_DIVISION_LIMIT 16
+
+/* Who took which part of a family's latest launch, and so where its bytes are: [0, hi[0]), [hi[0], hi[1]), ... */
+typedef struct pel_division {
+    uint64_t units; /* of the whole range, which the parts cover; 0: not known, or too many of them */
+    uint32_t count;
+    uint64_t device[PEL_DIVISION_LIMIT], hi[PEL_DIVISION_LIMIT];
+} pel_division;
+
 /* The account of a family: what its launches have cost, and what of it went into exploring. */
 typedef struct pel_record {
     uint64_t launches;        /* learned from */
@@ -63,6 +72,7 @@ typedef struct pel_record {
     uint64_t profiled_since; /* launch; 0 with a profile: it came from the history */
     bool told;               /* its user says that items differ in cost */
     uint32_t cold_in_a_row;  /* launches in which something was compiled */
+    pel_division last;       /* planner/stay.c */
 } pel_record;
 
 pel_models *pel_models_create(const pel_allocator *allocator); /* NULL: no memory */

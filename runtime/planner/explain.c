@@ -153,6 +153,10 @@ void pel_plan_explain(const pel_contest *contest) {
                               : contest->combinations == 0 ? ", the fastest; nothing can usefully run beside it"
                                                            : ", the fastest; together gains too little");
     }
+    if (planning->stays_ns > 0.0) {
+        pel_words_put(&words, "; parts as before: moving them would take ");
+        pel_words_time(&words, planning->stays_ns);
+    }
     append_overlaps(&words, planning, chosen);
 }
 

@@ -26,6 +26,7 @@ typedef struct pel_planning {
     double company[PEL_PLAN_DEVICE_LIMIT];    /* logarithm of the slowness that each more adds, */
     double company_error[PEL_PLAN_DEVICE_LIMIT];
     uint64_t limit[PEL_PLAN_DEVICE_LIMIT]; /* quanta that fit; `quanta` when everything does */
+    double stays_ns;                       /* what moving the boundaries would have cost; 0: they are where the lines say */
 } pel_planning;
 
 typedef struct pel_filling {
@@ -96,6 +97,12 @@ void pel_plan_crowd(pel_planning *planning, uint64_t mask, uint32_t count, doubl
 
 /* pel_plan_fill with the lines of as many devices as get a share; planning->start and unit become these. */
 bool pel_plan_fill_crowd(pel_planning *planning, uint64_t mask, double errors, pel_filling *filling);
+
+/*
+ * The shares become those of the family's latest launch where moving the boundaries would cost more than it would save in the launches
+ * that may be expected; stay.c. False: they stay as they are.
+ */
+bool pel_plan_stay(pel_planning *planning, double most_ns, pel_filling *filling);
 
 /* The device of a filling that takes least. */
 uint32_t pel_plan_least(const pel_filling *filling);

@@ -350,7 +350,11 @@ static void find_best_single(pel_contest *state) {
 static bool decide(pel_contest *state) {
     pel_planning *planning = state->planning;
     if (state->has_best) {
+        const bool single = state->best_single < PEL_PLAN_DEVICE_LIMIT;
         pel_plan_crowd(planning, state->best.mask, (uint32_t)__builtin_popcountll(state->best.mask), 0.0);
+        if (planning->request->objective == PEL_AIM_TIME) {
+            (void)pel_plan_stay(planning, single ? state->single_ns : INFINITY, &state->best);
+        }
         pel_plan_emit_held(planning, &state->best);
         return true;
     }

@@ -25,6 +25,7 @@ typedef enum pel_aim { PEL_AIM_TIME, PEL_AIM_ENERGY, PEL_AIM_ENERGY_DELAY } pel_
 
 typedef struct pel_plan_device {
     const char *id;            /* for the texts */
+    uint64_t model;            /* how the models call it: pel_division.device */
     const pel_core_set *cores; /* host cores it occupies; NULL: none */
     bool host_memory;          /* computes in the host's memory, and so shares its bandwidth with others that do */
     const char *excluded;      /* not NULL: may not be used, and why */

@@ -38,6 +38,7 @@ void pel_groups_ask(const pel_device *device, const pel_bound *bound, const pel_
     }
     pel_group_choose(&question, choice);
     entry->cost = question.costs[choice->best];
+    entry->model = choice->best != 0 ? pel_group_device(device->model_id, choice->best) : device->model_id;
 }
 
 static void say(pel_plan_result *result, const char *device, const pel_group_choice *choice, bool trial) {

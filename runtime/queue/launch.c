@@ -132,6 +132,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         entry->cores = device->facts->info.cores_count > 0 ? &device->facts->info.cores : NULL;
         entry->host_memory = device->place == 0;
         entry->excluded = pel_launch_exclusion(bound, device, &q->excluded[i]);
+        entry->model = device->model_id;
         entry->cost = pel_models_cost(runtime->models, &q->family, device->model_id);
         entry->prior_rate = guess_rate(&device->facts->info);
         entry->unit_limit = UINT64_MAX;
