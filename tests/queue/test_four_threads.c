@@ -161,6 +161,7 @@ static void play_buffers(int thread) {
     EXPECT(pel_buffer_wrap(runtime, memory + thread * 16, 64, &wrap) == PEL_OK); /* a part of what is wrapped already */
     EXPECT(pel_buffer_bytes(made) == 64 && pel_buffer_data(with) != NULL);
     pel_buffer_get_counters(shared, &counters);
+    EXPECT(pel_buffer_advise(shared, PEL_ADVICE_KEEP, NULL) == PEL_OK);
     EXPECT(pel_buffer_sync(home) == PEL_OK);
     EXPECT(pel_buffer_destroy(made) == PEL_OK && pel_buffer_destroy(with) == PEL_OK && pel_buffer_destroy(wrap) == PEL_OK);
 }
