@@ -148,6 +148,7 @@ typedef struct pel_work {
     uint64_t sequence;
     pel_work_kind kind;
     void (*complete)(struct pel_work *work);
+    void (*complete_all)(struct pel_work **works, uint32_t count); /* or NULL: the same for several that have one */
     void *owner;
     int32_t priority;
     atomic_bool skip;              /* the owner's: see rule 6 */

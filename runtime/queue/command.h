@@ -154,7 +154,6 @@ struct pel_command {
     uint32_t slice_count;       /* one a job, in their order */
     struct pel_tail *tail;      /* held back, or NULL */
     uint32_t planned;           /* the first ones; the rest began while the launch ran */
-    pel_job fold;               /* also of the saving */
     pel_protection asked, protection;
     uint64_t failed_once, failed_twice; /* devices, by index, that failed chunks of this launch */
     struct pel_saved *saved;    /* queue/retry.c */
@@ -183,6 +182,8 @@ struct pel_command {
     /* MAP and PREFETCH */
     pel_device *device;          /* whose memory; NULL: the host's */
     struct pel_mapping *mapping; /* NULL: a prefetch, or it was unmapped already */
+
+    pel_job fold;               /* also of the saving. Last: of one that was never used, only `command` is written */
 };
 
 struct pel_queue {
@@ -230,6 +231,7 @@ typedef struct pel_dispatcher {
     uint32_t waiters;
     uint32_t restless;          /* these of them want to look after every completion */
     bool news;                  /* since the last broadcast: what an event's or a stage's waiter waits for, or works that it may help with */
+    int64_t moment;             /* when the lock was taken, for who does little with it; 0: ask the clock */
     bool submitting;            /* who has the lock begins works when it has given it up */
     uint64_t fresh;             /* devices, by index, that got works since the lock was taken */
     atomic_uint completions;    /* for a waiter that looks without the lock */
@@ -268,6 +270,7 @@ typedef struct pel_dispatcher {
 } pel_dispatcher;
 
 /* dispatcher.c */
+int64_t pel_dispatcher_moment(const pel_runtime *runtime); /* the time, read once while the lock is held where that is short */
 pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error); /* takes the lock itself */
 void pel_command_make_ready(pel_command *command);
 void pel_restart_stalled(pel_runtime *runtime); /* those that waited for bytes or for room look again */

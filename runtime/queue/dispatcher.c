@@ -177,7 +177,7 @@ void pel_command_end(pel_command *command) {
         pel_graph_replay_ends(command);
     }
     pel_command_leave_hazards(command);
-    pel_event_finish(command->event, command->status, command->error, command->plan, pel_clock_now(runtime->clock));
+    pel_event_finish(command->event, command->status, command->error, command->plan, pel_dispatcher_moment(runtime));
     command->error = NULL;
     command->plan = NULL;
     pel_node_end(runtime, node, command->name, command->status != PEL_OK, command->event->error);
@@ -210,17 +210,21 @@ static pel_error *told_by(const pel_command *command, const pel_work *work) {
     return error;
 }
 
-static void job_complete(pel_work *work) {
-    pel_job *job = work->owner;
+/* False: it is not to be taken in: whoever watches isolated works has it. Without the lock. */
+static bool returns(pel_job *job) {
     if (!pel_isolate_returns(job)) {
-        return;
+        return false;
     }
-    pel_command *command = job->command;
-    pel_runtime *runtime = command->runtime;
     if (job->vote) {
         pel_verify_compare(job->vote);
     }
-    pthread_mutex_lock(&runtime->lock);
+    return true;
+}
+
+static void take_in(pel_job *job) {
+    pel_work *work = &job->work;
+    pel_command *command = job->command;
+    pel_runtime *runtime = command->runtime;
     command->queue->on_device[job->device->index] -= work->alone ? 0u : 1u;
     job->device->running -= job->data_parallel ? 1u : 0u;
     pel_fair_ended(job);
@@ -231,8 +235,7 @@ static void job_complete(pel_work *work) {
         pel_health_note(job->device, work->status, work->error, runtime->clock);
     } else if (work->status != PEL_OK && pel_retry_at_once(job)) {
         pel_job_submit(job);
-        pel_dispatch(runtime);
-        pel_dispatcher_unlock(runtime, true);
+        runtime->dispatcher->news = true;
         return;
     }
     if (work->status == PEL_OK) {
@@ -247,9 +250,42 @@ static void job_complete(pel_work *work) {
     if (--command->outstanding == 0 && !pel_chain_holds(command)) {
         pel_command_phase_over(command);
     }
-    pel_dispatch(runtime);
+}
+
+static void go_on(pel_runtime *runtime) {
     const pel_dispatcher *dispatcher = runtime->dispatcher;
+    pel_dispatch(runtime);
     pel_dispatcher_unlock(runtime, dispatcher->news || dispatcher->restless > 0 || atomic_load_explicit(&dispatcher->inside, memory_order_relaxed) > 0);
+}
+
+static void job_complete(pel_work *work) {
+    pel_job *job = work->owner;
+    pel_runtime *runtime = job->command->runtime;
+    if (returns(job)) {
+        pthread_mutex_lock(&runtime->lock);
+        take_in(job);
+        go_on(runtime);
+    }
+}
+
+/* One look at the clock for all of them. */
+static void jobs_complete(pel_work **works, uint32_t count) {
+    pel_runtime *runtime = ((pel_job *)works[0]->owner)->command->runtime;
+    for (uint32_t i = 0; i < count; i++) {
+        works[i] = returns(works[i]->owner) ? works[i] : NULL;
+    }
+    pthread_mutex_lock(&runtime->lock);
+    runtime->dispatcher->moment = pel_clock_now(runtime->clock);
+    for (uint32_t i = 0; i < count; i++) {
+        if (works[i]) {
+            take_in(works[i]->owner);
+        }
+    }
+    go_on(runtime);
+}
+
+int64_t pel_dispatcher_moment(const pel_runtime *runtime) {
+    return runtime->dispatcher->moment != 0 ? runtime->dispatcher->moment : pel_clock_now(runtime->clock);
 }
 
 void pel_job_hand_over(pel_job *job) {
@@ -269,6 +305,7 @@ void pel_job_hand_over(pel_job *job) {
 
 static void prepare(pel_job *job) {
     job->work.complete = job_complete;
+    job->work.complete_all = jobs_complete;
     job->work.owner = job;
     job->work.priority = job->command->priority;
 }
@@ -418,7 +455,7 @@ static pel_status fetch_for_host(pel_command *command, bool *stalled) {
 }
 
 static void begin(pel_command *command) {
-    command->event->timing.began = pel_clock_now(command->runtime->clock);
+    command->event->timing.began = pel_dispatcher_moment(command->runtime);
     atomic_store_explicit(&command->event->state, PEL_EVENT_RUNNING, memory_order_relaxed);
 }
 
@@ -601,6 +638,7 @@ void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {
     }
     dispatcher->fresh = 0;
     dispatcher->submitting = false;
+    dispatcher->moment = 0;
     pthread_mutex_unlock(&runtime->lock);
 }
 

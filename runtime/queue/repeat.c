@@ -296,6 +296,7 @@ pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_l
     }
     command = pel_command_renew(queue, command, PEL_COMMAND_LAUNCH, desc->priority);
     if (command) {
+        queue->runtime->dispatcher->moment = command->event->timing.submitted;
         hold(r);
         command->repeat = r;
         command->name = (char *)(uintptr_t)kernel->image.name;

@@ -13,7 +13,7 @@
  */
 #include "backend/opencl/internal.h"
 
-enum { GROUP = 16, SHORT_NS = 200000 };
+enum { TOGETHER = 64, GROUP = 16, SHORT_NS = 200000 };
 
 static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) { return &device->riders[(device->first_rider + index) % PEL_CL_TRAIN]; }
 
@@ -55,15 +55,31 @@ static void enter_times(pel_cl_device *device, uint32_t ended, int64_t now) {
     device->last_report = now;
 }
 
+/* Each telling takes the owner's lock, which a submitter takes as often. */
+static void tell(pel_work **works, uint32_t count) {
+    if (count > 1 && works[0]->complete_all) {
+        works[0]->complete_all(works, count);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        works[i]->complete(works[i]);
+    }
+}
+
 static void report(pel_cl_device *device, uint32_t ended) {
     enter_times(device, ended, pel_clock_now(device->env->clock));
-    for (; ended > 0; ended--) {
-        pel_cl_rider *rider = rider_at(device, 0);
-        pel_work *work = rider->work;
-        pel_cl_alight(device, rider);
-        device->first_rider = (device->first_rider + 1) % PEL_CL_TRAIN;
-        atomic_store_explicit(&device->rider_count, count_of(device) - 1, memory_order_relaxed);
-        work->complete(work);
+    while (ended > 0) {
+        pel_work *works[TOGETHER] = {NULL};
+        const uint32_t count = ended < TOGETHER ? ended : TOGETHER;
+        for (uint32_t i = 0; i < count; i++) {
+            pel_cl_rider *rider = rider_at(device, i);
+            works[i] = rider->work;
+            pel_cl_alight(device, rider);
+        }
+        device->first_rider = (device->first_rider + count) % PEL_CL_TRAIN;
+        atomic_store_explicit(&device->rider_count, count_of(device) - count, memory_order_relaxed);
+        tell(works, count);
+        ended -= count;
     }
     if (device->broken_at != 0 && count_of(device) == 0) {
         (void)pel_cl_renew_queue(device, NULL); /* without one, the next work finds none and says so */
