@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What devices give together: pairs that share nothing but memory, and two ways to use the same cores. Each pair is measured by a process of its own,
- * because drivers read their environment once.
+ * What devices give together: pairs that share nothing but memory, and two ways to use the same cores. Each pair is measured by a
+ * process of its own, because drivers read their environment once.
  *
- * In each round of a row every contestant runs once: each device alone, the planner's choice, and three divisions by hand (coexec_hand.h) that a
- * search found best. On a virtual machine cores are taken away for milliseconds; a run counts only when the process got the time that its
- * devices were at work for (CPU time against the chunks' times), and is repeated until it does. And a round counts only when two plain threads reach
- * 0.95 of their sum at its end (cli/bench_cores.h). The same for all contestants; a row without enough such rounds is void. Devices on the same
- * cores are compared with themselves instead: each runs twice in a round.
+ * In each round of a row every contestant runs once: each device alone, the planner's choice, and three divisions by hand
+ * (coexec_hand.h) that a search found best. On a virtual machine cores are taken away for milliseconds; a run counts only when
+ * the process got the time that its devices were at work for (CPU time against the chunks' times), and is repeated until it does.
+ * And a round counts only when two plain threads reach 0.95 of their sum at its end (cli/bench_cores.h). The same for all
+ * contestants; a row without enough such rounds is void. Devices on the same cores are compared with themselves instead: each
+ * runs twice in a round.
  */
 #include "cli/bench_disjoint.h"
 #include "coexec_hand.h"
@@ -45,9 +46,24 @@ typedef struct pair {
 
 static const pair pairs[] = {
     {"", "host@%u,opencl:0@%u", {{"POCL_MAX_PTHREAD_COUNT", "1"}}, COMMON " matmul dot", {30.0, 3.0}, true},
-    {"PoCL halves", "opencl:0@%u,opencl:0@%u", {{"POCL_MAX_PTHREAD_COUNT", "2"}, {"POCL_AFFINITY", "1"}}, COMMON, {30.0, 3.0}, true},
-    {"basic + PoCL", "opencl:0@%u,opencl:1@%u", {{"POCL_MAX_PTHREAD_COUNT", "1"}, {"POCL_DEVICES", "pthread basic"}}, COMMON, {30.0, 3.0}, true},
-    {"PoCL + llvmpipe", "opencl:0@%u,opencl:1@%u", {{"RUSTICL_ENABLE", "llvmpipe"}, {"LP_NUM_THREADS", "1"}}, "mandelbrot triad", {30.0}, false},
+    {"PoCL halves",
+     "opencl:0@%u,opencl:0@%u",
+     {{"POCL_MAX_PTHREAD_COUNT", "2"}, {"POCL_AFFINITY", "1"}},
+     COMMON,
+     {30.0, 3.0},
+     true},
+    {"basic + PoCL",
+     "opencl:0@%u,opencl:1@%u",
+     {{"POCL_MAX_PTHREAD_COUNT", "1"}, {"POCL_DEVICES", "pthread basic"}},
+     COMMON,
+     {30.0, 3.0},
+     true},
+    {"PoCL + llvmpipe",
+     "opencl:0@%u,opencl:1@%u",
+     {{"RUSTICL_ENABLE", "llvmpipe"}, {"LP_NUM_THREADS", "1"}},
+     "mandelbrot triad",
+     {30.0},
+     false},
     {"overlapping", "host,opencl:0", {{NULL, NULL}}, COMMON " matmul dot", {1.0, 3.0, 10.0, 30.0}, false}};
 
 enum { PAIRS = sizeof pairs / sizeof *pairs };
@@ -84,7 +100,8 @@ static double process_time(void) {
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-/* Where the time of a run went: until it began, each chunk's begin and length (and what was predicted), and from the last end until the caller knew. */
+/* Where the time of a run went: until it began, each chunk's begin and length (and what was predicted), and from the last end
+ * until the caller knew. */
 static void tell_times(const scene *s, const pel_plan *plan, const pel_event *event, double begin, double ns) {
     pel_event_timing timing;
     double ended = 0.0;
@@ -93,8 +110,8 @@ static void tell_times(const scene *s, const pel_plan *plan, const pel_event *ev
     for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
         pel_plan_chunk chunk;
         if (pel_plan_get_chunk(plan, i, &chunk) == PEL_OK) {
-            printf("; %s %.3f at %.0f took %.0f predicted %.0f%s", chunk.device, chunk.share, chunk.began_ns * 1e-3, chunk.actual_ns * 1e-3,
-                   chunk.predicted_ns * 1e-3, chunk.cold ? " compiled" : "");
+            printf("; %s %.3f at %.0f took %.0f predicted %.0f%s", chunk.device, chunk.share, chunk.began_ns * 1e-3,
+                   chunk.actual_ns * 1e-3, chunk.predicted_ns * 1e-3, chunk.cold ? " compiled" : "");
             ended = fmax(ended, (double)timing.began + chunk.began_ns + chunk.actual_ns);
         }
     }
@@ -180,7 +197,8 @@ static uint32_t search(scene *s, contestant *list) {
         return 0;
     }
     for (int i = 0; i < CANDIDATES; i++) {
-        const double share = middle + (i - CANDIDATES / 2) * step, ns = share > 0.0 && share < 1.0 ? best_of_three(s, share) : INFINITY;
+        const double share = middle + (i - CANDIDATES / 2) * step,
+                     ns = share > 0.0 && share < 1.0 ? best_of_three(s, share) : INFINITY;
         found = ns < least ? share : found;
         least = ns < least ? ns : least;
     }
@@ -296,10 +314,12 @@ static void report(scene *s, const outcome *o, bool verified) {
     }
     const char *void_story = *why ? why : NULL;
     for (uint32_t d = 0; d < 2u - o->one_only; d++) {
-        pel_results_add_one(results, s->row, pel_device_get_info(s->session.devices[d])->id, "ms", median(&o->list[d]) * 1e-6, o->rounds, NULL);
+        pel_results_add_one(results, s->row, pel_device_get_info(s->session.devices[d])->id, "ms", median(&o->list[d]) * 1e-6,
+                            o->rounds, NULL);
     }
     if (s->disjoint) {
-        pel_results_add_one(results, s->row, "control two threads", "ratio", pel_bench_median(o->controls, o->control_count), o->control_count, NULL);
+        pel_results_add_one(results, s->row, "control two threads", "ratio", pel_bench_median(o->controls, o->control_count),
+                            o->control_count, NULL);
     } else {
         pel_results_add_one(results, s->row, "control", "ratio", against_itself(o), o->rounds, NULL);
     }
@@ -315,7 +335,8 @@ static void report(scene *s, const outcome *o, bool verified) {
             pel_results_add_one(results, s->row, "efficiency, first bar", "ratio", efficiency, o->rounds, void_story);
         }
     }
-    pel_results_add_one(results, s->row, "over best single", "ratio", pel_bench_ratio(&o->list[2].taken, &o->list[best].taken), o->rounds, void_story);
+    pel_results_add_one(results, s->row, "over best single", "ratio", pel_bench_ratio(&o->list[2].taken, &o->list[best].taken),
+                        o->rounds, void_story);
     const contestant *hand = NULL;
     for (uint32_t i = 3; i < o->count; i++) {
         if (o->list[i].kind == HAND && (!hand || median(&o->list[i]) < median(hand))) {
@@ -324,8 +345,10 @@ static void report(scene *s, const outcome *o, bool verified) {
     }
     if (hand) {
         pel_results_add_one(results, s->row, "by hand", "ms", median(hand) * 1e-6, o->rounds, void_story);
-        pel_results_add_one(results, s->row, "efficiency by hand", "ratio", single / median(hand) / (1.0 + single / other), o->rounds, void_story);
-        pel_results_add_one(results, s->row, "of the best by hand", "ratio", pel_bench_ratio(&hand->taken, &o->list[2].taken), o->rounds, void_story);
+        pel_results_add_one(results, s->row, "efficiency by hand", "ratio", single / median(hand) / (1.0 + single / other),
+                            o->rounds, void_story);
+        pel_results_add_one(results, s->row, "of the best by hand", "ratio", pel_bench_ratio(&hand->taken, &o->list[2].taken),
+                            o->rounds, void_story);
     }
 }
 
@@ -382,7 +405,10 @@ static void one_row(scene *s, double ms) {
     bool good = pel_catalogue_create(s->session.runtime, s->what, false, &s->program, &s->kernel, &error) == PEL_OK &&
                 measure_case(s, ms * 1e6 / (s->results->quick ? 20.0 : 1.0));
     if (!good) {
-        pel_results_add_one(s->results, s->row, "ran", "", 0.0, 0, error ? pel_error_message(error) : *s->story ? s->story : "it did not run");
+        pel_results_add_one(s->results, s->row, "ran", "", 0.0, 0,
+                            error       ? pel_error_message(error)
+                            : *s->story ? s->story
+                                        : "it did not run");
         s->results->missed++;
     }
     pel_error_destroy(error);
@@ -436,8 +462,8 @@ static int spawn_pair(uint32_t index, char **argv) {
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (!WIFEXITED(status)) {
-        fprintf(stderr, "bench coexec: the process for %s died of signal %d\n", *pairs[index].name ? pairs[index].name : "the first pair",
-                WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+        fprintf(stderr, "bench coexec: the process for %s died of signal %d\n",
+                *pairs[index].name ? pairs[index].name : "the first pair", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
         return 1;
     }
     return WEXITSTATUS(status);

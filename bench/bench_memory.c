@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What it costs to know where bytes are and who uses them, by interval: residency (acquire: what is missing at a place, and that it is there
- * now; release: it was written there) and hazards (look and note of one task), each with 10^6 intervals that do not merge. No work is done and
- * nothing is moved; single-threaded, because both are used under a lock. Then what does move: movement.c.
+ * What it costs to know where bytes are and who uses them, by interval: residency (acquire: what is missing at a place, and that
+ * it is there now; release: it was written there) and hazards (look and note of one task), each with 10^6 intervals that do not
+ * merge. No work is done and nothing is moved; single-threaded, because both are used under a lock. Then what does move:
+ * movement.c.
  */
 #include "base/alloc.h"
 #include "harness.h"
@@ -11,7 +12,16 @@
 #include "queue/hazard.h"
 #include <stdlib.h>
 
-enum { INTERVALS = 1000000, BYTES = 64, SAMPLES = 11, QUICK_SAMPLES = 3, BATCH = 100000, MATRIX = 8192, TILE = 256, TILES = MATRIX / TILE };
+enum {
+    INTERVALS = 1000000,
+    BYTES = 64,
+    SAMPLES = 11,
+    QUICK_SAMPLES = 3,
+    BATCH = 100000,
+    MATRIX = 8192,
+    TILE = 256,
+    TILES = MATRIX / TILE
+};
 
 static uint64_t random_state = 1;
 static uint64_t next_random(void) { /* splitmix64 */
@@ -30,7 +40,8 @@ static bool acquire_and_release(pel_allocation *allocation, uint64_t k, uint64_t
     const uint64_t lo = k * BYTES, hi = lo + BYTES;
     const uint32_t home = 1 + (uint32_t)(k % 2), reader = 3;
     *missing += pel_allocation_missing_bytes(allocation, reader, lo, hi);
-    return pel_allocation_copied(allocation, reader, lo, hi) == PEL_OK && pel_allocation_written(allocation, home, lo, hi) == PEL_OK;
+    return pel_allocation_copied(allocation, reader, lo, hi) == PEL_OK &&
+           pel_allocation_written(allocation, home, lo, hi) == PEL_OK;
 }
 
 static bool residency_row(pel_results *results, pel_allocation *allocation, const char *row, bool random) {
@@ -93,7 +104,8 @@ static pel_hazard_node *next_node(pel_hazards *hazards, pel_hazard_node **ring, 
 }
 
 static bool submit(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *node) {
-    return node && pel_hazards_look(hazards, ranges, count, node, count_edge, NULL) == PEL_OK && pel_hazards_note(hazards, ranges, count, node) == PEL_OK;
+    return node && pel_hazards_look(hazards, ranges, count, node, count_edge, NULL) == PEL_OK &&
+           pel_hazards_note(hazards, ranges, count, node) == PEL_OK;
 }
 
 /* Tasks that read one interval and write another. */
@@ -112,7 +124,8 @@ static bool hazard_row(pel_results *results, const pel_allocator *allocator, con
         const double begin = pel_bench_now();
         for (uint64_t n = 0; n < batch && fine; n++, i++) {
             const uint64_t from = pick(random, i) * BYTES, to = ((uint64_t)INTERVALS + pick(random, i)) * BYTES;
-            const pel_hazard_range ranges[2] = {{.lo = from, .hi = from + BYTES, .mode = PEL_READ}, {.lo = to, .hi = to + BYTES, .mode = PEL_WRITE}};
+            const pel_hazard_range ranges[2] = {{.lo = from, .hi = from + BYTES, .mode = PEL_READ},
+                                                {.lo = to, .hi = to + BYTES, .mode = PEL_WRITE}};
             fine = submit(hazards, ranges, 2, next_node(hazards, ring, i, window));
         }
         samples[s == 0 ? 0 : s - 1] = (pel_bench_now() - begin) / (double)batch;
@@ -173,8 +186,10 @@ int main(int argc, char **argv) {
     fine = fine && hazard_row(&results, allocator, "two ranges ascending, 64 tasks under way", false, 64) &&
            hazard_row(&results, allocator, "two ranges random, 64 tasks under way", true, 64) &&
            hazard_row(&results, allocator, "two ranges ascending, 1e6 tasks under way", false, INTERVALS) &&
-           hazard_row(&results, allocator, "two ranges random, 1e6 tasks under way", true, INTERVALS) && tiles_row(&results, allocator);
-    fine = fine && movement_jacobi_rows(&results) && movement_streaming_rows(&results) && movement_wrapped_row(&results) && movement_launch_row(&results);
+           hazard_row(&results, allocator, "two ranges random, 1e6 tasks under way", true, INTERVALS) &&
+           tiles_row(&results, allocator);
+    fine = fine && movement_jacobi_rows(&results) && movement_streaming_rows(&results) && movement_wrapped_row(&results) &&
+           movement_launch_row(&results);
     if (runtime) {
         fine = pel_runtime_destroy(runtime) == PEL_OK && fine;
     }

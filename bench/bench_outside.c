@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a device in a process of its own costs, at the driver contract: an empty launch alone, one of 64 that follow each other, transfers in and out, opening.
- * Beside it the same device in-process: in place, and with memory of its own ([own]), which copies as a discrete device would.
+ * What a device in a process of its own costs, at the driver contract: an empty launch alone, one of 64 that follow each other,
+ * transfers in and out, opening. Beside it the same device in-process: in place, and with memory of its own ([own]), which copies
+ * as a discrete device would.
  */
 #include "harness.h"
 
@@ -125,7 +126,8 @@ static bool open_subject(subject *s, const char *list, double *opened_ns) {
         return false;
     }
     const pel_topology_device *facts = &s->topology->devices[s->topology->selection[0]];
-    s->program = (pel_program_image){.id = 1, .name = "empty", .source = source, .source_bytes = sizeof source - 1, .options = ""};
+    s->program =
+        (pel_program_image){.id = 1, .name = "empty", .source = source, .source_bytes = sizeof source - 1, .options = ""};
     s->kernel = (pel_kernel_image){.id = 2, .program = &s->program, .entry = "empty", .name = "empty", .cost_hint = 1};
     s->backend = facts->outside ? &pel_backend_outside : pel_backend_for(facts->info.kind);
     s->host = aligned_alloc(4096, bytes);

@@ -7,8 +7,8 @@
  * merit and no fault. Comparisons of whole runs (over best single, over HGuided) are with luck, because reacting to it is what
  * the rivals are for. A seed is a machine, a kernel and its luck; figures are percentiles over seeds. Phases of a learning run:
  * 100 launches (steady: the last 60), then the fastest device becomes 2.5 times slower for 50 more, then a restart that keeps the
- * models. Two policies are no rivals: the one that knows all but the coming luck, and the learner that knows all but speeds and start
- * costs (planner_learner.h). What the latter loses is what noise takes from anybody: a bar below it could not be reached.
+ * models. Two policies are no rivals: the one that knows all but the coming luck, and the learner that knows all but speeds and
+ * start costs (planner_learner.h). What the latter loses is what noise takes from anybody: a bar below it could not be reached.
  */
 #include "harness.h"
 #include "planner_policies.h"

@@ -2,11 +2,12 @@
 /*
  * What protection costs while nothing fails, and what a fault costs under the virtual clock.
  *
- * Price: the same launch of a few hundred microseconds and more with no protection, with retry and isolated, in turn, on each device alone. "over none" is the
- * ratio where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy between warm pages, one thread, timed in the same rounds) is taken
- * off first, so that what is compared is all else. Faults: a device that is lost in the middle of its chunk, against the survivors' ideal plus the lost chunk; and a
- * hang, against its deadline. Checkpoint: a device computes on the bytes that are saved for the interval that is advised if it failed once a minute, with a
- * checkpoint begun at its start and without one.
+ * Price: the same launch of a few hundred microseconds and more with no protection, with retry and isolated, in turn, on each
+ * device alone. "over none" is the ratio where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy
+ * between warm pages, one thread, timed in the same rounds) is taken off first, so that what is compared is all else. Faults: a
+ * device that is lost in the middle of its chunk, against the survivors' ideal plus the lost chunk; and a hang, against its
+ * deadline. Checkpoint: a device computes on the bytes that are saved for the interval that is advised if it failed once a
+ * minute, with a checkpoint begun at its start and without one.
  */
 #include "harness.h"
 #include <stdlib.h>
@@ -20,10 +21,11 @@ enum {
     WORK = 200
 };
 
-static const char source[] = "kernel void pure(global const uint *x, global uint *y) { size_t i = get_global_id(0); uint v = x[i];\n"
-                             "    for (int k = 0; k < 200; k++) v = v * 1664525u + 1013904223u; y[i] = v; }\n"
-                             "kernel void place(global const uint *x, global uint *y) { size_t i = get_global_id(0); uint v = x[i] ^ y[i];\n"
-                             "    for (int k = 0; k < 200; k++) v = v * 1664525u + 1013904223u; y[i] = v; }\n";
+static const char source[] =
+    "kernel void pure(global const uint *x, global uint *y) { size_t i = get_global_id(0); uint v = x[i];\n"
+    "    for (int k = 0; k < 200; k++) v = v * 1664525u + 1013904223u; y[i] = v; }\n"
+    "kernel void place(global const uint *x, global uint *y) { size_t i = get_global_id(0); uint v = x[i] ^ y[i];\n"
+    "    for (int k = 0; k < 200; k++) v = v * 1664525u + 1013904223u; y[i] = v; }\n";
 
 static uint32_t mix(uint32_t v) {
     for (int k = 0; k < WORK; k++) {
@@ -87,11 +89,12 @@ static bool run(void *context) {
     return fine;
 }
 
-static void price_on(pel_results *results, pel_bench_session *session, pel_kernel *kernel, const pel_device *device, bool in_place,
-                     bool short_launch, uint32_t *memory) {
+static void price_on(pel_results *results, pel_bench_session *session, pel_kernel *kernel, const pel_device *device,
+                     bool in_place, bool short_launch, uint32_t *memory) {
     pel_buffer *x = NULL, *y = NULL;
     char row[64];
-    (void)snprintf(row, sizeof row, "%s %s%s", in_place ? "in place" : "pure", short_launch ? "short " : "", pel_device_get_info(device)->id);
+    (void)snprintf(row, sizeof row, "%s %s%s", in_place ? "in place" : "pure", short_launch ? "short " : "",
+                   pel_device_get_info(device)->id);
     if (!pel_results_wants(results, row) || pel_buffer_wrap(session->runtime, memory, ITEMS * sizeof *memory, &x) != PEL_OK) {
         return;
     }
@@ -105,8 +108,16 @@ static void price_on(pel_results *results, pel_bench_session *session, pel_kerne
     const uint32_t count = other ? 6 : 4;
     static const pel_protection protections[] = {PEL_PROTECT_NONE, PEL_PROTECT_RETRY, PEL_PROTECT_ISOLATE, PEL_PROTECT_NONE};
     for (int i = 0; i < 4; i++) {
-        runs[i] = (run_of){session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, protections[i], NULL,
-                           i == 3 ? memory : NULL, memory + (size_t)2 * ITEMS, short_launch ? SHORT_ITEMS : 0, short_launch ? SHORT_BATCH : 0};
+        runs[i] = (run_of){session->queue,
+                           kernel,
+                           {pel_buf(x), pel_buf(y)},
+                           {device, 1},
+                           protections[i],
+                           NULL,
+                           i == 3 ? memory : NULL,
+                           memory + (size_t)2 * ITEMS,
+                           short_launch ? SHORT_ITEMS : 0,
+                           short_launch ? SHORT_BATCH : 0};
     }
     runs[4] = runs[5] = runs[0];
     runs[4].verification = &all;
@@ -126,7 +137,8 @@ static void price_on(pel_results *results, pel_bench_session *session, pel_kerne
         const double none = subjects[0].ns[i], copy = subjects[3].ns[i];
         ratio[0][i] = (subjects[1].ns[i] - (in_place ? copy : 0)) / none;
         ratio[1][i] = (subjects[2].ns[i] - (in_place ? 2 : 1) * copy) / none; /* in place: its inputs come in, too */
-        ratio[2][i] = other ? 2 * subjects[4].ns[i] / (none + subjects[5].ns[i]) : 0; /* both compute all of it: over the mean of the two */
+        /* both compute all of it: over the mean of the two */
+        ratio[2][i] = other ? 2 * subjects[4].ns[i] / (none + subjects[5].ns[i]) : 0;
     }
     if (fine) {
         pel_results_add(results, row, "retry over none", "x", ratio[0], subjects[0].count, NULL);
@@ -184,8 +196,11 @@ static void checkpoint_on(pel_results *results, const pel_bench_session *session
                           pel_buffer *x, pel_buffer *y, pel_checkpoint *checkpoint) {
     char row[64];
     double ratio[PEL_BENCH_RUNS], cost_s = 0;
-    stretch with = {.launch = {session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, PEL_PROTECT_NONE, NULL, NULL, NULL, 0, 0},
-                    .runtime = session->runtime, .saved = y, .checkpoint = checkpoint};
+    stretch with = {
+        .launch = {session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, PEL_PROTECT_NONE, NULL, NULL, NULL, 0, 0},
+        .runtime = session->runtime,
+        .saved = y,
+        .checkpoint = checkpoint};
     (void)snprintf(row, sizeof row, "checkpoint %s", pel_device_get_info(device)->id);
     if (!pel_results_wants(results, row)) {
         return;
@@ -298,7 +313,8 @@ typedef struct world {
 } world;
 
 static bool make_world(world *w, pel_simulated_device *devices, uint32_t count, uint32_t *memory) {
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
     pel_simulation simulation = PEL_SIMULATION_INIT;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
@@ -312,7 +328,8 @@ static bool make_world(world *w, pel_simulated_device *devices, uint32_t count, 
     kernel_desc.params = params;
     kernel_desc.param_count = 2;
     kernel_desc.host = place;
-    return pel_runtime_create(&desc, &w->runtime, NULL) == PEL_OK && pel_queue_create(w->runtime, NULL, &w->queue, NULL) == PEL_OK &&
+    return pel_runtime_create(&desc, &w->runtime, NULL) == PEL_OK &&
+           pel_queue_create(w->runtime, NULL, &w->queue, NULL) == PEL_OK &&
            pel_program_create(w->runtime, &program_desc, &w->program, NULL) == PEL_OK &&
            pel_kernel_create(w->program, &kernel_desc, &w->kernel, NULL) == PEL_OK &&
            pel_buffer_wrap(w->runtime, memory, ITEMS / 4 * sizeof *memory, &w->x) == PEL_OK &&
@@ -352,8 +369,10 @@ static void faults(pel_results *results) {
     const char *why = memory ? NULL : "out of memory";
     for (uint32_t k = 0; k < 12 && !why; k++) { /* three devices, lost at the begin, in the middle, at the end; then each hangs */
         const uint32_t victim = 1 + k % 3;
-        pel_simulated_device devices[] = {{.name = "host", .start_ns = 5000, .rate = rates[0]}, {.name = "a", .start_ns = 5000, .rate = rates[1]},
-                                          {.name = "b", .start_ns = 5000, .rate = rates[2]}, {.name = "c", .start_ns = 5000, .rate = rates[3]}};
+        pel_simulated_device devices[] = {{.name = "host", .start_ns = 5000, .rate = rates[0]},
+                                          {.name = "a", .start_ns = 5000, .rate = rates[1]},
+                                          {.name = "b", .start_ns = 5000, .rate = rates[2]},
+                                          {.name = "c", .start_ns = 5000, .rate = rates[3]}};
         world w;
         devices[victim].lost_at = k < 9 ? 4 : 0;
         devices[victim].lost_part = k / 3 == 0 ? 1e-9 : k / 3 == 1 ? 0.5 : 1.0;

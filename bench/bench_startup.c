@@ -41,7 +41,8 @@ static pel_runtime *timed_runtime(const char *devices, uint32_t flags, double *n
     return runtime;
 }
 
-/* Time until the kernel exists, and of its first launch; runtime and context are there already, as the context is in the raw contestant. */
+/* Time until the kernel exists, and of its first launch; runtime and context are there already, as the context is in the raw
+ * contestant. */
 static bool pel_kernel_sample(double *ready_ns, double *launch_ns) {
     double ignored;
     pel_runtime *runtime = timed_runtime("opencl:0", 0, &ignored);

@@ -74,7 +74,8 @@ static bool start(side *me) {
     }
     sem_init(&me->go, 0, 0);
     pthread_attr_init(&attributes);
-    me->started = pthread_attr_setaffinity_np(&attributes, sizeof set, &set) == 0 && pthread_create(&me->thread, &attributes, work, me) == 0;
+    me->started = pthread_attr_setaffinity_np(&attributes, sizeof set, &set) == 0 &&
+                  pthread_create(&me->thread, &attributes, work, me) == 0;
     pthread_attr_destroy(&attributes);
     return me->started;
 }
@@ -96,7 +97,8 @@ pel_hand *pel_hand_open(const pel_device *first, const pel_device *second, pel_c
         side *me = &hand->sides[i];
         me->hand = hand;
         me->device = devices[i];
-        bool good = pel_device_get_info(devices[i])->kind == PEL_DEVICE_HOST || pel_bench_raw_open(devices[i], c, &me->raw, why) == PEL_OK;
+        bool good = pel_device_get_info(devices[i])->kind == PEL_DEVICE_HOST ||
+                    pel_bench_raw_open(devices[i], c, &me->raw, why) == PEL_OK;
         if (!good || !start(me)) {
             pel_hand_close(hand);
             return NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What somebody would write without pel for one kernel and two devices: a thread confined to each device's core, one share for each, chosen beforehand. A
- * host device's thread calls the host variant, an OpenCL device's enqueues its part with an offset and waits. No queue, no hazards, no model: the
- * best of several such shares is what a division by a library can be compared with.
+ * What somebody would write without pel for one kernel and two devices: a thread confined to each device's core, one share for
+ * each, chosen beforehand. A host device's thread calls the host variant, an OpenCL device's enqueues its part with an offset and
+ * waits. No queue, no hazards, no model: the best of several such shares is what a division by a library can be compared with.
  */
 #ifndef PEL_BENCH_COEXEC_HAND_H
 #define PEL_BENCH_COEXEC_HAND_H

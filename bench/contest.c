@@ -19,8 +19,8 @@ extern char **environ;
 enum { PROGRAMS = 16, LINE = 512, ROUNDS = 3, QUICK_ROUNDS = 1, SECONDS = 90, QUICK_SECONDS = 300, TRIES = 3 };
 
 /*
- * A virtual machine that does not get its cores measures its neighbours: with 5 % of two cores taken away, the tiled Cholesky lost 10 to 50 %. Such a turn
- * is taken again, for PATIENCE nanoseconds a row at most.
+ * A virtual machine that does not get its cores measures its neighbours: with 5 % of two cores taken away, the tiled Cholesky
+ * lost 10 to 50 %. Such a turn is taken again, for PATIENCE nanoseconds a row at most.
  */
 #define STOLEN_AT_MOST 0.02
 #define PATIENCE 10e9

@@ -90,11 +90,16 @@ typedef struct pairing {
     const char *row, *above, *below;
     bool difference, in_turns;
 } pairing;
-static const pairing pairings[] = {{"wake", "pel", "raw", false, false},           {"launch single", "pel", "raw", true, true},
-                                   {"launch batched", "pel", "raw", true, true},   {"triad", "pel", "OpenMP", false, true},
-                                   {"fork-join", "pel", "raw", false, false}, {"wait, by worker", "pel", "raw", false, false},
-                                   {"cholesky 4096", "pel", "OpenMP", false, false}, {"cholesky 8192", "pel", "OpenMP", false, false},
-                                   {"cholesky 4096", "pel", "StarPU", false, false}, {"cholesky 8192", "pel", "StarPU", false, false}};
+static const pairing pairings[] = {{"wake", "pel", "raw", false, false},
+                                   {"launch single", "pel", "raw", true, true},
+                                   {"launch batched", "pel", "raw", true, true},
+                                   {"triad", "pel", "OpenMP", false, true},
+                                   {"fork-join", "pel", "raw", false, false},
+                                   {"wait, by worker", "pel", "raw", false, false},
+                                   {"cholesky 4096", "pel", "OpenMP", false, false},
+                                   {"cholesky 8192", "pel", "OpenMP", false, false},
+                                   {"cholesky 4096", "pel", "StarPU", false, false},
+                                   {"cholesky 8192", "pel", "StarPU", false, false}};
 
 static double median_of(const figure *f) {
     return pel_bench_median(f->values, f->count);

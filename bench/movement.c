@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What moves, and what that costs. Bytes are counted on simulated devices with memory of their own, so that the figures hold on any machine; times on two
- * halves of a PoCL device. The ideal pipeline has neither beginning nor end: the longest of bringing all in, computing all, bringing all home.
+ * What moves, and what that costs. Bytes are counted on simulated devices with memory of their own, so that the figures hold on
+ * any machine; times on two halves of a PoCL device. The ideal pipeline has neither beginning nor end: the longest of bringing
+ * all in, computing all, bringing all home.
  */
 #include "movement.h"
 
@@ -40,7 +41,8 @@ static pel_status twice(const pel_span *span, void *const *arguments, void *scra
     return PEL_OK;
 }
 
-static const char twice_source[] = "__kernel void twice(__global const int *in, __global int *out) { size_t i = get_global_id(0); out[i] = 2 * in[i] + 1; }\n";
+static const char twice_source[] =
+    "__kernel void twice(__global const int *in, __global int *out) { size_t i = get_global_id(0); out[i] = 2 * in[i] + 1; }\n";
 
 typedef struct setting {
     pel_runtime *runtime;
@@ -48,8 +50,8 @@ typedef struct setting {
     pel_kernel *kernel;
 } setting;
 
-static bool open_setting(setting *s, const char *devices, const pel_simulation *simulation, const char *source, const char *entry, pel_host_fn host,
-                         const pel_param *params, uint32_t count) {
+static bool open_setting(setting *s, const char *devices, const pel_simulation *simulation, const char *source, const char *entry,
+                         pel_host_fn host, const pel_param *params, uint32_t count) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
     pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
@@ -66,7 +68,8 @@ static bool open_setting(setting *s, const char *devices, const pel_simulation *
     kernel_desc.host = host;
     kernel_desc.params = params;
     kernel_desc.param_count = count;
-    const bool made = pel_queue_create(s->runtime, NULL, &s->queue, NULL) == PEL_OK && pel_program_create(s->runtime, &program_desc, &program, NULL) == PEL_OK &&
+    const bool made = pel_queue_create(s->runtime, NULL, &s->queue, NULL) == PEL_OK &&
+                      pel_program_create(s->runtime, &program_desc, &program, NULL) == PEL_OK &&
                       pel_kernel_create(program, &kernel_desc, &s->kernel, NULL) == PEL_OK;
     (void)pel_program_destroy(program);
     return made;
@@ -107,7 +110,8 @@ static bool iterate(setting *s, pel_buffer *grids[2], uint32_t size, uint32_t fi
     desc.share_count = 2;
     for (uint32_t r = first; r < last && fine; r++) {
         const pel_arg args[] = {pel_buf(grids[r % 2]), pel_buf(grids[1 - r % 2])};
-        fine = pel_launch(s->queue, s->kernel, &desc, args, 2, NULL) == PEL_OK && (!finish_each || pel_queue_finish(s->queue) == PEL_OK);
+        fine = pel_launch(s->queue, s->kernel, &desc, args, 2, NULL) == PEL_OK &&
+               (!finish_each || pel_queue_finish(s->queue) == PEL_OK);
     }
     return pel_queue_finish(s->queue) == PEL_OK && fine;
 }
@@ -124,9 +128,12 @@ static uint64_t moved(const setting *s) {
 
 /* Grids of ours stay on the devices; wrapped ones go home whenever the queue is finished, here after every iteration. */
 static bool jacobi_bytes(pel_results *results, bool wrapped) {
-    const uint32_t size = results->quick ? QUICK_SIZE : SIZE, iterations = results->quick ? QUICK_ITERATIONS : wrapped ? ITERATIONS / 10 : ITERATIONS;
+    const uint32_t size = results->quick ? QUICK_SIZE : SIZE, iterations = results->quick ? QUICK_ITERATIONS
+                                                                           : wrapped      ? ITERATIONS / 10
+                                                                                          : ITERATIONS;
     const uint64_t row = size * sizeof(float), grid = size * row;
-    const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), row, 1, 1), PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), row, 0, 0)};
+    const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), row, 1, 1),
+                                PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), row, 0, 0)};
     const pel_simulated_device devices[] = {gpu("gpu0", 10000, 0), gpu("gpu1", 10000, 0)};
     pel_simulation simulation = PEL_SIMULATION_INIT;
     setting s;
@@ -138,17 +145,19 @@ static bool jacobi_bytes(pel_results *results, bool wrapped) {
     for (int g = 0; g < 2 && fine; g++) {
         fill_grid(memory[g], size);
         fine = wrapped ? pel_buffer_wrap(s.runtime, memory[g], grid, &grids[g]) == PEL_OK
-                       : pel_buffer_create(s.runtime, grid, &grids[g], NULL) == PEL_OK && memcpy(pel_buffer_data(grids[g]), memory[g], grid) != NULL;
+                       : pel_buffer_create(s.runtime, grid, &grids[g], NULL) == PEL_OK &&
+                             memcpy(pel_buffer_data(grids[g]), memory[g], grid) != NULL;
     }
     fine = fine && iterate(&s, grids, size, 0, 1, true);
     const uint64_t before = fine ? moved(&s) : 0;
     fine = fine && iterate(&s, grids, size, 1, iterations + 1, wrapped);
     const uint64_t bytes = fine ? moved(&s) - before : 0;
-    /* A row from each device goes home and on to the other; of wrapped grids all is read anew, and all that is written goes home. */
+    /* A row from each device goes home and on to the other; of wrapped grids all is read anew, and all that is written goes
+     * home. */
     const uint64_t least = iterations * (wrapped ? 2 * grid + 2 * row : 4 * row);
     if (fine) {
-        pel_results_add_one(results, wrapped ? "Jacobi, host-resident" : "Jacobi, resident", "bytes over least", "x", (double)bytes / (double)least, iterations,
-                            NULL);
+        pel_results_add_one(results, wrapped ? "Jacobi, host-resident" : "Jacobi, resident", "bytes over least", "x",
+                            (double)bytes / (double)least, iterations, NULL);
     }
     for (int g = 0; g < 2; g++) {
         (void)pel_buffer_destroy(grids[g]);
@@ -182,13 +191,15 @@ static double time_jacobi(setting *s, pel_buffer *grids[2], uint32_t size, uint3
     return iterate(s, grids, size, 0, iterations, false) ? pel_bench_now() - began : -1.0;
 }
 
-/* The same memory for both, one after the other: which pages a grid has, huge or not and where, is worth more than what is looked for here. */
+/* The same memory for both, one after the other: which pages a grid has, huge or not and where, is worth more than what is
+ * looked for here. */
 static bool jacobi_time(pel_results *results) {
     const char *name = "Jacobi on two halves of a CPU";
     const uint32_t size = results->quick ? QUICK_SIZE : SIZE, iterations = results->quick ? QUICK_ITERATIONS : ITERATIONS;
     const uint32_t rounds = results->quick ? QUICK_ROUNDS : ROUNDS;
     const uint64_t row = size * sizeof(float), grid = size * row;
-    const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), row, 1, 1), PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), row, 0, 0)};
+    const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), row, 1, 1),
+                                PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), row, 0, 0)};
     setting s;
     float *memory[2] = {aligned_alloc(4096, grid), aligned_alloc(4096, grid)};
     pel_buffer *grids[2] = {NULL, NULL};
@@ -223,7 +234,8 @@ static bool jacobi_time(pel_results *results) {
     if (fine) {
         pel_results_add(results, name, "pel", "ms", pel_ms, rounds, NULL);
         pel_results_add(results, name, "by hand", "ms", raw_ms, rounds, NULL);
-        pel_results_add(results, name, "over by hand", "x", ratios, rounds, results_of[0] == results_of[1] ? NULL : "results differ");
+        pel_results_add(results, name, "over by hand", "x", ratios, rounds,
+                        results_of[0] == results_of[1] ? NULL : "results differ");
     }
     raw_jacobi_close();
     for (int g = 0; g < 2; g++) {
@@ -251,14 +263,16 @@ bool movement_jacobi_rows(pel_results *results) {
 
 /* ---- more than fits ---- */
 
-static const pel_param twice_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+static const pel_param twice_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                         PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
 
 /* *wrong: elements that are not what they should be. */
 static bool run_twice(setting *s, uint64_t count, double *took_ns, uint64_t *wrong) {
     pel_buffer *x = NULL, *y = NULL;
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     desc.global[0] = count;
-    bool fine = pel_buffer_create(s->runtime, count * sizeof(int), &x, NULL) == PEL_OK && pel_buffer_create(s->runtime, count * sizeof(int), &y, NULL) == PEL_OK;
+    bool fine = pel_buffer_create(s->runtime, count * sizeof(int), &x, NULL) == PEL_OK &&
+                pel_buffer_create(s->runtime, count * sizeof(int), &y, NULL) == PEL_OK;
     for (uint64_t i = 0; fine && i < count; i++) {
         ((int *)pel_buffer_data(x))[i] = (int)(i % 100003);
     }
@@ -289,10 +303,12 @@ static bool streaming_row(pel_results *results, const char *row, double computin
     }
     simulation.devices = &device;
     simulation.device_count = 1;
-    bool fine = open_setting(&s, "sim:gpu", &simulation, NULL, "twice", twice, twice_params, 2) && run_twice(&s, count, &took, &wrong);
+    bool fine =
+        open_setting(&s, "sim:gpu", &simulation, NULL, "twice", twice, twice_params, 2) && run_twice(&s, count, &took, &wrong);
     fine = close_setting(&s) && fine;
     if (fine) {
-        pel_results_add_one(results, row, "of the ideal pipeline", "x", (moving > computing ? moving : computing) / took, 1, wrong == 0 ? NULL : "wrong results");
+        pel_results_add_one(results, row, "of the ideal pipeline", "x", (moving > computing ? moving : computing) / took, 1,
+                            wrong == 0 ? NULL : "wrong results");
     }
     return fine;
 }
@@ -319,7 +335,8 @@ static bool pocl_row(pel_results *results) {
 }
 
 bool movement_streaming_rows(pel_results *results) {
-    return streaming_row(results, "4 x the memory, as long to compute as to move", 1) && streaming_row(results, "4 x the memory, twice as long to compute", 2) &&
+    return streaming_row(results, "4 x the memory, as long to compute as to move", 1) &&
+           streaming_row(results, "4 x the memory, twice as long to compute", 2) &&
            streaming_row(results, "4 x the memory, half as long to compute", 0.5) && pocl_row(results);
 }
 
@@ -339,7 +356,8 @@ bool movement_wrapped_row(pel_results *results) {
         return true;
     }
     int *memory = aligned_alloc(4096, 2 * COUNT * sizeof *memory);
-    bool fine = memory && memset(memory, 1, 2 * COUNT * sizeof *memory) && pel_buffer_wrap(s.runtime, memory, COUNT * sizeof *memory, &x) == PEL_OK &&
+    bool fine = memory && memset(memory, 1, 2 * COUNT * sizeof *memory) &&
+                pel_buffer_wrap(s.runtime, memory, COUNT * sizeof *memory, &x) == PEL_OK &&
                 pel_buffer_wrap(s.runtime, memory + COUNT, COUNT * sizeof *memory, &y) == PEL_OK;
     for (int p = 0; p < 2 * LAUNCHES && fine; p++) {
         pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
@@ -353,7 +371,8 @@ bool movement_wrapped_row(pel_results *results) {
     const uint64_t copied = moved(&s) + a.to_devices + a.to_host + b.to_devices + b.to_host;
     const bool shares = pel_device_get_info(pel_runtime_device(s.runtime, 0))->shares_host_memory != 0;
     if (fine && shares) {
-        pel_results_add_one(results, row, "bytes copied", "B", (double)copied, 2 * LAUNCHES, memory[COUNT] == 2 * memory[0] + 1 ? NULL : "wrong results");
+        pel_results_add_one(results, row, "bytes copied", "B", (double)copied, 2 * LAUNCHES,
+                            memory[COUNT] == 2 * memory[0] + 1 ? NULL : "wrong results");
     } else if (fine) {
         pel_results_skip(results, row, "opencl:0 has memory of its own");
     }

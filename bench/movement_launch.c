@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a launch on a buffer that is already where it is needed costs beyond the raw call: both in one process, in turns, each finished before the next. */
+/* What a launch on a buffer that is already where it is needed costs beyond the raw call: both in one process, in turns, each
+ * finished before the next. */
 #include "movement.h"
 
 #include "raw_opencl.h"
@@ -28,8 +29,10 @@ static bool open_launcher(launcher *l) {
     kernel.entry = "count";
     kernel.params = params;
     kernel.param_count = 1;
-    return pel_runtime_create(&runtime, &l->runtime, NULL) == PEL_OK && pel_queue_create(l->runtime, NULL, &l->queue, NULL) == PEL_OK &&
-           pel_program_create(l->runtime, &program, &l->program, NULL) == PEL_OK && pel_kernel_create(l->program, &kernel, &l->kernel, NULL) == PEL_OK &&
+    return pel_runtime_create(&runtime, &l->runtime, NULL) == PEL_OK &&
+           pel_queue_create(l->runtime, NULL, &l->queue, NULL) == PEL_OK &&
+           pel_program_create(l->runtime, &program, &l->program, NULL) == PEL_OK &&
+           pel_kernel_create(l->program, &kernel, &l->kernel, NULL) == PEL_OK &&
            pel_buffer_create(l->runtime, RAW_ITEMS * sizeof(uint32_t), &l->buffer, NULL) == PEL_OK;
 }
 
@@ -63,7 +66,8 @@ bool movement_launch_row(pel_results *results) {
     if (!pel_results_wants(results, row)) {
         return true;
     }
-    if (!open_launcher(&l) || !raw_opencl_open(pel_opencl_device_id(pel_runtime_device(l.runtime, 0)), pel_opencl_context(pel_runtime_device(l.runtime, 0)))) {
+    if (!open_launcher(&l) || !raw_opencl_open(pel_opencl_device_id(pel_runtime_device(l.runtime, 0)),
+                                               pel_opencl_context(pel_runtime_device(l.runtime, 0)))) {
         pel_results_skip(results, row, "no OpenCL device");
         (void)close_launcher(&l);
         return true;

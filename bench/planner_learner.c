@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Most likely speed and start cost of each device, given all its chunks since the machine last changed: Gauss and Newton over the
- * logarithms of both, residuals made independent by the known memory of the noise, and the world's own distributions as the prior.
+ * logarithms of both, residuals made independent by the known memory of the noise, and the world's own distributions as the
+ * prior.
  */
 #include "planner_learner.h"
 
@@ -63,7 +64,8 @@ static void estimate(const pel_learner *learner, uint32_t device, double *rate, 
             const sight *s = &learner->sights[device][i];
             double fixed = s->start * exp(y), work = s->work * exp(-x), time = fixed + work;
             double off = log(s->ns / time) + 0.5 * variance, by_x = -work / time, by_y = fixed / time;
-            double tie = i > 0 ? pow(memory, (double)(s->launch - (s - 1)->launch)) : 0.0, weight = 1.0 / (variance * (1.0 - tie * tie));
+            double tie = i > 0 ? pow(memory, (double)(s->launch - (s - 1)->launch)) : 0.0,
+                   weight = 1.0 / (variance * (1.0 - tie * tie));
             double e = off - tie * before, ex = by_x - tie * before_x, ey = by_y - tie * before_y;
             gx += weight * ex * e;
             gy += weight * ey * e;

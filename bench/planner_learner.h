@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The learner that nobody can be: it knows a world of planner_world.h in all (bends, profiles, how devices disturb each other and
- * drift, the law of the noise and its memory, which chunks met a spike, when the machine changed) but each device's speed and start
- * cost, which it estimates from its chunks as well as can be. What it loses against the oracle is what noise takes from anybody
- * who must learn.
+ * drift, the law of the noise and its memory, which chunks met a spike, when the machine changed) but each device's speed and
+ * start cost, which it estimates from its chunks as well as can be. What it loses against the oracle is what noise takes from
+ * anybody who must learn.
  */
 #ifndef PEL_BENCH_PLANNER_LEARNER_H
 #define PEL_BENCH_PLANNER_LEARNER_H

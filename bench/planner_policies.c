@@ -23,7 +23,8 @@
 #define HGUIDED_K 2.0
 #define HGUIDED_LEAST 0.01 /* of the range, for a device of mean power */
 
-const char *const pel_policy_names[PEL_POLICY_COUNT] = {"pel", "best single", "static", "EWMA", "HGuided", "learner", "knows all"};
+const char *const pel_policy_names[PEL_POLICY_COUNT] = {"pel",     "best single", "static",   "EWMA",
+                                                        "HGuided", "learner",     "knows all"};
 
 /* --- the real one --- */
 

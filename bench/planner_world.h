@@ -13,7 +13,8 @@
 enum { PEL_WORLD_DEVICES = 8, PEL_WORLD_BINS = 256 };
 
 typedef enum pel_family {
-    PEL_FAMILY_ANCHOR, /* 4 devices, starts of 20-400 us, rates 16x apart, noise 10 %, 2 % of spikes; a size a seed, over 3 decades */
+    /* 4 devices, starts of 20-400 us, rates 16x apart, noise 10 %, 2 % of spikes; a size a seed, over 3 decades */
+    PEL_FAMILY_ANCHOR,
     PEL_FAMILY_MIXED,      /* the same, every launch of another size */
     PEL_FAMILY_BENT,       /* knees and cache cliffs */
     PEL_FAMILY_IRREGULAR,  /* items that differ in cost up to 20x */
@@ -51,7 +52,8 @@ double pel_world_time(const pel_world *world, double now_ns, uint64_t units, pel
 /* When the last is over, of devices that begin together and need `alone` ns each when undisturbed (0: idle). */
 double pel_world_together(const pel_world *world, const double *alone);
 
-/* The best contiguous division in hindsight, device i has [edges[i], edges[i + 1]); and the best single device. ns without luck. */
+/* The best contiguous division in hindsight, device i has [edges[i], edges[i + 1]); and the best single device. ns without
+ * luck. */
 double pel_world_divide(const pel_world *world, double now_ns, uint64_t units, uint64_t edges[PEL_WORLD_DEVICES + 1]);
 double pel_world_single(const pel_world *world, double now_ns, uint64_t units, uint32_t *device);
 

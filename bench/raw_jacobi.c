@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * By hand and with all that is known: one context, one queue per half, host memory in place, no copies, and events instead of waiting between
- * iterations: a half begins when both halves of the iteration before are over.
+ * By hand and with all that is known: one context, one queue per half, host memory in place, no copies, and events instead of
+ * waiting between iterations: a half begins when both halves of the iteration before are over.
  */
 #include "raw_jacobi.h"
 
@@ -41,7 +41,8 @@ static bool part_device(void) {
     cl_platform_id platforms[16];
     cl_uint count = 0;
     cl_bool found = CL_FALSE;
-    const cl_device_partition_property counts[] = {CL_DEVICE_PARTITION_BY_COUNTS, 1, 1, CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+    const cl_device_partition_property counts[] = {CL_DEVICE_PARTITION_BY_COUNTS, 1, 1, CL_DEVICE_PARTITION_BY_COUNTS_LIST_END,
+                                                   0};
     if (clGetPlatformIDs(16, platforms, &count) != CL_SUCCESS) {
         return false;
     }
@@ -89,7 +90,8 @@ double raw_jacobi_run(uint32_t iterations) {
         cl_event now[2] = {NULL, NULL};
         for (size_t d = 0; d < 2 && code == CL_SUCCESS; d++) {
             const size_t offset[2] = {0, d * (raw.size / 2)}, global[2] = {raw.size, raw.size / 2}, local[2] = {64, 1};
-            code = clEnqueueNDRangeKernel(raw.queues[d], raw.kernels[d][r % 2], 2, offset, global, local, r > 0 ? 2 : 0, r > 0 ? before : NULL, &now[d]);
+            code = clEnqueueNDRangeKernel(raw.queues[d], raw.kernels[d][r % 2], 2, offset, global, local, r > 0 ? 2 : 0,
+                                          r > 0 ? before : NULL, &now[d]);
             clFlush(raw.queues[d]);
         }
         for (int d = 0; d < 2; d++) {

@@ -13,7 +13,8 @@ double pel_raw_first_platform_call(void);
 /* Builds the triad from source, launches it and saves the binary. */
 bool pel_raw_save_binary(const char *path);
 
-/* Makes the context of a runtime's OpenCL device, which pel makes when it is first needed, and the raw contestant before its clock starts. */
+/* Makes the context of a runtime's OpenCL device, which pel makes when it is first needed, and the raw contestant before its
+ * clock starts. */
 bool pel_raw_touch_context(const pel_runtime *runtime);
 
 /* From a saved binary: time until the kernel exists, and of its first launch. */

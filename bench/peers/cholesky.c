@@ -122,7 +122,8 @@ double cholesky_serial(cholesky *m) {
 /* A x = L (L' x) for one x, to rounding. A wrong tile anywhere changes it. */
 bool cholesky_holds(const cholesky *m) {
     const unsigned n = m->n, b = m->tile;
-    double *memory = calloc(4 * (size_t)n, sizeof(double)), *x = memory, *ax = memory + n, *ltx = memory + 2 * (size_t)n, *llx = ltx + n;
+    double *memory = calloc(4 * (size_t)n, sizeof(double)), *x = memory, *ax = memory + n, *ltx = memory + 2 * (size_t)n,
+           *llx = ltx + n;
     double worst = 0.0, largest = 0.0;
     if (!memory) {
         return false;

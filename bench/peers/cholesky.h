@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tiled Cholesky factorisation that task runtimes are compared with: a list of tile operations in program order, each with the tile that it
- * changes and those that it reads. Contestants submit this list; the operations are OpenBLAS's, on one thread. C and C++.
+ * The tiled Cholesky factorisation that task runtimes are compared with: a list of tile operations in program order, each with
+ * the tile that it changes and those that it reads. Contestants submit this list; the operations are OpenBLAS's, on one thread. C
+ * and C++.
  */
 #ifndef PEL_PEERS_CHOLESKY_H
 #define PEL_PEERS_CHOLESKY_H
@@ -37,12 +38,13 @@ void cholesky_fill(cholesky *matrix);
 void cholesky_step_run(const cholesky_step *step);
 double cholesky_serial(cholesky *matrix); /* nanoseconds of all steps in order, on this thread; fills first */
 bool cholesky_holds(const cholesky *matrix);
-/* What the machine gives: `threads` plain threads, each with a matrix of its own and nothing to wait for; their solo time over what they take together. 0: none */
+/* What the machine gives: `threads` plain threads, each with a matrix of its own and nothing to wait for; their solo time over
+ * what they take together. 0: none */
 double cholesky_apart(unsigned n, unsigned tile, unsigned threads);
 double cholesky_whole(unsigned n, unsigned threads); /* nanoseconds of LAPACK's dpotrf with so many threads; negative: none */
 
-/* Runs `factorise` on the sizes that `run` asks for and reports "cholesky N" and "cholesky N efficiency". `start`, called after the solo reference
- * was taken, makes the runtime; both may be NULL, as may `stop`. False from `factorise`: refused. */
+/* Runs `factorise` on the sizes that `run` asks for and reports "cholesky N" and "cholesky N efficiency". `start`, called
+ * after the solo reference was taken, makes the runtime; both may be NULL, as may `stop`. False from `factorise`: refused. */
 typedef struct cholesky_contestant {
     bool (*start)(cholesky *matrix);
     bool (*factorise)(cholesky *matrix); /* all steps, until complete */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A contestant is a program of its own that measures rows and says what it found, one line each, on its output. One process per contestant and
- * round: StarPU's polling threads, OpenMP's spinning team or a crash disturb nobody else, and every contestant starts from the same state. The driver
- * (bench/contest.c) starts them in turns and does everything else: rounds, medians, bars, tables. C and C++.
+ * A contestant is a program of its own that measures rows and says what it found, one line each, on its output. One process per
+ * contestant and round: StarPU's polling threads, OpenMP's spinning team or a crash disturb nobody else, and every contestant
+ * starts from the same state. The driver (bench/contest.c) starts them in turns and does everything else: rounds, medians, bars,
+ * tables. C and C++.
  *
- * Lines are tab-separated: "sample ROW SUBJECT UNIT VALUE", "absent ROW WHY" (this runtime has no such thing, or not here), "void ROW SUBJECT WHY" (measured,
- * but not what the row asks for), "wrong ROW WHY" (a result that does not verify).
+ * Lines are tab-separated: "sample ROW SUBJECT UNIT VALUE", "absent ROW WHY" (this runtime has no such thing, or not here), "void
+ * ROW SUBJECT WHY" (measured, but not what the row asks for), "wrong ROW WHY" (a result that does not verify).
  */
 #ifndef PEL_PEERS_CONTESTANT_H
 #define PEL_PEERS_CONTESTANT_H
@@ -32,14 +33,15 @@ extern const char contestant_name[];
 extern const contestant_row contestant_rows[];
 
 void contestant_sample(const char *row, const char *unit, double value);
-void contestant_floor(const char *row, const char *subject, const char *unit, double value); /* of another subject, measured beside */
+/* of another subject, measured beside */
+void contestant_floor(const char *row, const char *subject, const char *unit, double value);
 void contestant_absent(const char *row, const char *why);
 void contestant_void(const char *row, const char *subject, const char *why);
 void contestant_wrong(const char *row, const char *why);
 
 /*
- * Whether there is time for sample number `s` of a figure: 0 warms up and is not reported, 1 is always taken, more up to `samples` while
- * the row has not lasted two seconds. `for (s = 0; contestant_more(run, s); s++)`.
+ * Whether there is time for sample number `s` of a figure: 0 warms up and is not reported, 1 is always taken, more up to
+ * `samples` while the row has not lasted two seconds. `for (s = 0; contestant_more(run, s); s++)`.
  */
 bool contestant_more(const contestant_run *run, unsigned s);
 

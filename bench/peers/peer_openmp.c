@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * OpenMP as a contestant: the compiler's own tasks and loops, with their default settings. libgomp queues at most 64 tasks a thread and runs
- * what goes beyond at once on the producer, so it has no figure for tasks that wait behind a gate, nor for their memory.
+ * OpenMP as a contestant: the compiler's own tasks and loops, with their default settings. libgomp queues at most 64 tasks a
+ * thread and runs what goes beyond at once on the producer, so it has no figure for tasks that wait behind a gate, nor for their
+ * memory.
  */
 #include "cholesky.h"
 #include "triad_openmp.h"
@@ -270,9 +271,10 @@ static void tiled_cholesky(const contestant_run *run) {
     cholesky_measure(run, &contestant);
 }
 
-const contestant_row contestant_rows[] = {{"tasks", tasks},         {"memory", memory}, {"ranges", ranges}, {"chain", chain},
-                                          {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for}, {"wake", wake},
-                                          {"idle", idle},           {"triad", triad},   {"cholesky", tiled_cholesky}, {NULL, NULL}};
+const contestant_row contestant_rows[] = {
+    {"tasks", tasks},         {"memory", memory},       {"ranges", ranges},           {"chain", chain},
+    {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for},           {"wake", wake},
+    {"idle", idle},           {"triad", triad},         {"cholesky", tiled_cholesky}, {NULL, NULL}};
 #else
 const contestant_row contestant_rows[] = {{NULL, NULL}};
 #endif

@@ -65,7 +65,8 @@ static void submit_empty(peer_pel *p, uint64_t count) {
     }
 }
 
-/* All workers asleep in tasks. A runtime may start a worker late: waits a moment, and the caller proves that nothing ran meanwhile. */
+/* All workers asleep in tasks. A runtime may start a worker late: waits a moment, and the caller proves that nothing ran
+ * meanwhile. */
 static void close_gate(peer_pel *p) {
     const unsigned cores = workload_cores();
     workload_gate_close();
@@ -178,7 +179,8 @@ static pel_status stamp_task(void *context) {
 static void submit_ranges(peer_pel *p, uint64_t first, uint64_t count, uint64_t slots, bool random, pel_task_fn function) {
     for (uint64_t i = first; i < first + count; i++) {
         const uint64_t at = 16 * (random ? workload_random_slot(i, slots) : i % slots);
-        const pel_access accesses[] = {PEL_ACCESS(the_ranges.read, at, 16, PEL_READ), PEL_ACCESS(the_ranges.write, at, 16, PEL_READ_WRITE)};
+        const pel_access accesses[] = {PEL_ACCESS(the_ranges.read, at, 16, PEL_READ),
+                                       PEL_ACCESS(the_ranges.write, at, 16, PEL_READ_WRITE)};
         peer_pel_must(p, pel_task(p->queue, function, (void *)(uintptr_t)i, accesses, 2, NULL, NULL), "task");
     }
 }

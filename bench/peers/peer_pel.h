@@ -11,7 +11,8 @@ typedef struct peer_pel {
     pel_queue *queue;
 } peer_pel;
 
-/* A runtime on these devices, with so many workers (0: its own choice), and a queue. What fails ends the program with its story: the row has no figure. */
+/* A runtime on these devices, with so many workers (0: its own choice), and a queue. What fails ends the program with its
+ * story: the row has no figure. */
 peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocator *allocator);
 void peer_pel_close(peer_pel *p);
 void peer_pel_must(peer_pel *p, pel_status status, const char *doing);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The floors: the least that two threads and a few atomics need for the same work, without any runtime. One helper thread spins on a generation
- * number; the main thread posts it. What a runtime adds to these figures buys generality; nothing can be below them for long.
+ * The floors: the least that two threads and a few atomics need for the same work, without any runtime. One helper thread spins
+ * on a generation number; the main thread posts it. What a runtime adds to these figures buys generality; nothing can be below
+ * them for long.
  */
 #include "cholesky.h"
 #include <pthread.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * StarPU as a contestant: codelets, data handles, sequential consistency, its default scheduler. Its workers poll from starpu_init on, so
- * references are taken before. It writes what it learns about a machine below a home; that is a temporary folder here.
+ * StarPU as a contestant: codelets, data handles, sequential consistency, its default scheduler. Its workers poll from
+ * starpu_init on, so references are taken before. It writes what it learns about a machine below a home; that is a temporary
+ * folder here.
  */
 #include "cholesky.h"
 #include "raw_opencl.h"
@@ -73,18 +74,23 @@ static void step_cpu(void *buffers[], void *argument) {
     cholesky_step_run(argument);
 }
 
-static struct starpu_codelet count_codelet = {.cpu_funcs = {count_cpu}, .nbuffers = 0}, gate_codelet = {.cpu_funcs = {gate_cpu}, .nbuffers = 0},
+static struct starpu_codelet count_codelet = {.cpu_funcs = {count_cpu}, .nbuffers = 0},
+                             gate_codelet = {.cpu_funcs = {gate_cpu}, .nbuffers = 0},
                              half_codelet = {.cpu_funcs = {half_cpu}, .nbuffers = 0},
                              range_codelet = {.cpu_funcs = {count_cpu}, .nbuffers = 2, .modes = {STARPU_R, STARPU_RW}},
                              link_codelet = {.cpu_funcs = {link_cpu}, .nbuffers = 1, .modes = {STARPU_RW}},
                              cell_codelets[3] = {{.cpu_funcs = {cell_cpu}, .nbuffers = 1, .modes = {STARPU_W}},
                                                  {.cpu_funcs = {cell_cpu}, .nbuffers = 2, .modes = {STARPU_W, STARPU_R}},
-                                                 {.cpu_funcs = {cell_cpu}, .nbuffers = 3, .modes = {STARPU_W, STARPU_R, STARPU_R}}},
-                             step_codelets[3] = {{.cpu_funcs = {step_cpu}, .nbuffers = 1, .modes = {STARPU_RW}},
-                                                 {.cpu_funcs = {step_cpu}, .nbuffers = 2, .modes = {STARPU_RW, STARPU_R}},
-                                                 {.cpu_funcs = {step_cpu}, .nbuffers = 3, .modes = {STARPU_RW, STARPU_R, STARPU_R}}};
+                                                 {.cpu_funcs = {cell_cpu},
+                                                  .nbuffers = 3,
+                                                  .modes = {STARPU_W, STARPU_R, STARPU_R}}},
+                             step_codelets[3] = {
+                                 {.cpu_funcs = {step_cpu}, .nbuffers = 1, .modes = {STARPU_RW}},
+                                 {.cpu_funcs = {step_cpu}, .nbuffers = 2, .modes = {STARPU_RW, STARPU_R}},
+                                 {.cpu_funcs = {step_cpu}, .nbuffers = 3, .modes = {STARPU_RW, STARPU_R, STARPU_R}}};
 
-static void submit(struct starpu_codelet *codelet, void *argument, const starpu_data_handle_t *handles, unsigned count, int priority) {
+static void submit(struct starpu_codelet *codelet, void *argument, const starpu_data_handle_t *handles, unsigned count,
+                   int priority) {
     struct starpu_task *task = starpu_task_create();
     task->cl = codelet;
     task->cl_arg = argument;
@@ -360,7 +366,8 @@ static bool cholesky_start(cholesky *matrix) {
     }
     const uint32_t words = matrix->tile * matrix->tile;
     for (unsigned i = 0; i < tile_count; i++) {
-        starpu_vector_data_register(&tiles[i], STARPU_MAIN_RAM, (uintptr_t)(matrix->data + (size_t)i * words), words, sizeof(double));
+        starpu_vector_data_register(&tiles[i], STARPU_MAIN_RAM, (uintptr_t)(matrix->data + (size_t)i * words), words,
+                                    sizeof(double));
     }
     return true;
 }
@@ -399,7 +406,8 @@ static void launch_opencl(void *buffers[], void *argument) {
     cl_command_queue queue;
     const size_t items = RAW_ITEMS;
     (void)argument;
-    if (starpu_opencl_load_kernel(&kernel, &queue, &launch_program, "count", starpu_worker_get_devid(starpu_worker_get_id())) == CL_SUCCESS) {
+    if (starpu_opencl_load_kernel(&kernel, &queue, &launch_program, "count", starpu_worker_get_devid(starpu_worker_get_id())) ==
+        CL_SUCCESS) {
         cl_event event;
         (void)clSetKernelArg(kernel, 0, sizeof memory, &memory); /* a lost launch shows in the count */
         if (clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &items, &items, 0, NULL, &event) == CL_SUCCESS) {
@@ -460,6 +468,7 @@ static void launch(const contestant_run *run) {
 }
 #endif
 
-const contestant_row contestant_rows[] = {{"tasks", tasks},         {"memory", memory}, {"ranges", ranges}, {"chain", chain},
-                                          {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for}, {"wake", wake},
-                                          {"launch", launch},       {"idle", idle},     {"cholesky", tiled_cholesky}, {NULL, NULL}};
+const contestant_row contestant_rows[] = {
+    {"tasks", tasks},         {"memory", memory},       {"ranges", ranges},           {"chain", chain},
+    {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for},           {"wake", wake},
+    {"launch", launch},       {"idle", idle},           {"cholesky", tiled_cholesky}, {NULL, NULL}};

@@ -59,7 +59,8 @@ bool raw_opencl_open(void *device, void *context) {
         raw.memory = clCreateBuffer(raw.context, CL_MEM_READ_WRITE, RAW_ITEMS * sizeof(cl_uint), NULL, &code);
     }
     return code == CL_SUCCESS && clSetKernelArg(raw.kernel, 0, sizeof raw.memory, &raw.memory) == CL_SUCCESS &&
-           clEnqueueFillBuffer(raw.queue, raw.memory, &zero, sizeof zero, 0, RAW_ITEMS * sizeof zero, 0, NULL, NULL) == CL_SUCCESS &&
+           clEnqueueFillBuffer(raw.queue, raw.memory, &zero, sizeof zero, 0, RAW_ITEMS * sizeof zero, 0, NULL, NULL) ==
+               CL_SUCCESS &&
            clFinish(raw.queue) == CL_SUCCESS;
 }
 
@@ -67,7 +68,8 @@ double raw_opencl_batch(unsigned count) {
     const size_t items = RAW_ITEMS;
     const double began = workload_now();
     for (unsigned i = 0; i < count; i++) {
-        (void)clEnqueueNDRangeKernel(raw.queue, raw.kernel, 1, NULL, &items, &items, 0, NULL, NULL); /* a lost launch shows in the count */
+        /* a lost launch shows in the count */
+        (void)clEnqueueNDRangeKernel(raw.queue, raw.kernel, 1, NULL, &items, &items, 0, NULL, NULL);
     }
     (void)clFinish(raw.queue);
     return workload_now() - began;

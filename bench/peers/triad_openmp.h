@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* OpenMP's triad, for contestants that take turns with it on the same arrays: page placement makes a bandwidth differ by a third between two processes. */
+/* OpenMP's triad, for contestants that take turns with it on the same arrays: page placement makes a bandwidth differ by a
+ * third between two processes. */
 #ifndef PEL_PEERS_TRIAD_OPENMP_H
 #define PEL_PEERS_TRIAD_OPENMP_H
 

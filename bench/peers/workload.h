@@ -2,9 +2,9 @@
 /*
  * What every contestant of `bench/run peers` runs: the same bodies, counted and checked the same way.
  *
- * A figure of a task runtime means nothing unless the tasks ran, once each, in an allowed order and on the threads that it claims. So each
- * body notes what it did in memory of its own thread (about a nanosecond), and the row is wrong when the notes do not add up. Bodies live in one
- * file that is compiled once; a contestant differs only in how it hands them out. C and C++.
+ * A figure of a task runtime means nothing unless the tasks ran, once each, in an allowed order and on the threads that it
+ * claims. So each body notes what it did in memory of its own thread (about a nanosecond), and the row is wrong when the notes do
+ * not add up. Bodies live in one file that is compiled once; a contestant differs only in how it hands them out. C and C++.
  */
 #ifndef PEL_PEERS_WORKLOAD_H
 #define PEL_PEERS_WORKLOAD_H
@@ -41,7 +41,8 @@ static inline void workload_pause(void) {
 #endif
 }
 
-/* The caller computes for so long while others rest. It does not sleep: a core that was halted a moment ago attracts the threads that it wakes. */
+/* The caller computes for so long while others rest. It does not sleep: a core that was halted a moment ago attracts the
+ * threads that it wakes. */
 void workload_busy(double nanoseconds);
 
 /* A gate: bodies that sleep in it keep their threads away from what is queued behind them. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An executor of your own: pel's host tasks run on the threads of a pool that the program has anyway. The pool here is the smallest that works: a list of
- * jobs, a condition, two threads.
+ * An executor of your own: pel's host tasks run on the threads of a pool that the program has anyway. The pool here is the
+ * smallest that works: a list of jobs, a condition, two threads.
  */
 #include "check.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Parallel loops on the host, without a queue: a 2-D stencil whose rows are divided among threads, and a sum that has the same bits with any number of
- * them. The call returns when the loop is done.
+ * Parallel loops on the host, without a queue: a 2-D stencil whose rows are divided among threads, and a sum that has the same
+ * bits with any number of them. The call returns when the loop is done.
  */
 #include "check.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Access declarations: which bytes of an argument a span of work-items reads and may write. They decide whether a launch may be split.
- * Unsafe is never implicit: PEL_PARAM_POINTER with write access keeps the kernel on one device.
+ * Access declarations: which bytes of an argument a span of work-items reads and may write. They decide whether a launch may be
+ * split. Unsafe is never implicit: PEL_PARAM_POINTER with write access keeps the kernel on one device.
  *
  * "Unit" below is one step along the split dimension: an item of a 1-D launch, a row of a 2-D one, a slab of a 3-D one.
  */
@@ -64,9 +64,9 @@ typedef struct pel_interval {
 } pel_interval;
 
 /*
- * Custom access: fills up to `capacity` intervals of bytes that `span` reads and may write, and returns how many there are (more than capacity:
- * called again with more room). Pure: same span, same answer; called from any thread. `arguments` are the launch's values
- * as host pointers (NULL for buffers and local memory).
+ * Custom access: fills up to `capacity` intervals of bytes that `span` reads and may write, and returns how many there are (more
+ * than capacity: called again with more room). Pure: same span, same answer; called from any thread. `arguments` are the launch's
+ * values as host pointers (NULL for buffers and local memory).
  */
 typedef uint32_t (*pel_access_fn)(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
                                   uint32_t capacity);
@@ -76,7 +76,8 @@ typedef struct pel_param {
     pel_param_kind kind;
     pel_access_mode mode;
     uint64_t bytes;            /* value or element size */
-    uint64_t num, den;         /* elementwise: num elements per den items (of the flattened launch); per-group: num = elements per group */
+    /* elementwise: num elements per den items (of the flattened launch); per-group: num = elements per group */
+    uint64_t num, den;
     uint64_t pitch;            /* block: bytes per unit; 0: element size x items per unit, or from pitch_argument */
     uint64_t halo_lo, halo_hi; /* block: units read before and after the span; clipped at the ends */
     int32_t pitch_argument;    /* block: 1 + index of an integer value argument that holds elements per unit; 0: none */
@@ -87,7 +88,8 @@ typedef struct pel_param {
 } pel_param;
 
 /* By value; the argument's size must be sizeof(type). */
-#define PEL_PARAM_VALUE(type) {PEL_PARAM_KIND_VALUE, PEL_READ, sizeof(type), 0, 0, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_U32, NULL, NULL}
+#define PEL_PARAM_VALUE(type)                                                                                                    \
+    { PEL_PARAM_KIND_VALUE, PEL_READ, sizeof(type), 0, 0, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_U32, NULL, NULL }
 /* __local memory; its size comes with the argument (pel_local). */
 #define PEL_PARAM_LOCAL {PEL_PARAM_KIND_LOCAL, PEL_READ_WRITE, 0, 0, 0, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_U32, NULL, NULL}
 /* A pointer about which nothing is said. */
@@ -95,7 +97,8 @@ typedef struct pel_param {
 /* Item i touches elements [i * num / den, (i + 1) * num / den), rounded outwards; i counts the flattened launch. */
 #define PEL_PARAM_ELEMENTWISE(mode, element_bytes, num, den) \
     {PEL_PARAM_KIND_ELEMENTWISE, mode, element_bytes, num, den, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_U32, NULL, NULL}
-/* Unit u touches bytes [(u - halo_lo) * pitch, (u + 1 + halo_hi) * pitch); halos are read only, the middle has `mode`. pitch 0: see pel_param. */
+/* Unit u touches bytes [(u - halo_lo) * pitch, (u + 1 + halo_hi) * pitch); halos are read only, the middle has `mode`. pitch
+ * 0: see pel_param. */
 #define PEL_PARAM_BLOCK(mode, element_bytes, pitch_bytes, halo_lo, halo_hi) \
     {PEL_PARAM_KIND_BLOCK, mode, element_bytes, 0, 0, pitch_bytes, halo_lo, halo_hi, 0, PEL_REDUCE_NONE, PEL_U32, NULL, NULL}
 /* The same with the pitch, in elements, taken from value argument `argument`. */
@@ -105,14 +108,15 @@ typedef struct pel_param {
 #define PEL_PARAM_WHOLE(mode) {PEL_PARAM_KIND_WHOLE, mode, 1, 0, 0, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_U32, NULL, NULL}
 /*
  * Work-group g (numbered over the whole launch) writes `count` elements at g * count. With an op, they are folded after the
- * launch in a fixed binary tree (pairwise, by group number) into elements [0, count): any split gives the same bits. Needs a local size.
+ * launch in a fixed binary tree (pairwise, by group number) into elements [0, count): any split gives the same bits. Needs a
+ * local size.
  */
 #define PEL_PARAM_PER_GROUP(op, scalar, element_bytes, count) \
     {PEL_PARAM_KIND_PER_GROUP, PEL_WRITE, element_bytes, count, 1, 0, 0, 0, 0, op, scalar, NULL, NULL}
 /*
- * `count` elements into which every item may accumulate with `op` (atomics in OpenCL C, plain code in host functions). Each device works on a
- * private copy that starts at the op's identity; the copies are folded into the buffer, whose old contents take part. Exact operations
- * only: integers, or MIN and MAX.
+ * `count` elements into which every item may accumulate with `op` (atomics in OpenCL C, plain code in host functions). Each
+ * device works on a private copy that starts at the op's identity; the copies are folded into the buffer, whose old contents take
+ * part. Exact operations only: integers, or MIN and MAX.
  */
 #define PEL_PARAM_REDUCE_PRIVATE(op, scalar, element_bytes, count) \
     {PEL_PARAM_KIND_REDUCE_PRIVATE, PEL_READ_WRITE, element_bytes, count, 1, 0, 0, 0, 0, op, scalar, NULL, NULL}
@@ -121,9 +125,10 @@ typedef struct pel_param {
     {PEL_PARAM_KIND_CUSTOM, mode, 1, 0, 0, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_U32, function, user}
 
 /*
- * A flag that a long kernel may poll, `global const volatile int *` in OpenCL C, `const volatile int *` in host variants; its argument is pel_null(). It is 0 until the chunk is to
- * end early: its launch was cancelled while it ran (pel_event_cancel), or the watchdog gave the chunk up (PEL_PROTECT_ISOLATE); whatever it computes then is
- * not used. It reaches devices that compute in host memory; on others it stays 0.
+ * A flag that a long kernel may poll, `global const volatile int *` in OpenCL C, `const volatile int *` in host variants; its
+ * argument is pel_null(). It is 0 until the chunk is to end early: its launch was cancelled while it ran (pel_event_cancel), or
+ * the watchdog gave the chunk up (PEL_PROTECT_ISOLATE); whatever it computes then is not used. It reaches devices that compute in
+ * host memory; on others it stays 0.
  */
 #define PEL_PARAM_CANCEL {PEL_PARAM_KIND_CANCEL, PEL_READ, sizeof(int), 1, 1, 0, 0, 0, 0, PEL_REDUCE_NONE, PEL_I32, NULL, NULL}
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A buffer is a range of bytes that may be valid in several places: in host memory and on devices. The runtime moves what is needed
- * where it is needed. Buffers that overlap in host memory are one allocation: dependencies and validity are shared. All functions: any thread; a buffer is
- * destroyed when no other thread is in a call with it.
+ * A buffer is a range of bytes that may be valid in several places: in host memory and on devices. The runtime moves what is
+ * needed where it is needed. Buffers that overlap in host memory are one allocation: dependencies and validity are shared. All
+ * functions: any thread; a buffer is destroyed when no other thread is in a call with it.
  */
 #ifndef PEL_BUFFER_H
 #define PEL_BUFFER_H
@@ -18,13 +18,13 @@ PEL_BEGIN_DECLS
 typedef struct pel_buffer pel_buffer;
 
 /*
- * Wraps the caller's memory [memory, memory + bytes), used in place where a device can. The memory stays the caller's and must outlive
- * the buffer; between the submission of a command that uses it and pel_queue_finish the caller must not touch it outside of commands. After
- * pel_queue_finish the caller may read and change it, so devices with memory of their own fetch it anew: data that stays on a device from launch
- * to launch belongs into pel_buffer_create.
- * Overlapping an existing wrap partly makes both one allocation, which waits until both are idle. bytes > 0.
- * Any thread; may block only in that case. Errors: INVALID_ARGUMENT (also memory partly inside a buffer of pel_buffer_create), OUT_OF_MEMORY,
- * BUSY (another thread kept using the overlapped wrap), WOULD_DEADLOCK (would have to wait inside a task), AFTER_FORK.
+ * Wraps the caller's memory [memory, memory + bytes), used in place where a device can. The memory stays the caller's and must
+ * outlive the buffer; between the submission of a command that uses it and pel_queue_finish the caller must not touch it outside
+ * of commands. After pel_queue_finish the caller may read and change it, so devices with memory of their own fetch it anew: data
+ * that stays on a device from launch to launch belongs into pel_buffer_create. Overlapping an existing wrap partly makes both one
+ * allocation, which waits until both are idle. bytes > 0. Any thread; may block only in that case. Errors: INVALID_ARGUMENT (also
+ * memory partly inside a buffer of pel_buffer_create), OUT_OF_MEMORY, BUSY (another thread kept using the overlapped wrap),
+ * WOULD_DEADLOCK (would have to wait inside a task), AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, pel_buffer **buffer);
 
@@ -35,9 +35,9 @@ PEL_API PEL_MUST_CHECK pel_status pel_buffer_wrap(pel_runtime *runtime, void *me
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_create(pel_runtime *runtime, uint64_t bytes, pel_buffer **buffer, pel_error **error);
 
 /*
- * Where a buffer's host memory comes from, instead of from the system's pages: a pool, huge or locked pages, shared memory. allocate: at least 64-byte
- * aligned, NULL when there is none; it is zeroed by the library. release: when the last command and buffer that use it are gone, maybe on another thread and with
- * locks held: it must not call the library.
+ * Where a buffer's host memory comes from, instead of from the system's pages: a pool, huge or locked pages, shared memory.
+ * allocate: at least 64-byte aligned, NULL when there is none; it is zeroed by the library. release: when the last command and
+ * buffer that use it are gone, maybe on another thread and with locks held: it must not call the library.
  */
 typedef struct pel_memory_source {
     void *(*allocate)(void *user, uint64_t bytes);
@@ -47,9 +47,10 @@ typedef struct pel_memory_source {
 
 enum {
     /*
-     * Contents are zeroed before their memory is released: on every device, in host memory of the library's own, in the library's copies of them;
-     * local memory after launches that use it. Checkpoints refuse it; traces, histories and messages never hold contents of buffers. Own
-     * pages are left out of core dumps and forked children. Goes for all memory that the buffer overlaps. What cannot be promised: docs/guide.md, "Sensitive data".
+     * Contents are zeroed before their memory is released: on every device, in host memory of the library's own, in the library's
+     * copies of them; local memory after launches that use it. Checkpoints refuse it; traces, histories and messages never hold
+     * contents of buffers. Own pages are left out of core dumps and forked children. Goes for all memory that the buffer
+     * overlaps. What cannot be promised: docs/guide.md, "Sensitive data".
      */
     PEL_BUFFER_SENSITIVE = 1u << 0
 };
@@ -64,8 +65,10 @@ typedef struct pel_buffer_desc {
 } pel_buffer_desc;
 #define PEL_BUFFER_DESC_INIT {sizeof(pel_buffer_desc), 0, NULL, NULL, 0, 0}
 
-/* As pel_buffer_create, or as pel_buffer_wrap when there is memory, with everything that may be said of a buffer. The same errors. */
-PEL_API PEL_MUST_CHECK pel_status pel_buffer_create_with(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer **buffer, pel_error **error);
+/* As pel_buffer_create, or as pel_buffer_wrap when there is memory, with everything that may be said of a buffer. The same
+ * errors. */
+PEL_API PEL_MUST_CHECK pel_status pel_buffer_create_with(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer **buffer,
+                                                         pel_error **error);
 
 /* Size in bytes; 0 for NULL. Never blocks. */
 PEL_API uint64_t pel_buffer_bytes(const pel_buffer *buffer);
@@ -77,15 +80,16 @@ PEL_API uint64_t pel_buffer_bytes(const pel_buffer *buffer);
 PEL_API void *pel_buffer_data(const pel_buffer *buffer);
 
 /*
- * Waits for every submitted command that writes the buffer and makes the host copy current. Blocks. Errors: WOULD_DEADLOCK (it would have to wait inside a task or a
- * parallel loop, or for a mapping of the calling thread), what kept the bytes from being fetched (DEVICE_*, OUT_OF_MEMORY), AFTER_FORK.
+ * Waits for every submitted command that writes the buffer and makes the host copy current. Blocks. Errors: WOULD_DEADLOCK (it
+ * would have to wait inside a task or a parallel loop, or for a mapping of the calling thread), what kept the bytes from being
+ * fetched (DEVICE_*, OUT_OF_MEMORY), AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
 
 /*
  * Destroys a buffer. Commands already submitted keep what they need; wrapped memory may be freed only after pel_queue_finish.
- * What a device alone holds of *wrapped* memory is brought home first (may block); a failure of that is returned, the buffer is gone all the
- * same. Where it would have to wait inside a task: WOULD_DEADLOCK, and nothing is destroyed. NULL: OK.
+ * What a device alone holds of *wrapped* memory is brought home first (may block); a failure of that is returned, the buffer is
+ * gone all the same. Where it would have to wait inside a task: WOULD_DEADLOCK, and nothing is destroyed. NULL: OK.
  */
 PEL_API pel_status pel_buffer_destroy(pel_buffer *buffer);
 

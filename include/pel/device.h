@@ -47,15 +47,16 @@ typedef struct pel_device_info {
     uint32_t address_bits;
     uint32_t shares_host_memory; /* 1: host memory is used in place, nothing is copied */
     uint32_t supports_double;
-    uint32_t outside;          /* 1: a process of its own drives it, so that a crash of its driver costs what runs there and not the program */
+    /* 1: a process of its own drives it, so that a crash of its driver costs what runs there and not the program */
+    uint32_t outside;
 } pel_device_info;
 
 /* Facts about a device; belongs to the device's runtime. Any thread; never blocks; NULL for NULL. */
 PEL_API const pel_device_info *pel_device_get_info(const pel_device *device);
 
 /*
- * Declares what a device draws while it computes and while it does not, in watts, for plans whose aim is energy. busy 0: not known.
- * INVALID_ARGUMENT unless 0 <= idle <= busy, both finite. Any thread; takes the runtime's lock for a moment.
+ * Declares what a device draws while it computes and while it does not, in watts, for plans whose aim is energy. busy 0: not
+ * known. INVALID_ARGUMENT unless 0 <= idle <= busy, both finite. Any thread; takes the runtime's lock for a moment.
  */
 PEL_API pel_status pel_device_set_power(const pel_device *device, double busy_watts, double idle_watts);
 
@@ -65,15 +66,17 @@ typedef enum pel_energy_source { PEL_ENERGY_UNKNOWN = 0, PEL_ENERGY_MEASURED = 1
 typedef struct pel_device_energy {
     pel_energy_source source;
     double joules;             /* from an arbitrary origin: the difference of two readings is an energy; 0 while UNKNOWN */
-    const char *how;           /* in words: which meter, or that it is modelled, or why it is not known. Constant text, never NULL */
+    /* in words: which meter, or that it is modelled, or why it is not known. Constant text, never NULL */
+    const char *how;
 } pel_device_energy;
 
 /*
- * Reads a device's meter: Linux powercap (intel-rapl) for the host and CPU devices, NVML for NVIDIA GPUs that are known by their PCI address. A package's meter counts
- * all that runs on it, other programs and idle cores too, devices on the same packages have the same one, and it goes round every 262 kJ (some: 65 kJ): what
- * lies between two readings further apart than that (20 or 5 minutes at 200 W) comes out too small. Without a readable meter the energy is modelled
- * from pel_device_set_power, without that it is UNKNOWN; devices of a simulation are never measured. The first call looks for the meters (NVML: milliseconds),
- * later ones take microseconds and the runtime's lock. Any thread. OUT_OF_MEMORY, INVALID_ARGUMENT for NULL, AFTER_FORK.
+ * Reads a device's meter: Linux powercap (intel-rapl) for the host and CPU devices, NVML for NVIDIA GPUs that are known by their
+ * PCI address. A package's meter counts all that runs on it, other programs and idle cores too, devices on the same packages have
+ * the same one, and it goes round every 262 kJ (some: 65 kJ): what lies between two readings further apart than that (20 or 5
+ * minutes at 200 W) comes out too small. Without a readable meter the energy is modelled from pel_device_set_power, without that
+ * it is UNKNOWN; devices of a simulation are never measured. The first call looks for the meters (NVML: milliseconds), later ones
+ * take microseconds and the runtime's lock. Any thread. OUT_OF_MEMORY, INVALID_ARGUMENT for NULL, AFTER_FORK.
  */
 PEL_API pel_status pel_device_get_energy(const pel_device *device, pel_device_energy *energy);
 
@@ -87,15 +90,18 @@ typedef struct pel_device_counters {
 PEL_API void pel_device_get_counters(const pel_device *device, pel_device_counters *counters);
 
 /*
- * Whether a device is used. One that fails three chunks in a row, disappears, or computes wrongly is quarantined: launches go elsewhere, if there is anywhere else.
- * When its time is over (1 s, doubled each time), the next launch has it tested with a known answer first. A context that is gone is built anew once.
+ * Whether a device is used. One that fails three chunks in a row, disappears, or computes wrongly is quarantined: launches go
+ * elsewhere, if there is anywhere else. When its time is over (1 s, doubled each time), the next launch has it tested with a
+ * known answer first. A context that is gone is built anew once.
  */
 typedef enum pel_device_state {
     PEL_DEVICE_WELL = 0,
     PEL_DEVICE_QUARANTINED = 1,
     PEL_DEVICE_TESTED = 2,     /* a known-answer test is under way */
     PEL_DEVICE_RETIRED = 3,    /* gone for good */
-    PEL_DEVICE_SUSPECT = 4     /* used, but it computed wrongly: where a launch is verified, all its chunks are, and when it is wrong again it is quarantined */
+    /* used, but it computed wrongly: where a launch is verified, all its chunks are, and when it is wrong again it is
+     * quarantined */
+    PEL_DEVICE_SUSPECT = 4
 } pel_device_state;
 
 typedef struct pel_device_health {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Graphs: a stretch of commands that is recorded once and replayed many times. What the commands wait for among each other is found out once; a replay is one command of
- * a queue, with one set of accesses (those of the whole graph) and one event, and costs a small fraction of submitting its commands.
+ * Graphs: a stretch of commands that is recorded once and replayed many times. What the commands wait for among each other is
+ * found out once; a replay is one command of a queue, with one set of accesses (those of the whole graph) and one event, and
+ * costs a small fraction of submitting its commands.
  *
  *     pel_graph_create(runtime, &graph, &error);
  *     pel_graph_record(graph, queue);
@@ -9,8 +10,10 @@
  *     pel_graph_end(graph);
  *     for (...) pel_graph_replay(graph, queue, NULL, NULL);
  *
- * Launches, tasks, loops, copies (also rectangular), fills, reads, writes, markers and barriers can be recorded (launches with PEL_PROTECT_ISOLATE cannot); others are UNSUPPORTED while a
- * recording lasts. A recorded task may submit commands, which are the queue's own and not waited for by the replay, but not wait. Buffers and kernels that were recorded are held until the graph goes. Replays of one graph run one after the other. Any thread.
+ * Launches, tasks, loops, copies (also rectangular), fills, reads, writes, markers and barriers can be recorded (launches with
+ * PEL_PROTECT_ISOLATE cannot); others are UNSUPPORTED while a recording lasts. A recorded task may submit commands, which are the
+ * queue's own and not waited for by the replay, but not wait. Buffers and kernels that were recorded are held until the graph
+ * goes. Replays of one graph run one after the other. Any thread.
  */
 #ifndef PEL_GRAPH_H
 #define PEL_GRAPH_H
@@ -32,19 +35,21 @@ PEL_API PEL_MUST_CHECK pel_status pel_graph_create(pel_runtime *runtime, pel_gra
 PEL_API pel_status pel_graph_destroy(pel_graph *graph);
 
 /*
- * From now on whatever any thread submits to the queue is appended to the graph instead of being run, until pel_graph_end. An event that such a call yields stands for
- * the recorded command: it may be waited for by later commands of the same graph, and is nothing else. To all others it is the event of a command that was not run: complete
- * from the start, status INVALID_ARGUMENT, with an error that says so, whether the graph has been replayed or not; a command outside of the graph that waits for it ends as
- * DEPENDENCY_FAILED, a callback is called. What a replay has done is told by the replay's own event. Events of other commands cannot be waited for in a recording: let the
- * replay wait. CONFLICT: the queue records, or the graph is being recorded; BUSY: replays
- * are not finished.
+ * From now on whatever any thread submits to the queue is appended to the graph instead of being run, until pel_graph_end. An
+ * event that such a call yields stands for the recorded command: it may be waited for by later commands of the same graph, and is
+ * nothing else. To all others it is the event of a command that was not run: complete from the start, status INVALID_ARGUMENT,
+ * with an error that says so, whether the graph has been replayed or not; a command outside of the graph that waits for it ends
+ * as DEPENDENCY_FAILED, a callback is called. What a replay has done is told by the replay's own event. Events of other commands
+ * cannot be waited for in a recording: let the replay wait. CONFLICT: the queue records, or the graph is being recorded; BUSY:
+ * replays are not finished.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_record(pel_graph *graph, pel_queue *queue);
 
 /*
- * The next command that is submitted to the queue takes the place of the recorded command `index` (they count from 0 in the order of recording), and ends the
- * recording: new arguments, buffers, sizes, or another command altogether. Commands that waited for its event still do. When it accesses the same bytes
- * as before, nothing is found out anew; otherwise the next replay analyses the graph again. Errors as pel_graph_record; NOT_FOUND: no such command.
+ * The next command that is submitted to the queue takes the place of the recorded command `index` (they count from 0 in the order
+ * of recording), and ends the recording: new arguments, buffers, sizes, or another command altogether. Commands that waited for
+ * its event still do. When it accesses the same bytes as before, nothing is found out anew; otherwise the next replay analyses
+ * the graph again. Errors as pel_graph_record; NOT_FOUND: no such command.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_replace(pel_graph *graph, pel_queue *queue, uint32_t index);
 
@@ -55,19 +60,22 @@ PEL_API pel_status pel_graph_end(pel_graph *graph);
 PEL_API uint32_t pel_graph_size(pel_graph *graph);
 
 /*
- * Submits the whole graph to a queue of the same runtime: it begins when its accesses and the waits of `desc` allow, and completes when all its commands have.
- * The replay fails with the first failure in the order of recording; inside, a failure spreads as between single commands and the rest runs. What a failed
- * replay should have written is undefined as a whole. The name and waits of `desc` count, its priority does not.
- * INVALID_ARGUMENT: nothing has been recorded; CONFLICT: the graph is being recorded. Other errors as for submitting functions.
+ * Submits the whole graph to a queue of the same runtime: it begins when its accesses and the waits of `desc` allow, and
+ * completes when all its commands have. The replay fails with the first failure in the order of recording; inside, a failure
+ * spreads as between single commands and the rest runs. What a failed replay should have written is undefined as a whole. The
+ * name and waits of `desc` count, its priority does not. INVALID_ARGUMENT: nothing has been recorded; CONFLICT: the graph is
+ * being recorded. Other errors as for submitting functions.
  */
-PEL_API PEL_MUST_CHECK pel_status pel_graph_replay(pel_graph *graph, pel_queue *queue, const pel_task_desc *desc, pel_event **event);
+PEL_API PEL_MUST_CHECK pel_status pel_graph_replay(pel_graph *graph, pel_queue *queue, const pel_task_desc *desc,
+                                                   pel_event **event);
 
 /*
- * How the graph is placed over several devices: launches by earliest finish time (HEFT), over the whole graph, from what the cost models expect of each launch on
- * each device and what moving its bytes costs. The first replays go command by command, until the models know the devices. A plan is followed only where
- * it is predicted to be faster than that, and given up if it is measured not to be; it is made anew when launches take other times than expected, and
- * every 64 replays. Launches with fixed shares keep them; a launch whose device is not usable any more is planned alone. An owned snapshot: nothing
- * changes it, it outlives graph and runtime.
+ * How the graph is placed over several devices: launches by earliest finish time (HEFT), over the whole graph, from what the cost
+ * models expect of each launch on each device and what moving its bytes costs. The first replays go command by command, until the
+ * models know the devices. A plan is followed only where it is predicted to be faster than that, and given up if it is measured
+ * not to be; it is made anew when launches take other times than expected, and every 64 replays. Launches with fixed shares keep
+ * them; a launch whose device is not usable any more is planned alone. An owned snapshot: nothing changes it, it outlives graph
+ * and runtime.
  */
 typedef struct pel_graph_plan pel_graph_plan;
 
@@ -90,7 +98,8 @@ typedef struct pel_graph_times {
     double in_order_actual_ns; /* least of the replays that went command by command; 0: none since times have changed */
 } pel_graph_times;
 
-/* A copy of the plan for replays. NOT_FOUND: there is none (yet): too few replays, unknown devices, one device only, or host commands only. OUT_OF_MEMORY. Any thread. */
+/* A copy of the plan for replays. NOT_FOUND: there is none (yet): too few replays, unknown devices, one device only, or host
+ * commands only. OUT_OF_MEMORY. Any thread. */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_get_plan(pel_graph *graph, pel_graph_plan **plan);
 /* By command: pel_graph_plan_size is their number. NOT_FOUND beyond. NULL plans: 0, NOT_FOUND, "". */
 PEL_API uint32_t pel_graph_plan_size(const pel_graph_plan *plan);

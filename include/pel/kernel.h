@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A kernel: an entry of a program and/or a host function, the access declaration of each argument, and how it may be split. Immutable. */
+/* A kernel: an entry of a program and/or a host function, the access declaration of each argument, and how it may be split.
+ * Immutable. */
 #ifndef PEL_KERNEL_H
 #define PEL_KERNEL_H
 
@@ -15,13 +16,15 @@ PEL_BEGIN_DECLS
 typedef struct pel_kernel pel_kernel;
 
 /*
- * Host variant: computes the items of `span`, which is cut at work-group boundaries. arguments[i] points to the value, to byte 0 of the buffer
- * or sub-range ("base-relative": index with global ids), or to local memory; scratch is `scratch_bytes` of the executing worker's own, 64-byte aligned,
- * contents undefined. Runs on several threads at once, on different spans: workers, and threads of the caller that wait. Returns PEL_OK or a failure that becomes the command's TASK_FAILED.
+ * Host variant: computes the items of `span`, which is cut at work-group boundaries. arguments[i] points to the value, to byte 0
+ * of the buffer or sub-range ("base-relative": index with global ids), or to local memory; scratch is `scratch_bytes` of the
+ * executing worker's own, 64-byte aligned, contents undefined. Runs on several threads at once, on different spans: workers, and
+ * threads of the caller that wait. Returns PEL_OK or a failure that becomes the command's TASK_FAILED.
  */
 typedef pel_status (*pel_host_fn)(const pel_span *span, void *const *arguments, void *scratch, void *user);
 
-/* Group-wise host variant, for kernels with local memory and barriers: called once per work-group; LOCAL arguments point to memory of the worker. */
+/* Group-wise host variant, for kernels with local memory and barriers: called once per work-group; LOCAL arguments point to
+ * memory of the worker. */
 typedef struct pel_group {
     uint32_t dims;
     uint64_t id[3];            /* work-group id in the whole launch */
@@ -31,9 +34,10 @@ typedef struct pel_group {
 typedef pel_status (*pel_host_group_fn)(const pel_group *group, void *const *arguments, void *scratch, void *user);
 
 /*
- * Result check: whether what a launch computed for `span` is right, found for less than computing it again (checksums of a matrix product, a residual). Arguments as
- * for the host variant, results included; what it read *and* wrote is there as written only. Runs on host workers, several at once, for the chunks that are to be verified
- * (pel/verification.h), and on the thread that brings a chunk back that was computed anew: PEL_OK, or anything else, upon which the chunk is computed anew on another device.
+ * Result check: whether what a launch computed for `span` is right, found for less than computing it again (checksums of a matrix
+ * product, a residual). Arguments as for the host variant, results included; what it read *and* wrote is there as written only.
+ * Runs on host workers, several at once, for the chunks that are to be verified (pel/verification.h), and on the thread that
+ * brings a chunk back that was computed anew: PEL_OK, or anything else, upon which the chunk is computed anew on another device.
  * Must not write; waiting in it is refused (WOULD_DEADLOCK).
  */
 typedef pel_status (*pel_check_fn)(const pel_span *span, void *const *arguments, void *user);
@@ -65,8 +69,9 @@ typedef struct pel_kernel_desc {
 #define PEL_KERNEL_DESC_INIT {sizeof(pel_kernel_desc), NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, 0.0, NULL}
 
 /*
- * Makes a kernel, from any thread; everything is copied. May block where a driver has to be asked. The number of parameters and, where the driver tells, their kinds and sizes are checked against the program.
- * Errors: NOT_FOUND (no such entry; the message lists the entries), INVALID_ARGUMENT (wrong declaration; the message names the parameter), OUT_OF_MEMORY.
+ * Makes a kernel, from any thread; everything is copied. May block where a driver has to be asked. The number of parameters and,
+ * where the driver tells, their kinds and sizes are checked against the program. Errors: NOT_FOUND (no such entry; the message
+ * lists the entries), INVALID_ARGUMENT (wrong declaration; the message names the parameter), OUT_OF_MEMORY.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_kernel_create(pel_program *program, const pel_kernel_desc *desc, pel_kernel **kernel,
                                                     pel_error **error);

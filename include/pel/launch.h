@@ -14,12 +14,14 @@
 PEL_BEGIN_DECLS
 
 typedef enum pel_protection {
-    PEL_PROTECT_DEFAULT = 0, /* retry where saving what chunks read and write is predicted to cost at most 1 %, else none; none with fixed shares */
+    /* retry where saving what chunks read and write is predicted to cost at most 1 %, else none; none with fixed shares */
+    PEL_PROTECT_DEFAULT = 0,
     PEL_PROTECT_NONE = 1,
-    PEL_PROTECT_RETRY = 2,   /* a chunk whose device reports a failure runs again on others, also with fixed shares, from the bytes it began with */
+    /* a chunk whose device reports a failure runs again on others, also with fixed shares, from the bytes it began with */
+    PEL_PROTECT_RETRY = 2,
     /*
-     * As RETRY, and a chunk that does not end in time is given up: outputs are private until then, so nothing lands late. A hung device may go on *reading* the
-     * launch's inputs: memory that was wrapped for it must stay readable.
+     * As RETRY, and a chunk that does not end in time is given up: outputs are private until then, so nothing lands late. A hung
+     * device may go on *reading* the launch's inputs: memory that was wrapped for it must stay readable.
      */
     PEL_PROTECT_ISOLATE = 3
 } pel_protection;
@@ -40,7 +42,9 @@ typedef enum pel_objective_kind {
 typedef struct pel_objective {
     pel_objective_kind kind;
     uint32_t reserved;
-    double deadline_ns; /* from the launch's begin; 0: none. Kept, as far as the models know, with two deviations to spare; as fast as possible where it cannot be */
+    /* from the launch's begin; 0: none. Kept, as far as the models know, with two deviations to spare; as fast as possible
+     * where it cannot be */
+    double deadline_ns;
 } pel_objective;
 
 typedef struct pel_launch_desc {
@@ -50,13 +54,16 @@ typedef struct pel_launch_desc {
     uint64_t offset[3];                  /* global offset */
     const pel_event *const *waits;       /* explicit dependencies, besides the data hazards */
     uint32_t wait_count;
-    int32_t priority;                    /* higher starts first of those ready together; chunks that wait for busy cores keep their order */
+    /* higher starts first of those ready together; chunks that wait for busy cores keep their order */
+    int32_t priority;
     pel_protection protection;
     uint32_t share_count;                /* > 0: split exactly so (adjacent, in this order); one share: that device only */
     const pel_share *shares;
-    uint64_t deadline_ns;                /* ISOLATE: how long a chunk may run; 0: max(1 s, 30 x predicted), 10 minutes where nothing is known */
+    /* ISOLATE: how long a chunk may run; 0: max(1 s, 30 x predicted), 10 minutes where nothing is known */
+    uint64_t deadline_ns;
     const pel_objective *objective;      /* NULL: the queue's; copied; has no say where shares are given */
-    const pel_verification *verification; /* NULL: the runtime's; copied. Other devices than those of `shares` may compute a second time */
+    /* NULL: the runtime's; copied. Other devices than those of `shares` may compute a second time */
+    const pel_verification *verification;
 } pel_launch_desc;
 
 #define PEL_LAUNCH_DESC_INIT \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pel, the Parallel Execution Layer: one kernel on all processors of a machine at once. Includes every public header but pel/opencl.h. */
+/* pel, the Parallel Execution Layer: one kernel on all processors of a machine at once. Includes every public header but
+ * pel/opencl.h. */
 #ifndef PEL_PEL_H
 #define PEL_PEL_H
 

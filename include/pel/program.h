@@ -28,15 +28,16 @@ typedef struct pel_program_desc {
 #define PEL_PROGRAM_DESC_INIT {sizeof(pel_program_desc), NULL, NULL, 0, NULL, NULL, 0, 0, NULL}
 
 /*
- * Builds the source on every OpenCL device of the runtime. Any thread. Blocks (seconds when cold, milliseconds from the cache). Everything is copied.
- * On a build error: BUILD_FAILED, the error carries the compiler's log with the caller's own line numbers. If some devices build it and
- * others do not, the program works and the latter are left out (logged; the plan says so).
- * Errors: INVALID_ARGUMENT, BUILD_FAILED, OUT_OF_MEMORY, AFTER_FORK.
+ * Builds the source on every OpenCL device of the runtime. Any thread. Blocks (seconds when cold, milliseconds from the cache).
+ * Everything is copied. On a build error: BUILD_FAILED, the error carries the compiler's log with the caller's own line numbers.
+ * If some devices build it and others do not, the program works and the latter are left out (logged; the plan says so). Errors:
+ * INVALID_ARGUMENT, BUILD_FAILED, OUT_OF_MEMORY, AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_program_create(pel_runtime *runtime, const pel_program_desc *desc, pel_program **program,
                                                      pel_error **error);
 
-/* Releases the caller's hold; kernels made from it keep what they need. Any thread; never waits for commands. NULL: OK. AFTER_FORK. */
+/* Releases the caller's hold; kernels made from it keep what they need. Any thread; never waits for commands. NULL: OK.
+ * AFTER_FORK. */
 PEL_API pel_status pel_program_destroy(pel_program *program);
 
 PEL_END_DECLS

@@ -3,9 +3,9 @@
  * A queue takes commands in program order and runs them in any order that the data hazards allow. Dependencies belong to memory,
  * not to the queue: commands of several queues of one runtime that touch the same bytes are ordered by submission.
  *
- * All submitting functions: any thread; they copy what they are given; they do not run kernels and do not wait. `event` may be NULL;
- * otherwise it receives a reference that the caller releases. On error nothing was submitted.
- * Common errors: INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK; the story is in pel_queue_error(queue, ...).
+ * All submitting functions: any thread; they copy what they are given; they do not run kernels and do not wait. `event` may be
+ * NULL; otherwise it receives a reference that the caller releases. On error nothing was submitted. Common errors:
+ * INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK; the story is in pel_queue_error(queue, ...).
  */
 #ifndef PEL_QUEUE_H
 #define PEL_QUEUE_H
@@ -24,14 +24,17 @@ PEL_BEGIN_DECLS
 typedef struct pel_queue pel_queue;
 
 typedef enum pel_queue_flags {
-    PEL_QUEUE_UNTIMED = 1u << 0 /* no clock is read for host tasks with nothing in their descriptor: their events' times are 0 (three readings are up to half of such a task) */
+    /* no clock is read for host tasks with nothing in their descriptor: their events' times are 0 (three readings are up to
+     * half of such a task) */
+    PEL_QUEUE_UNTIMED = 1u << 0
 } pel_queue_flags;
 
 typedef struct pel_queue_desc {
     size_t size;               /* sizeof(pel_queue_desc); 0: the layout of the first release */
     const char *name;          /* for messages and traces */
     uint32_t max_in_flight;    /* submission waits beyond so many unfinished commands; 0: no limit */
-    uint32_t weight;           /* its share of the devices' time while other queues have launches or loops, too: twice the weight, twice the time; 0: 1 */
+    /* its share of the devices' time while other queues have launches or loops, too: twice the weight, twice the time; 0: 1 */
+    uint32_t weight;
     int32_t priority;          /* added to that of its launches and loops: higher ones go first, whatever the shares */
     uint32_t flags;            /* pel_queue_flags */
 } pel_queue_desc;
@@ -48,21 +51,22 @@ PEL_API pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective
 PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 
 /*
- * Submits a launch. `args` has one entry per parameter of the kernel. See pel_launch_desc for the range.
- * Errors besides the common ones: TOO_LARGE (a declared access leaves its buffer), NO_DEVICE (also: it fits no device, whole or in parts; the
- * story has the numbers), UNSUPPORTED.
+ * Submits a launch. `args` has one entry per parameter of the kernel. See pel_launch_desc for the range. Errors besides the
+ * common ones: TOO_LARGE (a declared access leaves its buffer), NO_DEVICE (also: it fits no device, whole or in parts; the story
+ * has the numbers), UNSUPPORTED.
  */
-PEL_API PEL_MUST_CHECK pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
-                                             uint32_t arg_count, pel_event **event);
+PEL_API PEL_MUST_CHECK pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc,
+                                             const pel_arg *args, uint32_t arg_count, pel_event **event);
 
 /* Dry run: what pel_launch would do now. Nothing is submitted, nothing learned. */
 PEL_API PEL_MUST_CHECK pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc,
                                                   const pel_arg *args, uint32_t arg_count, pel_plan **plan);
 
 /*
- * A declared access of a host command: bytes [offset, offset + bytes) of a buffer; bytes 0: to its end. With rows > 1 a rectangle: so many rows of
- * `bytes` bytes each, `pitch` bytes from the start of one to the start of the next. Commands on rectangles of one pitch that do not overlap run at once;
- * a rectangle beside one of another pitch counts as everything from its first byte to its last. Use the macros: fields may be added behind.
+ * A declared access of a host command: bytes [offset, offset + bytes) of a buffer; bytes 0: to its end. With rows > 1 a
+ * rectangle: so many rows of `bytes` bytes each, `pitch` bytes from the start of one to the start of the next. Commands on
+ * rectangles of one pitch that do not overlap run at once; a rectangle beside one of another pitch counts as everything from its
+ * first byte to its last. Use the macros: fields may be added behind.
  */
 typedef struct pel_access {
     pel_buffer *buffer;
@@ -80,7 +84,8 @@ typedef struct pel_task_desc {
     const pel_event *const *waits;
     uint32_t wait_count;
     int32_t priority;          /* higher runs first among the tasks that wait for a host worker */
-    uint32_t retries;          /* a function that returned a failure runs so many times more, on what memory holds then: it must bear that */
+    /* a function that returned a failure runs so many times more, on what memory holds then: it must bear that */
+    uint32_t retries;
     uint32_t reserved;         /* 0 */
 } pel_task_desc;
 #define PEL_TASK_DESC_INIT {sizeof(pel_task_desc), NULL, NULL, 0, 0, 0, 0}
@@ -88,10 +93,11 @@ typedef struct pel_task_desc {
 /*
  * A host task: runs once on a host worker when its accesses allow. A result other than PEL_OK becomes TASK_FAILED.
  *
- * A task may submit commands, to any queue of its runtime, and wait for them (pel_event_wait). What it submits is a part of it: its children are ordered among
- * themselves, they may touch only what the task has declared (else CONFLICT), and the task is complete when its function has returned and its children are
- * complete. A child that fails and should have written something makes the task fail with DEPENDENCY_FAILED. A marker without waits follows what the
- * task has submitted to that queue before. While a task waits, its thread runs other tasks on the same stack.
+ * A task may submit commands, to any queue of its runtime, and wait for them (pel_event_wait). What it submits is a part of it:
+ * its children are ordered among themselves, they may touch only what the task has declared (else CONFLICT), and the task is
+ * complete when its function has returned and its children are complete. A child that fails and should have written something
+ * makes the task fail with DEPENDENCY_FAILED. A marker without waits follows what the task has submitted to that queue before.
+ * While a task waits, its thread runs other tasks on the same stack.
  */
 typedef pel_status (*pel_task_fn)(void *context);
 PEL_API PEL_MUST_CHECK pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses,
@@ -103,56 +109,63 @@ PEL_API PEL_MUST_CHECK pel_status pel_loop(pel_queue *queue, uint64_t count, uin
                                            const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc,
                                            pel_event **event);
 
-/* Copies bytes between buffers; ranges of one memory must not overlap. As for all that copies or fills, 0 bytes (or rows) are INVALID_ARGUMENT. */
-PEL_API PEL_MUST_CHECK pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset, pel_buffer *source,
-                                           uint64_t source_offset, uint64_t bytes, const pel_task_desc *desc, pel_event **event);
+/* Copies bytes between buffers; ranges of one memory must not overlap. As for all that copies or fills, 0 bytes (or rows) are
+ * INVALID_ARGUMENT. */
+PEL_API PEL_MUST_CHECK pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset,
+                                           pel_buffer *source, uint64_t source_offset, uint64_t bytes, const pel_task_desc *desc,
+                                           pel_event **event);
 
 /*
- * Copies a rectangle: `rows` rows of `row_bytes` bytes; row i begins at offset + i * pitch in its buffer. Pitches are at least row_bytes (0: row_bytes) and
- * may differ. Orders by the bytes of the rows only, as PEL_ACCESS_RECTANGLE does. CONFLICT: rows of source and destination overlap.
+ * Copies a rectangle: `rows` rows of `row_bytes` bytes; row i begins at offset + i * pitch in its buffer. Pitches are at least
+ * row_bytes (0: row_bytes) and may differ. Orders by the bytes of the rows only, as PEL_ACCESS_RECTANGLE does. CONFLICT: rows of
+ * source and destination overlap.
  */
 typedef struct pel_rows {
     pel_buffer *buffer;
     uint64_t offset, pitch;
 } pel_rows;
-PEL_API PEL_MUST_CHECK pel_status pel_copy_rect(pel_queue *queue, const pel_rows *destination, const pel_rows *source, uint64_t row_bytes,
-                                                uint64_t rows, const pel_task_desc *desc, pel_event **event);
+PEL_API PEL_MUST_CHECK pel_status pel_copy_rect(pel_queue *queue, const pel_rows *destination, const pel_rows *source,
+                                                uint64_t row_bytes, uint64_t rows, const pel_task_desc *desc, pel_event **event);
 
 /* Fills bytes with a repeated pattern of 1 to 128 bytes; `bytes` is a multiple of it. */
-PEL_API PEL_MUST_CHECK pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *pattern,
-                                           uint64_t pattern_bytes, const pel_task_desc *desc, pel_event **event);
+PEL_API PEL_MUST_CHECK pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes,
+                                           const void *pattern, uint64_t pattern_bytes, const pel_task_desc *desc,
+                                           pel_event **event);
 
-/* Copies bytes from a buffer to `destination`, or from `source` to a buffer; the memory must stay valid until the command is complete. */
-PEL_API PEL_MUST_CHECK pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, void *destination,
-                                           const pel_task_desc *desc, pel_event **event);
-PEL_API PEL_MUST_CHECK pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *source,
-                                            const pel_task_desc *desc, pel_event **event);
+/* Copies bytes from a buffer to `destination`, or from `source` to a buffer; the memory must stay valid until the command is
+ * complete. */
+PEL_API PEL_MUST_CHECK pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes,
+                                           void *destination, const pel_task_desc *desc, pel_event **event);
+PEL_API PEL_MUST_CHECK pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes,
+                                            const void *source, const pel_task_desc *desc, pel_event **event);
 
 /* Completes when the waits of `desc` are complete; without any, when everything submitted to the queue before is. */
 PEL_API PEL_MUST_CHECK pel_status pel_marker(pel_queue *queue, const pel_task_desc *desc, pel_event **event);
 
 /*
- * A marker that later commands of the queue wait for. With waits: later commands begin only when these events are complete (wait-for-event); earlier ones
- * are left alone. Without: later commands begin only when everything submitted before is complete. What running tasks of the queue submit to it is
- * part of those tasks and does not wait. When a wait fails, so does every later command, as DEPENDENCY_FAILED, until pel_queue_reset.
+ * A marker that later commands of the queue wait for. With waits: later commands begin only when these events are complete
+ * (wait-for-event); earlier ones are left alone. Without: later commands begin only when everything submitted before is complete.
+ * What running tasks of the queue submit to it is part of those tasks and does not wait. When a wait fails, so does every later
+ * command, as DEPENDENCY_FAILED, until pel_queue_reset.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_barrier(pel_queue *queue, const pel_task_desc *desc, pel_event **event);
 
 /*
- * Runs `function` as a host task of the queue once `watched` is complete, however it ended (pel_event_status tells): on a host worker or a thread that waits, never
- * on a driver's thread and never inside this call, even when `watched` is complete already. It may submit, end user events and cancel, but not wait.
- * pel_queue_finish waits for it. `watched` may belong to any queue of the runtime and is held until then.
+ * Runs `function` as a host task of the queue once `watched` is complete, however it ended (pel_event_status tells): on a host
+ * worker or a thread that waits, never on a driver's thread and never inside this call, even when `watched` is complete already.
+ * It may submit, end user events and cancel, but not wait. pel_queue_finish waits for it. `watched` may belong to any queue of
+ * the runtime and is held until then.
  */
 typedef void (*pel_callback_fn)(pel_event *watched, void *context);
 PEL_API PEL_MUST_CHECK pel_status pel_callback(pel_queue *queue, pel_event *watched, pel_callback_fn function, void *context,
                                                pel_event **event);
 
 /*
- * Waits for all commands of the queue and for those that tasks submit to it meanwhile, brings wrapped memory that they wrote up to date,
- * and returns the first failure in program order since the queue was made or reset. Blocks; drives devices meanwhile, and may run
- * tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task it waits only, and leaves memory where it
- * is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task itself, as a rule: see pel_event_wait). From inside a loop, a
- * parallel loop or the host variant of a kernel: WOULD_DEADLOCK.
+ * Waits for all commands of the queue and for those that tasks submit to it meanwhile, brings wrapped memory that they wrote up
+ * to date, and returns the first failure in program order since the queue was made or reset. Blocks; drives devices meanwhile,
+ * and may run tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task it waits
+ * only, and leaves memory where it is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task
+ * itself, as a rule: see pel_event_wait). From inside a loop, a parallel loop or the host variant of a kernel: WOULD_DEADLOCK.
  */
 PEL_API pel_status pel_queue_finish(pel_queue *queue);
 
@@ -163,8 +176,8 @@ PEL_API pel_status pel_queue_finish(pel_queue *queue);
 PEL_API pel_error *pel_queue_error(pel_queue *queue);
 
 /*
- * Forgets failures, so that the queue may be used again; waits for running commands first. Bytes that a failed command should have written, or
- * that were lost with a device, are from now on whatever memory holds.
+ * Forgets failures, so that the queue may be used again; waits for running commands first. Bytes that a failed command should
+ * have written, or that were lost with a device, are from now on whatever memory holds.
  */
 PEL_API pel_status pel_queue_reset(pel_queue *queue);
 

@@ -35,17 +35,19 @@ struct pel_opencl_adoption;    /* pel/opencl.h */
 struct pel_simulation;         /* pel/simulated.h */
 
 /*
- * Threads of the caller's (a pool, an event loop, another task system) that work for the runtime whenever there is something to do. `submit` arranges that
- * work(argument) is called once, soon, on a thread of the executor: it runs tasks and takes part in loops and launches, and returns when it has found nothing to do for as
- * long as workers look. submit may be called from any thread, with locks held: it must not call work itself, call the library, or block for long. Each work must
- * be called in the end: pel_runtime_destroy waits for those that have been submitted. With an executor host_workers 0 means 1: that one is the runtime's own thread, makes sure
- * that everything is done even while the executor does something else, and runs tasks that have a name or a priority. Not used where workers are bound to
- * cores, nor by a simulation.
+ * Threads of the caller's (a pool, an event loop, another task system) that work for the runtime whenever there is something to
+ * do. `submit` arranges that work(argument) is called once, soon, on a thread of the executor: it runs tasks and takes part in
+ * loops and launches, and returns when it has found nothing to do for as long as workers look. submit may be called from any
+ * thread, with locks held: it must not call work itself, call the library, or block for long. Each work must be called in the
+ * end: pel_runtime_destroy waits for those that have been submitted. With an executor host_workers 0 means 1: that one is the
+ * runtime's own thread, makes sure that everything is done even while the executor does something else, and runs tasks that have
+ * a name or a priority. Not used where workers are bound to cores, nor by a simulation.
  */
 typedef struct pel_executor {
     void (*submit)(void *user, void (*work)(void *argument), void *argument);
     void *user;
-    uint32_t concurrency;      /* works that are submitted and have not returned, at most; 0: one per core of the budget; never more than six */
+    /* works that are submitted and have not returned, at most; 0: one per core of the budget; never more than six */
+    uint32_t concurrency;
     uint32_t reserved;         /* 0 */
 } pel_executor;
 
@@ -54,7 +56,8 @@ enum {
     PEL_RUNTIME_NO_CACHE = 1u << 1,    /* neither read nor write the cache directory */
     PEL_RUNTIME_REPRODUCIBLE = 1u << 2,/* same bits on every device where the language allows: FP_CONTRACT OFF, fixed trees */
     PEL_RUNTIME_BIND_WORKERS = 1u << 3,/* bind each host worker to its core (always so for declared core sets) */
-    PEL_RUNTIME_PRIVILEGED = 1u << 4   /* work also where the kernel says that the process has more rights than its user (AT_SECURE: set-user-id) */
+    /* work also where the kernel says that the process has more rights than its user (AT_SECURE: set-user-id) */
+    PEL_RUNTIME_PRIVILEGED = 1u << 4
 };
 
 typedef struct pel_runtime_desc {
@@ -66,59 +69,66 @@ typedef struct pel_runtime_desc {
     pel_log_fn log;                    /* NULL: no log */
     void *log_user;
     pel_log_level log_level;
-    const char *cache_directory;       /* NULL: $PEL_CACHE_DIR, $XDG_CACHE_HOME/pel or $HOME/.cache/pel; none writable: no cache */
-    void *hwloc_topology;              /* a loaded hwloc_topology_t to use instead of loading one; not owned; outlives the runtime */
+    /* NULL: $PEL_CACHE_DIR, $XDG_CACHE_HOME/pel or $HOME/.cache/pel; none writable: no cache */
+    const char *cache_directory;
+    /* a loaded hwloc_topology_t to use instead of loading one; not owned; outlives the runtime */
+    void *hwloc_topology;
     const struct pel_opencl_adoption *opencl;  /* the caller's cl_contexts */
     const struct pel_simulation *simulation;   /* not NULL: a wholly virtual runtime */
     const char *history;               /* file of what the cost models learned; NULL: see below; "" or "off": none */
-    int32_t spin_us;                   /* microseconds that whoever has nothing to do looks for work before it sleeps; 0: $PEL_SPIN, else 50; negative: none */
+    /* microseconds that whoever has nothing to do looks for work before it sleeps; 0: $PEL_SPIN, else 50; negative: none */
+    int32_t spin_us;
     uint32_t reserved;                 /* 0 */
     const pel_verification *verification; /* of launches that name none; NULL: $PEL_VERIFY, else none; copied */
     const pel_executor *executor;      /* NULL: none; copied */
 } pel_runtime_desc;
 
-#define PEL_RUNTIME_DESC_INIT {sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL}
+#define PEL_RUNTIME_DESC_INIT                                                                                                    \
+    { sizeof(pel_runtime_desc), NULL, 0, 0, NULL, NULL, NULL, PEL_LOG_OFF, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL }
 
 /*
  * Device list: items separated by ','; the order is the order of preference. An item is
  *   host | opencl | opencl:N | cpu | gpu | accelerator | all | any part of a device's or platform's name
  * and may carry a core set, `host@0`, `opencl:0@1-3+6`: the device then uses these cores only. Sets that are disjoint allow the
- * devices to run at once; overlapping sets are refused (PEL_CONFLICT). `!item` takes devices away wherever it stands (only such items:
- * away from the default). An item that matches nothing is PEL_NOT_FOUND, and the error lists what there is; a `!item` may match nothing.
- * `cpu` is whatever runs on the host's cores, the host included. Emulators (llvmpipe, Oclgrind) must be named. One CPU device may be listed
- * several times with disjoint core sets; the parts are then called `opencl:0@0`, `opencl:0@1`.
- * `opencl:0[memory=64M;allocation=16M]` uses less of a device's memory than it has, and buffers no larger than that (K, M, G: powers of 1024); `[own]` copies to
- * and from it even where it could use host memory in place: for tests of what discrete devices need, and to leave memory to others. Transfers to discrete devices pass
- * through locked memory of the driver's in pieces of 1 MiB; `[staging=4M]` says how large these are (at most 256M), on any device that copies.
- * `opencl:0[outside]` has a child process (the installed pel-device) drive the device: a driver that crashes or aborts loses what runs there (PEL_DEVICE_LOST, or run again
- * elsewhere under PEL_PROTECT_RETRY), and not the program. If that cannot be, the runtime is not made; the device is never used in-process instead.
- * Precedence: the descriptor, then the environment, then the default.
+ * devices to run at once; overlapping sets are refused (PEL_CONFLICT). `!item` takes devices away wherever it stands (only such
+ * items: away from the default). An item that matches nothing is PEL_NOT_FOUND, and the error lists what there is; a `!item` may
+ * match nothing. `cpu` is whatever runs on the host's cores, the host included. Emulators (llvmpipe, Oclgrind) must be named. One
+ * CPU device may be listed several times with disjoint core sets; the parts are then called `opencl:0@0`, `opencl:0@1`.
+ * `opencl:0[memory=64M;allocation=16M]` uses less of a device's memory than it has, and buffers no larger than that (K, M, G:
+ * powers of 1024); `[own]` copies to and from it even where it could use host memory in place: for tests of what discrete devices
+ * need, and to leave memory to others. Transfers to discrete devices pass through locked memory of the driver's in pieces of 1
+ * MiB; `[staging=4M]` says how large these are (at most 256M), on any device that copies. `opencl:0[outside]` has a child process
+ * (the installed pel-device) drive the device: a driver that crashes or aborts loses what runs there (PEL_DEVICE_LOST, or run
+ * again elsewhere under PEL_PROTECT_RETRY), and not the program. If that cannot be, the runtime is not made; the device is never
+ * used in-process instead. Precedence: the descriptor, then the environment, then the default.
  *
- * $PEL_VERIFY=PERCENT[,seed=N][,f32=ULPS|,f64=ULPS][,same]: pel_verification in words, "100" or "2.5,f32=4". A simulation does not read it.
+ * $PEL_VERIFY=PERCENT[,seed=N][,f32=ULPS|,f64=ULPS][,same]: pel_verification in words, "100" or "2.5,f32=4". A simulation does
+ * not read it.
  *
- * $PEL_FREEZE=1: cost models stay as they are, and no launch is used to learn: the same history, the same plans. Without a history devices share by what
- * their drivers say of them.
+ * $PEL_FREEZE=1: cost models stay as they are, and no launch is used to learn: the same history, the same plans. Without a
+ * history devices share by what their drivers say of them.
  */
 
 /*
- * History: what the cost models learn is kept from one process to the next, so that a kernel that was seen here before starts with
- * a good division. NULL means $PEL_HISTORY, else the file "history" in the cache directory; with a simulation, none. Entries are found by hashes of
- * kernel, driver and device: what has changed starts anew. Read by create, written by destroy and now and then by pel_queue_finish; processes may share
- * the file. Whatever is wrong with it is logged and fails nothing. `pel history` shows it.
+ * History: what the cost models learn is kept from one process to the next, so that a kernel that was seen here before starts
+ * with a good division. NULL means $PEL_HISTORY, else the file "history" in the cache directory; with a simulation, none. Entries
+ * are found by hashes of kernel, driver and device: what has changed starts anew. Read by create, written by destroy and now and
+ * then by pel_queue_finish; processes may share the file. Whatever is wrong with it is logged and fails nothing. `pel history`
+ * shows it.
  */
 
 /*
- * Discovers the machine and makes a runtime. Blocks (4 ms for the topology, plus what the OpenCL drivers need).
- * In a program with more rights than its user (set-user-id, file capabilities) it refuses, UNSUPPORTED: OpenCL loads code that the user's environment
- * names, as does a cache of compiled programs. PEL_RUNTIME_PRIVILEGED takes that upon the caller.
- * desc NULL: all defaults. Errors: INVALID_ARGUMENT, NOT_FOUND, CONFLICT, NO_DEVICE, OUT_OF_MEMORY, IO, AFTER_FORK, UNSUPPORTED.
+ * Discovers the machine and makes a runtime. Blocks (4 ms for the topology, plus what the OpenCL drivers need). In a program with
+ * more rights than its user (set-user-id, file capabilities) it refuses, UNSUPPORTED: OpenCL loads code that the user's
+ * environment names, as does a cache of compiled programs. PEL_RUNTIME_PRIVILEGED takes that upon the caller. desc NULL: all
+ * defaults. Errors: INVALID_ARGUMENT, NOT_FOUND, CONFLICT, NO_DEVICE, OUT_OF_MEMORY, IO, AFTER_FORK, UNSUPPORTED.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtime, pel_error **error);
 
 /*
  * Destroys a runtime: waits for running work, stops its threads, releases everything. Objects made from it (queues, buffers,
- * programs, kernels, checkpoints) must have been destroyed, else PEL_BUSY, nothing happens, and the log says how many of which are left; events and plans may outlive it. In a forked
- * child it releases nothing and returns AFTER_FORK. NULL: OK.
+ * programs, kernels, checkpoints) must have been destroyed, else PEL_BUSY, nothing happens, and the log says how many of which
+ * are left; events and plans may outlive it. In a forked child it releases nothing and returns AFTER_FORK. NULL: OK.
  */
 PEL_API pel_status pel_runtime_destroy(pel_runtime *runtime);
 
@@ -130,24 +140,27 @@ PEL_API const pel_device *pel_runtime_device(const pel_runtime *runtime, uint32_
 PEL_API const pel_device *pel_runtime_find_device(const pel_runtime *runtime, const char *id);
 
 /*
- * Has every device compute something whose answer is known, and waits (10 s for each at most). A device that is wrong or does not answer is quarantined, which
- * pel_device_get_health tells; the first such one is the error: MISMATCH, TIMED_OUT, or DEVICE_FAILED with what its driver said. Not from inside a task.
+ * Has every device compute something whose answer is known, and waits (10 s for each at most). A device that is wrong or does not
+ * answer is quarantined, which pel_device_get_health tells; the first such one is the error: MISMATCH, TIMED_OUT, or
+ * DEVICE_FAILED with what its driver said. Not from inside a task.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_test_devices(pel_runtime *runtime, pel_error **error);
 
 /*
- * Lends the calling thread to the runtime: it runs tasks and takes part in host loops and launches until stop(user), which it calls between any two of these,
- * returns true. With nothing to do it looks as long as workers do, then naps for 50 us to 2 ms between two looks, which is how late it may see that it shall
- * stop. At most eight threads at once lend themselves or wait for tasks (BUSY). It does not run tasks that have a name or a priority. From inside a task:
- * WOULD_DEADLOCK; with a simulation: UNSUPPORTED.
+ * Lends the calling thread to the runtime: it runs tasks and takes part in host loops and launches until stop(user), which it
+ * calls between any two of these, returns true. With nothing to do it looks as long as workers do, then naps for 50 us to 2 ms
+ * between two looks, which is how late it may see that it shall stop. At most eight threads at once lend themselves or wait for
+ * tasks (BUSY). It does not run tasks that have a name or a priority. From inside a task: WOULD_DEADLOCK; with a simulation:
+ * UNSUPPORTED.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_worker_run(pel_runtime *runtime, bool (*stop)(void *user), void *user);
 
 /*
- * How many host workers take work: as many as the runtime was made with, until set. Fewer leave cores to others for a while, and the threads that are not
- * wanted sleep, each as soon as it has ended what it runs; more call them back, or make new threads: up to one per core of the budget, or as many as the
- * runtime was made with where that is more. Any thread; does not wait for them. INVALID_ARGUMENT: 0, or more than that; IO: the system gives no thread more
- * (nothing has changed); UNSUPPORTED: a simulation. get: 0 for a simulation.
+ * How many host workers take work: as many as the runtime was made with, until set. Fewer leave cores to others for a while, and
+ * the threads that are not wanted sleep, each as soon as it has ended what it runs; more call them back, or make new threads: up
+ * to one per core of the budget, or as many as the runtime was made with where that is more. Any thread; does not wait for them.
+ * INVALID_ARGUMENT: 0, or more than that; IO: the system gives no thread more (nothing has changed); UNSUPPORTED: a simulation.
+ * get: 0 for a simulation.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_set_workers(pel_runtime *runtime, uint32_t count);
 PEL_API uint32_t pel_runtime_get_workers(const pel_runtime *runtime);

@@ -34,7 +34,8 @@ typedef struct pel_simulated_device {
     uint64_t fail_at;          /* this chunk (1-based) fails with PEL_DEVICE_FAILED; 0: never */
     uint64_t lost_at;          /* from this chunk on the device is lost; 0: never */
     uint32_t core_group;       /* devices of one non-zero group share the same cores and never run at once */
-    uint32_t view_alignment;   /* bytes at whose multiples a buffer range in memory of its own must begin (GPUs: 128 to 512); 0: anywhere */
+    /* bytes at whose multiples a buffer range in memory of its own must begin (GPUs: 128 to 512); 0: anywhere */
+    uint32_t view_alignment;
     double knee_items;         /* a wide device: fewer items than this take as long as so many */
     double cliff_items;        /* a cache: beyond so many items in a chunk it slows, at twice as many to */
     double cliff_factor;       /* this fraction of the rate */

@@ -57,8 +57,8 @@ PEL_API const char *pel_status_text(pel_status status);
 typedef struct pel_error pel_error;
 
 /*
- * Getters: any threads at once, until the error is destroyed; nothing changes it and it outlives its runtime. Returned strings belong to the error and are never
- * NULL ("" when there is nothing to say). NULL error: OK, "", 0.
+ * Getters: any threads at once, until the error is destroyed; nothing changes it and it outlives its runtime. Returned strings
+ * belong to the error and are never NULL ("" when there is nothing to say). NULL error: OK, "", 0.
  */
 PEL_API pel_status pel_error_status(const pel_error *error);
 PEL_API const char *pel_error_message(const pel_error *error);   /* what happened, naming the thing */

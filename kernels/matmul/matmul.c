@@ -77,9 +77,10 @@ PEL_INLINE pel_status matmul_body(const pel_span *span, void *const *arguments, 
 PEL_HOST_VARIANT(matmul)
 
 /*
- * Huang and Abraham (IEEE Trans. Computers C-33, 1984): the sum of a row of A B is that row of A times the row sums of B, which takes n^2 where the product takes n^3. Sums of
- * rounding errors stay far below an epsilon of the sum of magnitudes (25 standard deviations at n = 256, more beyond), so nothing right is refused; what is smaller than
- * that goes unseen, as it does among the errors.
+ * Huang and Abraham (IEEE Trans. Computers C-33, 1984): the sum of a row of A B is that row of A times the row sums of B, which
+ * takes n^2 where the product takes n^3. Sums of rounding errors stay far below an epsilon of the sum of magnitudes (25 standard
+ * deviations at n = 256, more beyond), so nothing right is refused; what is smaller than that goes unseen, as it does among the
+ * errors.
  */
 static pel_status check_rows(const pel_span *span, void *const *arguments, double *sums, double *magnitudes) {
     const uint64_t a_unit = *(const uint32_t *)arguments[A_UNIT], c_unit = *(const uint32_t *)arguments[C_UNIT];

@@ -10,17 +10,22 @@
  *   work            one unit of dispatch. Works of one device run in the order of submission, one at a time.
  *
  * Rules:
- *   1. submit never runs a kernel, never waits for the device, and may be called with locks held; it cannot fail: a failure is a completion.
- *   2. complete(work) is called exactly once per work, from any thread, with no backend lock held; the work may be freed or resubmitted in it.
+ *   1. submit never runs a kernel, never waits for the device, and may be called with locks held; it cannot fail: a failure is a
+ *      completion.
+ *   2. complete(work) is called exactly once per work, from any thread, with no backend lock held; the work may be freed or
+ *      resubmitted in it.
  *   3. At completion all effects of the work on host memory are visible to the completing thread.
- *   4. A failed work stops at the failing step; its outputs are undefined. The device stays usable unless the status is DEVICE_LOST.
+ *   4. A failed work stops at the failing step; its outputs are undefined. The device stays usable unless the status is
+ *      DEVICE_LOST.
  *   5. close waits for submitted work. prepare may block for seconds and may be called from any thread, also while work runs.
- *   6. Where `chains` says so, works may be submitted behind others of the same device that they depend on. Completions then come in the order of
- *      submission. When one fails, its complete() sets `skip` in those that depend on it: what has not begun by then must not run and completes as
- *      failed (DEPENDENCY_FAILED); what has begun meanwhile may run on undefined bytes, and its owner takes it as failed whatever its status says.
- *   7. Where `gates` says so, works may also be submitted behind works of other such devices: one with a gate begins when that opens, and keeps those behind
- *      it waiting. A work that has `ends` tells of its end by that signal as soon as its effects are visible to every device that computes in host
- *      memory, from whatever thread learns it first; where nobody else does, its completion does. A failed one's is raised when those behind it know.
+ *   6. Where `chains` says so, works may be submitted behind others of the same device that they depend on. Completions then come
+ *      in the order of submission. When one fails, its complete() sets `skip` in those that depend on it: what has not begun by
+ *      then must not run and completes as failed (DEPENDENCY_FAILED); what has begun meanwhile may run on undefined bytes, and
+ *      its owner takes it as failed whatever its status says.
+ *   7. Where `gates` says so, works may also be submitted behind works of other such devices: one with a gate begins when that
+ *      opens, and keeps those behind it waiting. A work that has `ends` tells of its end by that signal as soon as its effects
+ *      are visible to every device that computes in host memory, from whatever thread learns it first; where nobody else does,
+ *      its completion does. A failed one's is raised when those behind it know.
  *   8. No spinning longer than a tuning constant allows; idle means 0 % CPU.
  * Every backend passes tests/conformance. To write one: copy backend/template/, add one line to backend.c.
  */
@@ -74,7 +79,8 @@ typedef struct pel_program_image {
     const char *options;           /* complete: the user's, -D, -I */
     uint8_t digest[32];            /* of source, options and every included file */
     bool cacheable;                /* false: an include could not be resolved, so the digest is not the whole truth */
-    bool plain_only;               /* the source undoes what the addressing prelude does (#undef or own macros for ids, ...): use the plain form only */
+    /* the source undoes what the addressing prelude does (#undef or own macros for ids, ...): use the plain form only */
+    bool plain_only;
 } pel_program_image;
 
 typedef struct pel_kernel_image {
@@ -98,7 +104,8 @@ typedef enum pel_work_arg_kind {
     PEL_WORK_ARG_VALUE,   /* `host` points to `bytes` bytes */
     PEL_WORK_ARG_MEM,     /* byte 0 of the argument is byte `offset` of `mem`; in host memory at `host` */
     PEL_WORK_ARG_LOCAL,   /* `bytes` of local memory */
-    PEL_WORK_ARG_PRIVATE  /* like MEM, for PEL_PARAM_REDUCE_PRIVATE: backends with several workers give each its own copy and fold them into `host` */
+    /* like MEM, for PEL_PARAM_REDUCE_PRIVATE: backends with several workers give each its own copy and fold them into `host` */
+    PEL_WORK_ARG_PRIVATE
 } pel_work_arg_kind;
 
 typedef struct pel_work_arg {
@@ -106,12 +113,13 @@ typedef struct pel_work_arg {
     pel_mem *mem;         /* a view made by mem_view, a window, or NULL on the host backend */
     void *host;
     uint64_t bytes;
-    uint64_t rebase;      /* MEM: byte 0 of mem is byte `rebase` of the argument, modulo 2^64; not 0 only for steps of backends with `windows` */
+    /* MEM: byte 0 of mem is byte `rebase` of the argument, modulo 2^64; not 0 only for steps of backends with `windows` */
+    uint64_t rebase;
 } pel_work_arg;
 
 /*
- * Copies between mem and host memory: `rows` rows of `bytes` bytes, `pitch` apart on both sides (rows 0 or 1: one piece). The first begins at byte
- * `offset` of mem and at `host`, NULL: at mem->host + offset.
+ * Copies between mem and host memory: `rows` rows of `bytes` bytes, `pitch` apart on both sides (rows 0 or 1: one piece). The
+ * first begins at byte `offset` of mem and at `host`, NULL: at mem->host + offset.
  */
 typedef struct pel_transfer {
     pel_mem *mem;
@@ -126,8 +134,9 @@ static inline unsigned char *pel_transfer_host(const pel_transfer *transfer) {
 }
 
 /*
- * A part of a launch that goes through the device in steps, so that transfers of some run beside the launches of others: in, launch and out of one step come
- * one after the other, and each of the three in the order of the steps. Step k begins when step k - work->step_depth has ended: they share windows.
+ * A part of a launch that goes through the device in steps, so that transfers of some run beside the launches of others: in,
+ * launch and out of one step come one after the other, and each of the three in the order of the steps. Step k begins when step k
+ * - work->step_depth has ended: they share windows.
  */
 typedef struct pel_step {
     pel_span span;
@@ -161,15 +170,18 @@ typedef struct pel_work {
     const pel_transfer *in, *out;
     uint32_t in_count, out_count;
 
-    /* LAUNCH. span.local all zero: the backend chooses. chunked: ids and sizes must mean the whole launch (DESIGN "Addressing contract"). */
+    /* LAUNCH. span.local all zero: the backend chooses. chunked: ids and sizes must mean the whole launch (DESIGN "Addressing
+     * contract"). */
     const pel_kernel_image *kernel;
     const pel_work_arg *args;
     pel_span span;
     bool chunked;
-    uint32_t group;                /* items of a work-group that the backend is to prefer where span.local is all zero; 0: as it likes */
+    /* items of a work-group that the backend is to prefer where span.local is all zero; 0: as it likes */
+    uint32_t group;
     bool sensitive;                /* scratch, local, private and staging memory are zeroed when it is over */
     double predicted_ns;           /* 0: unknown; used to sleep before polling */
-    const pel_step *steps;         /* instead of args, between the work's own in and out; chunked is true. Only for backends with `windows` */
+    /* instead of args, between the work's own in and out; chunked is true. Only for backends with `windows` */
+    const pel_step *steps;
     uint32_t step_count, step_depth;
 
     /* TASK, LOOP */
@@ -182,7 +194,8 @@ typedef struct pel_work {
     pel_status status;
     pel_error *error;              /* owned by whoever completes; NULL when OK */
     bool cold;                     /* a compilation took place inside */
-    bool pooled;                   /* several ended unseen between two looks: its launch_* times are a share of what these took together */
+    /* several ended unseen between two looks: its launch_* times are a share of what these took together */
+    bool pooled;
     int64_t began, launch_began, launch_ended, ended;
     int64_t computed;              /* with steps: what their launches took in sum */
 } pel_work;
@@ -192,35 +205,41 @@ struct pel_backend {
     bool chains;                   /* see rule 6 */
 
     /* Opens a device. May block. */
-    pel_status (*open)(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device, pel_error **error);
+    pel_status (*open)(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device,
+                       pel_error **error);
     void (*close)(pel_backend_device *device);
 
     /*
-     * Memory that mirrors host[0, bytes). On devices with facts->host_coherent it *is* that memory. The backend never frees `host`. NULL, only for devices
-     * without it: a window, whose transfers say where they go.
-     * mem_view: the part [offset, offset + bytes) as an object of its own whose byte 0 is `offset`, for kernel arguments; UNSUPPORTED when a
-     * device with own memory gets an offset that is no multiple of facts->view_alignment: the planner asks the facts first. Views are destroyed
-     * before their parent. All callable from any thread.
+     * Memory that mirrors host[0, bytes). On devices with facts->host_coherent it *is* that memory. The backend never frees
+     * `host`. NULL, only for devices without it: a window, whose transfers say where they go. mem_view: the part [offset, offset
+     * + bytes) as an object of its own whose byte 0 is `offset`, for kernel arguments; UNSUPPORTED when a device with own memory
+     * gets an offset that is no multiple of facts->view_alignment: the planner asks the facts first. Views are destroyed before
+     * their parent. All callable from any thread.
      */
     pel_status (*mem_create)(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
-    pel_status (*mem_view)(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view, pel_error **error);
+    pel_status (*mem_view)(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
+                           pel_error **error);
     void (*mem_destroy)(pel_backend_device *device, pel_mem *mem);
-    /* Optional (NULL: it has no memory of its own): zeroes an object in the device's own memory that no work uses any more. Waits. */
+    /* Optional (NULL: it has no memory of its own): zeroes an object in the device's own memory that no work uses any more.
+     * Waits. */
     pel_status (*mem_wipe)(pel_backend_device *device, pel_mem *mem, pel_error **error);
 
-    /* Builds a program's plain form and, when `kernel` is not NULL, checks its entry and parameters. BUILD_FAILED carries the log. */
-    pel_status (*prepare)(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error);
+    /* Builds a program's plain form and, when `kernel` is not NULL, checks its entry and parameters. BUILD_FAILED carries the
+     * log. */
+    pel_status (*prepare)(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
+                          pel_error **error);
     void (*kernel_forget)(pel_backend_device *device, const pel_kernel_image *kernel);   /* no work uses it any more */
     void (*program_forget)(pel_backend_device *device, const pel_program_image *program);
 
     void (*submit)(pel_backend_device *device, pel_work *work);
 
-    /* Optional (NULL): a waiting thread offers itself. Runs queued work of this device on the caller, or a share of what runs; returns whether it did anything. */
+    /* Optional (NULL): a waiting thread offers itself. Runs queued work of this device on the caller, or a share of what runs;
+     * returns whether it did anything. */
     bool (*help)(pel_backend_device *device);
 
     /*
-     * Optional (NULL): a thread that has just submitted offers itself, without any lock. Begins what can be begun without waiting for the device, without
-     * compiling and without running a kernel on the caller; may report works that have ended.
+     * Optional (NULL): a thread that has just submitted offers itself, without any lock. Begins what can be begun without waiting
+     * for the device, without compiling and without running a kernel on the caller; may report works that have ended.
      */
     void (*begin)(pel_backend_device *device);
 
@@ -228,16 +247,18 @@ struct pel_backend {
     bool (*gates)(const pel_backend_device *device);
 
     /*
-     * Optional (NULL: no): whether this kernel runs in steps with windows, args whose `rebase` is not 0. May build and run a trial; any thread, no locks
-     * held. False: *why is a text that stays.
+     * Optional (NULL: no): whether this kernel runs in steps with windows, args whose `rebase` is not 0. May build and run a
+     * trial; any thread, no locks held. False: *why is a text that stays.
      */
     bool (*windows)(pel_backend_device *device, const pel_kernel_image *kernel, const char **why);
 
-    /* Optional (NULL: only the device's own limit is known): items of the largest work-group of a kernel that prepare has accepted; 0: not known. */
+    /* Optional (NULL: only the device's own limit is known): items of the largest work-group of a kernel that prepare has
+     * accepted; 0: not known. */
     uint64_t (*largest_group)(pel_backend_device *device, const pel_kernel_image *kernel);
 };
 
-/* The open driver behind a device of a runtime, for interoperation; NULL for NULL. Defined beside the device table (core/runtime.c). */
+/* The open driver behind a device of a runtime, for interoperation; NULL for NULL. Defined beside the device table
+ * (core/runtime.c). */
 pel_backend_device *pel_device_driver(const pel_device *device);
 
 /* The backend for a kind of device; NULL when this build lacks it. */

@@ -7,7 +7,8 @@
 
 extern const pel_backend pel_backend_host;      /* host/ */
 extern const pel_backend pel_backend_opencl;    /* opencl/, only with PEL_HAVE_OPENCL */
-extern const pel_backend pel_backend_outside;   /* outside/: any of the others, in a child process; chosen by the device's facts, not by its kind */
+/* outside/: any of the others, in a child process; chosen by the device's facts, not by its kind */
+extern const pel_backend pel_backend_outside;
 extern const pel_backend pel_backend_simulated; /* simulated/ */
 
 #endif

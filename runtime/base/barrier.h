@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A fence for one side only. Where one side acts millions of times a second and the other is about to sleep, the rare side pays for both: it makes every
- * processor that runs this process pass a full fence (Linux' membarrier), so that the frequent side does with plain stores.
+ * A fence for one side only. Where one side acts millions of times a second and the other is about to sleep, the rare side pays
+ * for both: it makes every processor that runs this process pass a full fence (Linux' membarrier), so that the frequent side does
+ * with plain stores.
  */
 #ifndef PEL_BASE_BARRIER_H
 #define PEL_BASE_BARRIER_H
 
 #include <stdbool.h>
 
-/* Whether pel_barrier_heavy works here; otherwise the frequent side must fence itself. Once per process and for good, without effect on anybody else. */
+/* Whether pel_barrier_heavy works here; otherwise the frequent side must fence itself. Once per process and for good, without
+ * effect on anybody else. */
 bool pel_barrier_prepare(void);
 void pel_barrier_heavy(void);
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A step function over uint64_t, kept as a B+tree of its steps (interval_tree.h): "from this key on the value is this", up to the next
- * step. Gaps are steps to {0, 0}, so an operation on [lo, hi) adds at most two steps, however many intervals and gaps it covers.
+ * A step function over uint64_t, kept as a B+tree of its steps (interval_tree.h): "from this key on the value is this", up to the
+ * next step. Gaps are steps to {0, 0}, so an operation on [lo, hi) adds at most two steps, however many intervals and gaps it
+ * covers.
  *
- * Two ways through: what lies within one leaf is one splice of its arrays; everything else cuts at lo and at hi, which changes nothing that
- * can be seen and is all that may want memory, and then walks the leaves in between, which cannot fail. Neighbouring steps of one leaf
- * differ; a leaf may begin by repeating the one before, which readers join on the way.
+ * Two ways through: what lies within one leaf is one splice of its arrays; everything else cuts at lo and at hi, which changes
+ * nothing that can be seen and is all that may want memory, and then walks the leaves in between, which cannot fail. Neighbouring
+ * steps of one leaf differ; a leaf may begin by repeating the one before, which readers join on the way.
  *
- * Rejected: a treap (twenty dependent cache misses for a random look into 1e6 intervals where this has two), a sorted array (an insertion moves
- * megabytes), a radix tree over pages (ranges are not aligned to anything).
+ * Rejected: a treap (twenty dependent cache misses for a random look into 1e6 intervals where this has two), a sorted array (an
+ * insertion moves megabytes), a radix tree over pages (ranges are not aligned to anything).
  */
 #include "base/interval_map.h"
 
@@ -73,7 +74,8 @@ size_t pel_interval_map_pieces(const pel_interval_map *map) { return map->pieces
 
 size_t pel_interval_map_count(const pel_interval_map *map) {
     size_t repeated = 0;
-    for (const pel_interval_leaf *leaf = map->tree.root ? pel_interval_tree_leaf(&map->tree, 0) : NULL; leaf && leaf->next; leaf = leaf->next) {
+    for (const pel_interval_leaf *leaf = map->tree.root ? pel_interval_tree_leaf(&map->tree, 0) : NULL; leaf && leaf->next;
+         leaf = leaf->next) {
         repeated += !is_gap(leaf->next->values[0]) && same(leaf->values[leaf->count - 1], leaf->next->values[0]);
     }
     return map->pieces - repeated;
@@ -123,7 +125,8 @@ static void absorb_next(pel_interval_map *map, pel_interval_leaf *leaf) {
 
 static bool fit_together(const pel_interval_leaf *left, const pel_interval_leaf *right) {
     return left && right &&
-           (left->count + right->count <= MERGED_MOST || (right->count == 1 && same(left->values[left->count - 1], right->values[0])));
+           (left->count + right->count <= MERGED_MOST ||
+            (right->count == 1 && same(left->values[left->count - 1], right->values[0])));
 }
 
 /* After steps went. Half-full leaves stay apart, so that a series that comes and goes does not split and merge all the time. */
@@ -140,7 +143,8 @@ static void tidy(pel_interval_map *map, pel_interval_leaf *leaf) {
 }
 
 /* Steps [from, to) of a leaf give way to `count` new ones. There is room. */
-static void splice(pel_interval_leaf *leaf, uint32_t from, uint32_t to, const uint64_t *keys, const pel_interval_value *values, uint32_t count) {
+static void splice(pel_interval_leaf *leaf, uint32_t from, uint32_t to, const uint64_t *keys, const pel_interval_value *values,
+                   uint32_t count) {
     uint32_t rest = leaf->count - to, end = from + count;
     if (to != end && rest == 1) { /* as a rule when a series ascends: the gap after it */
         leaf->keys[end] = leaf->keys[to];
@@ -158,7 +162,8 @@ static void splice(pel_interval_leaf *leaf, uint32_t from, uint32_t to, const ui
 
 /* Puts a value into a step that lasts exactly as long as it shall, releasing nothing; joins it with its neighbours. */
 static inline void put_in_place(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, pel_interval_value value) {
-    bool joins_after = at + 1 < leaf->count && same(leaf->values[at + 1], value), joins_before = at > 0 && same(leaf->values[at - 1], value);
+    bool joins_after = at + 1 < leaf->count && same(leaf->values[at + 1], value),
+         joins_before = at > 0 && same(leaf->values[at - 1], value);
     leaf->values[at] = value;
     if (joins_after || joins_before) {
         uint32_t from = joins_before ? at : at + 1, to = joins_after ? at + 2 : at + 1;
@@ -177,7 +182,8 @@ static inline bool is_step(const pel_interval_leaf *leaf, uint32_t at, uint64_t 
 }
 
 /* Sets [lo, hi), which lies within the leaf; lo is in its step `at`. False: no room, nothing done. */
-ALWAYS_INLINE bool set_in_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi, pel_interval_value value) {
+ALWAYS_INLINE bool set_in_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi,
+                               pel_interval_value value) {
     if (is_step(leaf, at, lo, hi)) {
         pel_interval_value old = leaf->values[at];
         map->pieces += (size_t)!is_gap(value) - (size_t)!is_gap(old);
@@ -238,7 +244,8 @@ static bool change_to_constant(void *user, pel_interval_value *value) {
     return true;
 }
 
-pel_status pel_interval_map_set(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value value, pel_interval_hint *hint) {
+pel_status pel_interval_map_set(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value value,
+                                pel_interval_hint *hint) {
     if (lo >= hi || (!map->tree.root && is_gap(value))) {
         release(map, value);
         return PEL_OK;
@@ -300,7 +307,8 @@ static void heal(pel_interval_map *map, uint64_t x, pel_interval_hint *hint) {
 }
 
 /* Changes the steps of one leaf from `at` on that begin below hi. False: `change` refused. */
-static bool change_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t hi, pel_interval_change_fn change, void *user) {
+static bool change_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t hi, pel_interval_change_fn change,
+                        void *user) {
     uint32_t kept = at, i = at;
     bool more = true;
     for (; more && i < leaf->count && leaf->keys[i] < hi; i++) {
@@ -325,7 +333,8 @@ static bool change_leaf(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t
 }
 
 /* From the step in force at lo to the last that begins below hi, leaf by leaf. */
-static bool change_all(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user, pel_interval_hint *hint) {
+static bool change_all(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user,
+                       pel_interval_hint *hint) {
     uint32_t at;
     pel_interval_leaf *leaf = locate(map, hint, lo, &at);
     for (;;) {
@@ -348,8 +357,8 @@ static bool change_all(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_inte
 }
 
 /* A change of a part of one step, or all of it. 0: refused; 1: done; -1: the leaf is full. */
-static int change_step(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi, pel_interval_change_fn change,
-                       void *user) {
+static int change_step(pel_interval_map *map, pel_interval_leaf *leaf, uint32_t at, uint64_t lo, uint64_t hi,
+                       pel_interval_change_fn change, void *user) {
     pel_interval_value value = leaf->values[at];
     if (is_step(leaf, at, lo, hi)) {
         bool was = !is_gap(value), done = change(user, &value);
@@ -418,7 +427,8 @@ static bool change_by_masks(void *user, pel_interval_value *value) {
     return true;
 }
 
-pel_status pel_interval_map_mask(pel_interval_map *map, uint64_t lo, uint64_t hi, uint64_t clear, uint64_t set, pel_interval_hint *hint) {
+pel_status pel_interval_map_mask(pel_interval_map *map, uint64_t lo, uint64_t hi, uint64_t clear, uint64_t set,
+                                 pel_interval_hint *hint) {
     masks m = {clear, set};
     return !map->tree.root && set == 0 ? PEL_OK : pel_interval_map_update(map, lo, hi, change_by_masks, &m, hint);
 }
@@ -454,7 +464,8 @@ void pel_interval_map_visit(const pel_interval_map *map, uint64_t lo, uint64_t h
     }
 }
 
-bool pel_interval_map_one(const pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value *value, pel_interval_hint *hint) {
+bool pel_interval_map_one(const pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value *value,
+                          pel_interval_hint *hint) {
     if (!map->tree.root) {
         *value = (pel_interval_value){0, 0};
         return true;
@@ -465,7 +476,8 @@ bool pel_interval_map_one(const pel_interval_map *map, uint64_t lo, uint64_t hi,
     return hi <= (at + 1 < leaf->count ? leaf->keys[at + 1] : leaf->high);
 }
 
-bool pel_interval_map_replace(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value value, pel_interval_hint *hint) {
+bool pel_interval_map_replace(pel_interval_map *map, uint64_t lo, uint64_t hi, pel_interval_value value,
+                              pel_interval_hint *hint) {
     pel_interval_leaf *leaf = hint->leaf;
     uint32_t at = hint->at;
     if (!map->tree.root) {
@@ -503,7 +515,8 @@ void pel_interval_map_seek(const pel_interval_map *map, const uint64_t *keys, pe
     uint32_t missing[PEL_TREE_TOGETHER], missed = 0;
     for (uint32_t i = 0; map->tree.root && i < count; i++) {
         const pel_interval_leaf *leaf = hints[i].leaf;
-        if (!leaf || leaf->count == 0 || keys[i] < leaf->keys[0] || (keys[i] >= leaf->high && !(leaf->next && keys[i] < leaf->next->high))) {
+        if (!leaf || leaf->count == 0 || keys[i] < leaf->keys[0] ||
+            (keys[i] >= leaf->high && !(leaf->next && keys[i] < leaf->next->high))) {
             wanted[missed] = keys[i];
             missing[missed++] = i;
         }

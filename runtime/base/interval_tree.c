@@ -89,7 +89,8 @@ pel_interval_leaf *pel_interval_tree_leaf(const pel_interval_tree *tree, uint64_
     for (uint32_t level = tree->height; level > 0; level--) {
         const pel_interval_inner *inner = node;
         node = inner->children[child_at(inner, x)];
-        prefetch(node, level > 1 ? sizeof *inner : sizeof(pel_interval_leaf)); /* one miss instead of one per step of the search */
+        /* one miss instead of one per step of the search */
+        prefetch(node, level > 1 ? sizeof *inner : sizeof(pel_interval_leaf));
     }
     return node;
 }

@@ -2,10 +2,10 @@
 /*
  * The B+tree under interval_map.c: leaves that cut the whole key space into ranges, and the nodes that find them.
  *
- * A leaf holds the steps of its range [keys[0], high): "from keys[i] on the value is values[i]". It always begins with a step of its own, even
- * when that repeats the value of the leaf before; in return an operation inside one leaf looks at nothing else, and a leaf kept from earlier (a
- * hint) is known to be the right one by its own two bounds. Nodes go back to the map's pool, never to the allocator, so a stale hint reads a
- * free leaf (count 0), not foreign memory.
+ * A leaf holds the steps of its range [keys[0], high): "from keys[i] on the value is values[i]". It always begins with a step of
+ * its own, even when that repeats the value of the leaf before; in return an operation inside one leaf looks at nothing else, and
+ * a leaf kept from earlier (a hint) is known to be the right one by its own two bounds. Nodes go back to the map's pool, never to
+ * the allocator, so a stale hint reads a free leaf (count 0), not foreign memory.
  */
 #ifndef PEL_BASE_INTERVAL_TREE_H
 #define PEL_BASE_INTERVAL_TREE_H
@@ -13,8 +13,8 @@
 #include "base/interval_map.h"
 
 /*
- * Leaves of 14 cache lines and inner nodes of 8, fetched whole: 1e6 intervals stand 4 levels high, and the lowest inner level fits the second
- * cache. Of 12, 20, 28, 36 steps and 31, 63 children this was the fastest, by little: docs/design/hazards.md.
+ * Leaves of 14 cache lines and inner nodes of 8, fetched whole: 1e6 intervals stand 4 levels high, and the lowest inner level
+ * fits the second cache. Of 12, 20, 28, 36 steps and 31, 63 children this was the fastest, by little: docs/design/hazards.md.
  */
 enum { PEL_LEAF_STEPS = 36, PEL_INNER_CHILDREN = 31, PEL_TREE_HEIGHT = 16, PEL_TREE_TOGETHER = 8 };
 
@@ -62,9 +62,12 @@ static inline bool pel_interval_leaf_has(const pel_interval_leaf *leaf, uint64_t
 
 /* All for a tree with a root. */
 pel_interval_leaf *pel_interval_tree_leaf(const pel_interval_tree *tree, uint64_t x);          /* whose range holds x */
-void pel_interval_tree_leaves(const pel_interval_tree *tree, const uint64_t *keys, pel_interval_leaf **leaves, uint32_t count); /* the same for several, whose cache misses overlap */
-bool pel_interval_tree_split(pel_interval_tree *tree, pel_interval_leaf *leaf, uint32_t keep); /* steps from `keep` on move to a new leaf. False: no memory, as it was */
-void pel_interval_tree_join(pel_interval_tree *tree, pel_interval_leaf *leaf); /* the leaf before takes over its range; its steps are the caller's care */
+/* the same for several, whose cache misses overlap */
+void pel_interval_tree_leaves(const pel_interval_tree *tree, const uint64_t *keys, pel_interval_leaf **leaves, uint32_t count);
+/* steps from `keep` on move to a new leaf. False: no memory, as it was */
+bool pel_interval_tree_split(pel_interval_tree *tree, pel_interval_leaf *leaf, uint32_t keep);
+/* the leaf before takes over its range; its steps are the caller's care */
+void pel_interval_tree_join(pel_interval_tree *tree, pel_interval_leaf *leaf);
 
 bool pel_interval_tree_plant(pel_interval_tree *tree);  /* makes the first leaf, one gap. False: no memory */
 void pel_interval_tree_destroy(pel_interval_tree *tree);

@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
-enum { FIRST_SLAB = 128, LARGEST_SLAB = 4096 }; /* blocks: slabs double, so that a small program pays for little and a large one seldom */
+/* blocks: slabs double, so that a small program pays for little and a large one seldom */
+enum { FIRST_SLAB = 128, LARGEST_SLAB = 4096 };
 
 typedef struct slab {
     struct slab *next;

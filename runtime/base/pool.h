@@ -2,10 +2,11 @@
 /*
  * Pools of blocks of one cache line, for what is made and given up a million times a second.
  *
- * A block is taken from and given to a cache that belongs to whoever calls (a worker, a claimed lane), without any atomic operation. Caches trade chains of
- * blocks through the pool's depot, under a mutex that is touched once in PEL_POOL_CHAIN blocks. Chains keep the order in which blocks were given up, so that
- * memory that was walked through once is walked through in the same order again, which processors prefetch.
- * Blocks stay readable until the pool is destroyed, whatever becomes of them: generations in them can be checked at any time. New blocks are zero.
+ * A block is taken from and given to a cache that belongs to whoever calls (a worker, a claimed lane), without any atomic
+ * operation. Caches trade chains of blocks through the pool's depot, under a mutex that is touched once in PEL_POOL_CHAIN blocks.
+ * Chains keep the order in which blocks were given up, so that memory that was walked through once is walked through in the same
+ * order again, which processors prefetch. Blocks stay readable until the pool is destroyed, whatever becomes of them: generations
+ * in them can be checked at any time. New blocks are zero.
  */
 #ifndef PEL_BASE_POOL_H
 #define PEL_BASE_POOL_H
@@ -15,8 +16,8 @@
 enum { PEL_POOL_BLOCK = 64, PEL_POOL_CHAIN = 128 };
 
 /*
- * Links tell too late where the next block is, but blocks mostly follow each other in memory: what lies a few further is fetched early. (Submitting 10^6 tasks from
- * nodes beyond the caches: 85 ns a task without, 45 ns with; 2 cores, 2026-11.)
+ * Links tell too late where the next block is, but blocks mostly follow each other in memory: what lies a few further is fetched
+ * early. (Submitting 10^6 tasks from nodes beyond the caches: 85 ns a task without, 45 ns with; 2 cores, 2026-11.)
  */
 enum { PEL_POOL_AHEAD = 10 * PEL_POOL_BLOCK };
 static inline void pel_pool_fetch(const void *block) {

@@ -62,8 +62,8 @@ static bool run_library(void *context) {
 }
 
 /*
- * Wakes the host workers, as before_openmp wakes its team: both contestants begin with threads that are awake. Each part waits a moment for
- * the others, so that one worker does not do them all.
+ * Wakes the host workers, as before_openmp wakes its team: both contestants begin with threads that are awake. Each part waits a
+ * moment for the others, so that one worker does not do them all.
  */
 enum { MEETING_NS = 300000 };
 typedef struct meeting {

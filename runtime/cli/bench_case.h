@@ -16,7 +16,8 @@
 
 enum { PEL_BENCH_DEVICES = 16 };
 #define PEL_BENCH_CONTROL 0.015
-/* A round of figures that need two cores at once counts only when the machine gave both, just before and just after it (see bench_cores.h). */
+/* A round of figures that need two cores at once counts only when the machine gave both, just before and just after it (see
+ * bench_cores.h). */
 #define PEL_BENCH_BOTH_CORES 0.95
 
 typedef struct pel_bench_options {

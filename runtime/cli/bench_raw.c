@@ -159,8 +159,8 @@ bool pel_bench_raw_run_part(pel_bench_raw *raw, uint64_t lo, uint64_t hi) {
     }
     offset[dims - 1] = (size_t)lo;
     global[dims - 1] = (size_t)(hi - lo);
-    if (clEnqueueNDRangeKernel(raw->queue, raw->kernel, dims, lo > 0 ? offset : NULL, global, local[0] ? local : NULL, 0, NULL, NULL) !=
-        CL_SUCCESS) {
+    if (clEnqueueNDRangeKernel(raw->queue, raw->kernel, dims, lo > 0 ? offset : NULL, global, local[0] ? local : NULL, 0, NULL,
+                               NULL) != CL_SUCCESS) {
         return false;
     }
     for (uint32_t i = 0; i < c->array_count && !raw->in_place; i++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `pel checkpoint inspect|verify PATH`: what lies in the generations of a checkpoint, and whether every byte of it is good. PATH is what the program
- * gave to pel_checkpoint_open, or one of the files. Needs no device and no runtime, so that it works on a login node.
+ * `pel checkpoint inspect|verify PATH`: what lies in the generations of a checkpoint, and whether every byte of it is good. PATH
+ * is what the program gave to pel_checkpoint_open, or one of the files. Needs no device and no runtime, so that it works on a
+ * login node.
  */
 #include "base/alloc.h"
 #include "cli/commands.h"

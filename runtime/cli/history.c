@@ -72,7 +72,8 @@ static bool contrast_of(const pel_history_entry *entry, contrast *out) {
         most = density[i] > density[most] ? i : most;
         least = density[i] < density[least] ? i : least;
     }
-    *out = (contrast){(100 * most + 50) / PEL_MODEL_PROFILE_BINS, (100 * least + 50) / PEL_MODEL_PROFILE_BINS, density[most] / density[least]};
+    *out = (contrast){(100 * most + 50) / PEL_MODEL_PROFILE_BINS, (100 * least + 50) / PEL_MODEL_PROFILE_BINS,
+                      density[most] / density[least]};
     return true;
 }
 
@@ -194,8 +195,10 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     pel_cost cost;
     contrast differs;
     if (contrast_of(entry, &differs)) {
-        printf("%s works most near %d %% of its range and least near %d %%, where a unit takes %.2g times less. From %llu chunks, the last %s ago.\n",
-               shown(entry->kernel), differs.densest, differs.thinnest, differs.ratio, (unsigned long long)entry->state.samples, age_text(age, r, entry));
+        printf(
+            "%s works most near %d %% of its range and least near %d %%, where a unit takes %.2g times less. From %llu chunks, the last %s ago.\n",
+            shown(entry->kernel), differs.densest, differs.thinnest, differs.ratio, (unsigned long long)entry->state.samples,
+            age_text(age, r, entry));
         return;
     }
     if (!pel_model_state_cost(&entry->state, &cost)) {

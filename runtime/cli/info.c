@@ -3,8 +3,8 @@
  * `pel info`: what there is, in one table, the way a device list calls it. Devices that were found but not selected are listed
  * with the reason, because the next question is always why. Everything else about what is missing is `pel doctor`'s.
  *
- * Health belongs to a runtime and its launches, so a fresh process knows none: with --test the selected devices are opened and compute a
- * known answer, and what is shown is what they are after that.
+ * Health belongs to a runtime and its launches, so a fresh process knows none: with --test the selected devices are opened and
+ * compute a known answer, and what is shown is what they are after that.
  */
 #include "base/error.h"
 #include "cli/commands.h"
@@ -80,7 +80,8 @@ static void print_sharing(const pel_topology *topology) {
 static bool is_measured(pel_power *power, const pel_device_info *info, const char **how) {
     double joules;
     *how = "no meter is known for it";
-    if (power && (info->device_class == PEL_CLASS_HOST_CPU || info->device_class == PEL_CLASS_SOFTWARE) && pel_power_packages(power, &joules, how)) {
+    if (power && (info->device_class == PEL_CLASS_HOST_CPU || info->device_class == PEL_CLASS_SOFTWARE) &&
+        pel_power_packages(power, &joules, how)) {
         *how = "intel-rapl, whole processor packages";
         return true;
     }
@@ -98,7 +99,8 @@ static void print_energy(const pel_topology *topology) {
         const char *how;
         if (topology->devices[i].selected) {
             const bool measured = is_measured(power, &topology->devices[i].info, &how);
-            printf("%s: energy is %s (%s)\n", topology->devices[i].info.id, measured ? "measured" : "modelled from declared watts, if there are any", how);
+            printf("%s: energy is %s (%s)\n", topology->devices[i].info.id,
+                   measured ? "measured" : "modelled from declared watts, if there are any", how);
         }
     }
     pel_power_close(power);
@@ -131,7 +133,8 @@ static void print_text(const pel_topology *topology) {
     for (uint32_t i = 0; i < topology->device_count; i++) {
         const pel_topology_device *device = &topology->devices[i];
         if (device->selected && device->outside)
-            printf("%s is driven by a process of its own: a crash of its driver loses what runs there, not the program.\n", device->info.id);
+            printf("%s is driven by a process of its own: a crash of its driver loses what runs there, not the program.\n",
+                   device->info.id);
         if (!device->selected)
             printf("- %s (%s): %s\n", device->info.id, device->info.name, device->why_not);
     }
@@ -195,7 +198,8 @@ static void print_health(const tested *t) {
         pel_device_health health;
         pel_device_get_health(device, &health);
         printf("%s is %s%s%s\n", pel_device_get_info(device)->id, state_word(health.state),
-               health.state == PEL_DEVICE_WELL ? ": it computed the known answer" : ": ", health.state == PEL_DEVICE_WELL ? "" : health.reason);
+               health.state == PEL_DEVICE_WELL ? ": it computed the known answer" : ": ",
+               health.state == PEL_DEVICE_WELL ? "" : health.reason);
     }
 }
 

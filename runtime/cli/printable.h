@@ -4,8 +4,8 @@
 #define PEL_CLI_PRINTABLE_H
 
 /*
- * In place: each byte that is no part of valid UTF-8, and each character that a terminal obeys instead of showing (controls, those of
- * U+0080 to U+009F too, line and paragraph separators, characters that turn the direction of writing), becomes '?'.
+ * In place: each byte that is no part of valid UTF-8, and each character that a terminal obeys instead of showing (controls,
+ * those of U+0080 to U+009F too, line and paragraph separators, characters that turn the direction of writing), becomes '?'.
  */
 void pel_make_printable(char *text);
 

@@ -90,14 +90,18 @@ static bool declare_block(const pel_run *run, pel_run_argument *a, char message[
         pitch *= dims == run->dims ? a->array.shape[dims - 1 - i] : run->range[i];
     uint64_t units = run->range[run->dims - 1], needed;
     if (!a->pitch && turned(run, a))
-        return pel_message(message,
-                           "%.200s holds %s, the range is %s: the other way round. Both begin with the fastest dimension (an image's width; "
-                           "numpy shows shapes slowest first)",
-                           what(a), pel_array_describe(&a->array, a->channelled, shape), range_text(run, range));
+        return pel_message(
+            message,
+            "%.200s holds %s, the range is %s: the other way round. Both begin with the fastest dimension (an image's width; "
+            "numpy shows shapes slowest first)",
+            what(a), pel_array_describe(&a->array, a->channelled, shape), range_text(run, range));
     if (!pel_mul_u64(units, pitch, &needed) || needed > a->array.bytes)
-        return pel_message(message, "%.200s holds %s, %llu bytes; block over the range %s needs %llu %s of %llu bytes",
-                           what(a), pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->array.bytes,
-                           range_text(run, range), (unsigned long long)units, run->dims == 1 ? "items" : run->dims == 2 ? "rows" : "slabs",
+        return pel_message(message, "%.200s holds %s, %llu bytes; block over the range %s needs %llu %s of %llu bytes", what(a),
+                           pel_array_describe(&a->array, a->channelled, shape), (unsigned long long)a->array.bytes,
+                           range_text(run, range), (unsigned long long)units,
+                           run->dims == 1   ? "items"
+                           : run->dims == 2 ? "rows"
+                                            : "slabs",
                            (unsigned long long)pitch);
     a->declaration.pitch = pitch;
     return true;

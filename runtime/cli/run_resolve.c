@@ -249,7 +249,9 @@ static bool foreign(const pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) 
     const char *dot = strrchr(a->value, '.');
     for (size_t i = 0; !a->format && dot && i < sizeof names / sizeof *names; i++)
         if (strcasecmp(dot + 1, names[i]) == 0)
-            return !pel_message(message, "pel reads .npy, .png and raw numbers. Convert the file, or say format=raw if it holds plain numbers all the same");
+            return !pel_message(
+                message,
+                "pel reads .npy, .png and raw numbers. Convert the file, or say format=raw if it holds plain numbers all the same");
     return false;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Measured where a meter can be read, else modelled, and always said which. Meters are asked, never sampled: they count joules themselves. The
- * model counts at the watts that were declared while the time passed, so that a later declaration changes nothing that is over.
- * Rejected: shares of a package's energy by CPU time; a memory-bound core draws a fraction of a computing one, and a guess would be called measured.
+ * Measured where a meter can be read, else modelled, and always said which. Meters are asked, never sampled: they count joules
+ * themselves. The model counts at the watts that were declared while the time passed, so that a later declaration changes nothing
+ * that is over. Rejected: shares of a package's energy by CPU time; a memory-bound core draws a fraction of a computing one, and
+ * a guess would be called measured.
  */
 #include "core/energy.h"
 #include "topology/power.h"

@@ -3,7 +3,8 @@
  * A history is a convenience: nothing that is wrong with it fails a runtime or a launch, it is logged and the runtime learns
  * anew.
  *
- * It is read when the first kernel is made, not with the runtime: somebody who only looks at the devices does not pay the milliseconds of a long file.
+ * It is read when the first kernel is made, not with the runtime: somebody who only looks at the devices does not pay the
+ * milliseconds of a long file.
  *
  * What was read stays in memory beside the models. So at the time of writing it is known which models this process has taught,
  * and only these compete with what other processes wrote meanwhile. Writing happens when a runtime ends, and from waits of its
@@ -75,7 +76,8 @@ static void learn_from(pel_runtime *runtime, struct pel_lessons *lessons) {
         status = pel_history_file_change(lessons->path, &runtime->allocator, &runtime->logger, only_look, NULL, &why);
     }
     if (status != PEL_OK && status != PEL_NOT_FOUND) {
-        pel_log(&runtime->logger, PEL_LOG_WARNING, "%s", why ? pel_error_message(why) : "no memory for the history of the cost models");
+        pel_log(&runtime->logger, PEL_LOG_WARNING, "%s",
+                why ? pel_error_message(why) : "no memory for the history of the cost models");
     }
     pel_error_destroy(why);
     if (status == PEL_OK) {

@@ -15,8 +15,8 @@ char *pel_lessons_path(const pel_allocator *allocator, const char *asked, bool e
 pel_status pel_lessons_begin(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error);
 
 /*
- * Notes what a kernel is called, for people who look into the history. The first call reads the file and teaches the models what it holds; what is wrong
- * with it is logged. Without runtime->lock; may block for the file.
+ * Notes what a kernel is called, for people who look into the history. The first call reads the file and teaches the models what
+ * it holds; what is wrong with it is logged. Without runtime->lock; may block for the file.
  */
 void pel_lessons_name(pel_runtime *runtime, uint64_t kernel, const char *name);
 

@@ -2,9 +2,9 @@
 /*
  * Making and destroying a runtime: discovery, then one open driver per selected device.
  *
- * A runtime is wholly real or wholly virtual: with a simulation, the clock, the device table and every driver come from the simulated
- * machine and nothing of the real one is asked. A device that does not open is left out with a warning, unless the caller named the devices:
- * then it is an error, because silently using others would not be what was asked for.
+ * A runtime is wholly real or wholly virtual: with a simulation, the clock, the device table and every driver come from the
+ * simulated machine and nothing of the real one is asked. A device that does not open is left out with a warning, unless the
+ * caller named the devices: then it is an error, because silently using others would not be what was asked for.
  */
 #include "core/runtime.h"
 #include "backend/backends.h"
@@ -77,7 +77,8 @@ static bool shares_cores(const pel_device *a, const pel_device *b) {
 
 static pel_status open_device(pel_runtime *runtime, const pel_topology_device *facts, uint32_t index, pel_device *device,
                               pel_error **error) {
-    const pel_backend *backend = facts->outside ? &pel_backend_outside : pel_backend_for(runtime->machine ? PEL_DEVICE_SIMULATED : facts->info.kind);
+    const pel_backend *backend =
+        facts->outside ? &pel_backend_outside : pel_backend_for(runtime->machine ? PEL_DEVICE_SIMULATED : facts->info.kind);
     if (!backend) {
         return pel_fail(error, &runtime->allocator, PEL_UNSUPPORTED, NULL, "this build has no backend for %s", facts->info.id);
     }
@@ -125,7 +126,8 @@ static pel_status open_devices(pel_runtime *runtime, bool named, pel_error **err
         pel_log(&runtime->logger, PEL_LOG_WARNING, "%s is left out: %s", facts->info.id, pel_error_message(why));
         pel_error_destroy(why);
     }
-    return runtime->device_count > 0 ? PEL_OK : pel_fail(error, &runtime->allocator, PEL_NO_DEVICE, NULL, "no device could be opened");
+    return runtime->device_count > 0 ? PEL_OK
+                                     : pel_fail(error, &runtime->allocator, PEL_NO_DEVICE, NULL, "no device could be opened");
 }
 
 /* Host tasks need workers even when the device list has no host. */
@@ -175,8 +177,8 @@ static pel_status discover(pel_runtime *runtime, const pel_runtime_desc *desc, p
 
 static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
     if (desc->size != 0 && desc->size != sizeof *desc) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_runtime_desc.size is %zu; this library knows %zu",
-                        desc->size, sizeof *desc);
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_runtime_desc.size is %zu; this library knows %zu", desc->size, sizeof *desc);
     }
     const uint32_t known = PEL_RUNTIME_PROBE | PEL_RUNTIME_NO_CACHE | PEL_RUNTIME_REPRODUCIBLE | PEL_RUNTIME_BIND_WORKERS |
                            PEL_RUNTIME_PRIVILEGED;
@@ -196,8 +198,9 @@ static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
                         desc->executor->submit ? "reserved is not 0" : "submit is NULL");
     }
     if (desc->simulation && (desc->opencl || desc->hwloc_topology)) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
-                        "a simulation cannot be mixed with real contexts or a real topology: a runtime is wholly virtual or wholly real");
+        return pel_fail(
+            error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
+            "a simulation cannot be mixed with real contexts or a real topology: a runtime is wholly virtual or wholly real");
     }
     return PEL_OK;
 }
@@ -207,15 +210,20 @@ static pel_status check_rights(const pel_runtime_desc *desc, pel_error **error) 
     if (getauxval(AT_SECURE) == 0 || desc->simulation || (desc->flags & PEL_RUNTIME_PRIVILEGED) != 0) {
         return PEL_OK;
     }
-    pel_story story = {.call = "getauxval(AT_SECURE)", .code = 1,
-                       .advice = "drop the rights before the program starts; or set PEL_RUNTIME_PRIVILEGED, if all that the environment names is trusted"};
-    return pel_fail(error, &pel_allocator_default, PEL_UNSUPPORTED, &story,
-                    "this program has more rights than its user: OpenCL drivers that the user's environment names would get them");
+    pel_story story = {
+        .call = "getauxval(AT_SECURE)",
+        .code = 1,
+        .advice =
+            "drop the rights before the program starts; or set PEL_RUNTIME_PRIVILEGED, if all that the environment names is trusted"};
+    return pel_fail(
+        error, &pel_allocator_default, PEL_UNSUPPORTED, &story,
+        "this program has more rights than its user: OpenCL drivers that the user's environment names would get them");
 }
 
 static void dismantle(pel_runtime *runtime) {
     if (runtime->quiesce && !runtime->quiesce(runtime)) {
-        pel_log(&runtime->logger, PEL_LOG_ERROR, "a driver hangs in a launch that was given up: the runtime's memory is left to it");
+        pel_log(&runtime->logger, PEL_LOG_ERROR,
+                "a driver hangs in a launch that was given up: the runtime's memory is left to it");
         return;
     }
     if (runtime->dispatcher_destroy) {
@@ -246,8 +254,9 @@ static void dismantle(pel_runtime *runtime) {
 }
 
 /*
- * From submission to the start of the work: 0.2-0.8 us when a worker spins, 28-55 us when all sleep (2 cores, virtual machine, 2026-11). So spinning for about as
- * long as a wake-up takes costs at most twice the ideal, and bridges the gap between commands that follow each other.
+ * From submission to the start of the work: 0.2-0.8 us when a worker spins, 28-55 us when all sleep (2 cores, virtual machine,
+ * 2026-11). So spinning for about as long as a wake-up takes costs at most twice the ideal, and bridges the gap between commands
+ * that follow each other.
  */
 enum { SPIN_US = 50, MOST_SPIN_US = 1000000 };
 
@@ -363,7 +372,8 @@ static void tell_alive(pel_runtime *runtime) {
         }
     }
     char *list = pel_text_take(&text);
-    pel_log(&runtime->logger, PEL_LOG_WARNING, "pel_runtime_destroy: the runtime stays, not destroyed yet: %s", list ? list : "objects of it");
+    pel_log(&runtime->logger, PEL_LOG_WARNING, "pel_runtime_destroy: the runtime stays, not destroyed yet: %s",
+            list ? list : "objects of it");
     pel_free(&runtime->allocator, list);
 }
 
@@ -409,7 +419,8 @@ pel_backend_device *pel_device_driver(const pel_device *device) { return device 
 const pel_device_info *pel_device_get_info(const pel_device *device) { return device ? &device->facts->info : NULL; }
 
 pel_status pel_device_set_power(const pel_device *device, double busy_watts, double idle_watts) {
-    if (!device || !(idle_watts >= 0 && idle_watts <= busy_watts && busy_watts <= 1e9)) { /* finite: comparisons with NaN are false */
+    /* finite: comparisons with NaN are false */
+    if (!device || !(idle_watts >= 0 && idle_watts <= busy_watts && busy_watts <= 1e9)) {
         return PEL_INVALID_ARGUMENT;
     }
     pel_status status = pel_runtime_check(device->runtime, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The runtime object: devices, models, clock, and the dispatcher's lock. Everything above floor 2 hangs on it.
- * `lock` guards memory state (allocations, residency), hazards, models and the dispatcher; backends are called with it held only for
- * submit and mem_*.
+ * The runtime object: devices, models, clock, and the dispatcher's lock. Everything above floor 2 hangs on it. `lock` guards
+ * memory state (allocations, residency), hazards, models and the dispatcher; backends are called with it held only for submit and
+ * mem_*.
  */
 #ifndef PEL_CORE_RUNTIME_H
 #define PEL_CORE_RUNTIME_H
@@ -76,7 +76,8 @@ struct pel_runtime {
     pel_logger logger;
     const pel_clock *clock;
     pid_t pid;                 /* creator; another pid: AFTER_FORK */
-    const volatile unsigned char *fork_mark; /* 1; a page that a fork makes 0, so that no system call is needed; NULL: the pid must be asked for */
+    /* 1; a page that a fork makes 0, so that no system call is needed; NULL: the pid must be asked for */
+    const volatile unsigned char *fork_mark;
     uint32_t flags;
     pel_executor executor;     /* submit NULL: none */
     pel_verification verification; /* of launches that name none; share 0: none */

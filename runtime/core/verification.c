@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What verification is asked for, in a struct or in the words of $PEL_VERIFY: read strictly, as a wish that is misunderstood is a result that nobody looked at. */
+/* What verification is asked for, in a struct or in the words of $PEL_VERIFY: read strictly, as a wish that is misunderstood
+ * is a result that nobody looked at. */
 #include "core/verification.h"
 #include <math.h>
 #include <string.h>

@@ -2,11 +2,12 @@
 /*
  * What befalls commands: events that fail, commands that come late or never, slow devices, flipped bits.
  *
- * The problem: a late or hung command must really be late, so that its writes land when nobody expects them any more. So such a command waits for a
- * user event of ours, which a thread completes in time, or nobody. A failed command is the opposite: its work is not done, a marker takes its place, and
- * the marker's event is *reported* as failed. It is not made to fail, because waiting for an event that has really failed never returns on PoCL before
- * version 7, and the layer tests the program, not PoCL. A slow device and a flipped bit need the end of the command: there the enqueue waits for it, as
- * PoCL's basic device does anyway. Rejected: handing out events of our own in place of the driver's, which every call with an event would have to translate.
+ * The problem: a late or hung command must really be late, so that its writes land when nobody expects them any more. So such a
+ * command waits for a user event of ours, which a thread completes in time, or nobody. A failed command is the opposite: its work
+ * is not done, a marker takes its place, and the marker's event is *reported* as failed. It is not made to fail, because waiting
+ * for an event that has really failed never returns on PoCL before version 7, and the layer tests the program, not PoCL. A slow
+ * device and a flipped bit need the end of the command: there the enqueue waits for it, as PoCL's basic device does anyway.
+ * Rejected: handing out events of our own in place of the driver's, which every call with an event would have to translate.
  */
 #include "faults/layer.h"
 

@@ -24,8 +24,8 @@ extern "C" {
 typedef struct pel_faults_control {
     uint32_t version;
     /*
-     * Replaces the script; NULL or "": no faults. All counts begin again, vanished devices are back, commands that would never have completed
-     * fail. Returns 0, or -1 with the reason in `why`, and then the old script stays.
+     * Replaces the script; NULL or "": no faults. All counts begin again, vanished devices are back, commands that would never
+     * have completed fail. Returns 0, or -1 with the reason in `why`, and then the old script stays.
      */
     int (*set)(const char *script, char *why, size_t why_bytes);
     /* How many faults have happened since the last set, and the name of the last call that had one (NULL: none). */
@@ -35,7 +35,8 @@ typedef struct pel_faults_control {
     int64_t (*objects)(void);
     /* Late commands that are still to come. */
     uint32_t (*pending)(void);
-    /* The calls that the layer knows: name, how often it came since the last set, and the codes that the specification documents. */
+    /* The calls that the layer knows: name, how often it came since the last set, and the codes that the specification
+     * documents. */
     uint32_t (*call_count)(void);
     const char *(*call_name)(uint32_t call);
     uint64_t (*call_times)(uint32_t call);

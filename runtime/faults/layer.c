@@ -2,10 +2,10 @@
 /*
  * The layer itself: what the ICD loader asks for, and the wrappers of every call that is not a command.
  *
- * A layer stands between the program and its drivers (OPENCL_LAYERS). The loader hands it a table of functions and takes one back. Everything in our
- * table meets the script first; extensions and OpenGL or Direct3D sharing go straight through. Both entry points are exported: ocl-icd 2.3.1 asks for
- * clInitLayer, newer Khronos loaders for clInitLayerWithProperties. Releases that shall fail release all the same and then say the code: otherwise each
- * such fault would be a leak that the program cannot help.
+ * A layer stands between the program and its drivers (OPENCL_LAYERS). The loader hands it a table of functions and takes one
+ * back. Everything in our table meets the script first; extensions and OpenGL or Direct3D sharing go straight through. Both entry
+ * points are exported: ocl-icd 2.3.1 asks for clInitLayer, newer Khronos loaders for clInitLayerWithProperties. Releases that
+ * shall fail release all the same and then say the code: otherwise each such fault would be a leak that the program cannot help.
  */
 #include "faults/faults.h"
 #include "faults/layer.h"
@@ -312,7 +312,8 @@ EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint count, const cl_icd_d
     return start(count, target, count_ret, table_ret);
 }
 
-/* Khronos loader of 2026 and later. No property is defined that this layer would obey; the report is written when the library is unloaded. */
+/* Khronos loader of 2026 and later. No property is defined that this layer would obey; the report is written when the library
+ * is unloaded. */
 EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayerWithProperties(cl_uint count, const cl_icd_dispatch *target, cl_uint *count_ret,
                                                                  const cl_icd_dispatch **table_ret,
                                                                  const cl_properties *properties);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the files of the layer share. One lock (in state.c) guards script, counts and tables; nothing of OpenCL is called under it. */
+/* What the files of the layer share. One lock (in state.c) guards script, counts and tables; nothing of OpenCL is called under
+ * it. */
 #ifndef PEL_FAULTS_LAYER_H
 #define PEL_FAULTS_LAYER_H
 

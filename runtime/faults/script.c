@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The script: a line of text that says which calls fail, when and how. The grammar is in docs/testing-faults.md and pel-faults(7).
+ * The script: a line of text that says which calls fail, when and how. The grammar is in docs/testing-faults.md and
+ * pel-faults(7).
  *
- * The problem: a test must be able to name exactly one fault, and a soak to draw many from a seed, in one environment variable. The invariant: a script
- * that is not understood is refused as a whole, with the place, because a typing error that injects nothing would look like a passed test. Rejected: a
- * configuration language or JSON, which nobody types into a shell.
+ * The problem: a test must be able to name exactly one fault, and a soak to draw many from a seed, in one environment variable.
+ * The invariant: a script that is not understood is refused as a whole, with the place, because a typing error that injects
+ * nothing would look like a passed test. Rejected: a configuration language or JSON, which nobody types into a shell.
  */
 #include "faults/layer.h"
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the layer knows while the program runs: the script with its counts, references held, events that are reported as failed, memory objects and the
- * kernels that have them as arguments, vanished devices. And the control (faults.h), which a test uses to change the script.
+ * What the layer knows while the program runs: the script with its counts, references held, events that are reported as failed,
+ * memory objects and the kernels that have them as arguments, vanished devices. And the control (faults.h), which a test uses to
+ * change the script.
  *
- * One lock guards all of it. Nothing of OpenCL is called under it: a driver may call back into the program, and so into the layer. Tables are hashed lists
- * that grow by malloc; where memory is short an entry is left out, and that fault does not happen (it is not counted as fired).
+ * One lock guards all of it. Nothing of OpenCL is called under it: a driver may call back into the program, and so into the
+ * layer. Tables are hashed lists that grow by malloc; where memory is short an entry is left out, and that fault does not happen
+ * (it is not counted as fired).
  */
 #include "faults/faults.h"
 #include "faults/layer.h"

@@ -34,7 +34,8 @@ typedef struct pel_bound {
     void *storage;                 /* one block behind it all */
     const char *single;            /* why it may not be split, or NULL (kernel/cuts.c) */
     char *single_text;             /* storage for a composed reason */
-    uint64_t windows;              /* devices, by index, that take parts of its buffers (queue/stream.c); asked where it may not fit whole */
+    /* devices, by index, that take parts of its buffers (queue/stream.c); asked where it may not fit whole */
+    uint64_t windows;
     pel_objective objective;       /* what it is planned for */
     pel_verification verification; /* share 0: none */
     const char *unverified;        /* why, although it is the runtime's default; static */

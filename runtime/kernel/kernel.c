@@ -114,7 +114,9 @@ static pel_status check_param(const maker *m, uint32_t index) {
     case PEL_PARAM_KIND_REDUCE_PRIVATE:
         return param->mode == PEL_READ_WRITE ? check_reduction(m, index) : wrong(m, index, "a reduction is PEL_READ_WRITE");
     case PEL_PARAM_KIND_CANCEL:
-        return param->mode == PEL_READ && param->bytes == sizeof(int) && param->num == 1 ? PEL_OK : wrong(m, index, "a cancel flag is declared by PEL_PARAM_CANCEL");
+        return param->mode == PEL_READ && param->bytes == sizeof(int) && param->num == 1
+                   ? PEL_OK
+                   : wrong(m, index, "a cancel flag is declared by PEL_PARAM_CANCEL");
     case PEL_PARAM_KIND_CUSTOM:
         return param->custom ? PEL_OK : wrong(m, index, "its access function is NULL");
     }

@@ -35,9 +35,11 @@ struct pel_kernel {
 };
 
 void pel_kernel_retain(pel_kernel *kernel);
-void pel_kernel_release(pel_kernel *kernel); /* not under runtime->lock: the last release asks the drivers, which may write their caches */
+/* not under runtime->lock: the last release asks the drivers, which may write their caches */
+void pel_kernel_release(pel_kernel *kernel);
 void pel_kernel_release_locked(pel_kernel *kernel); /* under it: the last release only notes the kernel for pel_kernels_reap */
-void pel_kernels_reap(pel_runtime *runtime); /* without the lock, on the caller's threads only: drivers may be closing on theirs */
+/* without the lock, on the caller's threads only: drivers may be closing on theirs */
+void pel_kernels_reap(pel_runtime *runtime);
 void pel_program_release(pel_program *program);
 
 /* What the text of a program says about splitting. */

@@ -2,9 +2,10 @@
 /*
  * Buffers over memory that came with a driver's object.
  *
- * An adopted object is a buffer's copy on its device, made before the first use instead of at it, and valid there alone from the beginning. So nothing
- * downstream knows the difference, except that it is never given up to make room: its owner would look in vain for what was written elsewhere meanwhile. Where the
- * device computes in host memory the object's memory is wrapped, and goes back when nothing uses it any more.
+ * An adopted object is a buffer's copy on its device, made before the first use instead of at it, and valid there alone from the
+ * beginning. So nothing downstream knows the difference, except that it is never given up to make room: its owner would look in
+ * vain for what was written elsewhere meanwhile. Where the device computes in host memory the object's memory is wrapped, and
+ * goes back when nothing uses it any more.
  */
 #include "backend/interop.h"
 #include "memory/residency.h"
@@ -35,12 +36,13 @@ pel_status pel_buffer_adopt_mem(const pel_device *device, pel_mem *mem, pel_buff
     return PEL_OK;
 }
 
-pel_status pel_buffer_adopt_host(const pel_device *device, void *host, uint64_t bytes, void (*let_go)(void *user), void *user, pel_buffer **buffer,
-                                 pel_error **error) {
+pel_status pel_buffer_adopt_host(const pel_device *device, void *host, uint64_t bytes, void (*let_go)(void *user), void *user,
+                                 pel_buffer **buffer, pel_error **error) {
     pel_runtime *runtime = device->runtime;
     pel_status status = pel_buffer_wrap(runtime, host, bytes, buffer);
     if (status != PEL_OK) {
-        return pel_fail(error, &runtime->allocator, status, NULL, "the memory of an adopted buffer cannot be wrapped: %s", pel_status_text(status));
+        return pel_fail(error, &runtime->allocator, status, NULL, "the memory of an adopted buffer cannot be wrapped: %s",
+                        pel_status_text(status));
     }
     (*buffer)->let_go = let_go;
     (*buffer)->user = user;

@@ -103,8 +103,8 @@ void pel_device_wipe(pel_device *device, pel_mem *mem) {
     }
     pel_status status = device->lost ? PEL_DEVICE_LOST : device->driver->backend->mem_wipe(device->driver, mem, &error);
     if (status != PEL_OK) {
-        pel_log(&device->runtime->logger, PEL_LOG_ERROR, "%s: a sensitive buffer's memory could not be zeroed: %s", device->facts->info.id,
-                error ? pel_error_message(error) : pel_status_text(status));
+        pel_log(&device->runtime->logger, PEL_LOG_ERROR, "%s: a sensitive buffer's memory could not be zeroed: %s",
+                device->facts->info.id, error ? pel_error_message(error) : pel_status_text(status));
     }
     pel_error_destroy(error);
 }
@@ -208,7 +208,8 @@ pel_status pel_allocation_mem(pel_allocation *allocation, pel_device *device, pe
     if (!allocation->mems[device->index]) {
         pel_status status = check_room(allocation, device, error);
         if (status == PEL_OK) {
-            status = backend->mem_create(device->driver, allocation->base, allocation->bytes, &allocation->mems[device->index], error);
+            status =
+                backend->mem_create(device->driver, allocation->base, allocation->bytes, &allocation->mems[device->index], error);
             if (status != PEL_OK && device->place != 0) {
                 pel_device_unreserve(device, allocation->bytes);
             }

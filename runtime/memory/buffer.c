@@ -94,7 +94,8 @@ static void pause_unlocked(pel_runtime *runtime) {
 static void unlist_dead(pel_runtime *runtime, uint64_t lo, uint64_t hi) {
     for (pel_allocation *next, *allocation = runtime->allocations; allocation; allocation = next) {
         next = allocation->next;
-        if (overlaps(allocation, lo, hi) && !allocation->buffers && allocation->fetching == 0 && !in_use(allocation, 0, allocation->bytes)) {
+        if (overlaps(allocation, lo, hi) && !allocation->buffers && allocation->fetching == 0 &&
+            !in_use(allocation, 0, allocation->bytes)) {
             pel_allocation_unlist(allocation);
         }
     }
@@ -278,7 +279,8 @@ static void give_memory(const pel_buffer_desc *desc, void *memory) {
 static pel_status create_owned(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer *buffer, pel_error **error) {
     void *memory = take_memory(desc);
     if (!memory) {
-        pel_story story = {.advice = desc->source ? "see what its memory source says" : "use smaller buffers, or raise the limits of this process (ulimit -v)"};
+        pel_story story = {.advice = desc->source ? "see what its memory source says"
+                                                  : "use smaller buffers, or raise the limits of this process (ulimit -v)"};
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, &story, "no memory for a buffer of %llu bytes",
                         (unsigned long long)desc->bytes);
     }
@@ -338,7 +340,9 @@ pel_status pel_buffer_create_with(pel_runtime *runtime, const pel_buffer_desc *d
     }
     if (desc->memory) {
         status = wrap(runtime, desc->memory, desc->bytes, (desc->flags & PEL_BUFFER_SENSITIVE) != 0, buffer);
-        return status == PEL_OK ? status : pel_fail(error, &runtime->allocator, status, NULL, "memory cannot be wrapped: %s", pel_status_text(status));
+        return status == PEL_OK
+                   ? status
+                   : pel_fail(error, &runtime->allocator, status, NULL, "memory cannot be wrapped: %s", pel_status_text(status));
     }
     pel_buffer *made = pel_alloc_zero(&runtime->allocator, 1, sizeof *made);
     if (!made) {
@@ -372,7 +376,8 @@ bool pel_buffer_is_sensitive(const pel_buffer *buffer) {
 static pel_status discard(const pel_buffer *buffer) {
     pel_allocation *allocation = buffer->allocation;
     const pel_memory_hooks *hooks = pel_memory_hooks_get(buffer->runtime);
-    if (allocation->commands > 0 || allocation->fetching > 0 || (hooks && hooks->busy(buffer->runtime, allocation, buffer->offset, buffer->bytes))) {
+    if (allocation->commands > 0 || allocation->fetching > 0 ||
+        (hooks && hooks->busy(buffer->runtime, allocation, buffer->offset, buffer->bytes))) {
         return PEL_BUSY;
     }
     return pel_allocation_written(allocation, 0, buffer->offset, buffer->offset + buffer->bytes);
@@ -385,7 +390,8 @@ static void set_advice(pel_allocation *allocation, pel_advice advice, uint64_t d
 }
 
 pel_status pel_buffer_advise(pel_buffer *buffer, pel_advice advice, const pel_device *device) {
-    if (!buffer || (unsigned)advice > PEL_ADVICE_DISCARD || (device && (advice == PEL_ADVICE_DISCARD || device->runtime != buffer->runtime))) {
+    if (!buffer || (unsigned)advice > PEL_ADVICE_DISCARD ||
+        (device && (advice == PEL_ADVICE_DISCARD || device->runtime != buffer->runtime))) {
         return PEL_INVALID_ARGUMENT;
     }
     pel_status status = pel_runtime_check(buffer->runtime, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Room in a device's memory. Device memory is counted against the budget before the driver is asked, because drivers accept more than they have and fail
- * at the launch instead. When the budget is full, copies that no command has pinned and that are valid elsewhere make room, least recently used first.
- * Launches claim room for all that they need at once, and have written back what is valid on the device alone (queue/claim.c); others, prefetches and retries, take
- * what is free or goes without that.
+ * Room in a device's memory. Device memory is counted against the budget before the driver is asked, because drivers accept more
+ * than they have and fail at the launch instead. When the budget is full, copies that no command has pinned and that are valid
+ * elsewhere make room, least recently used first. Launches claim room for all that they need at once, and have written back what
+ * is valid on the device alone (queue/claim.c); others, prefetches and retries, take what is free or goes without that.
  */
 #include "base/checked.h"
 #include "memory/residency.h"

@@ -36,7 +36,8 @@ typedef struct pel_allocation {
     pel_memory_source source;      /* release NULL: pages */
     uint32_t wraps;                /* buffers of pel_buffer_wrap, also those inside pages of ours (L) */
     uint32_t references;           /* buffers + commands (L) */
-    uint32_t commands;             /* unfinished commands that use it, those apart that only the hazards know: see busy below (L) */
+    /* unfinished commands that use it, those apart that only the hazards know: see busy below (L) */
+    uint32_t commands;
     bool away;                     /* some of it may have been, or may be soon, in a device's own memory only (L) */
     uint32_t fetching;             /* transfers to the host under way (L) */
     uint64_t kept;                 /* devices, by index, whose copy is never given up: it is the caller's object (L) */
@@ -66,7 +67,8 @@ struct pel_buffer {
 void pel_allocation_retain(pel_allocation *allocation);
 void pel_allocation_release(pel_allocation *allocation);
 
-/* (L) Zeroes sensitive contents in the device's own memory before it is released; a failure is logged. Where it is host memory, that is wiped instead. */
+/* (L) Zeroes sensitive contents in the device's own memory before it is released; a failure is logged. Where it is host
+ * memory, that is wiped instead. */
 void pel_device_wipe(pel_device *device, pel_mem *mem);
 bool pel_buffer_is_sensitive(const pel_buffer *buffer); /* takes the lock */
 
@@ -79,25 +81,28 @@ pel_status pel_allocation_view(pel_allocation *allocation, pel_device *device, u
                                pel_error **error);
 
 /*
- * evict.c (L): room in a device's memory. reserve: so many bytes more are in use, copies that nobody needs there go for them; DEVICE_MEMORY with the
- * numbers. held: what would stay in use then.
+ * evict.c (L): room in a device's memory. reserve: so many bytes more are in use, copies that nobody needs there go for them;
+ * DEVICE_MEMORY with the numbers. held: what would stay in use then.
  */
 pel_status pel_device_reserve(pel_device *device, uint64_t bytes, pel_error **error);
 void pel_device_unreserve(pel_device *device, uint64_t bytes);
 uint64_t pel_device_held_bytes(const pel_device *device);
-/* (L) A pinned copy is never given up. may_leave: there is one and nobody has pinned it. leave: gives it up; nothing must be valid there alone. */
+/* (L) A pinned copy is never given up. may_leave: there is one and nobody has pinned it. leave: gives it up; nothing must be
+ * valid there alone. */
 void pel_allocation_pin(pel_allocation *allocation, const pel_device *device);
 void pel_allocation_unpin(pel_allocation *allocation, const pel_device *device);
 bool pel_allocation_may_leave(const pel_allocation *allocation, const pel_device *device);
 void pel_allocation_leave(pel_allocation *allocation, pel_device *device);
-int pel_allocation_rank(const pel_allocation *allocation, const pel_device *device); /* (L) the lower, the sooner its copy goes, whatever else is known */
+/* (L) the lower, the sooner its copy goes, whatever else is known */
+int pel_allocation_rank(const pel_allocation *allocation, const pel_device *device);
 
 /* (L) Parts of [lo, hi) not valid at `place` (0: host; device->place). visit gets the mask of places where they are valid. */
 void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi,
                             bool (*visit)(void *user, uint64_t lo, uint64_t hi, uint64_t places), void *user);
 uint64_t pel_allocation_missing_bytes(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
 
-bool pel_allocation_at_home(const pel_allocation *allocation, uint64_t lo, uint64_t hi); /* (L) all of it in host memory, and nowhere else */
+/* (L) all of it in host memory, and nowhere else */
+bool pel_allocation_at_home(const pel_allocation *allocation, uint64_t lo, uint64_t hi);
 
 /* (L) After a copy: [lo, hi) is valid at `place` too. After a write: valid there only. */
 pel_status pel_allocation_copied(pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);

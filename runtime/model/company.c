@@ -2,12 +2,12 @@
 /*
  * What company costs: how much slower a device is for each other one that works beside it.
  *
- * Devices share memory, links and the threads that feed them. Where that matters, the best division is not the one of all: a device
- * that takes 3 % of the work and slows the others by 5 % is a loss. A line beside others holds for the number of companions that it
- * was taught in; when that number changes, what the line did not expect is news of the company, and only the rest of the line. One
- * number a line, by a Kalman filter, because sizes change with company, and more parameters could not be told apart. Invariant:
- * while the number of companions stays, nothing here has any effect. Rejected: a line for each number (each would begin anew), and
- * one number for all devices (one lives in its caches, another from the memory bus).
+ * Devices share memory, links and the threads that feed them. Where that matters, the best division is not the one of all: a
+ * device that takes 3 % of the work and slows the others by 5 % is a loss. A line beside others holds for the number of
+ * companions that it was taught in; when that number changes, what the line did not expect is news of the company, and only the
+ * rest of the line. One number a line, by a Kalman filter, because sizes change with company, and more parameters could not be
+ * told apart. Invariant: while the number of companions stays, nothing here has any effect. Rejected: a line for each number
+ * (each would begin anew), and one number for all devices (one lives in its caches, another from the memory bus).
  */
 #include "model/table.h"
 
@@ -23,7 +23,8 @@
 #define TOLD_ALONE 2u
 
 double pel_company_learn(pel_model_entry *entry, double units, double ns, double companions) {
-    if (entry->fit.samples == 0 || entry->company_variance <= 0.0) { /* new, or from the history, which knows nothing of company */
+    /* new, or from the history, which knows nothing of company */
+    if (entry->fit.samples == 0 || entry->company_variance <= 0.0) {
         entry->companions = companions;
         entry->company = 0.0;
         entry->company_variance = PRIOR * PRIOR;
@@ -55,7 +56,8 @@ void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alon
     if (alone != NULL && alone->fit.samples >= TOLD_ALONE && beside->fit.samples >= YOUNG) {
         const pel_line *other = &cost->alone;
         double units = cost->largest_units, own = fmax(cost->deviation, LINES_APART), its = fmax(other->deviation, LINES_APART);
-        double told = log((cost->start_ns + cost->unit_ns * units) / (other->start_ns + other->unit_ns * units)) / beside->companions;
+        double told =
+            log((cost->start_ns + cost->unit_ns * units) / (other->start_ns + other->unit_ns * units)) / beside->companions;
         double variance = own * own / fmin((double)cost->samples, 50.0) + its * its / fmin((double)other->samples, 50.0) +
                           LINES_APART * LINES_APART;
         double weight = beside->companions * beside->companions / variance;

@@ -109,7 +109,8 @@ static void forget(pel_fit *fit, double n) {
     double part = (1.0 - LAMBDA) / (along + across * n);
     double w = fit->w - part * along * along, wn = fit->wn - part * along * across, wnn = fit->wnn - part * across * across;
     double wt = fit->wt - part * along * told, wnt = fit->wnt - part * across * told;
-    bool sound = w > LEFT * fit->w && wn > 0.0 && wnn > LEFT * fit->wnn && wt > LEFT * fit->wt && wnt > LEFT * fit->wnt && w * wnn >= wn * wn;
+    bool sound = w > LEFT * fit->w && wn > 0.0 && wnn > LEFT * fit->wnn && wt > LEFT * fit->wt && wnt > LEFT * fit->wnt &&
+                 w * wnn >= wn * wn;
     fit->w = sound ? LAMBDA_ACROSS * w : LAMBDA * fit->w;
     fit->wn = sound ? LAMBDA_ACROSS * wn : LAMBDA * fit->wn;
     fit->wnn = sound ? LAMBDA_ACROSS * wnn : LAMBDA * fit->wnn;

@@ -16,7 +16,8 @@
 #include <string.h>
 
 #define FIRST_RECORDS 16u
-#define WON_PAUSE 4u /* launches that a trial that won counts as long ago: a hopeful next one may follow at once (planner/doubt.c) */
+#define WON_PAUSE                                                                                                                \
+    4u /* launches that a trial that won counts as long ago: a hopeful next one may follow at once (planner/doubt.c) */
 #define KIN_WHILE 16u /* launches of a family that teach its kin; later ones only now and then */
 #define KIN_EVERY 128u
 #define WATCH_WHILE 64u /* launches in which an irregular kernel would show; later ones are looked at now and then */

@@ -4,9 +4,9 @@
  *
  * A line is its fit and what company costs it; an irregular kernel's profile is a state of its own, because the lines of all its
  * devices are over the work that it describes: without it they would be read as lines over units. Invariant: whatever the numbers
- * are, what was taken predicts finite times; what cannot have been a model's is refused and changes nothing. A profile's covariance is
- * not kept, only how sure each bin was: neighbours are taken to be alike again, which a few launches correct. Rejected: the sights
- * that it was made from (ten times the bytes, and speeds of devices that may have changed).
+ * are, what was taken predicts finite times; what cannot have been a model's is refused and changes nothing. A profile's
+ * covariance is not kept, only how sure each bin was: neighbours are taken to be alike again, which a few launches correct.
+ * Rejected: the sights that it was made from (ten times the bytes, and speeds of devices that may have changed).
  */
 #include "model/table.h"
 
@@ -35,7 +35,8 @@ static bool read_line(const pel_model_state *state, pel_model_entry *entry) {
         return false;
     }
     const double *company = state->values + state->count - COMPANY_WORDS;
-    bool good = company[0] >= 0.0 && company[0] < COMPANY_MOST && fabs(company[1]) < SLOWNESS_MOST && company[2] >= 0.0 && company[2] < 1.0;
+    bool good = company[0] >= 0.0 && company[0] < COMPANY_MOST && fabs(company[1]) < SLOWNESS_MOST && company[2] >= 0.0 &&
+                company[2] < 1.0;
     entry->companions = company[0];
     entry->company = company[1];
     entry->company_variance = company[2];

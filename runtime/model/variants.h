@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sizes of work-groups that are told apart, where a launch leaves its local size open. A device with each of them has lines of its own, as if it were another
- * device: so what they take is learned, aged, kept in the history and forgotten like everything else. Rejected: a size in the family's shape, which would
- * make the other devices of a division learn anew whenever one of them changes its groups.
+ * Sizes of work-groups that are told apart, where a launch leaves its local size open. A device with each of them has lines of
+ * its own, as if it were another device: so what they take is learned, aged, kept in the history and forgotten like everything
+ * else. Rejected: a size in the family's shape, which would make the other devices of a division learn anew whenever one of them
+ * changes its groups.
  */
 #ifndef PEL_MODEL_VARIANTS_H
 #define PEL_MODEL_VARIANTS_H

@@ -2,9 +2,9 @@
 /*
  * Divisions among fewer devices, because company costs (model/company.c).
  *
- * Water-filling alone never leaves out a device that starts in time, however little it takes. Where each companion slows the others
- * down, whoever takes least is the first that may not be worth its noise, so sets are thinned one by one. Invariant: where nothing
- * is known of company the lines stay as they are. Rejected: all subsets (2^n in 5 us).
+ * Water-filling alone never leaves out a device that starts in time, however little it takes. Where each companion slows the
+ * others down, whoever takes least is the first that may not be worth its noise, so sets are thinned one by one. Invariant: where
+ * nothing is known of company the lines stay as they are. Rejected: all subsets (2^n in 5 us).
  */
 #include "planner/internal.h"
 

@@ -110,7 +110,8 @@ static bool believes_alone(const pel_cost *cost, double units) {
             cost->alone.start_ns + cost->alone.unit_ns * units < ACCIDENT * (cost->start_ns + cost->unit_ns * units));
 }
 
-/* One or two observations beside others, slower than company explains: a driver that compiles a variant for its first part does not say so. */
+/* One or two observations beside others, slower than company explains: a driver that compiles a variant for its first part
+ * does not say so. */
 static bool believes_beside(const pel_cost *cost, double units) {
     return seen_beside(cost) &&
            (!seen_alone(cost) || cost->alone.samples < 2 || cost->samples >= CONFIRMED ||

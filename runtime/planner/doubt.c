@@ -93,7 +93,8 @@ static bool try_together(const pel_contest *contest) {
         !pel_plan_fill(planning, hoped.mask, planning->quanta, &filling) || (filling.mask & (filling.mask - 1)) == 0) {
         return false;
     }
-    /* Company is seldom as bad as in its worst minute, and scatter from that minute forbids what is likely to win: that costs nothing to try. */
+    /* Company is seldom as bad as in its worst minute, and scatter from that minute forbids what is likely to win: that costs
+     * nothing to try. */
     uint64_t pause = filling.makespan < contest->single_ns ? HOPEFUL_PAUSE : FIRST_PAUSE << pauses;
     if (record->launches < record->together_last + pause ||
         !pel_plan_affords(planning->request, filling.makespan - contest->single_ns)) {
@@ -166,9 +167,9 @@ static bool try_these(const pel_contest *contest, uint64_t fewer) {
 }
 
 /*
- * A division was chosen: would fewer devices be faster, if company costs as much as it might? That is learned by leaving out whoever
- * takes least. Filling each of these sets took half of a plan's time, nearly always for nothing: what all their speeds together need
- * at the least, starts left out, is looked at first.
+ * A division was chosen: would fewer devices be faster, if company costs as much as it might? That is learned by leaving out
+ * whoever takes least. Filling each of these sets took half of a plan's time, nearly always for nothing: what all their speeds
+ * together need at the least, starts left out, is looked at first.
  */
 static bool try_fewer(const pel_contest *contest, uint64_t chosen) {
     const pel_planning *planning = contest->planning;

@@ -18,7 +18,8 @@ typedef struct view {
 } view;
 
 static view view_of(const pel_cost *cost, bool alone, double units) {
-    const pel_line beside = {cost->start_ns, cost->unit_ns, cost->deviation, cost->samples}, *line = alone ? &cost->alone : &beside;
+    const pel_line beside = {cost->start_ns, cost->unit_ns, cost->deviation, cost->samples},
+                   *line = alone ? &cost->alone : &beside;
     view v = {.known = line->samples >= FEW};
     if (v.known) {
         v.log_ns = log(line->start_ns + line->unit_ns * units);
@@ -27,12 +28,14 @@ static view view_of(const pel_cost *cost, bool alone, double units) {
     return v;
 }
 
-/* By how many standard errors the arm is faster than the default, and by what part; as the launches went that both are known from. */
+/* By how many standard errors the arm is faster than the default, and by what part; as the launches went that both are known
+ * from. */
 static double lead(const pel_group_request *request, uint32_t arm, double *gain) {
     double sure = 0.0;
     *gain = 0.0;
     for (int alone = 0; alone < 2 && sure == 0.0; alone++) {
-        const view mine = view_of(&request->costs[arm], alone == 1, request->units), its = view_of(&request->costs[0], alone == 1, request->units);
+        const view mine = view_of(&request->costs[arm], alone == 1, request->units),
+                   its = view_of(&request->costs[0], alone == 1, request->units);
         if (mine.known && its.known) {
             sure = (its.log_ns - mine.log_ns) / hypot(mine.error, its.error);
             *gain = 1.0 - exp(mine.log_ns - its.log_ns);
@@ -54,7 +57,8 @@ static double time_of(const pel_group_request *request, uint32_t arm) {
 
 /* What a trial may cost beyond the launch. */
 static double price_of(const pel_group_request *request, uint32_t arm) {
-    return WORST * time_of(request, 0) + (seen(request, arm) == 0 && request->record->cold_in_a_row == 0 ? request->variant_ns : 0.0);
+    return WORST * time_of(request, 0) +
+           (seen(request, arm) == 0 && request->record->cold_in_a_row == 0 ? request->variant_ns : 0.0);
 }
 
 /* Of those that are not known to be slower the one that was begun, else the first: each new one may have to be compiled. */
@@ -88,7 +92,8 @@ void pel_group_choose(const pel_group_request *request, pel_group_choice *choice
     if (request->frozen || record == NULL || seen(request, 0) < SETTLED) {
         return;
     }
-    if (record->cold_in_a_row == 0 && request->launches_seen % EVERY != EVERY / 2) { /* what has just been compiled is measured at once */
+    /* what has just been compiled is measured at once */
+    if (record->cold_in_a_row == 0 && request->launches_seen % EVERY != EVERY / 2) {
         return;
     }
     const uint32_t arm = next_trial(request);

@@ -4,7 +4,8 @@
  *
  * What may be gained is the wait for the latest of several devices that scatter; what it costs are more starts, and bytes that
  * move to whoever takes a piece. A tail of a launch of a millisecond would cost more than it saves. Rejected: small pieces from
- * the begin on for irregular kernels without a profile: lines learn from many parts of different density and look uncertain for long.
+ * the begin on for irregular kernels without a profile: lines learn from many parts of different density and look uncertain for
+ * long.
  */
 #include "planner/internal.h"
 #include "planner/tail.h"
@@ -66,7 +67,8 @@ static bool is_worth_it(const pel_planning *planning, const pel_filling *filling
 /* Whether a tail can be handed out at all, and what is known bears it. */
 static bool may_hold(const pel_planning *planning, const pel_filling *filling) {
     const pel_plan_request *request = planning->request;
-    if (!request->pieces || request->objective != PEL_AIM_TIME || (filling->mask & (filling->mask - 1)) == 0 || is_unexplained(request)) {
+    if (!request->pieces || request->objective != PEL_AIM_TIME || (filling->mask & (filling->mask - 1)) == 0 ||
+        is_unexplained(request)) {
         return false;
     }
     for (uint64_t rest = filling->mask; rest != 0; rest &= rest - 1) {

@@ -90,8 +90,8 @@ bool pel_plan_second_opinion(const pel_contest *contest);
 bool pel_plan_affords(const pel_plan_request *request, double cost_ns);
 
 /*
- * The lines of the devices of `mask`, as they are when `count` devices work at once and company costs `errors` standard errors more
- * than thought; crowd.c.
+ * The lines of the devices of `mask`, as they are when `count` devices work at once and company costs `errors` standard errors
+ * more than thought; crowd.c.
  */
 void pel_plan_crowd(pel_planning *planning, uint64_t mask, uint32_t count, double errors);
 
@@ -99,8 +99,8 @@ void pel_plan_crowd(pel_planning *planning, uint64_t mask, uint32_t count, doubl
 bool pel_plan_fill_crowd(pel_planning *planning, uint64_t mask, double errors, pel_filling *filling);
 
 /*
- * The shares become those of the family's latest launch where moving the boundaries would cost more than it would save in the launches
- * that may be expected; stay.c. False: they stay as they are.
+ * The shares become those of the family's latest launch where moving the boundaries would cost more than it would save in the
+ * launches that may be expected; stay.c. False: they stay as they are.
  */
 bool pel_plan_stay(pel_planning *planning, double most_ns, pel_filling *filling);
 
@@ -110,7 +110,8 @@ uint32_t pel_plan_least(const pel_filling *filling);
 /* Adds slices for known devices outside of `chosen` that deserve another look. False: none now. */
 bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen);
 
-/* Turns shares into contiguous slices in the order of the devices; what they leave over is held back when result->tail has devices. */
+/* Turns shares into contiguous slices in the order of the devices; what they leave over is held back when result->tail has
+ * devices. */
 void pel_plan_emit(pel_planning *planning, const pel_filling *filling);
 
 /* The same with a tail, where that is worth it; the shares become what is not held back. */

@@ -3,13 +3,13 @@
  * Other aims than time: least energy, least energy x time, each by a deadline.
  *
  * While a launch takes T, every device of the machine draws its idle power; a device that computes draws the difference to its
- * busy power on top, for its own time. So with a set of devices and a T the energy is a sum of fixed parts (starts) and of a price
- * per unit of work, and the cheapest division fills the devices in the order of that price, each up to what it finishes by T. Seen
- * as a function of T this is convex and has its corners where the first k devices just hold all the work; energy is least at a
- * corner or at the deadline, and so is energy x time (between corners it is rising, or concave). Sets are tried exhaustively up to
- * six devices, beyond that by dropping the dearest. Invariant: with a deadline that some division meets, the plan meets it, as far
- * as the models know; when none does, the fastest plan is made and says so. Rejected: weighting time and energy with a factor,
- * which nobody can choose.
+ * busy power on top, for its own time. So with a set of devices and a T the energy is a sum of fixed parts (starts) and of a
+ * price per unit of work, and the cheapest division fills the devices in the order of that price, each up to what it finishes by
+ * T. Seen as a function of T this is convex and has its corners where the first k devices just hold all the work; energy is least
+ * at a corner or at the deadline, and so is energy x time (between corners it is rising, or concave). Sets are tried exhaustively
+ * up to six devices, beyond that by dropping the dearest. Invariant: with a deadline that some division meets, the plan meets it,
+ * as far as the models know; when none does, the fastest plan is made and says so. Rejected: weighting time and energy with a
+ * factor, which nobody can choose.
  */
 #include "planner/internal.h"
 
@@ -90,7 +90,9 @@ static void fill_by(search *s, const uint32_t *order, uint32_t count, double T) 
     for (uint32_t i = 0; i < count && left > 0; i++) {
         uint32_t device = order[i];
         double fluid = (T - start_of(s->planning, device, alone)) / unit_of(s->planning, device, alone) * (1.0 + 1e-12);
-        uint64_t share = !(fluid >= 1.0) ? 0 : fluid >= (double)s->planning->limit[device] ? s->planning->limit[device] : (uint64_t)fluid;
+        uint64_t share = !(fluid >= 1.0)                               ? 0
+                         : fluid >= (double)s->planning->limit[device] ? s->planning->limit[device]
+                                                                       : (uint64_t)fluid;
         share = share < left ? share : left;
         filling.share[device] = share;
         filling.mask |= share > 0 ? pel_bit(device) : 0;

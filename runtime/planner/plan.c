@@ -60,7 +60,8 @@ static char *copy_of(const pel_plan *plan, const char *text) {
 
 static bool complete(const pel_plan *plan) {
     const pel_plan_verification *v = &plan->verification;
-    bool whole = plan->kernel && plan->reason && plan->restriction && plan->protection && v->devices && v->wrong_devices && v->text;
+    bool whole =
+        plan->kernel && plan->reason && plan->restriction && plan->protection && v->devices && v->wrong_devices && v->text;
     for (uint32_t i = 0; i < plan->chunk_count; i++) {
         whole = whole && plan->chunks[i].device && plan->chunks[i].failure;
     }
@@ -109,7 +110,8 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
     plan->reason = copy_of(plan, result->reason);
     plan->restriction = copy_of(plan, context->restriction);
     plan->protection = copy_of(plan, context->protection);
-    plan->verification = (pel_plan_verification){.devices = copy_of(plan, NULL), .wrong_devices = copy_of(plan, NULL), .text = copy_of(plan, NULL)};
+    plan->verification = (pel_plan_verification){
+        .devices = copy_of(plan, NULL), .wrong_devices = copy_of(plan, NULL), .text = copy_of(plan, NULL)};
     plan->split_dimension = context->split_dimension;
     plan->predicted_ns = result->predicted_ns;
     plan->expected_ns = result->expected_ns;

@@ -24,7 +24,8 @@ pel_tail *pel_plan_tail(pel_plan *plan);
 /* Enters what chunk `index` took. */
 void pel_plan_set_actual(pel_plan *plan, uint32_t index, const pel_plan_chunk *measured);
 void pel_plan_set_bytes(pel_plan *plan, const pel_plan_bytes *bytes);
-/* One more chunk, behind those that there are; OUT_OF_MEMORY. And: chunk `index` failed, so its units are in later chunks again. */
+/* One more chunk, behind those that there are; OUT_OF_MEMORY. And: chunk `index` failed, so its units are in later chunks
+ * again. */
 pel_status pel_plan_add_chunk(pel_plan *plan, const char *device, const pel_plan_slice *slice, uint64_t units);
 void pel_plan_set_protection(pel_plan *plan, const char *text);
 /* Texts are copied. Without memory the plan lacks it. */

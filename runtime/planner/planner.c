@@ -132,8 +132,9 @@ static uint32_t order_of(const pel_planning *planning, uint64_t mask, uint32_t o
     for (; mask != 0; mask &= mask - 1) {
         all[count++] = (uint32_t)__builtin_ctzll(mask);
     }
-    bool turning = record != NULL && (record->profile != NULL ? record->profiled_since > 0 && record->launches < record->profiled_since + TURNING
-                                                              : planning->request->irregular && record->launches < TURNING);
+    bool turning = record != NULL &&
+                   (record->profile != NULL ? record->profiled_since > 0 && record->launches < record->profiled_since + TURNING
+                                            : planning->request->irregular && record->launches < TURNING);
     uint32_t first = turning && !planning->request->frozen ? (uint32_t)(record->launches % count) : 0;
     for (uint32_t i = 0; i < count; i++) {
         order[i] = all[(first + i) % count];
@@ -422,7 +423,8 @@ pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *re
         pel_plan_explain(&state);
         bool pursued = (request->objective != PEL_AIM_TIME || request->deadline_ns > 0.0) && pursue(&state);
         double expected = result->predicted_ns;
-        if (!request->frozen && !pursued && (pel_plan_second_opinion(&state) || pel_plan_remeasure(&planning, pel_plan_chosen(result)))) {
+        if (!request->frozen && !pursued &&
+            (pel_plan_second_opinion(&state) || pel_plan_remeasure(&planning, pel_plan_chosen(result)))) {
             result->expected_ns = expected;
         }
     }

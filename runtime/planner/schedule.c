@@ -274,7 +274,8 @@ static void occupy(work *w, uint64_t occupied, double begin, double end) {
     }
 }
 
-/* When all is at home that must be: devices that fetch do so when the task is ready, as soon as they have time. `take`: they do. */
+/* When all is at home that must be: devices that fetch do so when the task is ready, as soon as they have time. `take`: they
+ * do. */
 static double home_at(work *w, const needs *n, bool take) {
     double at = fmax(n->over, n->arrival);
     for (uint64_t rest = n->sources; rest != 0; rest &= rest - 1) {
@@ -320,7 +321,8 @@ static uint32_t earliest(work *w, uint32_t task, uint64_t allowed) {
     return best;
 }
 
-/* What its time and its transfers make the best, as if nothing else ran: a command is planned when it may begin, and not for a later time. */
+/* What its time and its transfers make the best, as if nothing else ran: a command is planned when it may begin, and not for a
+ * later time. */
 static uint32_t in_order(const work *w, uint32_t task) {
     uint32_t best = w->ways;
     double least = INFINITY;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Placing a whole graph: which device takes which task, by earliest finish time (HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002). Tasks are taken by
- * descending upward rank, the length of the longest way from a task to the end with mean times; each goes where it would end first, into a gap if there is one
- * that is long enough. A pure function of its request, as the rest of the planner.
+ * Placing a whole graph: which device takes which task, by earliest finish time (HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3),
+ * 2002). Tasks are taken by descending upward rank, the length of the longest way from a task to the end with mean times; each
+ * goes where it would end first, into a gap if there is one that is long enough. A pure function of its request, as the rest of
+ * the planner.
  *
- * Added to the paper: data that one task has brought to a device is there for the next one, and where a device moves and computes by turns, its transfers take its time. A task may be *divided* over several devices, which is
- * one more way to run it. And the result is the best of what is known: HEFT, HEFT on each device alone, and placing command by command as the planner does
- * without a graph; a plan that is not predicted to beat the last is not made. Rejected: looking ahead one step (Bittencourt et al. 2010: some per cent better, at
- * the number of devices times the cost).
+ * Added to the paper: data that one task has brought to a device is there for the next one, and where a device moves and computes
+ * by turns, its transfers take its time. A task may be *divided* over several devices, which is one more way to run it. And the
+ * result is the best of what is known: HEFT, HEFT on each device alone, and placing command by command as the planner does
+ * without a graph; a plan that is not predicted to beat the last is not made. Rejected: looking ahead one step (Bittencourt et
+ * al. 2010: some per cent better, at the number of devices times the cost).
  */
 #ifndef PEL_PLANNER_SCHEDULE_H
 #define PEL_PLANNER_SCHEDULE_H
@@ -24,7 +26,8 @@ typedef struct pel_schedule_edge {
     double bytes;      /* that `to` reads of what `from` wrote; 0: an order */
 } pel_schedule_edge;
 
-/* A way to run a task. Ways 0 to devices - 1: on that device. Then `home`: in host memory beside everything else, as tasks of the host are. Then divided. */
+/* A way to run a task. Ways 0 to devices - 1: on that device. Then `home`: in host memory beside everything else, as tasks of
+ * the host are. Then divided. */
 typedef struct pel_schedule_way {
     bool possible;
     double ns;
@@ -44,7 +47,8 @@ typedef struct pel_schedule_request {
     const pel_schedule_way *ways;   /* device_count + 2 for each task */
     const uint64_t *divided;        /* by task: over which devices, where that way is possible; NULL: nowhere */
     const double *home_bytes;       /* by task: what must be in host memory before the whole is over; NULL: nothing */
-    const uint64_t *present;        /* by task: devices that have its output already (inputs from outside are tasks at home of 0 ns); NULL: none */
+    /* by task: devices that have its output already (inputs from outside are tasks at home of 0 ns); NULL: none */
+    const uint64_t *present;
 } pel_schedule_request;
 
 static inline uint32_t pel_schedule_home(const pel_schedule_request *request) { return request->device_count; }
@@ -73,7 +77,8 @@ typedef struct pel_schedule {
     double earliest_ns;         /* and HEFT over all devices */
 } pel_schedule;
 
-/* INVALID_ARGUMENT: a task that cannot run anywhere, an edge that goes backwards, too many devices. OUT_OF_MEMORY. Nothing to free then. */
+/* INVALID_ARGUMENT: a task that cannot run anywhere, an edge that goes backwards, too many devices. OUT_OF_MEMORY. Nothing to
+ * free then. */
 pel_status pel_schedule_make(const pel_schedule_request *request, const pel_allocator *allocator, pel_schedule *schedule);
 void pel_schedule_free(pel_schedule *schedule, const pel_allocator *allocator);
 

@@ -2,12 +2,13 @@
 /*
  * Launches that are repeated: a boundary moves only when that pays.
  *
- * Lines wander with every launch, and the best division with them. Where devices have memory of their own each step of a boundary moves
- * bytes, out of one memory and into the other, for a gain that noise may take back with the next launch. So the division of the latest
- * launch stays while the gain of the new one, over as many launches as may still be expected, is less than what moving costs. As many
- * are expected as there have been: whoever has iterated a hundred times will probably go on. A gain counts beyond one standard error of
- * what is predicted only: below, it is noise, and the next launch would move the boundary back. Invariant: the same devices, the same range, and never slower than the best single device. Rejected: a fixed dead band (too
- * wide for dear kernels, too narrow for dear bytes).
+ * Lines wander with every launch, and the best division with them. Where devices have memory of their own each step of a boundary
+ * moves bytes, out of one memory and into the other, for a gain that noise may take back with the next launch. So the division of
+ * the latest launch stays while the gain of the new one, over as many launches as may still be expected, is less than what moving
+ * costs. As many are expected as there have been: whoever has iterated a hundred times will probably go on. A gain counts beyond
+ * one standard error of what is predicted only: below, it is noise, and the next launch would move the boundary back. Invariant:
+ * the same devices, the same range, and never slower than the best single device. Rejected: a fixed dead band (too wide for dear
+ * kernels, too narrow for dear bytes).
  */
 #include "planner/internal.h"
 
@@ -61,7 +62,8 @@ static double migration(const pel_planning *planning, const pel_filling *old, co
 bool pel_plan_stay(pel_planning *planning, double most_ns, pel_filling *filling) {
     const pel_plan_request *request = planning->request;
     pel_filling old = {.mask = 0};
-    if (request->record == NULL || request->record->profile != NULL || !recall(planning, filling->mask, &old) || old.makespan >= most_ns) {
+    if (request->record == NULL || request->record->profile != NULL || !recall(planning, filling->mask, &old) ||
+        old.makespan >= most_ns) {
         return false;
     }
     double cost = migration(planning, &old, filling), doubt = 0.0;

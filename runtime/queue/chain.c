@@ -2,23 +2,27 @@
 /*
  * Chains: a launch is queued on devices behind launches that it depends on, instead of waiting for them to be reported.
  *
- * The problem: a report costs a wake-up (50-70 us on PoCL, a millisecond where all cores compute), an empty launch 4 us. So where devices keep the order of
- * their works by themselves (pel_backend.chains), a launch begins when all its unfinished predecessors *lead*: each is a launch whose works are with their
- * devices and whose end is these works' end. Behind a work on the same device the queue keeps the order; behind works on others, where both devices
- * compute in host memory, a gate does (backend/order.h), which every chunk of the one has for all chunks of the other. The invariant: node->pending
- * counts unfinished predecessors, `chained` those of them that lead; only where they are equal may a launch begin early. Commands end under the lock, so
- * both cannot drift apart meanwhile; and in order: one whose works are over sooner than its predecessors is held until these have ended.
+ * The problem: a report costs a wake-up (50-70 us on PoCL, a millisecond where all cores compute), an empty launch 4 us. So where
+ * devices keep the order of their works by themselves (pel_backend.chains), a launch begins when all its unfinished predecessors
+ * *lead*: each is a launch whose works are with their devices and whose end is these works' end. Behind a work on the same device
+ * the queue keeps the order; behind works on others, where both devices compute in host memory, a gate does (backend/order.h),
+ * which every chunk of the one has for all chunks of the other. The invariant: node->pending counts unfinished predecessors,
+ * `chained` those of them that lead; only where they are equal may a launch begin early. Commands end under the lock, so both
+ * cannot drift apart meanwhile; and in order: one whose works are over sooner than its predecessors is held until these have
+ * ended.
  *
- * What residency says is written down when a work ends. A launch that would need any byte moved therefore waits as ever: for the others, what
- * they read is valid where they run now, and predecessors there leave it so. Launches that the planner tries something with wait too, as they are
- * there to be learned from. A failure spreads as always, and tells works that are queued already not to run. Rejected: waiting only where the
- * device says so (barriers, markers): it cannot know what other devices and the host do; gates between overlapping chunks only: for a
- * stencil on two devices that is all of them.
+ * What residency says is written down when a work ends. A launch that would need any byte moved therefore waits as ever: for the
+ * others, what they read is valid where they run now, and predecessors there leave it so. Launches that the planner tries
+ * something with wait too, as they are there to be learned from. A failure spreads as always, and tells works that are queued
+ * already not to run. Rejected: waiting only where the device says so (barriers, markers): it cannot know what other devices and
+ * the host do; gates between overlapping chunks only: for a stencil on two devices that is all of them.
  */
 #include "planner/plan.h"
 #include "queue/stream.h"
 
-static pel_command *command_of(const pel_node *node) { return pel_node_kind_of(node) == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
+static pel_command *command_of(const pel_node *node) {
+    return pel_node_kind_of(node) == PEL_NODE_COMMAND ? node->hazard.user : NULL;
+}
 
 /* More would gain nothing: a report costs what 16 empty launches cost. */
 enum { DEPTH = 512 };
@@ -37,7 +41,8 @@ void pel_chain_added(pel_node *from, pel_node *to) {
     }
 }
 
-/* Where more lead than there was room for, some that were left out are missing from the list from now on: they count, but it waits for them. */
+/* Where more lead than there was room for, some that were left out are missing from the list from now on: they count, but it
+ * waits for them. */
 void pel_chain_left(const pel_node *from, pel_node *to) {
     const pel_command *before = command_of(from);
     pel_command *after = before && before->leads ? command_of(to) : NULL;
@@ -68,8 +73,8 @@ static bool is_deep(const pel_command *command) {
 }
 
 bool pel_chain_may_begin(const pel_command *command) {
-    return command->chained > 0 && command->chained <= PEL_CHAIN_AHEAD && command->asked < PEL_PROTECT_RETRY && !command->astray && !command->early &&
-           command->kind == PEL_COMMAND_LAUNCH && command->status == PEL_OK &&
+    return command->chained > 0 && command->chained <= PEL_CHAIN_AHEAD && command->asked < PEL_PROTECT_RETRY &&
+           !command->astray && !command->early && command->kind == PEL_COMMAND_LAUNCH && command->status == PEL_OK &&
            atomic_load_explicit(&command->node->pending, memory_order_acquire) == command->chained && !is_deep(command);
 }
 
@@ -111,7 +116,8 @@ static bool finds_all_there(const pel_command *command, uint32_t place) {
         }
         all = pel_footprint_query(&command->bound, &command->bound.span, i, &footprint) == PEL_OK;
         for (uint32_t k = 0; k < footprint.reads.count && all; k++) {
-            all = pel_allocation_missing_bytes(arg->allocation, where, arg->offset + footprint.reads.data[k].lo, arg->offset + footprint.reads.data[k].hi) == 0;
+            all = pel_allocation_missing_bytes(arg->allocation, where, arg->offset + footprint.reads.data[k].lo,
+                                               arg->offset + footprint.reads.data[k].hi) == 0;
         }
     }
     pel_footprint_free(&command->runtime->allocator, &footprint);
@@ -182,7 +188,8 @@ static pel_status make_gate(pel_job *job) {
 static bool goes_there(const pel_command *command, uint32_t place) {
     for (uint32_t i = 0; i < command->slice_count; i++) {
         const pel_device *device = &command->runtime->devices[command->slices[i].device];
-        if (device->place != place || device->lost || !device->driver->backend->chains || pel_stream_needed(&command->bound, device)) {
+        if (device->place != place || device->lost || !device->driver->backend->chains ||
+            pel_stream_needed(&command->bound, device)) {
             return false;
         }
     }
@@ -192,7 +199,8 @@ static bool goes_there(const pel_command *command, uint32_t place) {
 static bool make_works(pel_command *command) {
     bool fine = pel_launch_run(command) == PEL_OK;
     for (uint32_t i = 0; i < command->job_count && fine; i++) {
-        fine = command->jobs[i].work.status == PEL_OK && make_gate(&command->jobs[i]) == PEL_OK; /* else it is not with the device: retry.c */
+        /* else it is not with the device: retry.c */
+        fine = command->jobs[i].work.status == PEL_OK && make_gate(&command->jobs[i]) == PEL_OK;
     }
     return fine;
 }
@@ -206,7 +214,8 @@ static bool begin_behind(pel_command *command) {
     pel_status status = pel_launch_plan_now(command, &exploring);
     if (status == PEL_OK && !exploring && goes_there(command, place) && make_works(command)) {
         command->protection = PEL_PROTECT_NONE; /* what it will read and write is not there yet to be saved */
-        pel_plan_set_protection(command->plan, "none: it is queued behind launches that it depends on; ask for retry to have it wait for them");
+        pel_plan_set_protection(command->plan,
+                                "none: it is queued behind launches that it depends on; ask for retry to have it wait for them");
         return true;
     }
     unplan(command); /* a failure is found again when its turn comes */
@@ -233,7 +242,8 @@ static void offer(pel_node *to, void *user) {
 static bool may_lead(const pel_command *command) {
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
-        if (job->stream || job->superseded || !job->device->driver->backend->chains || (command->job_count > 1 && !has_gates(job->device))) {
+        if (job->stream || job->superseded || !job->device->driver->backend->chains ||
+            (command->job_count > 1 && !has_gates(job->device))) {
             return false;
         }
     }
@@ -241,12 +251,13 @@ static bool may_lead(const pel_command *command) {
 }
 
 void pel_chain_lead(pel_command *command) {
-    if (command->part_of || command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY || command->job_count == 0 || command->tail ||
-        !may_lead(command) || pel_launch_fold_count(command) > 0) {
+    if (command->part_of || command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY ||
+        command->job_count == 0 || command->tail || !may_lead(command) || pel_launch_fold_count(command) > 0) {
         return;
     }
     for (uint32_t i = 0; i < command->job_count && command->job_count > 1; i++) {
-        (void)give_signal(&command->jobs[i]); /* now, so that the device knows from the beginning; else it is tried again when somebody follows */
+        /* now, so that the device knows from the beginning; else it is tried again when somebody follows */
+        (void)give_signal(&command->jobs[i]);
     }
     command->leads = true;
     pel_node_visit(command->node, offer, command);

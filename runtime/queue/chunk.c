@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A chunk of a launch as one work: arguments as its device sees them, transfers in for what is missing there, transfers out for partial results, and
- * private copies for reductions. And the merge of those partial results when all chunks are done.
+ * A chunk of a launch as one work: arguments as its device sees them, transfers in for what is missing there, transfers out for
+ * partial results, and private copies for reductions. And the merge of those partial results when all chunks are done.
  */
 #include "base/checked.h"
 #include "base/reduce.h"
@@ -82,7 +82,10 @@ static pel_status add_private(pel_job *job, uint32_t index, pel_work_arg *out, p
             status = pel_job_bring_out(job, p->mem, NULL, 0, bytes);
         }
     }
-    *out = (pel_work_arg){.kind = param->kind == PEL_PARAM_KIND_CANCEL ? PEL_WORK_ARG_MEM : PEL_WORK_ARG_PRIVATE, .mem = p->mem, .host = p->host, .bytes = bytes};
+    *out = (pel_work_arg){.kind = param->kind == PEL_PARAM_KIND_CANCEL ? PEL_WORK_ARG_MEM : PEL_WORK_ARG_PRIVATE,
+                          .mem = p->mem,
+                          .host = p->host,
+                          .bytes = bytes};
     return status;
 }
 
@@ -95,7 +98,8 @@ void pel_job_cancel(pel_job *job) {
 }
 
 /* Rows that will be folded on the host, and what is to be compared there. */
-static pel_status bring_home(pel_job *job, pel_allocation *allocation, bool partial, uint64_t lo, uint64_t hi, pel_error **error) {
+static pel_status bring_home(pel_job *job, pel_allocation *allocation, bool partial, uint64_t lo, uint64_t hi,
+                             pel_error **error) {
     pel_mem *mem = NULL;
     if (job->device->place == 0 || (!partial && !job->sampled && !job->vote)) {
         return PEL_OK;
@@ -171,7 +175,8 @@ static pel_status add_arg(pel_job *job, uint32_t index, pel_work_arg *out, pel_f
     switch (arg->kind) {
     case PEL_ARG_VALUE:
     case PEL_ARG_STRUCT:
-        *out = (pel_work_arg){.kind = PEL_WORK_ARG_VALUE, .mem = NULL, .host = (void *)(uintptr_t)arg->value, .bytes = arg->bytes};
+        *out =
+            (pel_work_arg){.kind = PEL_WORK_ARG_VALUE, .mem = NULL, .host = (void *)(uintptr_t)arg->value, .bytes = arg->bytes};
         return PEL_OK;
     case PEL_ARG_LOCAL:
         *out = (pel_work_arg){.kind = PEL_WORK_ARG_LOCAL, .mem = NULL, .host = NULL, .bytes = arg->bytes};
@@ -241,7 +246,8 @@ uint64_t pel_launch_fold_count(const pel_command *command) {
     uint64_t count = 0;
     for (uint32_t i = 0; i < command->bound.arg_count; i++) {
         if (folds(command, i)) {
-            const uint64_t rows = command->bound.args[i].param == PEL_PARAM_KIND_PER_GROUP ? group_count(command) : command->job_count;
+            const uint64_t rows =
+                command->bound.args[i].param == PEL_PARAM_KIND_PER_GROUP ? group_count(command) : command->job_count;
             count += 1 + rows * param_of(command, i)->num;
         }
     }
@@ -278,7 +284,8 @@ void pel_launch_folded(pel_command *command) {
             continue;
         }
         uint64_t rows = arg->param == PEL_PARAM_KIND_PER_GROUP ? group_count(command) : 1;
-        pel_status status = pel_allocation_written(arg->allocation, 0, arg->offset, arg->offset + rows * param->num * param->bytes);
+        pel_status status =
+            pel_allocation_written(arg->allocation, 0, arg->offset, arg->offset + rows * param->num * param->bytes);
         if (status != PEL_OK) {
             pel_command_fail(command, status, NULL);
         }

@@ -2,14 +2,14 @@
 /*
  * Room on devices, for all of a launch at once.
  *
- * A launch claims what it needs of every device's memory before it starts, or nothing: two launches that each hold half of what both need would wait for each
- * other for ever. What it has claimed is pinned until it ends. What nobody has pinned may go: first what no submitted command will use, least
- * recently used first, then what is needed furthest in the future. Bytes that only the device has are written back before, and only those; the launch then looks
- * again, as the world may have changed meanwhile.
+ * A launch claims what it needs of every device's memory before it starts, or nothing: two launches that each hold half of what
+ * both need would wait for each other for ever. What it has claimed is pinned until it ends. What nobody has pinned may go: first
+ * what no submitted command will use, least recently used first, then what is needed furthest in the future. Bytes that only the
+ * device has are written back before, and only those; the launch then looks again, as the world may have changed meanwhile.
  *
- * The oldest launch that waits for room on a device keeps younger ones from claiming any there, so nobody starves; waiting ends, because commands that run
- * never wait for room. A launch that streams wants the device's memory for itself: whatever is left becomes its windows. What could never fit was refused
- * when it was submitted (stream.c).
+ * The oldest launch that waits for room on a device keeps younger ones from claiming any there, so nobody starves; waiting ends,
+ * because commands that run never wait for room. A launch that streams wants the device's memory for itself: whatever is left
+ * becomes its windows. What could never fit was refused when it was submitted (stream.c).
  */
 #include "queue/claim.h"
 #include "queue/retry.h"
@@ -84,7 +84,8 @@ static bool is_own(const pel_command *command, const pel_device *device, const p
     const pel_bound *bound = &command->bound;
     const bool streams = pel_stream_needed(bound, device);
     for (uint32_t i = 0; i < bound->arg_count; i++) {
-        if (bound->args[i].allocation == allocation && bound->args[i].param != PEL_PARAM_KIND_REDUCE_PRIVATE && !(streams && pel_stream_windowed(bound, i))) {
+        if (bound->args[i].allocation == allocation && bound->args[i].param != PEL_PARAM_KIND_REDUCE_PRIVATE &&
+            !(streams && pel_stream_windowed(bound, i))) {
             return true;
         }
     }
@@ -104,8 +105,10 @@ static pel_allocation *victim(const pel_command *command, const pel_device *devi
             continue;
         }
         const uint64_t next = next_use(command->runtime, a, command);
-        const int rank = best ? pel_allocation_rank(a, device) - pel_allocation_rank(best, device) : -1; /* the caller's word counts for more than what is seen */
-        if (rank < 0 || (rank == 0 && (next > best_next || (next == best_next && a->used[device->index] < best->used[device->index])))) {
+        /* the caller's word counts for more than what is seen */
+        const int rank = best ? pel_allocation_rank(a, device) - pel_allocation_rank(best, device) : -1;
+        if (rank < 0 ||
+            (rank == 0 && (next > best_next || (next == best_next && a->used[device->index] < best->used[device->index])))) {
             best = a;
             best_next = next;
         }
@@ -156,7 +159,8 @@ static bool free_bytes(claim *c, pel_device *device, uint64_t bytes) {
         c->place = device->place;
         pel_allocation_missing(a, 0, 0, a->bytes, note_alone, c);
         if (c->home->count == before) {
-            pel_log(&runtime->logger, PEL_LOG_DEBUG, "%s: dropped a copy of %" PRIu64 " bytes to make room", device->facts->info.id, a->bytes);
+            pel_log(&runtime->logger, PEL_LOG_DEBUG, "%s: dropped a copy of %" PRIu64 " bytes to make room",
+                    device->facts->info.id, a->bytes);
             pel_allocation_leave(a, device);
         } else {
             c->failed = c->failed || !pel_uses_add(&runtime->allocator, &c->leaving, a, 0, a->bytes, PEL_READ);
@@ -184,7 +188,8 @@ static void claim_device(claim *c, pel_device *device) {
     if (budget == 0 || (missing == 0 && !streams)) {
         return;
     }
-    if (device->claimant && device->claimant != command && pel_node_order(device->claimant->node) < pel_node_order(command->node)) {
+    if (device->claimant && device->claimant != command &&
+        pel_node_order(device->claimant->node) < pel_node_order(command->node)) {
         c->waits = true;
         return;
     }
@@ -198,7 +203,9 @@ static void claim_device(claim *c, pel_device *device) {
     }
     if (!fits && busy) { /* they end, and let go */
         c->waits = true;
-        device->claimant = !device->claimant || pel_node_order(command->node) < pel_node_order(device->claimant->node) ? command : device->claimant;
+        device->claimant = !device->claimant || pel_node_order(command->node) < pel_node_order(device->claimant->node)
+                               ? command
+                               : device->claimant;
     }
 }
 

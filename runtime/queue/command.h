@@ -2,10 +2,12 @@
 /*
  * Commands and the dispatcher that drives them.
  *
- * A command passes through: waiting (for predecessors) -> ready -> [fetching: bytes that only a device holds come home] -> [saving: what chunks may spoil is
- * copied] -> running (jobs on devices; again with those that failed, queue/retry.c) -> [verifying: results are compared, queue/verify.c] -> [folding: partial results are merged on the host] -> complete. The dispatcher has no thread of its own: whoever brings news (a submitter, a
- * backend's completion) takes runtime->lock, advances the state and hands the next works to the backends, which never block in submit. The rejected
- * alternative, a dispatcher thread, costs two wake-ups per launch. With a simulated machine the same code runs single-threaded under the virtual clock.
+ * A command passes through: waiting (for predecessors) -> ready -> [fetching: bytes that only a device holds come home] ->
+ * [saving: what chunks may spoil is copied] -> running (jobs on devices; again with those that failed, queue/retry.c) ->
+ * [verifying: results are compared, queue/verify.c] -> [folding: partial results are merged on the host] -> complete. The
+ * dispatcher has no thread of its own: whoever brings news (a submitter, a backend's completion) takes runtime->lock, advances
+ * the state and hands the next works to the backends, which never block in submit. The rejected alternative, a dispatcher thread,
+ * costs two wake-ups per launch. With a simulated machine the same code runs single-threaded under the virtual clock.
  *
  * Everything here needs runtime->lock unless it says otherwise.
  */
@@ -25,7 +27,8 @@
 typedef struct pel_command pel_command;
 typedef struct pel_job pel_job;
 
-/* Bytes [lo, hi) of an allocation, retained by the command that names it; or rows of row_bytes at lo, lo + pitch, ..., the last of which ends at hi. */
+/* Bytes [lo, hi) of an allocation, retained by the command that names it; or rows of row_bytes at lo, lo + pitch, ..., the
+ * last of which ends at hi. */
 typedef struct pel_use {
     pel_allocation *allocation;
     uint64_t lo, hi;
@@ -90,7 +93,13 @@ typedef enum pel_command_kind {
     PEL_COMMAND_GRAPH
 } pel_command_kind;
 typedef enum pel_command_phase {
-    PEL_PHASE_WAITING, PEL_PHASE_FETCHING, PEL_PHASE_SAVING, PEL_PHASE_RUNNING, PEL_PHASE_VERIFYING, PEL_PHASE_FOLDING, PEL_PHASE_MAPPED
+    PEL_PHASE_WAITING,
+    PEL_PHASE_FETCHING,
+    PEL_PHASE_SAVING,
+    PEL_PHASE_RUNNING,
+    PEL_PHASE_VERIFYING,
+    PEL_PHASE_FOLDING,
+    PEL_PHASE_MAPPED
 } pel_command_phase;
 
 enum { PEL_CHAIN_AHEAD = 8 }; /* a stencil has two: who wrote what it reads, who read what it writes */
@@ -125,7 +134,8 @@ struct pel_command {
     pel_error *error;
     pel_job *jobs;              /* array of the current phase */
     uint32_t job_count, outstanding;
-    uint32_t job_limit;         /* length of the array: jobs that run must not move, so a launch that may get more chunks has room for them */
+    /* length of the array: jobs that run must not move, so a launch that may get more chunks has room for them */
+    uint32_t job_limit;
 
     /* chain.c */
     bool leads;                 /* its works are with their devices, and their ends are its own: others may be queued behind it */
@@ -230,7 +240,8 @@ typedef struct pel_dispatcher {
     pthread_cond_t changed;     /* something completed */
     uint32_t waiters;
     uint32_t restless;          /* these of them want to look after every completion */
-    bool news;                  /* since the last broadcast: what an event's or a stage's waiter waits for, or works that it may help with */
+    /* since the last broadcast: what an event's or a stage's waiter waits for, or works that it may help with */
+    bool news;
     int64_t moment;             /* when the lock was taken, for who does little with it; 0: ask the clock */
     bool submitting;            /* who has the lock begins works when it has given it up */
     uint64_t fresh;             /* devices, by index, that got works since the lock was taken */
@@ -277,11 +288,12 @@ void pel_restart_stalled(pel_runtime *runtime); /* those that waited for bytes o
 void pel_command_fail(pel_command *command, pel_status status, pel_error *error); /* takes over error; keeps the first failure */
 void pel_command_phase_over(pel_command *command); /* all works of its phase are */
 void pel_command_end(pel_command *command); /* completes the event, wakes successors, frees the command */
-/* Closes a node and starts what waited only for it. `failed`: those that read its result fail, too; `error` may be NULL all the same. */
+/* Closes a node and starts what waited only for it. `failed`: those that read its result fail, too; `error` may be NULL all
+ * the same. */
 void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool failed, const pel_error *error);
 /*
- * The queue remembers the first failure in program order: that of the outermost task in which it happened, and within that the first child's; a task that
- * has submitted something comes after all that.
+ * The queue remembers the first failure in program order: that of the outermost task in which it happened, and within that the
+ * first child's; a task that has submitted something comes after all that.
  */
 void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status, const pel_error *error);
 /* Tells a successor that what it reads failed; it is not started yet. */
@@ -292,24 +304,26 @@ void pel_job_hand_over(pel_job *job);       /* now */
 void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */
-bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job); /* puts a part before those of its replay whose turn is later; false: there are none */
+/* puts a part before those of its replay whose turn is later; false: there are none */
+bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
 void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
-void pel_dispatcher_unlock_and_begin(pel_runtime *runtime); /* of a submitter: it begins what it has submitted, where that is cheap */
+/* of a submitter: it begins what it has submitted, where that is cheap */
+void pel_dispatcher_unlock_and_begin(pel_runtime *runtime);
 bool pel_inside_task(const pel_runtime *runtime);
 void pel_start_node(pel_runtime *runtime, pel_node *node); /* it has no predecessors left; under the lock */
 
 /* task.c: tasks that never take the lock. UNSUPPORTED: this one must take the other way. */
-pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
-                           const pel_task_desc *desc, pel_event **event);
+pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses,
+                           uint32_t access_count, const pel_task_desc *desc, pel_event **event);
 pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item);
 void pel_task_put(pel_runtime *runtime, pel_node *node); /* a ready one, from any thread */
 
 /*
- * wait.c. over: under the lock, exact; it also sees to it that somebody broadcasts `changed` when it may have changed. seems_over: without any lock; may
- * be NULL. works: the waiter may drive devices on which this counts works; may be NULL.
+ * wait.c. over: under the lock, exact; it also sees to it that somebody broadcasts `changed` when it may have changed.
+ * seems_over: without any lock; may be NULL. works: the waiter may drive devices on which this counts works; may be NULL.
  */
 typedef struct pel_waiting {
     bool (*over)(void *user);
@@ -319,17 +333,19 @@ typedef struct pel_waiting {
     uint32_t patience; /* tasks between two looks whether it seems over; > 0 where seems_over is given */
     bool restless;     /* `over` may change with any completion; else with the end of a stage, or of the node that it watches */
 } pel_waiting;
-bool pel_help_devices(pel_runtime *runtime, const pel_waiting *what); /* lock likewise; drives one of them a step; false: none needs it */
+/* lock likewise; drives one of them a step; false: none needs it */
+bool pel_help_devices(pel_runtime *runtime, const pel_waiting *what);
 void pel_wait_for(pel_runtime *runtime, const pel_waiting *what); /* lock held on entry and exit, given up meanwhile */
 /* A thread outside runs tasks until it seems over or there is nothing to run for a while. Without the lock. */
 void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what);
 void pel_tell_waiters(pel_runtime *runtime);                         /* takes the lock */
-/* inner_wait.c: inside a task, whose thread runs other tasks meanwhile. WOULD_DEADLOCK: none may be run any more. Without the lock. */
+/* inner_wait.c: inside a task, whose thread runs other tasks meanwhile. WOULD_DEADLOCK: none may be run any more. Without the
+ * lock. */
 pel_status pel_wait_inside(pel_runtime *runtime, const pel_waiting *what);
 
 /*
- * deadlock.c: whether the task that runs on this thread may wait for the event, or for all of the queue (one of the two is NULL). If it may, the wait is
- * known to others until pel_inner_wait_end. OK, WOULD_DEADLOCK, OUT_OF_MEMORY. Under the lock.
+ * deadlock.c: whether the task that runs on this thread may wait for the event, or for all of the queue (one of the two is NULL).
+ * If it may, the wait is known to others until pel_inner_wait_end. OK, WOULD_DEADLOCK, OUT_OF_MEMORY. Under the lock.
  */
 typedef struct pel_inner_wait {
     struct pel_inner_wait *next;
@@ -340,7 +356,8 @@ typedef struct pel_inner_wait {
 bool pel_may_wait_inside(const pel_runtime *runtime);
 pel_status pel_inner_wait_begin(pel_runtime *runtime, pel_inner_wait *wait, const pel_event *event, const pel_queue *queue);
 void pel_inner_wait_end(pel_runtime *runtime, pel_inner_wait *wait);
-/* WOULD_DEADLOCK, with its story: a command that the running task submits must not wait for one of these events. Takes the lock. */
+/* WOULD_DEADLOCK, with its story: a command that the running task submits must not wait for one of these events. Takes the
+ * lock. */
 pel_status pel_check_waits_inside(pel_runtime *runtime, const pel_event *const *waits, uint32_t count, pel_error **error);
 
 /* Stages of a queue; under the lock. */
@@ -357,13 +374,18 @@ void pel_command_waives(const pel_command *command); /* it does not wait for roo
 
 /* moves.c: who has which bytes, and the works that bring them where they are needed */
 bool pel_uses_append(const pel_allocator *allocator, pel_uses *uses, pel_use use); /* as it is */
-bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode);
-bool pel_uses_add_rows(const pel_allocator *allocator, pel_uses *uses, const pel_use *use, pel_access_mode mode); /* those not in host memory alone */
+bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi,
+                  pel_access_mode mode);
+/* those not in host memory alone */
+bool pel_uses_add_rows(const pel_allocator *allocator, pel_uses *uses, const pel_use *use, pel_access_mode mode);
 void pel_uses_free(const pel_allocator *allocator, pel_uses *uses); /* the list only */
-pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled); /* starts the fetches into command->jobs */
+/* starts the fetches into command->jobs */
+pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled);
 uint64_t pel_lost_devices(const pel_runtime *runtime); /* by index; those with memory of their own */
-pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi); /* notes what is missing on its device */
-pel_status pel_job_seal_in(pel_job *job, pel_error **error);                                    /* makes transfers of all that was noted */
+/* notes what is missing on its device */
+pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi);
+/* makes transfers of all that was noted */
+pel_status pel_job_seal_in(pel_job *job, pel_error **error);
 pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t hi);
 pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocation, uint64_t lo, uint64_t hi);
 void pel_job_bring_home(pel_job *job);      /* makes transfers of job->drained */
@@ -372,11 +394,13 @@ void pel_job_apply(pel_job *job);           /* residency and counters after a su
 void pel_job_clear(pel_job *job);           /* frees what hangs on it */
 
 /* launch.c, chunk.c; failures are noted in the command, too */
-pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count, pel_protection *protection,
-                             pel_plan_result *result, pel_plan **plan, pel_error **error);
+pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
+                             pel_protection *protection, pel_plan_result *result, pel_plan **plan, pel_error **error);
 /* A plan for units [lo, hi) alone, without the refused devices (by index). */
-pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result, pel_error **error);
-/* What the models expect of it, its bytes being where they are needed: nanoseconds by device, 0 where it cannot run or nobody knows. */
+pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result,
+                             pel_error **error);
+/* What the models expect of it, its bytes being where they are needed: nanoseconds by device, 0 where it cannot run or nobody
+ * knows. */
 typedef struct pel_launch_estimate {
     double ns[PEL_RUNTIME_DEVICE_LIMIT + 1];
     uint64_t divided;           /* over these devices; 0: it would not be */
@@ -388,20 +412,24 @@ void pel_launch_estimate_now(const pel_command *command, pel_launch_estimate *es
 pel_status pel_launch_take_device(pel_command *command, uint32_t device, double predicted_ns);
 /* What the models say of so many units there; 0: nothing. */
 double pel_launch_predict(const pel_runtime *runtime, const pel_bound *bound, const pel_device *device, uint64_t units);
-/* Why this device cannot run any part of the launch, or NULL. Static text, or composed and stored in *text for the caller to free. */
+/* Why this device cannot run any part of the launch, or NULL. Static text, or composed and stored in *text for the caller to
+ * free. */
 const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *device, char **text);
 pel_status pel_launch_start(pel_command *command, bool *stalled);  /* plan, then fetch */
 pel_status pel_launch_run(pel_command *command);                   /* chunks into command->jobs */
-void pel_launch_drain(pel_command *command);                       /* drain.c: what its successors want from its devices goes home with its chunks */
+/* drain.c: what its successors want from its devices goes home with its chunks */
+void pel_launch_drain(pel_command *command);
 pel_status pel_launch_plan_now(pel_command *command, bool *exploring); /* plan and slices; failures are noted in the command */
 uint64_t pel_launch_fold_count(const pel_command *command);        /* partial results to merge; 0: none */
-void pel_launch_fold(pel_command *command);                        /* merges partial results: few at once, many on a worker without the lock */
+/* merges partial results: few at once, many on a worker without the lock */
+void pel_launch_fold(pel_command *command);
 void pel_launch_folded(pel_command *command);                      /* and what that means for residency */
 void pel_launch_done(pel_command *command);                        /* actual times into plan and models */
 /* pieces.c: chunks that begin while the launch runs */
 void pel_launch_tail_begin(pel_command *command);
 void pel_launch_chunk_done(pel_job *job);
-void pel_launch_tail_forfeit(pel_command *command, const pel_device *device); /* all that is left becomes one failed chunk: nobody took any */
+/* all that is left becomes one failed chunk: nobody took any */
+void pel_launch_tail_forfeit(pel_command *command, const pel_device *device);
 
 pel_status pel_chunk_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 void pel_privates_free(pel_job *job);
@@ -419,34 +447,43 @@ void pel_command_come_after(pel_command *command, const pel_command *before); /*
 void pel_chain_added(pel_node *from, pel_node *to);      /* a predecessor more, which is a command */
 void pel_chain_left(const pel_node *from, pel_node *to); /* and one less: `from` is over */
 bool pel_chain_may_begin(const pel_command *command);    /* all that it waits for is with its devices */
-bool pel_chain_begin(pel_command *command);              /* true: its work is queued behind theirs; else it waits until they are over */
+/* true: its work is queued behind theirs; else it waits until they are over */
+bool pel_chain_begin(pel_command *command);
 void pel_chain_lead(pel_command *command);               /* it has been handed over: successors may follow */
-void pel_chain_spread_failure(pel_command *command);     /* it begun early and something before it failed: works that have not begun must not */
+/* it begun early and something before it failed: works that have not begun must not */
+void pel_chain_spread_failure(pel_command *command);
 void pel_chain_job_begun(pel_job *job);                  /* it is handed over now */
 void pel_chain_job_over(pel_job *job);                   /* its work has completed */
 bool pel_chain_holds(pel_command *command);              /* it ends later, with its predecessors */
 void pel_chain_clear(pel_job *job);                      /* nothing may wait for it any more */
 
 /* submit.c */
-/* Memory for a command: `idle` (repeat.c) or NULL for another one. No name. NULL: no memory, and `idle` is gone. Under the lock. */
+/* Memory for a command: `idle` (repeat.c) or NULL for another one. No name. NULL: no memory, and `idle` is gone. Under the
+ * lock. */
 pel_command *pel_command_renew(pel_queue *queue, pel_command *idle, pel_command_kind kind, int32_t priority);
 void pel_command_give(pel_command *idle); /* gives it back */
-pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error); /* without the lock */
+/* without the lock */
+pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error);
 void pel_command_free(pel_command *command);
 void pel_command_leave_hazards(pel_command *command); /* it is over, and if it failed the hazards remember */
 /* `to` comes after the event's command; *failed: that is over, and failed. */
-pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data, bool *failed);
+pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data,
+                            bool *failed);
 pel_status pel_check_waits(const pel_queue *queue, const pel_event *const *waits, uint32_t count, pel_error **error);
 void pel_command_discard(pel_command *command); /* the same for one that was never submitted; takes the lock */
-pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode); /* retains */
-pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes, uint64_t rows, uint64_t pitch,
-                                     pel_access_mode mode);
-pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event); /* takes the lock; frees on failure */
+/* retains */
+pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode);
+pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes,
+                                     uint64_t rows, uint64_t pitch, pel_access_mode mode);
+/* takes the lock; frees on failure */
+pel_status pel_command_submit(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event);
 /* The same with the lock held, which it releases: room was made, the waits are checked, and nobody records. */
 pel_status pel_command_submit_locked(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event);
-pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error); /* remembers the story of a refused submission; takes the lock */
+/* remembers the story of a refused submission; takes the lock */
+pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error);
 
-/* queue.c: waits for the writers of these bytes and fetches them. Takes the lock; frees the list. `held`: the allocations are retained already. */
+/* queue.c: waits for the writers of these bytes and fetches them. Takes the lock; frees the list. `held`: the allocations are
+ * retained already. */
 pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses);
 pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses, bool tolerant);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rectangular copies. Like a plain copy a loop on host memory: rows that only a device holds are fetched before, as for any host command, and rows that
- * are written here are valid nowhere else afterwards. Hazards see the rectangles, so that neighbouring tiles are copied at once.
+ * Rectangular copies. Like a plain copy a loop on host memory: rows that only a device holds are fetched before, as for any host
+ * command, and rows that are written here are valid nowhere else afterwards. Hazards see the rectangles, so that neighbouring
+ * tiles are copied at once.
  *
- * Whether rows overlap is decided by walking over both in the order of their addresses: pitches may differ, and an enclosing interval would refuse
- * halves of one matrix that lie side by side.
+ * Whether rows overlap is decided by walking over both in the order of their addresses: pitches may differ, and an enclosing
+ * interval would refuse halves of one matrix that lie side by side.
  */
 #include "queue/host_commands.h"
 
@@ -45,7 +46,8 @@ static bool rows_overlap(const pel_move_rows *move) {
     return false;
 }
 
-static pel_status submit(pel_queue *queue, const pel_move_rows *move, const pel_access *accesses, const pel_task_desc *desc, pel_event **event) {
+static pel_status submit(pel_queue *queue, const pel_move_rows *move, const pel_access *accesses, const pel_task_desc *desc,
+                         pel_event **event) {
     pel_error *error = NULL;
     pel_command *command = pel_host_command(queue, PEL_COMMAND_LOOP, desc, "copy", &error);
     if (!command) {
@@ -73,7 +75,8 @@ pel_status pel_copy_rect(pel_queue *queue, const pel_rows *destination, const pe
         return status;
     }
     if (!destination || !source || !destination->buffer || !source->buffer || row_bytes == 0 || rows == 0) {
-        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "copy", row_bytes == 0 || rows == 0 ? "0 bytes" : "a buffer is NULL");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "copy",
+                                       row_bytes == 0 || rows == 0 ? "0 bytes" : "a buffer is NULL");
     }
     pel_rows to = *destination, from = *source;
     to.pitch = to.pitch == 0 ? row_bytes : to.pitch;
@@ -82,8 +85,9 @@ pel_status pel_copy_rect(pel_queue *queue, const pel_rows *destination, const pe
         return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "copy", "a pitch is less than a row");
     }
     if (!fits(&to, row_bytes, rows) || !fits(&from, row_bytes, rows)) {
-        return pel_host_command_refuse(queue, PEL_TOO_LARGE, "copy", fits(&to, row_bytes, rows) ? "the source's rows leave its buffer"
-                                                                                                : "the destination's rows leave its buffer");
+        return pel_host_command_refuse(queue, PEL_TOO_LARGE, "copy",
+                                       fits(&to, row_bytes, rows) ? "the source's rows leave its buffer"
+                                                                  : "the destination's rows leave its buffer");
     }
     const pel_move_rows move = {.to = (unsigned char *)pel_buffer_data(to.buffer) + to.offset,
                                 .from = (const unsigned char *)pel_buffer_data(from.buffer) + from.offset,

@@ -2,12 +2,14 @@
 /*
  * Whether a task may wait for something: not for what cannot end before the task itself.
  *
- * That is found by walking forward from what cannot go on while the task waits: the tasks on this thread's stack, those that submitted them, what comes
- * after any of these (successors, markers), those that submitted that, and tasks elsewhere that wait for any of it, with what lies below them on
- * their stacks. None of these can end, and none that has not begun can begin, while the caller stands still: so their lists of successors only grow
- * at the head, and can be read without their owners. Waits are known to each other (`inner_waits`), so whoever would close a circle sees it.
+ * That is found by walking forward from what cannot go on while the task waits: the tasks on this thread's stack, those that
+ * submitted them, what comes after any of these (successors, markers), those that submitted that, and tasks elsewhere that wait
+ * for any of it, with what lies below them on their stacks. None of these can end, and none that has not begun can begin, while
+ * the caller stands still: so their lists of successors only grow at the head, and can be read without their owners. Waits are
+ * known to each other (`inner_waits`), so whoever would close a circle sees it.
  *
- * The usual wait, for a child none of whose siblings waits for anything outside of the scope, needs none of this: siblings depend on siblings only.
+ * The usual wait, for a child none of whose siblings waits for anything outside of the scope, needs none of this: siblings depend
+ * on siblings only.
  */
 #include "backend/host/host.h"
 #include "queue/command.h"
@@ -183,8 +185,9 @@ pel_status pel_check_waits_inside(pel_runtime *runtime, const pel_event *const *
         pel_status status = check(runtime, waits[i], NULL);
         pthread_mutex_unlock(&runtime->lock);
         if (status != PEL_OK) {
-            return pel_fail(error, &runtime->allocator, status, NULL,
-                            "waits[%u] cannot be complete before the task that submits this command, which ends after the command", i);
+            return pel_fail(
+                error, &runtime->allocator, status, NULL,
+                "waits[%u] cannot be complete before the task that submits this command, which ends after the command", i);
         }
         frame->foreign_waits = true;
     }

@@ -13,7 +13,8 @@
 
 enum { FOLDED_AT_ONCE = 8192 }; /* partial results: under 10 us, where waking a worker for them costs 30-50 us */
 
-/* Host variants of kernels and bodies of parallel loops count as tasks, on whatever thread: what they wait for may need a thread that waits for them. */
+/* Host variants of kernels and bodies of parallel loops count as tasks, on whatever thread: what they wait for may need a
+ * thread that waits for them. */
 bool pel_inside_task(const pel_runtime *runtime) {
     const pel_backend_device *host = runtime->task_device->driver;
     return pel_frame_top(runtime) || pel_host_is_worker(host) || pel_host_in_piece(host);
@@ -44,7 +45,9 @@ static pel_status run_fold(void *context) {
 }
 
 /* Parts of one replay have its order. */
-static bool comes_first(const pel_command *a, const pel_command *b) { return a->order < b->order || (a->order == b->order && a->turn < b->turn); }
+static bool comes_first(const pel_command *a, const pel_command *b) {
+    return a->order < b->order || (a->order == b->order && a->turn < b->turn);
+}
 
 void pel_command_make_ready(pel_command *command) {
     pel_command **place = &command->runtime->dispatcher->ready;
@@ -69,7 +72,8 @@ void pel_command_fail(pel_command *command, pel_status status, pel_error *error)
     command->error = error;
 }
 
-void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status, const pel_error *error) {
+void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status,
+                            const pel_error *error) {
     const uint64_t inner = had_children ? UINT64_MAX : pel_node_order(node);
     while (node->stage->scope) {
         node = node->stage->scope->parent;
@@ -97,7 +101,10 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
         return; /* it has failed already, or was withdrawn */
     }
     pel_fail(&story, &runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
-             !command ? "task" : command->name ? command->name : "a command", from ? from : "a command", pel_error_message(error));
+             !command        ? "task"
+             : command->name ? command->name
+                             : "a command",
+             from ? from : "a command", pel_error_message(error));
     if (command) {
         pel_command_fail(command, PEL_DEPENDENCY_FAILED, story);
         pel_chain_spread_failure(command);
@@ -192,8 +199,8 @@ void pel_command_end(pel_command *command) {
 }
 
 /*
- * What only the lost device held stays marked as held by it alone: whoever needs these bytes, now or in a command that waits already,
- * fails to fetch them (moves.c), and whoever overwrites them makes them valid again. Old bytes are never taken for them.
+ * What only the lost device held stays marked as held by it alone: whoever needs these bytes, now or in a command that waits
+ * already, fails to fetch them (moves.c), and whoever overwrites them makes them valid again. Old bytes are never taken for them.
  */
 static void lose_device(pel_device *device, const pel_error *why) {
     device->lost = true;
@@ -204,7 +211,8 @@ static void lose_device(pel_device *device, const pel_error *why) {
 static pel_error *told_by(const pel_command *command, const pel_work *work) {
     pel_error *error = NULL;
     const pel_error *why = work->error;
-    pel_story story = {pel_error_device(why), pel_error_call(why), pel_error_code(why), pel_error_advice(why), pel_error_build_log(why)};
+    pel_story story = {pel_error_device(why), pel_error_call(why), pel_error_code(why), pel_error_advice(why),
+                       pel_error_build_log(why)};
     pel_fail(&error, &command->runtime->allocator, work->status, &story, "%s: %s", command->name ? command->name : "command",
              why ? pel_error_message(why) : pel_status_text(work->status));
     return error;
@@ -255,7 +263,8 @@ static void take_in(pel_job *job) {
 static void go_on(pel_runtime *runtime) {
     const pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_dispatch(runtime);
-    pel_dispatcher_unlock(runtime, dispatcher->news || dispatcher->restless > 0 || atomic_load_explicit(&dispatcher->inside, memory_order_relaxed) > 0);
+    pel_dispatcher_unlock(runtime, dispatcher->news || dispatcher->restless > 0 ||
+                                       atomic_load_explicit(&dispatcher->inside, memory_order_relaxed) > 0);
 }
 
 static void job_complete(pel_work *work) {
@@ -393,7 +402,9 @@ static pel_status build_host_job(pel_command *command) {
     return PEL_OK;
 }
 
-static bool goes_to_a_place(const pel_command *command) { return command->kind == PEL_COMMAND_MAP || command->kind == PEL_COMMAND_PREFETCH; }
+static bool goes_to_a_place(const pel_command *command) {
+    return command->kind == PEL_COMMAND_MAP || command->kind == PEL_COMMAND_PREFETCH;
+}
 
 /* Its parts end it. */
 static void run_graph(pel_command *command) {

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Results drained early: what a launch that is already submitted will want from a device of this one goes home behind the chunk that computes it.
+ * Results drained early: what a launch that is already submitted will want from a device of this one goes home behind the chunk
+ * that computes it.
  *
- * The problem: a stencil on two devices with memory of their own needs a row of each on the other. Fetched when the next launch finds it missing, that row costs
- * a work of its own: a report, a submission, and a link's latency, each iteration, while both devices stand still. So when the chunks of a launch are built, the launches
- * that wait for it are looked at: what they will read elsewhere of what a chunk writes becomes a transfer of that chunk's work. The invariant: residency stays what
- * it is, a copy more in host memory; nobody relies on it, and a guess that was wrong costs bytes, never a result. The guess is that a launch of the same range
- * is divided as this one, which holds for fixed shares and mostly for learned ones; others are fetched when their turn comes, as ever. Rejected: planning the next
- * launch ahead, whose inputs and models are not known yet; draining all that is written, which would move whole grids for one row.
+ * The problem: a stencil on two devices with memory of their own needs a row of each on the other. Fetched when the next launch
+ * finds it missing, that row costs a work of its own: a report, a submission, and a link's latency, each iteration, while both
+ * devices stand still. So when the chunks of a launch are built, the launches that wait for it are looked at: what they will read
+ * elsewhere of what a chunk writes becomes a transfer of that chunk's work. The invariant: residency stays what it is, a copy
+ * more in host memory; nobody relies on it, and a guess that was wrong costs bytes, never a result. The guess is that a launch of
+ * the same range is divided as this one, which holds for fixed shares and mostly for learned ones; others are fetched when their
+ * turn comes, as ever. Rejected: planning the next launch ahead, whose inputs and models are not known yet; draining all that is
+ * written, which would move whole grids for one row.
  */
 #include "queue/command.h"
 #include "queue/stream.h"

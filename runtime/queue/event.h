@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Events: the part of a command that outlives it. Whoever ends the command writes all but `references` before state becomes COMPLETE: under runtime->lock, or, of
- * a task that is only a node, its runner without. What the end of a command writes and a waiting thread looks at is one cache line, so that it travels once.
+ * Events: the part of a command that outlives it. Whoever ends the command writes all but `references` before state becomes
+ * COMPLETE: under runtime->lock, or, of a task that is only a node, its runner without. What the end of a command writes and a
+ * waiting thread looks at is one cache line, so that it travels once.
  */
 #ifndef PEL_QUEUE_EVENT_H
 #define PEL_QUEUE_EVENT_H

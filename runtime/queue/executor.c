@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The caller's own executor: whenever something is made ready, one of its threads is asked to come, up to a number; it works as a lent thread does (lend.c) and goes back
- * when it has found nothing for as long as workers look.
+ * The caller's own executor: whenever something is made ready, one of its threads is asked to come, up to a number; it works as a
+ * lent thread does (lend.c) and goes back when it has found nothing for as long as workers look.
  *
- * Like a lent thread it is a guest that nothing depends on: workers are told of all work as if there was no executor, so one that is busy, slow or stuck delays
- * nobody. That is why one thread of the runtime's own stays. Rejected: workers that are
- * works of the executor (who waits inside a task would keep a thread that the executor needs for what is waited for).
+ * Like a lent thread it is a guest that nothing depends on: workers are told of all work as if there was no executor, so one that
+ * is busy, slow or stuck delays nobody. That is why one thread of the runtime's own stays. Rejected: workers that are works of
+ * the executor (who waits inside a task would keep a thread that the executor needs for what is waited for).
  */
 #include "backend/host/host.h"
 #include "queue/command.h"
@@ -21,8 +21,8 @@ static bool never(void *user) {
 static void invite(void *host);
 
 /*
- * On a thread of the executor. Whoever pushes asks for another one if it sees that this one leaves, and this one looks once more after it has said so: one of both sees the
- * other. After the last line the runtime may be gone.
+ * On a thread of the executor. Whoever pushes asks for another one if it sees that this one leaves, and this one looks once more
+ * after it has said so: one of both sees the other. After the last line the runtime may be gone.
  */
 static void work(void *argument) {
     pel_runtime *runtime = argument;
@@ -45,7 +45,8 @@ static void invite(void *host) {
     pel_hands *hands = &runtime->dispatcher->hands;
     unsigned invited = atomic_load_explicit(&hands->invited, memory_order_seq_cst);
     while (invited < hands->most) {
-        if (atomic_compare_exchange_weak_explicit(&hands->invited, &invited, invited + 1, memory_order_seq_cst, memory_order_seq_cst)) {
+        if (atomic_compare_exchange_weak_explicit(&hands->invited, &invited, invited + 1, memory_order_seq_cst,
+                                                  memory_order_seq_cst)) {
             atomic_fetch_add_explicit(&hands->inside, 1, memory_order_relaxed);
             runtime->executor.submit(runtime->executor.user, work, runtime);
             return;

@@ -31,7 +31,9 @@ static bool cores_are_free(const pel_runtime *runtime, const pel_device *device)
 }
 
 static double expected_ns(const pel_job *job) {
-    return job->work.predicted_ns > 0 ? job->work.predicted_ns : job->command->queue->usual_ns > 0 ? job->command->queue->usual_ns : UNKNOWN_NS;
+    return job->work.predicted_ns > 0          ? job->work.predicted_ns
+           : job->command->queue->usual_ns > 0 ? job->command->queue->usual_ns
+                                               : UNKNOWN_NS;
 }
 
 static bool has_room_at_all(const pel_device *device) { return device->running < AT_LEAST || device->queued_ns < AHEAD_NS; }
@@ -129,7 +131,8 @@ static void take_out(pel_dispatcher *dispatcher, pel_job **place, pel_job *befor
 bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job) {
     for (pel_job **place = &dispatcher->first_job; *place; place = &(*place)->next) {
         const pel_command *other = (*place)->command;
-        if (other->part_of == job->command->part_of && other->turn > job->command->turn && priority_of(*place) <= priority_of(job)) {
+        if (other->part_of == job->command->part_of && other->turn > job->command->turn &&
+            priority_of(*place) <= priority_of(job)) {
             job->next = *place;
             *place = job;
             return true;
@@ -180,7 +183,8 @@ static bool is_behind(const pel_dispatcher *dispatcher, met *m, const pel_job *j
     uint32_t own = m->count;
     for (uint32_t i = 0; i < m->count; i++) {
         const bool same = m->groups[i].queue == job->command->queue;
-        behind = behind || (m->groups[i].device == job->device && (job->command->early || (same && m->groups[i].priority >= priority_of(job))));
+        behind = behind || (m->groups[i].device == job->device &&
+                            (job->command->early || (same && m->groups[i].priority >= priority_of(job))));
         own = same && m->groups[i].device == job->device ? i : own;
     }
     if (own == GROUPS) { /* more queues than that: it cannot be noted, so whoever comes later looks by itself, too */

@@ -8,7 +8,8 @@
 
 pel_status pel_graph_create(pel_runtime *runtime, pel_graph **graph, pel_error **error) {
     if (!runtime || !graph) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_graph_create: the %s is NULL", runtime ? "graph" : "runtime");
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_graph_create: the %s is NULL",
+                        runtime ? "graph" : "runtime");
     }
     *graph = NULL;
     pel_status status = pel_runtime_check(runtime, error);
@@ -141,13 +142,13 @@ uint32_t pel_graph_size(pel_graph *graph) {
 
 static pel_status refuse(const pel_command *command, pel_status status, const char *why, pel_error **error) {
     const pel_story story = {.advice = "end the recording with pel_graph_end before it"};
-    return pel_fail(error, &command->runtime->allocator, status, status == PEL_UNSUPPORTED ? &story : NULL, "%s cannot be recorded: %s",
-                    command->name ? command->name : "a command", why);
+    return pel_fail(error, &command->runtime->allocator, status, status == PEL_UNSUPPORTED ? &story : NULL,
+                    "%s cannot be recorded: %s", command->name ? command->name : "a command", why);
 }
 
 /* Which recorded commands it waits for: those that its waits stand for. */
-static pel_status find_waits(const pel_graph *graph, pel_recorded *recorded, const pel_event *const *waits, uint32_t count, uint32_t place,
-                             pel_error **error) {
+static pel_status find_waits(const pel_graph *graph, pel_recorded *recorded, const pel_event *const *waits, uint32_t count,
+                             uint32_t place, pel_error **error) {
     recorded->waits = count > 0 ? pel_alloc(&graph->runtime->allocator, count * sizeof *recorded->waits) : NULL;
     if (count > 0 && !recorded->waits) {
         return refuse(recorded->command, PEL_OUT_OF_MEMORY, "no memory", error);
@@ -155,7 +156,8 @@ static pel_status find_waits(const pel_graph *graph, pel_recorded *recorded, con
     recorded->wait_count = count;
     for (uint32_t i = 0; i < count; i++) {
         if (!waits || !waits[i] || waits[i]->graph != graph->id) {
-            return refuse(recorded->command, PEL_INVALID_ARGUMENT, "it waits for an event that is none of this recording's", error);
+            return refuse(recorded->command, PEL_INVALID_ARGUMENT, "it waits for an event that is none of this recording's",
+                          error);
         }
         if (waits[i]->recorded >= place) {
             return refuse(recorded->command, PEL_INVALID_ARGUMENT, "it waits for a command that comes after it", error);
@@ -170,7 +172,8 @@ static pel_status make_room(pel_graph *graph) {
         return PEL_OK;
     }
     const uint32_t capacity = graph->capacity ? 2 * graph->capacity : 16;
-    pel_recorded *grown = capacity < PEL_GRAPH_NONE / 4 ? pel_resize(&graph->runtime->allocator, graph->commands, capacity * sizeof *grown) : NULL;
+    pel_recorded *grown =
+        capacity < PEL_GRAPH_NONE / 4 ? pel_resize(&graph->runtime->allocator, graph->commands, capacity * sizeof *grown) : NULL;
     if (!grown) {
         return PEL_OUT_OF_MEMORY;
     }
@@ -183,7 +186,8 @@ static pel_status make_room(pel_graph *graph) {
 static void give_event(const pel_graph *graph, pel_command *command, uint32_t place, pel_event **event) {
     pel_event *of = command->event;
     pel_error *error = NULL;
-    pel_fail(&error, &graph->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s was recorded in a graph, not run", command->name ? command->name : "a command");
+    pel_fail(&error, &graph->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s was recorded in a graph, not run",
+             command->name ? command->name : "a command");
     pel_event_finish(of, PEL_INVALID_ARGUMENT, error, NULL, 0);
     of->graph = graph->id;
     of->recorded = place;
@@ -196,12 +200,13 @@ static void give_event(const pel_graph *graph, pel_command *command, uint32_t pl
 }
 
 static bool can_be_recorded(const pel_command *command) {
-    return command->kind <= PEL_COMMAND_MARKER && !command->callback && command->asked != PEL_PROTECT_ISOLATE; /* a hung work may come back after its replay */
+    /* a hung work may come back after its replay */
+    return command->kind <= PEL_COMMAND_MARKER && !command->callback && command->asked != PEL_PROTECT_ISOLATE;
 }
 
 static bool same_accesses(const pel_command *a, const pel_command *b) {
-    bool same = a->kind == b->kind && a->uses.count == b->uses.count && a->is_gate == b->is_gate && a->loop_count == b->loop_count &&
-                a->loop_grain == b->loop_grain;
+    bool same = a->kind == b->kind && a->uses.count == b->uses.count && a->is_gate == b->is_gate &&
+                a->loop_count == b->loop_count && a->loop_grain == b->loop_grain;
     for (uint32_t i = 0; i < a->uses.count && same; i++) {
         const pel_use *x = &a->uses.data[i], *y = &b->uses.data[i];
         same = x->allocation == y->allocation && x->lo == y->lo && x->hi == y->hi && x->mode == y->mode && x->pitch == y->pitch &&
@@ -211,7 +216,8 @@ static bool same_accesses(const pel_command *a, const pel_command *b) {
 }
 
 static bool same_waits(const pel_recorded *a, const pel_recorded *b) {
-    return a->wait_count == b->wait_count && (a->wait_count == 0 || memcmp(a->waits, b->waits, a->wait_count * sizeof *a->waits) == 0);
+    return a->wait_count == b->wait_count &&
+           (a->wait_count == 0 || memcmp(a->waits, b->waits, a->wait_count * sizeof *a->waits) == 0);
 }
 
 /* Under the guard; takes over what is recorded. */
@@ -224,7 +230,8 @@ static void keep(pel_graph *graph, uint32_t place, pel_recorded recorded) {
     pel_recorded *old = &graph->commands[place];
     const bool same = graph->analysed && same_accesses(old->command, recorded.command) && same_waits(old, &recorded);
     if (same && old->command->kind == PEL_COMMAND_LAUNCH &&
-        (old->command->bound.kernel != recorded.command->bound.kernel || old->command->bound.units != recorded.command->bound.units)) {
+        (old->command->bound.kernel != recorded.command->bound.kernel ||
+         old->command->bound.units != recorded.command->bound.units)) {
         pel_graph_outlook_forget(graph);
     }
     drop(graph, old);
@@ -237,13 +244,15 @@ static void keep(pel_graph *graph, uint32_t place, pel_recorded recorded) {
     stop(graph);
 }
 
-pel_status pel_graph_take(pel_graph *graph, pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event) {
+pel_status pel_graph_take(pel_graph *graph, pel_command *command, const pel_event *const *waits, uint32_t wait_count,
+                          pel_event **event) {
     pel_queue *queue = command->queue;
     pel_error *error = NULL;
     pel_recorded recorded = {.command = command};
     pthread_mutex_lock(&graph->guard);
     const uint32_t place = graph->replaced != PEL_GRAPH_NONE ? graph->replaced : graph->count;
-    pel_status status = can_be_recorded(command) ? make_room(graph) : refuse(command, PEL_UNSUPPORTED, "this kind is run only", &error);
+    pel_status status =
+        can_be_recorded(command) ? make_room(graph) : refuse(command, PEL_UNSUPPORTED, "this kind is run only", &error);
     if (status == PEL_OK) {
         status = find_waits(graph, &recorded, waits, wait_count, place, &error);
     }
@@ -308,8 +317,8 @@ static pel_status submit(pel_graph *graph, pel_queue *queue, const pel_task_desc
     }
     pel_status status = PEL_OK;
     if (graph->recording || graph->count == 0) {
-        status = pel_fail(&error, &queue->runtime->allocator, graph->recording ? PEL_CONFLICT : PEL_INVALID_ARGUMENT, NULL, "%s: %s", command->name,
-                          graph->recording ? "it is being recorded" : "nothing has been recorded");
+        status = pel_fail(&error, &queue->runtime->allocator, graph->recording ? PEL_CONFLICT : PEL_INVALID_ARGUMENT, NULL,
+                          "%s: %s", command->name, graph->recording ? "it is being recorded" : "nothing has been recorded");
     }
     if (status == PEL_OK) {
         status = prepare(graph);
@@ -330,7 +339,8 @@ pel_status pel_graph_replay(pel_graph *graph, pel_queue *queue, const pel_task_d
         return status;
     }
     if (!graph || graph->runtime != queue->runtime) {
-        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "graph", graph ? "it belongs to another runtime" : "it is NULL");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "graph",
+                                       graph ? "it belongs to another runtime" : "it is NULL");
     }
     if (atomic_load_explicit(&queue->recorder, memory_order_acquire)) {
         return pel_host_command_refuse(queue, PEL_UNSUPPORTED, "graph", "a replay cannot be recorded");
@@ -344,7 +354,8 @@ pel_status pel_graph_replay(pel_graph *graph, pel_queue *queue, const pel_task_d
 pel_status pel_graph_follow_last(pel_command *replay) {
     bool failed;
     const pel_event *last = replay->graph->last;
-    return last ? pel_follow_event(replay->runtime, &replay->runtime->dispatcher->self, replay->node, last, false, &failed) : PEL_OK;
+    return last ? pel_follow_event(replay->runtime, &replay->runtime->dispatcher->self, replay->node, last, false, &failed)
+                : PEL_OK;
 }
 
 void pel_graph_submitted(pel_command *replay) {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Graphs inside. A recorded command is a pel_command that was made as always and stopped on its way into the queue. Its accesses go through hazards of the graph's
- * own, once, with every command "under way", so that edges are those that the queue would have found; and through a map of what is written and what is read
- * before it is written, which is the whole graph's footprint.
+ * Graphs inside. A recorded command is a pel_command that was made as always and stopped on its way into the queue. Its accesses
+ * go through hazards of the graph's own, once, with every command "under way", so that edges are those that the queue would have
+ * found; and through a map of what is written and what is read before it is written, which is the whole graph's footprint.
  *
- * A replay is a command of kind GRAPH with that footprint. A graph of host commands alone becomes *steps* (graph_steps.c): a tight loop in which host workers take each
- * other's steps without the dispatcher. With launches, or on a virtual machine, the recorded commands themselves go through the dispatcher's state machine
- * (graph_parts.c), with the edges that are known.
+ * A replay is a command of kind GRAPH with that footprint. A graph of host commands alone becomes *steps* (graph_steps.c): a
+ * tight loop in which host workers take each other's steps without the dispatcher. With launches, or on a virtual machine, the
+ * recorded commands themselves go through the dispatcher's state machine (graph_parts.c), with the edges that are known.
  *
- * Rejected: replaying by submission of cached commands (the hazards' map alone costs 100 ns a task), and updating arguments at the replay
- * (every replay under way would need its own copy of what may change).
+ * Rejected: replaying by submission of cached commands (the hazards' map alone costs 100 ns a task), and updating arguments at
+ * the replay (every replay under way would need its own copy of what may change).
  */
 #ifndef PEL_QUEUE_GRAPH_H
 #define PEL_QUEUE_GRAPH_H
@@ -108,7 +108,8 @@ struct pel_graph {
 };
 
 /* graph.c */
-pel_status pel_graph_take(pel_graph *graph, pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event);
+pel_status pel_graph_take(pel_graph *graph, pel_command *command, const pel_event *const *waits, uint32_t wait_count,
+                          pel_event **event);
 pel_status pel_graph_follow_last(pel_command *replay); /* under the lock */
 void pel_graph_submitted(pel_command *replay);         /* likewise */
 void pel_graph_replay_ends(pel_command *replay);       /* likewise */

@@ -53,7 +53,8 @@ static bool found(void *user, const pel_hazard *before) {
 
 static pel_hazard_range range_of(const pel_use *use) {
     uint64_t base = (uintptr_t)use->allocation->base;
-    return (pel_hazard_range){base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
+    return (pel_hazard_range){
+        base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
 }
 
 static pel_status order_by_accesses(analysis *a, const pel_command *command) {
@@ -102,7 +103,8 @@ static bool mark_read(void *user, pel_interval_value *value) {
     return true;
 }
 
-/* Rectangles as they are, each once: what of them is read although the graph writes it before counts as read all the same, unless it is written as a whole first. */
+/* Rectangles as they are, each once: what of them is read although the graph writes it before counts as read all the same,
+ * unless it is written as a whole first. */
 static bool add_rectangle(analysis *a, const pel_use *use) {
     for (uint32_t i = 0; i < a->rectangles.count; i++) {
         pel_use *known = &a->rectangles.data[i];
@@ -122,11 +124,13 @@ static pel_status add_to_footprint(analysis *a, const pel_command *command) {
             const pel_use *use = &command->uses.data[i];
             const pel_access_mode wanted = pass == 0 ? PEL_READ : PEL_WRITE;
             const uint64_t base = (uintptr_t)use->allocation->base;
-            const bool exact = use->pitch == 0 || a->rectangles.count < RECTANGLES; /* too many count as what encloses them, read and written in part */
+            /* too many count as what encloses them, read and written in part */
+            const bool exact = use->pitch == 0 || a->rectangles.count < RECTANGLES;
             if (use->pitch != 0 && exact) {
                 status = pass == 1 || add_rectangle(a, use) ? PEL_OK : PEL_OUT_OF_MEMORY;
             } else if ((use->mode & wanted) != 0 || !exact) {
-                status = pel_interval_map_update(a->bytes, base + use->lo, base + use->hi, pass == 0 ? mark_read : mark_written, NULL, NULL);
+                status = pel_interval_map_update(a->bytes, base + use->lo, base + use->hi, pass == 0 ? mark_read : mark_written,
+                                                 NULL, NULL);
             }
         }
     }
@@ -145,7 +149,8 @@ static bool gather(void *user, uint64_t lo, uint64_t hi, pel_interval_value valu
     gathering *g = user;
     const uint64_t base = (uintptr_t)g->allocation->base;
     if ((value.a & g->wanted) != 0) {
-        g->failed = !pel_uses_add(g->allocator, g->uses, g->allocation, lo - base, hi - base, g->wanted == WRITTEN ? PEL_WRITE : PEL_READ);
+        g->failed = !pel_uses_add(g->allocator, g->uses, g->allocation, lo - base, hi - base,
+                                  g->wanted == WRITTEN ? PEL_WRITE : PEL_READ);
     }
     return !g->failed;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Replaying launches among other commands: the recorded commands themselves go through the dispatcher's state machine, as parts of the replay. What a
- * submission would do for each, binding, footprint, hazards, edges and events, was done when they were recorded; left are planning, works and completions.
- * All under the lock. A part is as new after its end: replays of one graph never overlap.
+ * Replaying launches among other commands: the recorded commands themselves go through the dispatcher's state machine, as parts
+ * of the replay. What a submission would do for each, binding, footprint, hazards, edges and events, was done when they were
+ * recorded; left are planning, works and completions. All under the lock. A part is as new after its end: replays of one graph
+ * never overlap.
  */
 #include "queue/graph.h"
 #include "queue/graph_plan.h"

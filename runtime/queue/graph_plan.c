@@ -117,7 +117,9 @@ static void find_edges(question *q) {
         find_inputs(q, i, inside[i]);
         for (uint32_t e = edges->first[i]; e < edges->first[i + 1] && !q->failed; e++) {
             const uint32_t to = edges->list[e] >> 1;
-            const double bytes = (edges->list[e] & PEL_GRAPH_DATA) != 0 ? bytes_between(q->graph->commands[i].command, q->graph->commands[to].command) : 0;
+            const double bytes = (edges->list[e] & PEL_GRAPH_DATA) != 0
+                                     ? bytes_between(q->graph->commands[i].command, q->graph->commands[to].command)
+                                     : 0;
             inside[to] += bytes;
             add_edge(q, i, to, bytes);
         }
@@ -126,7 +128,9 @@ static void find_edges(question *q) {
     pel_free(q->allocator, inside);
 }
 
-static pel_schedule_way *way_of(question *q, uint32_t task, uint32_t way) { return &q->ways[(size_t)task * pel_schedule_ways(&q->request) + way]; }
+static pel_schedule_way *way_of(question *q, uint32_t task, uint32_t way) {
+    return &q->ways[(size_t)task * pel_schedule_ways(&q->request) + way];
+}
 
 /* At home, and perhaps on devices as well; or on one device only, where it costs nothing to be. */
 static void describe_input(question *q, uint32_t input) {
@@ -195,8 +199,9 @@ static void describe_devices(question *q) {
     for (uint32_t d = 0; d < runtime->device_count; d++) {
         const pel_device *device = &runtime->devices[d];
         const bool far = device->place != 0;
-        q->devices[d] = (pel_schedule_device){device->overlaps & ((1ull << runtime->device_count) - 1), far ? pel_link_latency_ns(device) : 0,
-                                              far ? 1.0 / pel_link_bytes_per_ns(device) : 0, false};
+        q->devices[d] =
+            (pel_schedule_device){device->overlaps & ((1ull << runtime->device_count) - 1), far ? pel_link_latency_ns(device) : 0,
+                                  far ? 1.0 / pel_link_bytes_per_ns(device) : 0, false};
     }
 }
 
@@ -220,8 +225,14 @@ static void ask(question *q, pel_graph *graph) {
         describe_input(q, i);
     }
     describe_commands(q);
-    q->request = (pel_schedule_request){.task_count = (uint32_t)tasks, .device_count = q->request.device_count, .edge_count = q->edge_count,
-                                        .devices = q->devices, .edges = q->edges, .ways = q->ways, .divided = q->divided, .home_bytes = q->home_bytes,
+    q->request = (pel_schedule_request){.task_count = (uint32_t)tasks,
+                                        .device_count = q->request.device_count,
+                                        .edge_count = q->edge_count,
+                                        .devices = q->devices,
+                                        .edges = q->edges,
+                                        .ways = q->ways,
+                                        .divided = q->divided,
+                                        .home_bytes = q->home_bytes,
                                         .present = q->present};
 }
 
@@ -274,7 +285,9 @@ static void note(pel_graph *graph, const question *q, const pel_schedule *schedu
         const pel_schedule_place *place = &schedule->places[task];
         pel_graph_prospect *prospect = &outlook->commands[i];
         prospect->way = place->way;
-        prospect->devices = place->way < q->request.device_count ? 1ull << place->way : place->way == pel_schedule_divided(&q->request) ? q->divided[task] : 0;
+        prospect->devices = place->way < q->request.device_count              ? 1ull << place->way
+                            : place->way == pel_schedule_divided(&q->request) ? q->divided[task]
+                                                                              : 0;
         prospect->begin_ns = place->begin_ns;
         prospect->end_ns = place->end_ns;
         prospect->ns = place->ns;
@@ -425,7 +438,8 @@ void pel_graph_plan_over(const pel_command *replay) {
     outlook->actual_ns = ns;
     outlook->replays++;
     if (!outlook->followed) {
-        outlook->in_order_seen_ns = outlook->in_order_seen_ns > 0 && outlook->in_order_seen_ns < ns ? outlook->in_order_seen_ns : ns;
+        outlook->in_order_seen_ns =
+            outlook->in_order_seen_ns > 0 && outlook->in_order_seen_ns < ns ? outlook->in_order_seen_ns : ns;
         return;
     }
     outlook->seen_ns = outlook->seen_ns > 0 && outlook->seen_ns < ns ? outlook->seen_ns : ns;

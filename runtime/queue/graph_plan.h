@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Planning a graph as a whole: which device takes which launch of a replay, and in which order (planner/schedule.h), from what the models expect of each launch
- * on each device, the links, and where bytes are when the replay begins.
+ * Planning a graph as a whole: which device takes which launch of a replay, and in which order (planner/schedule.h), from what
+ * the models expect of each launch on each device, the links, and where bytes are when the replay begins.
  *
- * The first replays go command by command, which is how devices become known and what a plan must beat: by the models before it is followed, and as measured
- * afterwards, else it is given up. A plan is made again when launches take other times than expected, and now and then because devices that it leaves out may
- * have become better. All under the runtime's lock. Rejected: planning when the graph is analysed (nothing is known then), and moving launches that run.
+ * The first replays go command by command, which is how devices become known and what a plan must beat: by the models before it
+ * is followed, and as measured afterwards, else it is given up. A plan is made again when launches take other times than
+ * expected, and now and then because devices that it leaves out may have become better. All under the runtime's lock. Rejected:
+ * planning when the graph is analysed (nothing is known then), and moving launches that run.
  */
 #ifndef PEL_QUEUE_GRAPH_PLAN_H
 #define PEL_QUEUE_GRAPH_PLAN_H
@@ -28,7 +29,8 @@ typedef struct pel_graph_outlook {
     pel_schedule_kind kind;
     double predicted_ns, in_order_ns;   /* by the models */
     double actual_ns;                   /* of the replay before */
-    double in_order_seen_ns, seen_ns;   /* the least of those that went command by command, and of those that followed this plan; 0: none yet */
+    /* the least of those that went command by command, and of those that followed this plan; 0: none yet */
+    double in_order_seen_ns, seen_ns;
     uint32_t seen;
     double expected_ns, misfit_ns;      /* of launches of the replay under way: sums */
     int64_t began;

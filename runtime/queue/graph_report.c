@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a graph's plan tells: a copy with texts of its own, so that it can be read while replays go on, and after everything else is gone. */
+/* What a graph's plan tells: a copy with texts of its own, so that it can be read while replays go on, and after everything
+ * else is gone. */
 #include "queue/graph_plan.h"
 
 #include "base/text.h"
@@ -38,12 +39,14 @@ static void say_why(pel_text *text, const pel_graph_outlook *outlook) {
     } else if (outlook->kind == PEL_SCHEDULE_IN_ORDER) {
         pel_text_append(text, "command by command: no plan is predicted to be faster");
     } else {
-        pel_text_append(text, outlook->kind == PEL_SCHEDULE_ALONE ? "planned as a whole, on one device" : "planned as a whole, by earliest finish time");
+        pel_text_append(text, outlook->kind == PEL_SCHEDULE_ALONE ? "planned as a whole, on one device"
+                                                                  : "planned as a whole, by earliest finish time");
     }
 }
 
 static void say_place(pel_text *text, const pel_graph_place *place) {
-    pel_text_format(text, "%6u  %-16s  %-16s  ", place->command, place->name[0] ? place->name : "-", place->devices[0] ? place->devices : "beside");
+    pel_text_format(text, "%6u  %-16s  %-16s  ", place->command, place->name[0] ? place->name : "-",
+                    place->devices[0] ? place->devices : "beside");
     say_us(text, place->begin_ns);
     pel_text_append(text, " to ");
     say_us(text, place->end_ns);
@@ -78,7 +81,8 @@ static char *words_of(const pel_graph_plan *plan, const pel_graph_outlook *outlo
 static pel_status copy(pel_graph_plan *plan, const pel_graph *graph) {
     const pel_graph_outlook *outlook = graph->outlook;
     const bool followed = outlook->kind != PEL_SCHEDULE_IN_ORDER && !outlook->slower;
-    plan->times = (pel_graph_times){followed, outlook->replays, outlook->predicted_ns, outlook->in_order_ns, outlook->actual_ns, outlook->in_order_seen_ns};
+    plan->times = (pel_graph_times){followed,           outlook->replays,         outlook->predicted_ns, outlook->in_order_ns,
+                                    outlook->actual_ns, outlook->in_order_seen_ns};
     plan->places = pel_alloc_zero(&plan->allocator, graph->count, sizeof *plan->places);
     if (!plan->places) {
         return PEL_OUT_OF_MEMORY;
@@ -87,8 +91,14 @@ static pel_status copy(pel_graph_plan *plan, const pel_graph *graph) {
         const pel_graph_prospect *of = &outlook->commands[plan->count];
         const char *name = graph->commands[plan->count].command->name;
         pel_graph_place *place = &plan->places[plan->count];
-        *place = (pel_graph_place){plan->count, of->turn, pel_strdup(&plan->allocator, name ? name : ""), names_of(graph->runtime, of->devices),
-                                   of->begin_ns, of->end_ns, of->rank_ns, of->took_ns};
+        *place = (pel_graph_place){plan->count,
+                                   of->turn,
+                                   pel_strdup(&plan->allocator, name ? name : ""),
+                                   names_of(graph->runtime, of->devices),
+                                   of->begin_ns,
+                                   of->end_ns,
+                                   of->rank_ns,
+                                   of->took_ns};
         if (!place->name || !place->devices) {
             plan->count++;
             return PEL_OUT_OF_MEMORY;

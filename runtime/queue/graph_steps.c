@@ -2,13 +2,15 @@
 /*
  * Replaying host commands: steps in one array, successors in another, and a loop that allocates nothing.
  *
- * The replay invites *helpers*, tasks of the engine that take steps until the replay is over or nothing is there for a while; whoever makes more ready than it can run
- * itself invites another, up to one per worker. A helper keeps the first successor that it makes ready and puts the others into its lane's deque. Only steps
- * with several predecessors have a counter that anybody touches, and its runner sets it back for the next replay; the end is found by counting steps without
- * successors, so that a chain touches no shared line at all. Roots, and what does not fit into a deque, are taken from one array by its head.
+ * The replay invites *helpers*, tasks of the engine that take steps until the replay is over or nothing is there for a while;
+ * whoever makes more ready than it can run itself invites another, up to one per worker. A helper keeps the first successor that
+ * it makes ready and puts the others into its lane's deque. Only steps with several predecessors have a counter that anybody
+ * touches, and its runner sets it back for the next replay; the end is found by counting steps without successors, so that a
+ * chain touches no shared line at all. Roots, and what does not fit into a deque, are taken from one array by its head.
  *
- * A helper that finds nothing looks for LOOK_NS, counts itself out and looks once more: whoever pushes asks afterwards how many helpers there are, so one of both sees
- * the other. Helpers of one replay may go on with the next; heads and tails carry the replay's epoch, so that one who was slow takes nothing twice.
+ * A helper that finds nothing looks for LOOK_NS, counts itself out and looks once more: whoever pushes asks afterwards how many
+ * helpers there are, so one of both sees the other. Helpers of one replay may go on with the next; heads and tails carry the
+ * replay's epoch, so that one who was slow takes nothing twice.
  */
 #include "queue/graph.h"
 
@@ -28,7 +30,8 @@ static uint32_t pieces_of(const pel_graph *graph, const pel_command *command) {
     if (command->kind != PEL_COMMAND_LOOP) {
         return 0;
     }
-    const uint64_t grain = command->loop_grain > 0 ? command->loop_grain : 1, most = (uint64_t)worker_count(graph) * PIECES_PER_WORKER;
+    const uint64_t grain = command->loop_grain > 0 ? command->loop_grain : 1,
+                   most = (uint64_t)worker_count(graph) * PIECES_PER_WORKER;
     const uint64_t pieces = (command->loop_count - 1) / grain + 1;
     return (uint32_t)(pieces < most ? pieces : most);
 }
@@ -49,7 +52,8 @@ static void set_pieces(pel_graph_piece *to, uint32_t pieces, const pel_command *
     }
 }
 
-static bool allocate(const pel_allocator *allocator, const pel_graph *graph, pel_graph_program *p, uint64_t steps, uint64_t pieces, uint64_t edges) {
+static bool allocate(const pel_allocator *allocator, const pel_graph *graph, pel_graph_program *p, uint64_t steps,
+                     uint64_t pieces, uint64_t edges) {
     p->lane_count = worker_count(graph);
     p->steps = pel_alloc_zero(allocator, steps, sizeof *p->steps);
     p->successors = pel_alloc_zero(allocator, edges + 1, sizeof *p->successors);
@@ -61,7 +65,8 @@ static bool allocate(const pel_allocator *allocator, const pel_graph *graph, pel
     p->poisoned = pel_alloc_zero(allocator, steps, sizeof *p->poisoned);
     p->lanes_block = pel_alloc_zero(allocator, 1, p->lane_count * sizeof(pel_graph_lane) + 63);
     p->lanes = (pel_graph_lane *)(((uintptr_t)p->lanes_block + 63) & ~(uintptr_t)63);
-    return p->steps && p->successors && p->ready && p->command_of && p->first_step && p->last_step && p->pieces && p->poisoned && p->lanes_block;
+    return p->steps && p->successors && p->ready && p->command_of && p->first_step && p->last_step && p->pieces && p->poisoned &&
+           p->lanes_block;
 }
 
 void pel_graph_program_release(pel_graph_program *p) {
@@ -216,7 +221,8 @@ static void send_invitation(pel_graph_program *p, pel_host_runner *runner, pel_h
 static void invite_another(pel_graph_program *p, pel_host_runner *runner) {
     unsigned helpers = atomic_load_explicit(&p->helpers, memory_order_seq_cst);
     while (helpers < p->lane_count) {
-        if (atomic_compare_exchange_weak_explicit(&p->helpers, &helpers, helpers + 1, memory_order_seq_cst, memory_order_seq_cst)) {
+        if (atomic_compare_exchange_weak_explicit(&p->helpers, &helpers, helpers + 1, memory_order_seq_cst,
+                                                  memory_order_seq_cst)) {
             pel_node *node = take_invitation(p, &runner->self, pel_frame_top(p->runtime)->node->stage);
             if (node) {
                 send_invitation(p, runner, &runner->self, node);
@@ -326,8 +332,8 @@ static void finish(pel_graph_program *p) {
     } else {
         const pel_command *part = graph->commands[failure >> 32].command;
         pel_error *error = NULL;
-        pel_fail(&error, &runtime->allocator, PEL_TASK_FAILED, NULL, "graph: command %u (%s) returned %s", (unsigned)(failure >> 32),
-                 part->name ? part->name : "task", pel_status_name((pel_status)(failure & PLACE)));
+        pel_fail(&error, &runtime->allocator, PEL_TASK_FAILED, NULL, "graph: command %u (%s) returned %s",
+                 (unsigned)(failure >> 32), part->name ? part->name : "task", pel_status_name((pel_status)(failure & PLACE)));
         p->soiled = true;
         pel_command_fail(replay, PEL_TASK_FAILED, error);
     }
@@ -398,7 +404,8 @@ static bool look(const pel_graph_program *p) {
 static pel_graph_lane *claim_lane(const pel_graph_program *p) {
     for (uint32_t i = 0;; i++) {
         pel_graph_lane *lane = &p->lanes[i % p->lane_count];
-        if (!atomic_load_explicit(&lane->taken, memory_order_relaxed) && !atomic_exchange_explicit(&lane->taken, true, memory_order_acquire)) {
+        if (!atomic_load_explicit(&lane->taken, memory_order_relaxed) &&
+            !atomic_exchange_explicit(&lane->taken, true, memory_order_acquire)) {
             return lane;
         }
         if (i % p->lane_count == p->lane_count - 1) {
@@ -415,7 +422,8 @@ static bool may_leave(pel_graph_program *p) {
     }
     unsigned helpers = atomic_load_explicit(&p->helpers, memory_order_seq_cst);
     while (helpers < p->lane_count) {
-        if (atomic_compare_exchange_weak_explicit(&p->helpers, &helpers, helpers + 1, memory_order_seq_cst, memory_order_seq_cst)) {
+        if (atomic_compare_exchange_weak_explicit(&p->helpers, &helpers, helpers + 1, memory_order_seq_cst,
+                                                  memory_order_seq_cst)) {
             return false;
         }
     }
@@ -454,7 +462,8 @@ static void clean(pel_graph_program *p) {
 pel_status pel_graph_steps_begin(pel_command *replay) {
     pel_graph_program *p = replay->graph->program;
     pel_host_self *self = &p->runtime->dispatcher->self;
-    pel_node *node = take_invitation(p, self, replay->node->stage); /* before anything is to be done: without one nobody would come */
+    /* before anything is to be done: without one nobody would come */
+    pel_node *node = take_invitation(p, self, replay->node->stage);
     if (!node) {
         return PEL_OUT_OF_MEMORY;
     }
@@ -467,8 +476,8 @@ pel_status pel_graph_steps_begin(pel_command *replay) {
     for (uint32_t i = 0; i < p->root_count && node; i++) {
         unsigned helpers = atomic_load_explicit(&p->helpers, memory_order_seq_cst);
         do { /* helpers of the replay before may be at it already */
-        } while (helpers < p->lane_count &&
-                 !atomic_compare_exchange_weak_explicit(&p->helpers, &helpers, helpers + 1, memory_order_seq_cst, memory_order_seq_cst));
+        } while (helpers < p->lane_count && !atomic_compare_exchange_weak_explicit(&p->helpers, &helpers, helpers + 1,
+                                                                                   memory_order_seq_cst, memory_order_seq_cst));
         if (helpers >= p->lane_count) {
             break;
         }

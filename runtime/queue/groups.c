@@ -18,8 +18,8 @@ static bool fits(const pel_device *device, const pel_bound *bound, uint32_t arm)
     return largest == 0 || pel_group_sizes[arm] <= largest;
 }
 
-void pel_groups_ask(const pel_device *device, const pel_bound *bound, const pel_model_family *family, const pel_plan_request *request, pel_plan_device *entry,
-                    pel_group_choice *choice) {
+void pel_groups_ask(const pel_device *device, const pel_bound *bound, const pel_model_family *family,
+                    const pel_plan_request *request, pel_plan_device *entry, pel_group_choice *choice) {
     *choice = (pel_group_choice){0};
     if (!is_open(device, bound) || entry->cost.samples + entry->cost.alone.samples == 0) {
         return;
@@ -57,7 +57,8 @@ static void say(pel_plan_result *result, const char *device, const pel_group_cho
 }
 
 /* The sizes that have been seen, as alternatives like any other; nothing where only the usual one has. */
-static void list(const pel_plan_request *request, uint32_t device, const pel_group_choice *choice, uint32_t used, pel_plan_result *result) {
+static void list(const pel_plan_request *request, uint32_t device, const pel_group_choice *choice, uint32_t used,
+                 pel_plan_result *result) {
     for (uint32_t arm = 1; arm < PEL_GROUP_ARMS && result->choice_count < PEL_PLAN_CHOICE_LIMIT; arm++) {
         if (choice->ns[arm] <= 0.0) {
             continue;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Work-groups of launches that leave them open, as part of the plan: what is asked of planner/groups.h, and where its answer goes. Under the lock. */
+/* Work-groups of launches that leave them open, as part of the plan: what is asked of planner/groups.h, and where its answer
+ * goes. Under the lock. */
 #ifndef PEL_QUEUE_GROUPS_H
 #define PEL_QUEUE_GROUPS_H
 
@@ -7,11 +8,13 @@
 #include "planner/planner.h"
 #include "queue/command.h"
 
-/* Chooses for one device, whose cost becomes that of the chosen arm. Only OpenCL devices, and launches without a local size, have a choice. */
-void pel_groups_ask(const pel_device *device, const pel_bound *bound, const pel_model_family *family, const pel_plan_request *request, pel_plan_device *entry,
-                    pel_group_choice *choice);
+/* Chooses for one device, whose cost becomes that of the chosen arm. Only OpenCL devices, and launches without a local size,
+ * have a choice. */
+void pel_groups_ask(const pel_device *device, const pel_bound *bound, const pel_model_family *family,
+                    const pel_plan_request *request, pel_plan_device *entry, pel_group_choice *choice);
 
-/* The choices, by device, into the plan's slices and words; at most one is a trial, and none where `fixed` or where the plan tries something else. */
+/* The choices, by device, into the plan's slices and words; at most one is a trial, and none where `fixed` or where the plan
+ * tries something else. */
 void pel_groups_apply(const pel_plan_request *request, const pel_group_choice *choices, bool fixed, pel_plan_result *result);
 
 /* Under which name the models know what the work taught. */

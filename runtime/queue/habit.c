@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The problem: a question to the planner costs 2-3 us, and a program that launches one kernel a thousand times in a row gets one answer a thousand times. The
- * invariant: an answer is used again only where the planner would give it again, or where there is nothing to choose: same kernel, range, sizes and
- * protection; no device with memory of its own, so that nothing depends on where bytes are; one device, or nothing learned since; nothing being
- * tried. And not for long, so that predictions follow and turns are taken. A launch that somebody may ask for its plan is planned as ever. Rejected:
- * a hash of the whole question, which costs what it saves.
+ * The problem: a question to the planner costs 2-3 us, and a program that launches one kernel a thousand times in a row gets one
+ * answer a thousand times. The invariant: an answer is used again only where the planner would give it again, or where there is
+ * nothing to choose: same kernel, range, sizes and protection; no device with memory of its own, so that nothing depends on where
+ * bytes are; one device, or nothing learned since; nothing being tried. And not for long, so that predictions follow and turns
+ * are taken. A launch that somebody may ask for its plan is planned as ever. Rejected: a hash of the whole question, which costs
+ * what it saves.
  */
 #include "queue/habit.h"
 #include <string.h>
@@ -17,9 +18,9 @@ static pel_habit *place_of(const pel_command *command) {
 
 static bool is_of(const pel_habit *habit, const pel_command *command, const pel_model_family *family) {
     const pel_bound *bound = &command->bound;
-    return habit->kernel == bound->kernel->image.id && habit->family.shape == family->shape && habit->family.kernel == family->kernel &&
-           habit->granularity == bound->granularity && habit->single == bound->single && habit->asked == command->asked &&
-           memcmp(&habit->span, &bound->span, sizeof bound->span) == 0;
+    return habit->kernel == bound->kernel->image.id && habit->family.shape == family->shape &&
+           habit->family.kernel == family->kernel && habit->granularity == bound->granularity && habit->single == bound->single &&
+           habit->asked == command->asked && memcmp(&habit->span, &bound->span, sizeof bound->span) == 0;
 }
 
 bool pel_habit_take(pel_command *command, const pel_model_family *family) {

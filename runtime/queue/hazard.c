@@ -2,12 +2,12 @@
 /*
  * Where accesses are looked up and noted: one map over addresses, and grids over memory that is used in rectangles.
  *
- * Memory is governed by exactly one of them: by a grid from the first rectangle on that is used there, before that by the map. Whatever lies across
- * is taken apart at the borders. A rectangle that its grid cannot express (another pitch, or no grid for want of memory) counts as its enclosing
- * interval, read and, if it writes, written in part.
+ * Memory is governed by exactly one of them: by a grid from the first rectangle on that is used there, before that by the map.
+ * Whatever lies across is taken apart at the borders. A rectangle that its grid cannot express (another pitch, or no grid for
+ * want of memory) counts as its enclosing interval, read and, if it writes, written in part.
  *
- * Cost follows what is under way, not history: what is over is dropped when met, and a sweep drops the rest whenever the pieces have grown fourfold
- * since the last one, so every access pays for a fraction of a visit.
+ * Cost follows what is under way, not history: what is over is dropped when met, and a sweep drops the rest whenever the pieces
+ * have grown fourfold since the last one, so every access pays for a fraction of a visit.
  */
 #include "queue/hazard.h"
 
@@ -114,7 +114,9 @@ static pel_hazard_grid *grid_touching(const pel_hazards *hazards, uint64_t lo, u
     return at < hazards->grid_count && hazards->grids[at]->lo < hi ? hazards->grids[at] : NULL;
 }
 
-static bool is_rectangle(const pel_hazard_range *range) { return range->pitch > range->row_bytes && range->hi - range->lo > range->row_bytes; }
+static bool is_rectangle(const pel_hazard_range *range) {
+    return range->pitch > range->row_bytes && range->hi - range->lo > range->row_bytes;
+}
 
 /* A part of an access that lies in one structure: bytes of the map, or a block of a grid. */
 typedef struct target {
@@ -204,7 +206,8 @@ static pel_status look_into(pel_hazards *hazards, const target *t, void *user) {
 static pel_status note_in(pel_hazards *hazards, const target *t, void *self) {
     if ((t->mode & PEL_WRITE) != 0) {
         const pel_interval_value written = pel_hazard_written(self);
-        return t->grid ? pel_hazard_grid_set(t->grid, &t->block, written) : pel_interval_map_set(hazards->map, t->lo, t->hi, written, t->hint);
+        return t->grid ? pel_hazard_grid_set(t->grid, &t->block, written)
+                       : pel_interval_map_set(hazards->map, t->lo, t->hi, written, t->hint);
     }
     pel_hazard_reading reading = {&hazards->states, self};
     return t->grid ? pel_hazard_grid_update(t->grid, &t->block, pel_hazard_add_reader, &reading)
@@ -223,7 +226,8 @@ static pel_status fail_in(pel_hazards *hazards, const target *t, void *failing) 
 static pel_status forget_in(pel_hazards *hazards, const target *t, void *user) {
     const pel_interval_value nothing = {0, 0};
     (void)user;
-    return t->grid ? pel_hazard_grid_set(t->grid, &t->block, nothing) : pel_interval_map_set(hazards->map, t->lo, t->hi, nothing, NULL);
+    return t->grid ? pel_hazard_grid_set(t->grid, &t->block, nothing)
+                   : pel_interval_map_set(hazards->map, t->lo, t->hi, nothing, NULL);
 }
 
 typedef struct moving {
@@ -248,7 +252,8 @@ static bool move_part(pel_hazard_grid *grid, uint64_t lo, uint64_t hi, pel_inter
     uint32_t count = pel_hazard_grid_bytes(grid, lo, hi, blocks);
     bool exact = true, fits = true;
     for (uint32_t i = 0; i < count && fits; i++) {
-        fits = pel_hazard_grid_prepare(grid, &blocks[i], &exact) == PEL_OK && exact && pel_hazard_grid_set(grid, &blocks[i], value) == PEL_OK;
+        fits = pel_hazard_grid_prepare(grid, &blocks[i], &exact) == PEL_OK && exact &&
+               pel_hazard_grid_set(grid, &blocks[i], value) == PEL_OK;
     }
     return fits;
 }
@@ -259,7 +264,8 @@ static bool move_into(pel_hazards *hazards, pel_hazard_grid *grid) {
         moving m = {.grid = grid};
         pel_interval_map_visit(hazards->map, at, grid->hi, collect, &m, NULL);
         for (uint32_t i = 0; i < m.count; i++) {
-            if ((m.parts[i].value.a | m.parts[i].value.b) != 0 && !move_part(grid, m.parts[i].lo, m.parts[i].hi, m.parts[i].value)) {
+            if ((m.parts[i].value.a | m.parts[i].value.b) != 0 &&
+                !move_part(grid, m.parts[i].lo, m.parts[i].hi, m.parts[i].value)) {
                 return false;
             }
             at = m.parts[i].hi;
@@ -297,13 +303,15 @@ static void add_grid(pel_hazards *hazards, const pel_hazard_range *range) {
     hazards->grid_count++;
 }
 
-/* A grid for the rectangle, in place of one of another pitch in which nothing is under way any more: asked as seldom as that has pieces. */
+/* A grid for the rectangle, in place of one of another pitch in which nothing is under way any more: asked as seldom as that
+ * has pieces. */
 static void suit(pel_hazards *hazards, const pel_hazard_range *range) {
     if (range->domain_lo > range->lo || range->domain_hi < range->hi) {
         return;
     }
     pel_hazard_grid *grid = grid_touching(hazards, range->domain_lo, range->domain_hi);
-    if (grid && grid->pitch != range->pitch && grid->lo == range->domain_lo && grid->misfits++ >= pel_interval_map_pieces(grid->map)) {
+    if (grid && grid->pitch != range->pitch && grid->lo == range->domain_lo &&
+        grid->misfits++ >= pel_interval_map_pieces(grid->map)) {
         pel_hazard_grid_sweep(grid);
         if (pel_interval_map_is_empty(grid->map)) {
             remove_grid(hazards, grid_behind(hazards, grid->lo));
@@ -333,8 +341,8 @@ static void seek(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t 
     pel_interval_map_seek(hazards->map, keys, hazards->hints, count);
 }
 
-pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_hazard_node *self, pel_hazard_fn found,
-                            void *user) {
+pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_hazard_node *self,
+                            pel_hazard_fn found, void *user) {
     pel_hazard_looking looking = {PEL_READ, self, found, user, false};
     route r = {hazards, true, look_into, &looking, PEL_OK};
     sweep_when_due(hazards);
@@ -356,7 +364,8 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
             continue;
         }
         looking.mode = is_rectangle(&ranges[i]) ? in_part(ranges[i].mode) : ranges[i].mode;
-        pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, pel_hazard_look_at, &looking, &hazards->hints[i % HINTS]);
+        pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, pel_hazard_look_at, &looking,
+                               &hazards->hints[i % HINTS]);
         r.status = looking.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
     }
     return r.status;
@@ -395,17 +404,20 @@ static bool overlap(const pel_hazard_span *spans, uint32_t count) {
 }
 
 /* Notes one range. `alone`: nothing that is there need stay. */
-static pel_status enter_one(pel_hazards *hazards, const pel_hazard_span *span, bool alone, pel_hazard_node *self, pel_interval_hint *hint) {
+static pel_status enter_one(pel_hazards *hazards, const pel_hazard_span *span, bool alone, pel_hazard_node *self,
+                            pel_interval_hint *hint) {
     if (!alone && (span->mode & PEL_WRITE) == 0) { /* beside others: a list, or one more in it */
         pel_hazard_reading reading = {&hazards->states, self};
         return pel_interval_map_update(hazards->map, span->lo, span->hi, pel_hazard_add_reader, &reading, hint);
     }
     const pel_interval_value mine = pel_hazard_alone(self, span->mode);
-    return pel_interval_map_replace(hazards->map, span->lo, span->hi, mine, hint) ? PEL_OK
-                                                                                  : pel_interval_map_set(hazards->map, span->lo, span->hi, mine, hint);
+    return pel_interval_map_replace(hazards->map, span->lo, span->hi, mine, hint)
+               ? PEL_OK
+               : pel_interval_map_set(hazards->map, span->lo, span->hi, mine, hint);
 }
 
-bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self, pel_hazard_fn found, void *user) {
+bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
+                       pel_hazard_fn found, void *user) {
     pel_hazard_looking looking = {PEL_READ, self, found, user, false};
     bool alone[PEL_HAZARD_SPANS], noted = true;
     if (hazards->grid_count > 0 || overlap(spans, count)) {
@@ -438,7 +450,8 @@ bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint3
     return noted; /* if not, what is noted already keeps the order right */
 }
 
-void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self, pel_event *failed) {
+void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self,
+                      pel_event *failed) {
     pel_hazard_failing failing = {self, failed};
     route r = {hazards, false, fail_in, &failing, PEL_OK};
     for (uint32_t i = 0; i < count; i++) {

@@ -2,13 +2,15 @@
 /*
  * Data hazards between commands: read-after-write, write-after-read, write-after-write, by byte.
  *
- * One map per runtime over *host addresses*: every buffer has host memory behind it, so overlapping wraps and sub-ranges need no special case, and
- * dependencies hold across queues in the order of submission. Each interval remembers its last writer and the readers since. A successful writer is
- * as good as none; a failed one stays, because what it should have written is undefined until wholly overwritten.
+ * One map per runtime over *host addresses*: every buffer has host memory behind it, so overlapping wraps and sub-ranges need no
+ * special case, and dependencies hold across queues in the order of submission. Each interval remembers its last writer and the
+ * readers since. A successful writer is as good as none; a failed one stays, because what it should have written is undefined
+ * until wholly overwritten.
  *
- * The map names a command by its node and the node's generation. Completing a command is one store into its own memory: the map is not touched and
- * needs no lock; what the map still says about it is stale from then on and is dropped when met. Only a failure is written into the map, because it
- * must outlive the command. Everything else needs the caller's lock, one for all queues: held from the look of a command to its note, and as short.
+ * The map names a command by its node and the node's generation. Completing a command is one store into its own memory: the map
+ * is not touched and needs no lock; what the map still says about it is stale from then on and is dropped when met. Only a
+ * failure is written into the map, because it must outlive the command. Everything else needs the caller's lock, one for all
+ * queues: held from the look of a command to its note, and as short.
  */
 #ifndef PEL_QUEUE_HAZARD_H
 #define PEL_QUEUE_HAZARD_H
@@ -20,8 +22,9 @@
 typedef struct pel_hazards pel_hazards;
 
 /*
- * What a command is known by. Its memory must stay readable until the hazards are destroyed, whatever becomes of the command: part of a pooled
- * command, or taken from pel_hazards_take_node. `generation` says which command; it counts on (release) when that one is over, and never back.
+ * What a command is known by. Its memory must stay readable until the hazards are destroyed, whatever becomes of the command:
+ * part of a pooled command, or taken from pel_hazards_take_node. `generation` says which command; it counts on (release) when
+ * that one is over, and never back.
  */
 typedef struct pel_hazard_node {
     _Atomic uint64_t generation;
@@ -48,7 +51,8 @@ typedef struct pel_hazard_span {
 
 /* An earlier command that must come first. */
 typedef struct pel_hazard {
-    pel_hazard_node *node;         /* it was under way a moment ago and may be over by now: see generation. NULL: it failed, see failed */
+    /* it was under way a moment ago and may be over by now: see generation. NULL: it failed, see failed */
+    pel_hazard_node *node;
     uint64_t generation;
     pel_event *failed;             /* complete; what it should have written is read */
     bool data;                     /* its result is read: a failure spreads along this edge */
@@ -65,26 +69,29 @@ pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, void *user);
 void pel_hazards_give_node(pel_hazards *hazards, pel_hazard_node *node);
 
 /*
- * Submission in two steps, so that one which fails half-way leaves nothing behind: look for what all accesses must wait for (never for `self` at its
- * present generation), then note them all. OUT_OF_MEMORY from look: nothing happened. From note: the caller must wait for everything
- * reported and complete the command as failed; what was noted so far keeps the order right.
+ * Submission in two steps, so that one which fails half-way leaves nothing behind: look for what all accesses must wait for
+ * (never for `self` at its present generation), then note them all. OUT_OF_MEMORY from look: nothing happened. From note: the
+ * caller must wait for everything reported and complete the command as failed; what was noted so far keeps the order right.
  */
-pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_hazard_node *self, pel_hazard_fn found,
-                            void *user);
+pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_hazard_node *self,
+                            pel_hazard_fn found, void *user);
 pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self);
 
 /*
- * Both steps for a task of few ranges in one piece each, PEL_HAZARD_SPANS at most. Looks as pel_hazards_look does; true: they are noted, too. False (rectangles are
- * about, the ranges overlap each other, no memory): the two steps must follow, which tell again of what was told here.
+ * Both steps for a task of few ranges in one piece each, PEL_HAZARD_SPANS at most. Looks as pel_hazards_look does; true: they are
+ * noted, too. False (rectangles are about, the ranges overlap each other, no memory): the two steps must follow, which tell again
+ * of what was told here.
  */
 enum { PEL_HAZARD_SPANS = 3 };
-bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self, pel_hazard_fn found, void *user);
+bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
+                       pel_hazard_fn found, void *user);
 
 /*
- * The command has failed: what it should have written is marked with `failed`, which is complete or will be before the lock is given up. Before its
- * generation moves on. Cannot fail itself. Of a command that succeeds, the generation is all that changes.
+ * The command has failed: what it should have written is marked with `failed`, which is complete or will be before the lock is
+ * given up. Before its generation moves on. Cannot fail itself. Of a command that succeeds, the generation is all that changes.
  */
-void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self, pel_event *failed);
+void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self,
+                      pel_event *failed);
 
 void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi); /* the memory is gone */
 void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue);          /* failures of this queue's commands no longer spread */

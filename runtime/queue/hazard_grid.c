@@ -65,7 +65,8 @@ uint32_t pel_hazard_grid_bytes(const pel_hazard_grid *grid, uint64_t lo, uint64_
     return count;
 }
 
-uint32_t pel_hazard_grid_rectangle(const pel_hazard_grid *grid, uint64_t lo, uint64_t row_bytes, uint64_t rows, pel_hazard_block *blocks) {
+uint32_t pel_hazard_grid_rectangle(const pel_hazard_grid *grid, uint64_t lo, uint64_t row_bytes, uint64_t rows,
+                                   pel_hazard_block *blocks) {
     uint64_t top = (lo - grid->lo) / grid->pitch, left = (lo - grid->lo) % grid->pitch;
     if (row_bytes <= grid->pitch - left) {
         blocks[0] = (pel_hazard_block){left, left + row_bytes, top, top + rows};
@@ -128,7 +129,8 @@ static pel_status copy_strip(pel_hazard_grid *grid, uint64_t from, uint64_t to) 
             if ((p.items[i].value.a & hooks.references) != 0) {
                 hooks.retain(hooks.user, p.items[i].value);
             }
-            status = pel_interval_map_set(grid->map, p.items[i].lo - from + to, p.items[i].hi - from + to, p.items[i].value, NULL);
+            status =
+                pel_interval_map_set(grid->map, p.items[i].lo - from + to, p.items[i].hi - from + to, p.items[i].value, NULL);
             if (status != PEL_OK && (p.items[i].value.a & hooks.references) != 0) {
                 hooks.release(hooks.user, p.items[i].value);
             }
@@ -190,7 +192,8 @@ void pel_hazard_grid_visit(const pel_hazard_grid *grid, const pel_hazard_block *
     }
 }
 
-pel_status pel_hazard_grid_update(pel_hazard_grid *grid, const pel_hazard_block *block, pel_interval_change_fn change, void *user) {
+pel_status pel_hazard_grid_update(pel_hazard_grid *grid, const pel_hazard_block *block, pel_interval_change_fn change,
+                                  void *user) {
     pel_status status = PEL_OK;
     for (uint32_t strip = strip_of(grid, block->left); strip < grid->cut_count && grid->cuts[strip] < block->right; strip++) {
         pel_status one =
@@ -208,7 +211,8 @@ pel_status pel_hazard_grid_set(pel_hazard_grid *grid, const pel_hazard_block *bl
         if (counted) {
             hooks.retain(hooks.user, value);
         }
-        pel_status one = pel_interval_map_set(grid->map, key(grid, strip, block->top), key(grid, strip, block->bottom), value, NULL);
+        pel_status one =
+            pel_interval_map_set(grid->map, key(grid, strip, block->top), key(grid, strip, block->bottom), value, NULL);
         if (one != PEL_OK && counted) {
             hooks.release(hooks.user, value);
         }

@@ -4,8 +4,8 @@
 #include "base/alloc.h"
 
 /*
- * The kind of a value is in the low bits of its first word, above which are addresses of at least 8 bytes' alignment. 0 in all: nothing is
- * known. Kinds with KIND_COUNTED are references.
+ * The kind of a value is in the low bits of its first word, above which are addresses of at least 8 bytes' alignment. 0 in all:
+ * nothing is known. Kinds with KIND_COUNTED are references.
  */
 enum { KIND_WRITER = 0, KIND_READER = 1, KIND_RECORD = 2, KIND_FAILED = 3, KIND_COUNTED = 2, KIND_MASK = 3 };
 enum { CHUNK_READERS = 5, RECORDS_PER_SLAB = 64, COMPACT_FROM = 16 };

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the maps of hazard.c and hazard_grid.c remember of an interval: its last writer and the readers since, as a value of two words.
+ * What the maps of hazard.c and hazard_grid.c remember of an interval: its last writer and the readers since, as a value of two
+ * words.
  *
- * Most intervals have a writer, or one reader and a writer that is over: those are a node and its generation, in the value itself. Only
- * what is both written and read, or read by several at once, needs a record. A record is a chunk of a list: newer readers in front, older
- * chunks behind, shared by the parts of an interval that was cut. So noting one reader more costs the same however many there are; those
- * that are over drop out when a chunk is full and, in all chunks, when the list has doubled since the last time.
+ * Most intervals have a writer, or one reader and a writer that is over: those are a node and its generation, in the value
+ * itself. Only what is both written and read, or read by several at once, needs a record. A record is a chunk of a list: newer
+ * readers in front, older chunks behind, shared by the parts of an interval that was cut. So noting one reader more costs the
+ * same however many there are; those that are over drop out when a chunk is full and, in all chunks, when the list has doubled
+ * since the last time.
  *
- * Rejected: a record for every interval (a cache miss and an allocation for each access), a vector of readers (10^5 tasks that read one input
- * behind a gate copy it 10^5 times), two maps for writers and readers (twice the misses for every access).
+ * Rejected: a record for every interval (a cache miss and an allocation for each access), a vector of readers (10^5 tasks that
+ * read one input behind a gate copy it 10^5 times), two maps for writers and readers (twice the misses for every access).
  */
 #ifndef PEL_QUEUE_HAZARD_STATE_H
 #define PEL_QUEUE_HAZARD_STATE_H
@@ -55,8 +57,8 @@ typedef struct pel_hazard_looking {
 } pel_hazard_looking;
 bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_value value);
 /*
- * The short way: looks at what is known of all bytes of an access. True: `self` alone may take its place (pel_hazard_alone, asked after all looking: being told of others may
- * give a command a later place in the order). False: it must be added as a reader.
+ * The short way: looks at what is known of all bytes of an access. True: `self` alone may take its place (pel_hazard_alone, asked
+ * after all looking: being told of others may give a command a later place in the order). False: it must be added as a reader.
  */
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value);
 pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tasks, loops, copies, fills, reads, writes, markers, barriers and callbacks. Copies and fills are tasks on host memory; large ones are loops. */
+/* Tasks, loops, copies, fills, reads, writes, markers, barriers and callbacks. Copies and fills are tasks on host memory;
+ * large ones are loops. */
 #include "queue/host_commands.h"
 
 #include "base/checked.h"
@@ -35,14 +36,16 @@ static pel_status fill_blocks(uint64_t begin, uint64_t end, void *context) {
 
 static pel_status check_task_desc(const pel_queue *queue, const pel_task_desc *desc, pel_error **error) {
     if (desc && desc->size != 0 && desc->size != sizeof *desc) {
-        return pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_task_desc.size is %zu; this library knows %zu",
-                        desc->size, sizeof *desc);
+        return pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_task_desc.size is %zu; this library knows %zu", desc->size, sizeof *desc);
     }
     return !desc || desc->reserved == 0 ? PEL_OK
-                                        : pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_task_desc.reserved is not 0 (use PEL_TASK_DESC_INIT)");
+                                        : pel_fail(error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
+                                                   "pel_task_desc.reserved is not 0 (use PEL_TASK_DESC_INIT)");
 }
 
-pel_command *pel_host_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name, pel_error **error) {
+pel_command *pel_host_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name,
+                              pel_error **error) {
     if (check_task_desc(queue, desc, error) != PEL_OK) {
         return NULL;
     }
@@ -64,7 +67,8 @@ static pel_status add_access(pel_command *command, const pel_access *access, uin
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "%s: access %u: mode %d is none of READ, WRITE, READ_WRITE",
                         command->name, index, (int)access->mode);
     }
-    uint64_t bytes = access->bytes == 0 && access->offset < buffer->bytes && access->rows <= 1 ? buffer->bytes - access->offset : access->bytes;
+    uint64_t bytes = access->bytes == 0 && access->offset < buffer->bytes && access->rows <= 1 ? buffer->bytes - access->offset
+                                                                                               : access->bytes;
     uint64_t rows = access->rows > 1 ? access->rows : 1, pitch = access->rows > 1 ? access->pitch : bytes, last;
     if (access->reserved != 0 || pitch < bytes) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "%s: access %u: %s", command->name, index,
@@ -73,9 +77,9 @@ static pel_status add_access(pel_command *command, const pel_access *access, uin
     if (bytes == 0 || !pel_mul_u64(rows - 1, pitch, &last) || !pel_range_within(access->offset, last, buffer->bytes) ||
         !pel_range_within(access->offset + last, bytes, buffer->bytes)) {
         return pel_fail(error, allocator, PEL_TOO_LARGE, NULL,
-                        "%s: access %u: %llu rows of %llu bytes, %llu apart, from byte %llu of a buffer of %llu bytes", command->name, index,
-                        (unsigned long long)rows, (unsigned long long)bytes, (unsigned long long)pitch, (unsigned long long)access->offset,
-                        (unsigned long long)buffer->bytes);
+                        "%s: access %u: %llu rows of %llu bytes, %llu apart, from byte %llu of a buffer of %llu bytes",
+                        command->name, index, (unsigned long long)rows, (unsigned long long)bytes, (unsigned long long)pitch,
+                        (unsigned long long)access->offset, (unsigned long long)buffer->bytes);
     }
     pel_status status =
         pel_command_use_rectangle(command, buffer->allocation, buffer->offset + access->offset, bytes, rows, pitch, access->mode);
@@ -84,8 +88,8 @@ static pel_status add_access(pel_command *command, const pel_access *access, uin
 
 pel_status pel_host_command_accesses(pel_command *command, const pel_access *accesses, uint32_t count, pel_error **error) {
     if (count > 0 && !accesses) {
-        return pel_fail(error, &command->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s: access_count is %u but accesses is NULL",
-                        command->name, count);
+        return pel_fail(error, &command->runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "%s: access_count is %u but accesses is NULL", command->name, count);
     }
     pel_status status = PEL_OK;
     pthread_mutex_lock(&command->runtime->lock);
@@ -96,8 +100,8 @@ pel_status pel_host_command_accesses(pel_command *command, const pel_access *acc
     return status;
 }
 
-pel_status pel_host_command_conclude(pel_queue *queue, pel_command *command, pel_status status, pel_error *error, const pel_task_desc *desc,
-                                     pel_event **event) {
+pel_status pel_host_command_conclude(pel_queue *queue, pel_command *command, pel_status status, pel_error *error,
+                                     const pel_task_desc *desc, pel_event **event) {
     if (status == PEL_OK) {
         return pel_command_submit(command, desc ? desc->waits : NULL, desc ? desc->wait_count : 0, event);
     }
@@ -118,8 +122,9 @@ pel_status pel_host_command_none(pel_queue *queue, pel_error *error) { return pe
 
 /* The long way: everything that is not only a node. */
 __attribute__((noinline)) /* what it saves on the stack is not for the short way to pay */
-static pel_status task_by_command(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
-                                  const pel_task_desc *desc, pel_event **event) {
+static pel_status
+task_by_command(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
     pel_command *command = pel_host_command(queue, PEL_COMMAND_TASK, desc, "task", &error);
     if (!command) {
@@ -128,7 +133,8 @@ static pel_status task_by_command(pel_queue *queue, pel_task_fn function, void *
     command->task = function;
     command->context = context;
     pel_status status = function ? pel_host_command_accesses(command, accesses, access_count, &error)
-                                 : pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "%s: the function is NULL", command->name);
+                                 : pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
+                                            "%s: the function is NULL", command->name);
     return pel_host_command_conclude(queue, command, status, error, desc, event);
 }
 
@@ -139,14 +145,16 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
         status = pel_host_command_check(queue, event);
     }
     if (status == PEL_OK) { /* barriers and recordings are for those who have a command */
-        status = atomic_load_explicit(&queue->gate, memory_order_relaxed) || atomic_load_explicit(&queue->recorder, memory_order_relaxed) ? PEL_UNSUPPORTED
-                                                                           : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
+        status = atomic_load_explicit(&queue->gate, memory_order_relaxed) ||
+                         atomic_load_explicit(&queue->recorder, memory_order_relaxed)
+                     ? PEL_UNSUPPORTED
+                     : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
     }
     return status != PEL_UNSUPPORTED ? status : task_by_command(queue, function, context, accesses, access_count, desc, event);
 }
 
-pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_fn function, void *context, const pel_access *accesses,
-                    uint32_t access_count, const pel_task_desc *desc, pel_event **event) {
+pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_fn function, void *context,
+                    const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
     pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
@@ -169,25 +177,27 @@ pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_f
     return pel_host_command_conclude(queue, command, status, error, desc, event);
 }
 
-static pel_status submit_move(pel_queue *queue, pel_move_bytes *move, pel_loop_fn blocks, const pel_access *accesses, uint32_t count,
-                              const char *name, const pel_task_desc *desc, pel_event **event) {
+static pel_status submit_move(pel_queue *queue, pel_move_bytes *move, pel_loop_fn blocks, const pel_access *accesses,
+                              uint32_t count, const char *name, const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
     pel_command *command = pel_host_command(queue, PEL_COMMAND_LOOP, desc, name, &error);
     if (!command) {
         return pel_host_command_none(queue, error);
     }
     command->move = pel_alloc(&queue->runtime->allocator, sizeof *move);
-    pel_status status = command->move ? PEL_OK : pel_fail(&error, &queue->runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "%s: no memory", name);
+    pel_status status =
+        command->move ? PEL_OK : pel_fail(&error, &queue->runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "%s: no memory", name);
     if (status == PEL_OK) {
         status = pel_host_command_accesses(command, accesses, count, &error);
     }
     if (status == PEL_OK) { /* addresses are known only now that the allocations are held */
         pel_move_bytes *kept = command->move;
         *kept = *move;
-        kept->to = accesses[0].mode == PEL_WRITE ? (unsigned char *)pel_buffer_data(accesses[0].buffer) + accesses[0].offset : move->to;
+        kept->to =
+            accesses[0].mode == PEL_WRITE ? (unsigned char *)pel_buffer_data(accesses[0].buffer) + accesses[0].offset : move->to;
         kept->from = accesses[count - 1].mode == PEL_READ
-                                  ? (const unsigned char *)pel_buffer_data(accesses[count - 1].buffer) + accesses[count - 1].offset
-                                  : move->from;
+                         ? (const unsigned char *)pel_buffer_data(accesses[count - 1].buffer) + accesses[count - 1].offset
+                         : move->from;
         command->loop = blocks;
         command->context = command->move;
         command->loop_count = (move->bytes + PEL_COPY_BLOCK - 1) / PEL_COPY_BLOCK;
@@ -202,8 +212,8 @@ pel_status pel_host_command_refuse(pel_queue *queue, pel_status status, const ch
     return pel_refuse(queue, status, error);
 }
 
-pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset, pel_buffer *source, uint64_t source_offset,
-                    uint64_t bytes, const pel_task_desc *desc, pel_event **event) {
+pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset, pel_buffer *source,
+                    uint64_t source_offset, uint64_t bytes, const pel_task_desc *desc, pel_event **event) {
     pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
@@ -213,52 +223,57 @@ pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destinat
     }
     const unsigned char *to = (const unsigned char *)pel_buffer_data(destination) + destination_offset;
     const unsigned char *from = (const unsigned char *)pel_buffer_data(source) + source_offset;
-    if (pel_range_within(destination_offset, bytes, destination->bytes) && pel_range_within(source_offset, bytes, source->bytes) &&
-        to < from + bytes && from < to + bytes) {
+    if (pel_range_within(destination_offset, bytes, destination->bytes) &&
+        pel_range_within(source_offset, bytes, source->bytes) && to < from + bytes && from < to + bytes) {
         return pel_host_command_refuse(queue, PEL_CONFLICT, "copy", "source and destination overlap");
     }
     pel_move_bytes move = {.bytes = bytes};
-    const pel_access accesses[2] = {PEL_ACCESS(destination, destination_offset, bytes, PEL_WRITE), PEL_ACCESS(source, source_offset, bytes, PEL_READ)};
+    const pel_access accesses[2] = {PEL_ACCESS(destination, destination_offset, bytes, PEL_WRITE),
+                                    PEL_ACCESS(source, source_offset, bytes, PEL_READ)};
     return submit_move(queue, &move, copy_blocks, accesses, 2, "copy", desc, event);
 }
 
-pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *pattern, uint64_t pattern_bytes,
-                    const pel_task_desc *desc, pel_event **event) {
+pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *pattern,
+                    uint64_t pattern_bytes, const pel_task_desc *desc, pel_event **event) {
     pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
     pel_move_bytes move = {.bytes = bytes, .pattern_bytes = pattern_bytes};
-    if (!buffer || !pattern || bytes == 0 || pattern_bytes == 0 || pattern_bytes > sizeof move.pattern || bytes % pattern_bytes != 0) {
-        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "fill", "needs a buffer, a pattern of 1 to 128 bytes, and bytes that are a multiple of it");
+    if (!buffer || !pattern || bytes == 0 || pattern_bytes == 0 || pattern_bytes > sizeof move.pattern ||
+        bytes % pattern_bytes != 0) {
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "fill",
+                                       "needs a buffer, a pattern of 1 to 128 bytes, and bytes that are a multiple of it");
     }
     memcpy(move.pattern, pattern, (size_t)pattern_bytes);
     const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_WRITE);
     return submit_move(queue, &move, fill_blocks, &access, 1, "fill", desc, event);
 }
 
-pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, void *destination, const pel_task_desc *desc,
-                    pel_event **event) {
+pel_status pel_read(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, void *destination,
+                    const pel_task_desc *desc, pel_event **event) {
     pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
     if (!buffer || !destination || bytes == 0) {
-        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "read", bytes == 0 ? "0 bytes" : "the buffer or the destination is NULL");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "read",
+                                       bytes == 0 ? "0 bytes" : "the buffer or the destination is NULL");
     }
     pel_move_bytes move = {.bytes = bytes, .to = destination};
     const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_READ);
     return submit_move(queue, &move, copy_blocks, &access, 1, "read", desc, event);
 }
 
-pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *source, const pel_task_desc *desc,
-                     pel_event **event) {
+pel_status pel_write(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const void *source,
+                     const pel_task_desc *desc, pel_event **event) {
     pel_status status = pel_host_command_check(queue, event);
     if (status != PEL_OK) {
         return status;
     }
     if (!buffer || !source || bytes == 0) {
-        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "write", bytes == 0 ? "0 bytes" : "the buffer or the source is NULL");
+        return pel_host_command_refuse(queue, PEL_INVALID_ARGUMENT, "write",
+                                       bytes == 0 ? "0 bytes" : "the buffer or the source is NULL");
     }
     pel_move_bytes move = {.bytes = bytes, .from = source};
     const pel_access access = PEL_ACCESS(buffer, offset, bytes, PEL_WRITE);
@@ -306,7 +321,8 @@ pel_status pel_callback(pel_queue *queue, pel_event *watched, pel_callback_fn fu
         return pel_host_command_none(queue, error);
     }
     if (!watched || !function) {
-        status = pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "callback: the %s is NULL", watched ? "function" : "event");
+        status = pel_fail(&error, &queue->runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "callback: the %s is NULL",
+                          watched ? "function" : "event");
         return pel_host_command_conclude(queue, command, status, error, NULL, event);
     }
     const pel_event *before = watched;

@@ -2,13 +2,15 @@
 /*
  * Waiting inside a task.
  *
- * The thread goes on working: whatever it finds it runs on top of the task that waits, as a rule that task's own children, which are at the young end of
- * its deque. Who finds nothing looks for a moment, then sleeps as an idle worker does, so that a submitter can wake it; ends that somebody may wait for nudge it.
- * What runs on top must return before the task below goes on. So a task counts everything below it on its stack among those that it must not wait for
- * (deadlock.c), and the stack is bounded: from DEPTH waits on, a thread only sleeps, and the last worker that would do so is told WOULD_DEADLOCK
- * instead, because nobody would be left to run what all wait for.
+ * The thread goes on working: whatever it finds it runs on top of the task that waits, as a rule that task's own children, which
+ * are at the young end of its deque. Who finds nothing looks for a moment, then sleeps as an idle worker does, so that a
+ * submitter can wake it; ends that somebody may wait for nudge it. What runs on top must return before the task below goes on. So
+ * a task counts everything below it on its stack among those that it must not wait for (deadlock.c), and the stack is bounded:
+ * from DEPTH waits on, a thread only sleeps, and the last worker that would do so is told WOULD_DEADLOCK instead, because nobody
+ * would be left to run what all wait for.
  *
- * Rejected: a fresh thread for each one that waits (a wake-up of 30-50 us for each wait, and more threads than cores when they resume).
+ * Rejected: a fresh thread for each one that waits (a wake-up of 30-50 us for each wait, and more threads than cores when they
+ * resume).
  */
 #include "backend/host/host.h"
 #include "queue/command.h"

@@ -2,17 +2,20 @@
 /*
  * Isolation: a chunk whose device hangs costs a deadline, and whatever it does later lands nowhere.
  *
- * Devices that compute in host memory get private copies of all that the launch writes; when the work returns in time, the thread that brings it copies the
- * results to the user's memory. Devices with memory of their own have private outputs anyhow. One atomic word per job decides: whoever moves it away from
- * RUNNING, the returning work or the watchdog, has the job; so a late return finds ABANDONED and touches nothing but its own. That is the epoch: each job has one.
+ * Devices that compute in host memory get private copies of all that the launch writes; when the work returns in time, the thread
+ * that brings it copies the results to the user's memory. Devices with memory of their own have private outputs anyhow. One
+ * atomic word per job decides: whoever moves it away from RUNNING, the returning work or the watchdog, has the job; so a late
+ * return finds ABANDONED and touches nothing but its own. That is the epoch: each job has one.
  *
- * A driver cannot be called off. So what a hung work points to (arguments, private memory, its job, its kernel) stays until it returns: jobs are not moved,
- * and its command is kept on a list beyond its end. The device counts as lost: when the work has returned, quarantine gives it a new driver. Inputs are not copied:
- * who frees memory that a hung device still reads has been warned (pel/launch.h).
+ * A driver cannot be called off. So what a hung work points to (arguments, private memory, its job, its kernel) stays until it
+ * returns: jobs are not moved, and its command is kept on a list beyond its end. The device counts as lost: when the work has
+ * returned, quarantine gives it a new driver. Inputs are not copied: who frees memory that a hung device still reads has been
+ * warned (pel/launch.h).
  *
- * Time counts from the moment in which the driver begins the work, not from its submission. What the watchdog itself is late was not the device's fault: the
- * process was stopped; all deadlines move by as much. Nor is time in which threads of the process waited for a core (resilience/starvation.h), looked for from a
- * quarter of an allowance on; but that moves a deadline twentyfold at the most, so that a device is found that hangs while somebody starves.
+ * Time counts from the moment in which the driver begins the work, not from its submission. What the watchdog itself is late was
+ * not the device's fault: the process was stopped; all deadlines move by as much. Nor is time in which threads of the process
+ * waited for a core (resilience/starvation.h), looked for from a quarter of an allowance on; but that moves a deadline twentyfold
+ * at the most, so that a device is found that hangs while somebody starves.
  */
 #include "queue/isolate.h"
 #include "backend/simulated/machine.h"
@@ -24,7 +27,8 @@
 #include <time.h>
 
 #define LEAST_NS 1000000000ll        /* DESIGN 6.6 */
-#define TIMES_PREDICTED 30.0         /* 10 x the 99.9th percentile, which is 3 x the prediction: 2 % of chunks are spikes of 3 to 10 (ANCHORS) */
+#define TIMES_PREDICTED                                                                                                          \
+    30.0 /* 10 x the 99.9th percentile, which is 3 x the prediction: 2 % of chunks are spikes of 3 to 10 (ANCHORS) */
 #define UNKNOWN_NS 600000000000ll    /* never measured: it may be long, and contain a compilation */
 #define TICK_NS 50000000ll           /* works begin without telling; deadlines are 20 ticks at least */
 #define SLACK_NS 20000000ll          /* lateness that needs no explanation */
@@ -83,7 +87,8 @@ static struct pel_shadow *shadow_of(const pel_job *job, const pel_allocation *al
 }
 
 /* One for all arguments on the allocation, so that aliases stay aliases. */
-static pel_status make_shadow(pel_job *job, pel_allocation *allocation, bool with_mem, struct pel_shadow **made, pel_error **error) {
+static pel_status make_shadow(pel_job *job, pel_allocation *allocation, bool with_mem, struct pel_shadow **made,
+                              pel_error **error) {
     const pel_bound *bound = &job->command->bound;
     const pel_allocator *allocator = &job->command->runtime->allocator;
     uint64_t lo = UINT64_MAX, hi = 0;
@@ -123,7 +128,8 @@ pel_status pel_isolate_arg(pel_job *job, uint32_t index, pel_mem **view, unsigne
     }
     *data = shadow->data + (arg->offset - shadow->lo);
     if (shadow->mem) {
-        status = job->device->driver->backend->mem_view(job->device->driver, shadow->mem, arg->offset - shadow->lo, arg->bytes, &shadow->views[index], error);
+        status = job->device->driver->backend->mem_view(job->device->driver, shadow->mem, arg->offset - shadow->lo, arg->bytes,
+                                                        &shadow->views[index], error);
     }
     *view = shadow->views[index];
     return status;
@@ -265,7 +271,8 @@ bool pel_isolate_returns(pel_job *job) {
         return true;
     }
     pthread_mutex_lock(&runtime->lock);
-    pel_log(&runtime->logger, PEL_LOG_INFO, "%s returned from what it had been given up for; nothing of it is used", job->device->facts->info.id);
+    pel_log(&runtime->logger, PEL_LOG_INFO, "%s returned from what it had been given up for; nothing of it is used",
+            job->device->facts->info.id);
     if (--command->hung == 0 && command->kept) {
         for (pel_command **at = &runtime->dispatcher->kept; *at; at = &(*at)->next) {
             if (*at == command) {
@@ -301,9 +308,10 @@ static void abandon(pel_job *job, int64_t now) {
     unwatch(job);
     pel_job_cancel(job);
     command->hung++;
-    pel_story story = {.device = device->facts->info.id, .advice = "what it still does is ignored; its device is tested before it works again"};
-    pel_fail(&job->verdict_error, &runtime->allocator, PEL_TIMED_OUT, &story, "%s did not end a chunk of %s within %lld ms", device->facts->info.id,
-             command->name ? command->name : "a launch", (long long)(allowance(job) / 1000000));
+    pel_story story = {.device = device->facts->info.id,
+                       .advice = "what it still does is ignored; its device is tested before it works again"};
+    pel_fail(&job->verdict_error, &runtime->allocator, PEL_TIMED_OUT, &story, "%s did not end a chunk of %s within %lld ms",
+             device->facts->info.id, command->name ? command->name : "a launch", (long long)(allowance(job) / 1000000));
     device->running -= job->data_parallel ? 1u : 0u;
     pel_fair_given_up(job);
     device->lost = true;
@@ -325,7 +333,8 @@ static int64_t due_of(const pel_job *job, int64_t started, int64_t now) {
     return started + allowance(job) + job->credit + starved;
 }
 
-/* The first one that must be given up, or NULL and *next: when the soonest may have to be. *old: one has used a quarter of what it is allowed. */
+/* The first one that must be given up, or NULL and *next: when the soonest may have to be. *old: one has used a quarter of
+ * what it is allowed. */
 static pel_job *overdue(pel_dispatcher *dispatcher, int64_t now, int64_t *next, bool *old) {
     *next = INT64_MAX;
     *old = false;
@@ -378,8 +387,13 @@ pel_status pel_isolate_move_jobs(pel_command *command, uint32_t more) {
     command->moved = moved;
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job *old = &command->jobs[i];
-        if (atomic_load(&old->isolation) == PEL_ISOLATION_ABANDONED) { /* a stone with its name; the job stays where its work points to */
-            jobs[i] = (pel_job){.command = command, .device = old->device, .lo = old->lo, .hi = old->hi, .superseded = old->superseded,
+        /* a stone with its name; the job stays where its work points to */
+        if (atomic_load(&old->isolation) == PEL_ISOLATION_ABANDONED) {
+            jobs[i] = (pel_job){.command = command,
+                                .device = old->device,
+                                .lo = old->lo,
+                                .hi = old->hi,
+                                .superseded = old->superseded,
                                 .verdict_error = old->verdict_error};
             atomic_store(&jobs[i].isolation, PEL_ISOLATION_ABANDONED);
             old->verdict_error = NULL;

@@ -2,8 +2,9 @@
 /*
  * The life of a launch: the question to the planner, its answer as chunks, the merge of partial results, what was learned.
  *
- * The planner is pure, so everything it may know is gathered here: cost models, cores, memory limits, bytes that would have to move. The conflict rule is
- * checked on the actual cuts of every plan; when it fails, the launch is planned again for one device, and the plan says why.
+ * The planner is pure, so everything it may know is gathered here: cost models, cores, memory limits, bytes that would have to
+ * move. The conflict rule is checked on the actual cuts of every plan; when it fails, the launch is planned again for one device,
+ * and the plan says why.
  */
 #include "base/checked.h"
 #include "base/hash.h"
@@ -59,7 +60,8 @@ static double guess_rate(const pel_device_info *info) {
     return (info->device_class == PEL_CLASS_DISCRETE ? 8.0 : 1.0) * (info->compute_units > 0 ? info->compute_units : 1);
 }
 
-/* Bytes that would move if this device did the whole launch: inputs that it lacks, and outputs that the caller's memory wants back. */
+/* Bytes that would move if this device did the whole launch: inputs that it lacks, and outputs that the caller's memory wants
+ * back. */
 static void predict_moves(const question *q, const pel_device *device, pel_plan_device *entry, pel_footprint *footprint) {
     double fixed = 0, scaling = 0;
     if (device->place == 0) {
@@ -75,7 +77,8 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
         for (uint32_t k = 0; k < footprint->reads.count; k++) {
             const pel_interval *part = &footprint->reads.data[k];
             bytes += streams ? (double)(part->hi - part->lo)
-                             : (double)pel_allocation_missing_bytes(arg->allocation, device->place, arg->offset + part->lo, arg->offset + part->hi);
+                             : (double)pel_allocation_missing_bytes(arg->allocation, device->place, arg->offset + part->lo,
+                                                                    arg->offset + part->hi);
         }
         bool whole = arg->param == PEL_PARAM_KIND_WHOLE || arg->param == PEL_PARAM_KIND_POINTER;
         *(whole ? &fixed : &scaling) += bytes;
@@ -88,20 +91,22 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
     entry->move_unit_ns = scaling / rate / (double)q->bound->units;
 }
 
-/* What a unit costs a device whose memory lacks it, because it was another one's before: its part of all split arguments, in and back. */
+/* What a unit costs a device whose memory lacks it, because it was another one's before: its part of all split arguments, in
+ * and back. */
 static double piece_cost(const pel_bound *bound, const pel_device *device) {
     double bytes = 0;
     for (uint32_t i = 0; i < bound->arg_count && device->place != 0; i++) {
         const pel_bound_arg *arg = &bound->args[i];
-        bool split = arg->param != PEL_PARAM_KIND_WHOLE && arg->param != PEL_PARAM_KIND_POINTER && arg->param != PEL_PARAM_KIND_REDUCE_PRIVATE;
+        bool split = arg->param != PEL_PARAM_KIND_WHOLE && arg->param != PEL_PARAM_KIND_POINTER &&
+                     arg->param != PEL_PARAM_KIND_REDUCE_PRIVATE;
         bytes += arg->allocation && split ? (double)arg->bytes : 0;
     }
     return bytes > 0 ? bytes / pel_link_bytes_per_ns(device) / (double)bound->units : 0;
 }
 
 /*
- * Pieces of any size: only where a union of parts reads and writes the union of what the parts do, where nothing has to be saved before each, and where no
- * device takes the launch in windows.
+ * Pieces of any size: only where a union of parts reads and writes the union of what the parts do, where nothing has to be saved
+ * before each, and where no device takes the launch in windows.
  */
 static bool may_grow(const pel_runtime *runtime, const pel_bound *bound) {
     for (uint32_t i = 0; i < bound->arg_count; i++) {
@@ -159,7 +164,8 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
     }
 }
 
-static pel_status answer_fixed(const question *q, const pel_share *shares, uint32_t count, pel_plan_result *result, pel_error **error) {
+static pel_status answer_fixed(const question *q, const pel_share *shares, uint32_t count, pel_plan_result *result,
+                               pel_error **error) {
     uint32_t devices[PEL_PLAN_DEVICE_LIMIT];
     double weights[PEL_PLAN_DEVICE_LIMIT];
     uint32_t used = 0;
@@ -174,11 +180,13 @@ static pel_status answer_fixed(const question *q, const pel_share *shares, uint3
         used += shares[i].weight > 0 ? 1u : 0u;
     }
     if (used > 1 && q->bound->single) {
-        return pel_fail(error, &q->runtime->allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s", q->bound->kernel->image.name,
-                        q->bound->single);
+        return pel_fail(error, &q->runtime->allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s",
+                        q->bound->kernel->image.name, q->bound->single);
     }
     pel_status status = pel_planner_fixed(&q->request, devices, weights, count, result);
-    return status == PEL_OK ? PEL_OK : pel_fail(error, &q->runtime->allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
+    return status == PEL_OK
+               ? PEL_OK
+               : pel_fail(error, &q->runtime->allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
 }
 
 /* NULL: the cuts of this plan break no rule. "": no memory to find out. */
@@ -210,7 +218,8 @@ static pel_status decide(question *q, const pel_share *shares, uint32_t share_co
     if (share_count > 0) {
         status = answer_fixed(q, shares, share_count, result, error);
         *conflict = status == PEL_OK ? conflict_of(q, result) : NULL;
-        return *conflict ? pel_fail(error, allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s", q->bound->kernel->image.name, *conflict)
+        return *conflict ? pel_fail(error, allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s",
+                                    q->bound->kernel->image.name, *conflict)
                          : status;
     }
     status = pel_planner_plan(&q->request, result);
@@ -219,7 +228,8 @@ static pel_status decide(question *q, const pel_share *shares, uint32_t share_co
         q->request.single_only = true;
         status = pel_planner_plan(&q->request, result);
     }
-    return status == PEL_OK ? PEL_OK : pel_fail(error, allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
+    return status == PEL_OK ? PEL_OK
+                            : pel_fail(error, allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
 }
 
 double pel_launch_predict(const pel_runtime *runtime, const pel_bound *bound, const pel_device *device, uint64_t units) {
@@ -237,15 +247,16 @@ static void forget_question(question *q) {
     }
 }
 
-pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count, pel_protection *protection,
-                             pel_plan_result *result, pel_plan **plan, pel_error **error) {
+pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
+                             pel_protection *protection, pel_plan_result *result, pel_plan **plan, pel_error **error) {
     question q;
     char protected_by[PEL_PROTECT_TEXT];
     char *conflict = NULL;
     ask(&q, runtime, bound);
     const bool verified = bound->verification.share > 0;
     *protection = verified && *protection != PEL_PROTECT_ISOLATE ? PEL_PROTECT_RETRY : *protection;
-    q.request.pieces = q.request.pieces && !verified && *protection != PEL_PROTECT_ISOLATE; /* what is verified is known before it runs; outputs are committed chunk by chunk, and made room for before */
+    /* what is verified is known before it runs; outputs are committed chunk by chunk, and made room for before */
+    q.request.pieces = q.request.pieces && !verified && *protection != PEL_PROTECT_ISOLATE;
     for (uint32_t i = 0; i < runtime->device_count && *protection == PEL_PROTECT_ISOLATE; i++) {
         q.devices[i].excluded = q.devices[i].excluded ? q.devices[i].excluded : pel_isolate_refusal(bound, &runtime->devices[i]);
     }
@@ -261,7 +272,8 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
                                     .split_dimension = bound->span.split};
         *plan = pel_plan_build(&runtime->allocator, &q.request, result, &context);
         if (!*plan) {
-            status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the plan of %s", bound->kernel->image.name);
+            status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the plan of %s",
+                              bound->kernel->image.name);
         } else {
             pel_verify_foresee(runtime, bound, *protection, result, *plan);
         }
@@ -271,7 +283,8 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     return status;
 }
 
-pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result, pel_error **error) {
+pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result,
+                             pel_error **error) {
     pel_runtime *runtime = command->runtime;
     const pel_bound *bound = &command->bound;
     question q;
@@ -339,7 +352,8 @@ void pel_launch_estimate_now(const pel_command *command, pel_launch_estimate *es
         if (!q.devices[i].excluded && pel_stream_needed(&command->bound, &command->runtime->devices[i])) {
             q.devices[i].excluded = "it would take the launch in windows";
         }
-        estimate->known = estimate->known && (q.devices[i].excluded || q.devices[i].cost.samples > 0 || q.devices[i].cost.alone.samples > 0);
+        estimate->known =
+            estimate->known && (q.devices[i].excluded || q.devices[i].cost.samples > 0 || q.devices[i].cost.alone.samples > 0);
     }
     if (decide(&q, command->shares, command->share_count, &result, &conflict, NULL) == PEL_OK) {
         note_estimates(&result, estimate);
@@ -369,7 +383,9 @@ pel_status pel_launch_take_device(pel_command *command, uint32_t device, double 
     if (!command->slices) {
         return PEL_OUT_OF_MEMORY;
     }
-    const pel_plan_result result = {.slices = {{.device = device, .hi = command->bound.units, .predicted_ns = predicted_ns}}, .slice_count = 1, .predicted_ns = predicted_ns};
+    const pel_plan_result result = {.slices = {{.device = device, .hi = command->bound.units, .predicted_ns = predicted_ns}},
+                                    .slice_count = 1,
+                                    .predicted_ns = predicted_ns};
     command->slices[0] = result.slices[0];
     command->slice_count = command->planned = 1;
     command->protection = pel_retry_choose(runtime, &command->bound, command->asked, false, &result, protected_by);
@@ -379,10 +395,14 @@ pel_status pel_launch_take_device(pel_command *command, uint32_t device, double 
 }
 
 /* Nobody can ask for the plan of a launch whose event nobody has, now or later. */
-static bool is_asked_for(const pel_command *command) { return atomic_load_explicit(&command->event->references, memory_order_relaxed) > 1; }
+static bool is_asked_for(const pel_command *command) {
+    return atomic_load_explicit(&command->event->references, memory_order_relaxed) > 1;
+}
 
 /* Planned for something else than time. */
-static bool has_aim(const pel_bound *bound) { return bound->objective.kind != PEL_OBJECTIVE_TIME || bound->objective.deadline_ns > 0; }
+static bool has_aim(const pel_bound *bound) {
+    return bound->objective.kind != PEL_OBJECTIVE_TIME || bound->objective.deadline_ns > 0;
+}
 
 pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
@@ -405,8 +425,8 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
         return PEL_OK;
     }
     command->protection = command->asked;
-    pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &command->protection, &result,
-                                          is_asked_for(command) ? &command->plan : NULL, &error);
+    pel_status status = pel_launch_decide(runtime, &command->bound, command->shares, command->share_count, &command->protection,
+                                          &result, is_asked_for(command) ? &command->plan : NULL, &error);
     if (status == PEL_OK) {
         const bool tailed = pel_tail_left(&result.tail);
         const uint32_t pieces = tailed ? pel_tail_pieces(&result.tail) : 0;
@@ -569,7 +589,8 @@ static void learn(pel_command *command, double makespan_ns) {
     const pel_tail *tail = command->tail;
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
-        if (job->superseded || job->work.status != PEL_OK || job->work.pooled) { /* a share of several launches' time is not what one takes */
+        /* a share of several launches' time is not what one takes */
+        if (job->superseded || job->work.status != PEL_OK || job->work.pooled) {
             return;
         }
         chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = pel_groups_model(job->device, &job->work),
@@ -579,7 +600,8 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .cold = job->work.cold,
                                                           .piece = i >= command->planned && tail};
     }
-    if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) { /* one that was cancelled took less than it takes */
+    /* one that was cancelled took less than it takes */
+    if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) {
         return;
     }
     lesson.family = family_of(&command->bound);

@@ -10,7 +10,8 @@
 enum { ALIKE = 16 }; /* ranges of a launch that are compared; with more of them the search would cost what it saves */
 
 static bool is_objective(const pel_objective *objective) {
-    return !objective || (objective->reserved == 0 && (uint32_t)objective->kind <= PEL_OBJECTIVE_ENERGY_DELAY && isfinite(objective->deadline_ns) && objective->deadline_ns >= 0);
+    return !objective || (objective->reserved == 0 && (uint32_t)objective->kind <= PEL_OBJECTIVE_ENERGY_DELAY &&
+                          isfinite(objective->deadline_ns) && objective->deadline_ns >= 0);
 }
 
 static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const pel_launch_desc *desc, pel_error **error) {
@@ -19,15 +20,17 @@ static pel_status check_launch(pel_queue *queue, const pel_kernel *kernel, const
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: the %s is NULL", kernel ? "descriptor" : "kernel");
     }
     if (kernel->runtime != queue->runtime) {
-        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: kernel %s belongs to another runtime", kernel->image.name);
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: kernel %s belongs to another runtime",
+                        kernel->image.name);
     }
     if (!is_objective(desc->objective)) {
-        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: the objective does not exist, its deadline is no time, or its reserved field is not 0",
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "launch of %s: the objective does not exist, its deadline is no time, or its reserved field is not 0",
                         kernel->image.name);
     }
     if ((uint32_t)desc->protection > PEL_PROTECT_ISOLATE) {
-        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: protection %d does not exist", kernel->image.name,
-                        (int)desc->protection);
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch of %s: protection %d does not exist",
+                        kernel->image.name, (int)desc->protection);
     }
     return PEL_OK;
 }
@@ -53,10 +56,12 @@ static pel_status check_shares(const pel_queue *queue, const pel_launch_desc *de
     const pel_allocator *allocator = &queue->runtime->allocator;
     double sum = 0;
     if (desc->share_count > 0 && !desc->shares) {
-        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: share_count is %u but shares is NULL", desc->share_count);
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: share_count is %u but shares is NULL",
+                        desc->share_count);
     }
     if (desc->share_count > PEL_RUNTIME_DEVICE_LIMIT) {
-        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: %u shares; %d at most", desc->share_count, PEL_RUNTIME_DEVICE_LIMIT);
+        return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: %u shares; %d at most", desc->share_count,
+                        PEL_RUNTIME_DEVICE_LIMIT);
     }
     for (uint32_t i = 0; i < desc->share_count; i++) {
         const pel_share *share = &desc->shares[i];
@@ -65,11 +70,13 @@ static pel_status check_shares(const pel_queue *queue, const pel_launch_desc *de
                             share->device ? "another runtime's" : "NULL");
         }
         if (!isfinite(share->weight) || share->weight < 0) {
-            return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: shares[%u]: the weight is negative or not a number", i);
+            return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
+                            "launch: shares[%u]: the weight is negative or not a number", i);
         }
         for (uint32_t j = 0; j < i; j++) {
             if (desc->shares[j].device == share->device) {
-                return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: shares[%u] and shares[%u] are the same device", j, i);
+                return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
+                                "launch: shares[%u] and shares[%u] are the same device", j, i);
             }
         }
         sum += share->weight;
@@ -83,7 +90,8 @@ static pel_status check_shares(const pel_queue *queue, const pel_launch_desc *de
 static bool joins(pel_command *command, const pel_bound_arg *arg, const pel_interval *part, pel_access_mode mode) {
     for (uint32_t i = 0; i < command->uses.count && i < ALIKE && mode == PEL_WRITE; i++) {
         pel_use *use = &command->uses.data[i];
-        if (use->allocation == arg->allocation && use->lo == arg->offset + part->lo && use->hi == arg->offset + part->hi && use->pitch == 0) {
+        if (use->allocation == arg->allocation && use->lo == arg->offset + part->lo && use->hi == arg->offset + part->hi &&
+            use->pitch == 0) {
             use->mode = (pel_access_mode)(use->mode | mode);
             return true;
         }
@@ -116,7 +124,8 @@ static pel_status use_footprint(pel_command *command) {
             }
             status = pel_footprint_query(&command->bound, &command->bound.span, i, &footprint);
             if (status == PEL_OK) {
-                status = add_uses(command, arg, pass == 0 ? &footprint.reads : &footprint.writes, pass == 0 ? PEL_READ : PEL_WRITE);
+                status =
+                    add_uses(command, arg, pass == 0 ? &footprint.reads : &footprint.writes, pass == 0 ? PEL_READ : PEL_WRITE);
             }
         }
     }
@@ -138,7 +147,8 @@ static pel_status copy_shares(pel_command *command, const pel_launch_desc *desc)
     return PEL_OK;
 }
 
-/* Where a device's memory is too small for all of it, the launch is planned for once now: what fits nowhere is refused here, with the numbers. */
+/* Where a device's memory is too small for all of it, the launch is planned for once now: what fits nowhere is refused here,
+ * with the numbers. */
 static pel_status check_memory(pel_runtime *runtime, const pel_launch_desc *desc, const pel_bound *bound, pel_error **error) {
     pel_plan_result result;
     pel_plan *plan = NULL;
@@ -153,8 +163,8 @@ static pel_status check_memory(pel_runtime *runtime, const pel_launch_desc *desc
     return status;
 }
 
-static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,
-                          pel_error **error) {
+static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                          uint32_t arg_count, pel_error **error) {
     pel_status status = pel_bind(kernel, desc, args, arg_count, &command->bound, error);
     if (status != PEL_OK) {
         return status;
@@ -170,19 +180,21 @@ static pel_status prepare(pel_command *command, pel_kernel *kernel, const pel_la
     if (status != PEL_OK) {
         return status;
     }
-    command->asked = command->bound.verification.share > 0 && desc->protection < PEL_PROTECT_RETRY ? PEL_PROTECT_RETRY : desc->protection;
+    command->asked =
+        command->bound.verification.share > 0 && desc->protection < PEL_PROTECT_RETRY ? PEL_PROTECT_RETRY : desc->protection;
     command->deadline_ns = desc->deadline_ns;
     status = copy_shares(command, desc);
     if (status == PEL_OK) {
         status = use_footprint(command);
     }
-    return status == PEL_OK ? PEL_OK
-                            : pel_fail(error, &command->runtime->allocator, status, NULL, "no memory for a launch of %s", kernel->image.name);
+    return status == PEL_OK
+               ? PEL_OK
+               : pel_fail(error, &command->runtime->allocator, status, NULL, "no memory for a launch of %s", kernel->image.name);
 }
 
 /* The short way: a launch that was made before. False: nothing has happened. */
-static bool launch_again(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count, pel_event **event,
-                         pel_status *status) {
+static bool launch_again(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                         uint32_t arg_count, pel_event **event, pel_status *status) {
     pel_runtime *runtime = queue->runtime;
     if (desc->wait_count > 0 || atomic_load_explicit(&queue->recorder, memory_order_acquire)) {
         return false;
@@ -236,8 +248,8 @@ pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_des
     return pel_command_submit(command, desc->waits, desc->wait_count, event);
 }
 
-pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,
-                           pel_plan **plan) {
+pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                           uint32_t arg_count, pel_plan **plan) {
     pel_error *error = NULL;
     pel_bound bound;
     if (!queue || !plan) {
@@ -266,7 +278,8 @@ pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launc
     status = pel_verify_ask(queue->runtime, desc, &bound, &error);
     pthread_mutex_lock(&queue->runtime->lock);
     if (status == PEL_OK) {
-        status = pel_launch_decide(queue->runtime, &bound, desc->shares, desc->share_count, &protection, &result, &internal, &error);
+        status =
+            pel_launch_decide(queue->runtime, &bound, desc->shares, desc->share_count, &protection, &result, &internal, &error);
     }
     pel_unbind(&bound);
     pthread_mutex_unlock(&queue->runtime->lock);

@@ -2,9 +2,10 @@
 /*
  * A thread of the caller's that works for a while.
  *
- * It is a guest that waits for nothing of ours: it runs tasks, takes part in loops and launches, looks as long as workers do, then naps, longer each time, up to
- * MOST_NAP. It takes no part in the protocol of wake-ups: whatever comes meanwhile is told to a worker, of which there always is one, so nothing depends
- * on a thread that may be gone the next moment. Rejected: to let it sleep among the workers (it could be told of a job that it cannot run, and leave with it).
+ * It is a guest that waits for nothing of ours: it runs tasks, takes part in loops and launches, looks as long as workers do,
+ * then naps, longer each time, up to MOST_NAP. It takes no part in the protocol of wake-ups: whatever comes meanwhile is told to
+ * a worker, of which there always is one, so nothing depends on a thread that may be gone the next moment. Rejected: to let it
+ * sleep among the workers (it could be told of a job that it cannot run, and leave with it).
  */
 #include "backend/host/host.h"
 #include "queue/command.h"
@@ -35,7 +36,9 @@ pel_status pel_worker_run(pel_runtime *runtime, bool (*stop)(void *user), void *
     }
     pel_status status = pel_runtime_check(runtime, NULL);
     if (status == PEL_OK) {
-        status = runtime->machine ? PEL_UNSUPPORTED : pel_inside_task(runtime) ? PEL_WOULD_DEADLOCK : pel_dispatcher_ensure(runtime, NULL);
+        status = runtime->machine           ? PEL_UNSUPPORTED
+                 : pel_inside_task(runtime) ? PEL_WOULD_DEADLOCK
+                                            : pel_dispatcher_ensure(runtime, NULL);
     }
     if (status != PEL_OK) {
         return status;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What one device cannot do, asked before the plan is made: a limit that is met at the chunk fails a launch that would have run elsewhere.
+ * What one device cannot do, asked before the plan is made: a limit that is met at the chunk fails a launch that would have run
+ * elsewhere.
  *
- * Whatever the facts of a device and of a kernel tell without calling its driver is decided here: memory, where a part of a buffer may begin,
- * work-groups (the kernel's own largest one was asked for when it was made), local memory. What only a launch tells (the local memory of the
- * kernel's body, a smaller limit of the form that runs chunks) is still refused by the driver when it runs.
+ * Whatever the facts of a device and of a kernel tell without calling its driver is decided here: memory, where a part of a
+ * buffer may begin, work-groups (the kernel's own largest one was asked for when it was made), local memory. What only a launch
+ * tells (the local memory of the kernel's body, a smaller limit of the form that runs chunks) is still refused by the driver when
+ * it runs.
  */
 #include "backend/addressing.h"
 #include "base/checked.h"
@@ -14,7 +16,8 @@
 #include "resilience/health.h"
 #include <inttypes.h>
 
-/* OpenCL drivers number work-groups in 32 bits; a launch with more is cut by the backend, where the addressing contract lets it. */
+/* OpenCL drivers number work-groups in 32 bits; a launch with more is cut by the backend, where the addressing contract lets
+ * it. */
 #define MOST_GROUPS UINT32_MAX
 
 typedef struct limits {
@@ -47,7 +50,8 @@ static bool check_memory(limits *l) {
     return !why;
 }
 
-/* In memory of its own an argument that begins within an allocation is a part of the device's buffer, and those must be aligned. */
+/* In memory of its own an argument that begins within an allocation is a part of the device's buffer, and those must be
+ * aligned. */
 static bool check_views(limits *l) {
     uint32_t alignment = l->device->facts->view_alignment;
     const bool streams = pel_stream_needed(l->bound, l->device);
@@ -59,8 +63,8 @@ static bool check_views(limits *l) {
         const bool copied = arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE; /* a copy of its own */
         if (arg->allocation && !copied && arg->offset % alignment != 0) {
             pel_text_format(&l->why,
-                            "argument %" PRIu32 " begins at byte %" PRIu64 " of its memory; this device wants multiples of %" PRIu32
-                            " bytes",
+                            "argument %" PRIu32 " begins at byte %" PRIu64
+                            " of its memory; this device wants multiples of %" PRIu32 " bytes",
                             i, arg->offset, alignment);
             return false;
         }

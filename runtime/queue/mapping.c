@@ -2,15 +2,16 @@
 /*
  * Mappings and prefetches: commands that want bytes at a place.
  *
- * The problem: a program wants to look at a buffer without stopping the queue, and what it stores must neither be lost nor overtaken. So a mapping is a
- * command like others: hazards order it, what is missing is fetched; only its end is the program's. Whoever conflicts with it waits for that end, so
- * nothing can become stale under a mapping. The price is that a thread may wait for itself: every command knows which mappings it comes after, directly or through others: a
- * bit for each that is open, 63 at once, and the order of the newest, which tells a bit's former owner from its present one. A thread that has one of these is refused
- * the wait instead of sleeping for ever. Only among more than 63 open mappings, or where a bit was given away under a command that waits for a newer one, may a wait be refused that
- * would have ended.
+ * The problem: a program wants to look at a buffer without stopping the queue, and what it stores must neither be lost nor
+ * overtaken. So a mapping is a command like others: hazards order it, what is missing is fetched; only its end is the program's.
+ * Whoever conflicts with it waits for that end, so nothing can become stale under a mapping. The price is that a thread may wait
+ * for itself: every command knows which mappings it comes after, directly or through others: a bit for each that is open, 63 at
+ * once, and the order of the newest, which tells a bit's former owner from its present one. A thread that has one of these is
+ * refused the wait instead of sleeping for ever. Only among more than 63 open mappings, or where a bit was given away under a
+ * command that waits for a newer one, may a wait be refused that would have ended.
  *
- * Rejected: to refuse commands that conflict with a mapping (a race between the check and the hazards for tasks that never take the lock), and to
- * let them run, as OpenCL does, where it leaves the contents undefined.
+ * Rejected: to refuse commands that conflict with a mapping (a race between the check and the hazards for tasks that never take
+ * the lock), and to let them run, as OpenCL does, where it leaves the contents undefined.
  */
 #include "queue/mapping.h"
 #include "backend/interop.h"
@@ -60,7 +61,8 @@ bool pel_mapping_mine(const pel_runtime *runtime) { return own_mapping(runtime->
 void pel_command_come_after(pel_command *command, const pel_command *before) {
     uint64_t behind = before->kind == PEL_COMMAND_MAP ? before->order : before->behind;
     command->behind = behind > command->behind ? behind : command->behind;
-    command->behind_places |= before->behind_places | (before->kind == PEL_COMMAND_MAP && before->mapping ? UINT64_C(1) << before->mapping->place : 0);
+    command->behind_places |=
+        before->behind_places | (before->kind == PEL_COMMAND_MAP && before->mapping ? UINT64_C(1) << before->mapping->place : 0);
 }
 
 /* ---- the command's life, under the lock ---- */
@@ -87,7 +89,8 @@ pel_status pel_place_start(pel_command *command, bool *stalled) {
         const pel_use *use = &command->uses.data[i];
         g.allocation = use->allocation;
         if ((use->mode & PEL_READ) != 0 && !(command->device && command->device->lost)) {
-            pel_allocation_missing(use->allocation, command->device ? command->device->place : 0, use->lo, use->hi, gather_missing, &g);
+            pel_allocation_missing(use->allocation, command->device ? command->device->place : 0, use->lo, use->hi,
+                                   gather_missing, &g);
         }
     }
     pel_status status = PEL_OUT_OF_MEMORY;
@@ -129,7 +132,8 @@ static pel_status build_transfer(pel_command *command, pel_error **error) {
 static void no_transfer(pel_command *command, pel_status status, pel_error *error) {
     bool hint = command->kind == PEL_COMMAND_PREFETCH && (status == PEL_DEVICE_MEMORY || status == PEL_TOO_LARGE);
     if (hint) {
-        pel_log(&command->runtime->logger, PEL_LOG_DEBUG, "prefetch to %s: %s", command->device->facts->info.id, pel_error_message(error));
+        pel_log(&command->runtime->logger, PEL_LOG_DEBUG, "prefetch to %s: %s", command->device->facts->info.id,
+                pel_error_message(error));
         pel_error_destroy(error);
     } else if (status != PEL_OK) {
         pel_command_fail(command, status, error);
@@ -139,7 +143,8 @@ static void no_transfer(pel_command *command, pel_status status, pel_error *erro
 bool pel_place_run(pel_command *command) {
     pel_error *error = NULL;
     pel_device *device = command->device;
-    if (!device || (device->lost && command->kind == PEL_COMMAND_PREFETCH) || (command->kind == PEL_COMMAND_MAP && !command->mapping)) {
+    if (!device || (device->lost && command->kind == PEL_COMMAND_PREFETCH) ||
+        (command->kind == PEL_COMMAND_MAP && !command->mapping)) {
         pel_place_arrived(command);
         return false;
     }
@@ -211,8 +216,8 @@ static pel_status refuse(pel_queue *queue, pel_status status, const char *name, 
 }
 
 /* NULL: all is well. */
-static const char *wrong_range(const pel_queue *queue, const pel_buffer *buffer, uint64_t offset, uint64_t *bytes, const pel_task_desc *desc,
-                               pel_status *status) {
+static const char *wrong_range(const pel_queue *queue, const pel_buffer *buffer, uint64_t offset, uint64_t *bytes,
+                               const pel_task_desc *desc, pel_status *status) {
     *status = PEL_INVALID_ARGUMENT;
     if (!buffer || buffer->runtime != queue->runtime) {
         return buffer ? "the buffer belongs to another runtime" : "the buffer is NULL";
@@ -228,11 +233,13 @@ static const char *wrong_range(const pel_queue *queue, const pel_buffer *buffer,
     return NULL;
 }
 
-static pel_command *new_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name, pel_error **error) {
+static pel_command *new_command(pel_queue *queue, pel_command_kind kind, const pel_task_desc *desc, const char *name,
+                                pel_error **error) {
     return pel_command_new(queue, kind, desc && desc->name ? desc->name : name, desc ? desc->priority : 0, error);
 }
 
-static pel_status use_part(pel_command *command, const pel_buffer *buffer, uint64_t offset, uint64_t bytes, pel_access_mode mode) {
+static pel_status use_part(pel_command *command, const pel_buffer *buffer, uint64_t offset, uint64_t bytes,
+                           pel_access_mode mode) {
     pthread_mutex_lock(&command->runtime->lock);
     pel_status status =
         pel_command_use(command, buffer->allocation, buffer->offset + offset, buffer->offset + offset + bytes, mode);
@@ -259,7 +266,8 @@ static void free_mapping(pel_mapping *mapping) {
     pel_free(&mapping->runtime->allocator, mapping);
 }
 
-static pel_mapping *make_mapping(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, pel_device *device) {
+static pel_mapping *make_mapping(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags,
+                                 pel_device *device) {
     pel_mapping *made = pel_alloc_zero(&queue->runtime->allocator, 1, sizeof *made);
     if (!made) {
         return NULL;
@@ -283,7 +291,8 @@ static void enlist(pel_mapping *mapping, pel_command *command) {
     pthread_mutex_lock(&mapping->runtime->lock);
     mapping->command = command;
     mapping->offset = command->uses.data[0].lo;
-    for (mapping->place = 0; mapping->place < PEL_MAPPING_CROWD && (dispatcher->mapping_places >> mapping->place & 1) != 0; mapping->place++) {
+    for (mapping->place = 0; mapping->place < PEL_MAPPING_CROWD && (dispatcher->mapping_places >> mapping->place & 1) != 0;
+         mapping->place++) {
     }
     dispatcher->mapping_places |= UINT64_C(1) << mapping->place;
     mapping->next = dispatcher->mappings;
@@ -294,7 +303,8 @@ static void enlist(pel_mapping *mapping, pel_command *command) {
     pthread_mutex_unlock(&mapping->runtime->lock);
 }
 
-static pel_status submit_mapping(pel_queue *queue, pel_buffer *buffer, uint64_t offset, const pel_task_desc *desc, pel_mapping *made) {
+static pel_status submit_mapping(pel_queue *queue, pel_buffer *buffer, uint64_t offset, const pel_task_desc *desc,
+                                 pel_mapping *made) {
     pel_error *error = NULL;
     pel_command *command = new_command(queue, PEL_COMMAND_MAP, desc, "map", &error);
     if (!command) {
@@ -308,8 +318,8 @@ static pel_status submit_mapping(pel_queue *queue, pel_buffer *buffer, uint64_t 
     return pel_command_submit(command, desc ? desc->waits : NULL, desc ? desc->wait_count : 0, NULL);
 }
 
-static pel_status make_and_submit(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, pel_device *device,
-                              const pel_task_desc *desc, pel_mapping **mapping) {
+static pel_status make_and_submit(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags,
+                                  pel_device *device, const pel_task_desc *desc, pel_mapping **mapping) {
     pel_status status = pel_runtime_check(queue->runtime, NULL);
     if (status != PEL_OK) {
         return status;
@@ -334,8 +344,8 @@ static pel_status make_and_submit(pel_queue *queue, pel_buffer *buffer, uint64_t
     return PEL_OK;
 }
 
-pel_status pel_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, const pel_task_desc *desc,
-                   pel_mapping **mapping) {
+pel_status pel_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags,
+                   const pel_task_desc *desc, pel_mapping **mapping) {
     if (mapping) {
         *mapping = NULL;
     }
@@ -345,8 +355,8 @@ pel_status pel_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64
     return make_and_submit(queue, buffer, offset, bytes, flags, NULL, desc, mapping);
 }
 
-pel_status pel_mapping_on_device(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, const pel_device *device,
-                                 const pel_task_desc *desc, pel_mapping **mapping) {
+pel_status pel_mapping_on_device(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags,
+                                 const pel_device *device, const pel_task_desc *desc, pel_mapping **mapping) {
     if (device->runtime != queue->runtime) {
         return refuse(queue, PEL_INVALID_ARGUMENT, "map", "the device belongs to another runtime");
     }
@@ -366,12 +376,13 @@ static const uint32_t *mapping_works(void *user) {
 }
 
 /*
- * (L) Behind another mapping of this thread: that comes first. Not itself: a marker follows what is in its queue whatever the orders, which are each thread's own,
- * so that what comes after it may have a lower one than a mapping before it.
+ * (L) Behind another mapping of this thread: that comes first. Not itself: a marker follows what is in its queue whatever the
+ * orders, which are each thread's own, so that what comes after it may have a lower one than a mapping before it.
  */
 static bool waits_for_itself(const pel_mapping *mapping) {
     const pel_command *command = mapping->command;
-    return command && command->behind != 0 && own_mapping(mapping->runtime->dispatcher, command->behind, command->behind_places, mapping);
+    return command && command->behind != 0 &&
+           own_mapping(mapping->runtime->dispatcher, command->behind, command->behind_places, mapping);
 }
 
 /* Until it is open, or over: then its status. */
@@ -424,7 +435,8 @@ pel_status pel_map_wait(pel_mapping *mapping, void **memory) {
             memcpy(mapping->pages, mapping->data, (size_t)mapping->bytes);
         }
         if ((mapping->flags & PEL_MAP_WRITE) == 0) {
-            (void)mprotect(mapping->pages, (size_t)mapping->bytes, PROT_READ); /* refused: stores do not fault, but still reach nothing */
+            /* refused: stores do not fault, but still reach nothing */
+            (void)mprotect(mapping->pages, (size_t)mapping->bytes, PROT_READ);
         }
         mapping->filled = true;
     }
@@ -432,7 +444,8 @@ pel_status pel_map_wait(pel_mapping *mapping, void **memory) {
     return PEL_OK;
 }
 
-/* Nothing can be read or stored through them any more; the addresses stay taken until the mapping is destroyed, so that they mean nothing else. */
+/* Nothing can be read or stored through them any more; the addresses stay taken until the mapping is destroyed, so that they
+ * mean nothing else. */
 static void close_pages(pel_mapping *mapping) {
     if (mapping->filled && (mapping->flags & PEL_MAP_WRITE) != 0) {
         memcpy(mapping->data, mapping->pages, (size_t)mapping->bytes);
@@ -481,8 +494,8 @@ void pel_mapping_destroy(pel_mapping *mapping) {
     pel_object_gone(runtime, PEL_OBJECT_MAPPING);
 }
 
-pel_status pel_prefetch(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const pel_device *device, const pel_task_desc *desc,
-                        pel_event **event) {
+pel_status pel_prefetch(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, const pel_device *device,
+                        const pel_task_desc *desc, pel_event **event) {
     pel_error *error = NULL;
     if (event) {
         *event = NULL;

@@ -17,7 +17,8 @@ struct pel_mapping {
     pel_device *device;       /* whose memory; NULL: the host's */
     pthread_t owner;          /* who may not wait for what waits for it */
     uint32_t flags;
-    uint32_t place;           /* (L) a bit of its own in what comes after it, until it is over; PEL_MAPPING_CROWD: shared by those that found none */
+    /* (L) a bit of its own in what comes after it, until it is over; PEL_MAPPING_CROWD: shared by those that found none */
+    uint32_t place;
     atomic_int state;         /* (L) to write */
     pel_status status;        /* once it is over */
     unsigned char *data;      /* host memory of the buffer */
@@ -27,7 +28,8 @@ struct pel_mapping {
     bool filled;              /* these hold the bytes */
 };
 
-/* (L) The command's life, for the dispatcher: what it needs in host memory first, then the move to its device, then what it is for. */
+/* (L) The command's life, for the dispatcher: what it needs in host memory first, then the move to its device, then what it is
+ * for. */
 pel_status pel_place_start(pel_command *command, bool *stalled);
 bool pel_place_run(pel_command *command); /* true: its job is to be submitted; else it is not the caller's any more */
 void pel_place_arrived(pel_command *command);

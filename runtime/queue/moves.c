@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Moving bytes. Two kinds of movement: *home*, from the device that alone holds bytes into host memory, as works of their own before a
- * command runs; and *in*, from host memory to the device of a chunk, as part of the chunk's work. Device to device is one after the other. Two
- * commands never fetch from one allocation at once: the second stalls until the first is done and then looks again.
+ * Moving bytes. Two kinds of movement: *home*, from the device that alone holds bytes into host memory, as works of their own
+ * before a command runs; and *in*, from host memory to the device of a chunk, as part of the chunk's work. Device to device is
+ * one after the other. Two commands never fetch from one allocation at once: the second stalls until the first is done and then
+ * looks again.
  */
 #include "queue/command.h"
 #include "queue/isolate.h"
@@ -25,7 +26,8 @@ bool pel_uses_append(const pel_allocator *allocator, pel_uses *uses, pel_use use
     return true;
 }
 
-bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi, pel_access_mode mode) {
+bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation *allocation, uint64_t lo, uint64_t hi,
+                  pel_access_mode mode) {
     if (lo >= hi) {
         return true;
     }
@@ -40,15 +42,16 @@ bool pel_uses_add(const pel_allocator *allocator, pel_uses *uses, pel_allocation
 }
 
 /*
- * What is in host memory alone stays out. A command that has these bytes to itself may rely on that until it ends: nobody copies or writes them
- * elsewhere meanwhile. So a tile of a matrix that no device holds costs one look, not one for each row.
+ * What is in host memory alone stays out. A command that has these bytes to itself may rely on that until it ends: nobody copies
+ * or writes them elsewhere meanwhile. So a tile of a matrix that no device holds costs one look, not one for each row.
  */
 bool pel_uses_add_rows(const pel_allocator *allocator, pel_uses *uses, const pel_use *use, pel_access_mode mode) {
     bool added = true;
     if (use->pitch == 0) {
         return pel_uses_add(allocator, uses, use->allocation, use->lo, use->hi, mode);
     }
-    for (uint64_t row = use->lo; row < use->hi && added && !pel_interval_map_is_empty(use->allocation->residency); row += use->pitch) {
+    for (uint64_t row = use->lo; row < use->hi && added && !pel_interval_map_is_empty(use->allocation->residency);
+         row += use->pitch) {
         if (!pel_allocation_at_home(use->allocation, row, row + use->row_bytes)) {
             added = pel_uses_add(allocator, uses, use->allocation, row, row + use->row_bytes, mode);
         }
@@ -93,7 +96,8 @@ static void fetch_done(pel_job *job) {
     }
 }
 
-/* Groups intervals by allocation, in the order in which these first appear, each group sorted and without overlaps: what two arguments need moves once. */
+/* Groups intervals by allocation, in the order in which these first appear, each group sorted and without overlaps: what two
+ * arguments need moves once. */
 static void merge_uses(pel_uses *uses) {
     uint32_t kept = 0;
     for (uint32_t from = 0, to; from < uses->count; from = to) {
@@ -131,10 +135,12 @@ static pel_status start_fetch(pel_job *job, pel_command *command, pel_device *de
         uint64_t *used = &parts->data[from].allocation->used[device->index];
         const uint64_t before = *used;
         status = status == PEL_OK ? pel_command_pin(command, parts->data[from].allocation, device) : status;
-        *used = command->makes_room ? before : *used; /* what is written back to go is not needed there: else another would go instead of it */
+        /* what is written back to go is not needed there: else another would go instead of it */
+        *used = command->makes_room ? before : *used;
         job->work.sensitive |= parts->data[from].allocation->sensitive;
         if (status == PEL_OK) {
-            status = pel_transfers_append(device, &parts->data[from], to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count);
+            status =
+                pel_transfers_append(device, &parts->data[from], to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count);
         }
         job->work.out = job->out;
         if (status != PEL_OK) {
@@ -182,7 +188,8 @@ uint64_t pel_lost_devices(const pel_runtime *runtime) {
 static pel_status tell_gone(const pel_command *command, pel_error **error) {
     pel_story story = {.advice = "write these bytes anew, or reset the queue to go on with what host memory holds"};
     return pel_fail(error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, &story,
-                    "%s was not run: bytes that it reads were on a device that is lost", command->name ? command->name : "a command");
+                    "%s was not run: bytes that it reads were on a device that is lost",
+                    command->name ? command->name : "a command");
 }
 
 pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled) {
@@ -280,7 +287,8 @@ pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t
     return status;
 }
 
-/* Nobody else's command is at these bytes, and the host's are the newest. Tasks that only the hazards know leave bytes alone that were ever on a device. */
+/* Nobody else's command is at these bytes, and the host's are the newest. Tasks that only the hazards know leave bytes alone
+ * that were ever on a device. */
 static bool gap_is_ours(void *user, uint64_t lo, uint64_t hi) {
     const bring_in *b = user;
     const pel_uses *uses = &b->job->command->uses;
@@ -312,7 +320,8 @@ pel_status pel_job_seal_in(pel_job *job, pel_error **error) {
 
 pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocation, uint64_t lo, uint64_t hi) {
     const pel_allocator *allocator = &job->command->runtime->allocator;
-    pel_status status = append_transfer(allocator, &job->out, &job->work.out_count, (pel_transfer){.mem = mem, .offset = lo, .bytes = hi - lo});
+    pel_status status =
+        append_transfer(allocator, &job->out, &job->work.out_count, (pel_transfer){.mem = mem, .offset = lo, .bytes = hi - lo});
     job->work.out = job->out;
     if (status == PEL_OK && allocation && !pel_uses_add(allocator, &job->copied_out, allocation, lo, hi, PEL_READ)) {
         status = PEL_OUT_OF_MEMORY;
@@ -330,7 +339,8 @@ void pel_job_bring_home(pel_job *job) {
         pel_mem *mem = use->allocation->mems ? use->allocation->mems[job->device->index] : NULL;
         bool noted = true;
         to = end_of_allocation(parts, from);
-        if (!mem || pel_transfers_append(job->device, use, to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count) != PEL_OK) {
+        if (!mem ||
+            pel_transfers_append(job->device, use, to - from, mem, 0, NULL, NULL, &job->out, &job->work.out_count) != PEL_OK) {
             break;
         }
         for (uint32_t i = from; i < to && noted; i++) {

@@ -60,10 +60,12 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
     pel_pool_give(pools->nodes, &self->cache, node);
 }
 
-static bool open_for(uintptr_t head, uint64_t generation) { return (head & CLOSED) == 0 && (head ^ tag_of(generation)) >> TAG_SHIFT == 0; }
+static bool open_for(uintptr_t head, uint64_t generation) {
+    return (head & CLOSED) == 0 && (head ^ tag_of(generation)) >> TAG_SHIFT == 0;
+}
 
-pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data,
-                           pel_follow *how) {
+pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to,
+                           bool data, pel_follow *how) {
     uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire);
     uintptr_t address = (uintptr_t)to;
     edge *added = NULL;
@@ -103,7 +105,8 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
             atomic_store_explicit(&to->item.link, (pel_host_item *)rest, memory_order_relaxed);
         }
         wanted = tag_of(generation) | address | (data ? DATA : 0) | (head & WATCHED);
-    } while (!atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
+    } while (
+        !atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
     to->linked = to->linked || !added;
     *how = PEL_FOLLOW_ADDED;
     return PEL_OK;
@@ -115,7 +118,8 @@ bool pel_node_watch(pel_node *node, uint64_t generation) {
         if (!open_for(head, generation)) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak_explicit(&node->successors, &head, head | WATCHED, memory_order_acq_rel, memory_order_acquire));
+    } while (!atomic_compare_exchange_weak_explicit(&node->successors, &head, head | WATCHED, memory_order_acq_rel,
+                                                    memory_order_acquire));
     return true;
 }
 

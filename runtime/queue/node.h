@@ -2,18 +2,20 @@
 /*
  * Nodes: what all commands have in common, in one cache line.
  *
- * A node counts the predecessors that are not over (`pending`) and lists its successors; both without a lock. Whoever takes the last predecessor
- * away owns the node and starts it; completing it closes the list, so that nobody can be added any more, and takes one predecessor from each that is in
- * it. A successor's first entry in such a list is the successor itself, linked through the word with which it will later be queued: a chain of a million tasks
- * allocates no edges.
+ * A node counts the predecessors that are not over (`pending`) and lists its successors; both without a lock. Whoever takes the
+ * last predecessor away owns the node and starts it; completing it closes the list, so that nobody can be added any more, and
+ * takes one predecessor from each that is in it. A successor's first entry in such a list is the successor itself, linked through
+ * the word with which it will later be queued: a chain of a million tasks allocates no edges.
  *
- * Nodes come from a pool and are used again while others may still know them, so a node is known by address and generation, which only grows: it is also
- * the command's place in program order. The upper 16 bits of a list's head repeat it, so that an edge to a command that is over is refused by the same
- * compare-and-swap that would have added it. (An address has 48 bits at most here; the list must live through exactly 65,536 commands of one node
- * between two instructions of one submitter for the tag to lie, and what happens then is one order too many.)
+ * Nodes come from a pool and are used again while others may still know them, so a node is known by address and generation, which
+ * only grows: it is also the command's place in program order. The upper 16 bits of a list's head repeat it, so that an edge to a
+ * command that is over is refused by the same compare-and-swap that would have added it. (An address has 48 bits at most here;
+ * the list must live through exactly 65,536 commands of one node between two instructions of one submitter for the tag to lie,
+ * and what happens then is one order too many.)
  *
- * Two kinds. A *task* is all here: function, context, accesses in `more`; it goes from its submitter to a runner without runtime->lock. Any other
- * command hangs on `hazard.user` (a pel_command), and its readiness and end are the dispatcher's business, under the lock.
+ * Two kinds. A *task* is all here: function, context, accesses in `more`; it goes from its submitter to a runner without
+ * runtime->lock. Any other command hangs on `hazard.user` (a pel_command), and its readiness and end are the dispatcher's
+ * business, under the lock.
  */
 #ifndef PEL_QUEUE_NODE_H
 #define PEL_QUEUE_NODE_H
@@ -63,7 +65,8 @@ typedef struct pel_node {
     pel_host_item item;
     pel_task_fn task;             /* NULL: it is not run */
     _Atomic uintptr_t successors;
-    pel_hazard_node hazard;       /* generation; user: the task's context or the pel_command; of a task that is not run its pel_error */
+    /* generation; user: the task's context or the pel_command; of a task that is not run its pel_error */
+    pel_hazard_node hazard;
     pel_stage *stage;             /* where it is counted; NULL: nowhere, it is being made or was withdrawn */
     union {                       /* of a task */
         pel_node_more *more;      /* may be NULL */
@@ -85,7 +88,9 @@ typedef struct pel_node_pools {
 } pel_node_pools;
 
 static inline const pel_node_more *pel_node_accesses(const pel_node *node) { return node->brief ? NULL : node->more; }
-static inline pel_event *pel_node_event(const pel_node *node) { return node->brief ? node->event : node->more ? node->more->event : NULL; }
+static inline pel_event *pel_node_event(const pel_node *node) {
+    return node->brief ? node->event : node->more ? node->more->event : NULL;
+}
 
 static inline pel_node *pel_node_of_hazard(pel_hazard_node *hazard) {
     return (pel_node *)(void *)((char *)hazard - offsetof(pel_node, hazard));
@@ -97,7 +102,9 @@ static inline uint64_t pel_node_order(const pel_node *node) {
 static inline pel_node_kind pel_node_kind_of(const pel_node *node) {
     return (pel_node_kind)atomic_load_explicit(&((pel_node *)(uintptr_t)node)->kind, memory_order_relaxed);
 }
-static inline void pel_node_become(pel_node *node, pel_node_kind kind) { atomic_store_explicit(&node->kind, (unsigned char)kind, memory_order_relaxed); }
+static inline void pel_node_become(pel_node *node, pel_node_kind kind) {
+    atomic_store_explicit(&node->kind, (unsigned char)kind, memory_order_relaxed);
+}
 
 /* A new one with one predecessor, the submission itself. NULL: no memory. */
 pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind);
@@ -108,15 +115,17 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
 void pel_node_come_after(uint64_t order);
 
 /*
- * `to`, which nobody but its submitter knows yet, comes after `from`, and has the higher order from now on. Done: also when `from` was over already, and
- * nothing is to be waited for. OUT_OF_MEMORY: not noted. A task may be over, and its node another command's, as soon as this returns: what `from` is must
- * have been asked before.
+ * `to`, which nobody but its submitter knows yet, comes after `from`, and has the higher order from now on. Done: also when
+ * `from` was over already, and nothing is to be waited for. OUT_OF_MEMORY: not noted. A task may be over, and its node another
+ * command's, as soon as this returns: what `from` is must have been asked before.
  */
-typedef enum pel_follow { PEL_FOLLOW_OVER, PEL_FOLLOW_KNOWN, PEL_FOLLOW_ADDED } pel_follow; /* it was over; it was there already; one predecessor more */
-pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to, bool data,
-                           pel_follow *how);
+/* it was over; it was there already; one predecessor more */
+typedef enum pel_follow { PEL_FOLLOW_OVER, PEL_FOLLOW_KNOWN, PEL_FOLLOW_ADDED } pel_follow;
+pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to,
+                           bool data, pel_follow *how);
 
-/* Visits the successors that a node has now, once for each predecessor that they count for it; the node must not end meanwhile. */
+/* Visits the successors that a node has now, once for each predecessor that they count for it; the node must not end
+ * meanwhile. */
 void pel_node_visit(pel_node *node, void (*visit)(pel_node *to, void *user), void *user);
 
 /* Asks to be told by pel_node_close that somebody waits. False: it is over already. */

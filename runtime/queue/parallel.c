@@ -2,12 +2,14 @@
 /*
  * Parallel loops over the host's teams (backend/host/team.h).
  *
- * A range is cut along its highest dimension that is longer than 1 (rows), and, where these are too few, along the next one (columns); a part is a run of
- * cells, made into at most three boxes. Members of a team have ranges of cells of their own, two 32-bit numbers in one word as in job.c, from whose front they take
- * and from whose back others steal. Static parts are not stolen but wait for their member as long as one is likely to come. Sleeping workers cost
- * 10 to 19 us to wake: only for static parts, or once the caller has worked as long and something is left.
+ * A range is cut along its highest dimension that is longer than 1 (rows), and, where these are too few, along the next one
+ * (columns); a part is a run of cells, made into at most three boxes. Members of a team have ranges of cells of their own, two
+ * 32-bit numbers in one word as in job.c, from whose front they take and from whose back others steal. Static parts are not
+ * stolen but wait for their member as long as one is likely to come. Sleeping workers cost 10 to 19 us to wake: only for static
+ * parts, or once the caller has worked as long and something is left.
  *
- * Rejected: to build this on pel_loop (a command, a job, the device's lock: 4 to 10 us for an empty loop of two parts; 2 cores, 2026-11).
+ * Rejected: to build this on pel_loop (a command, a job, the device's lock: 4 to 10 us for an empty loop of two parts; 2 cores,
+ * 2026-11).
  */
 #include "backend/host/host.h"
 #include "base/checked.h"
@@ -91,12 +93,14 @@ static pel_status call_box(const region *r, uint32_t row, uint32_t row_end, uint
     if (g->columns > 1) {
         cut(&part, g->column_dim, g->column_step, column, column_end);
     }
-    return r->reduce ? r->reduce(&part, r->partials + (size_t)(row * g->columns + column) * r->bytes, r->context) : r->body(&part, r->context);
+    return r->reduce ? r->reduce(&part, r->partials + (size_t)(row * g->columns + column) * r->bytes, r->context)
+                     : r->body(&part, r->context);
 }
 
 /* The rest of a row, whole rows, the start of a row. */
 static pel_status call_run(const region *r, uint32_t lo, uint32_t hi) {
-    const uint32_t columns = r->grid.columns, row = lo / columns, row_end = hi / columns, head = lo % columns, tail = hi % columns;
+    const uint32_t columns = r->grid.columns, row = lo / columns, row_end = hi / columns, head = lo % columns,
+                   tail = hi % columns;
     if (row == row_end) {
         return call_box(r, row, row + 1, head, tail);
     }
@@ -127,7 +131,9 @@ static bool call_cells(region *r, uint32_t lo, uint32_t hi) {
 
 static uint64_t pack(uint32_t lo, uint32_t hi) { return (uint64_t)hi << 32 | lo; }
 
-static uint32_t left_in(uint64_t word) { return (uint32_t)(word >> 32) > (uint32_t)word ? (uint32_t)(word >> 32) - (uint32_t)word : 0; }
+static uint32_t left_in(uint64_t word) {
+    return (uint32_t)(word >> 32) > (uint32_t)word ? (uint32_t)(word >> 32) - (uint32_t)word : 0;
+}
 
 static uint32_t first_of(const region *r, uint32_t member) { return (uint32_t)((uint64_t)r->count * member / r->members); }
 
@@ -139,7 +145,8 @@ static bool claim(region *r, uint32_t member, uint32_t *lo, uint32_t *hi) {
         const uint32_t piece = (left_in(word) + 7) / 8;
         *lo = (uint32_t)word;
         *hi = *lo + piece;
-        if (atomic_compare_exchange_weak_explicit(mine, &word, pack(*hi, (uint32_t)(word >> 32)), memory_order_acq_rel, memory_order_relaxed)) {
+        if (atomic_compare_exchange_weak_explicit(mine, &word, pack(*hi, (uint32_t)(word >> 32)), memory_order_acq_rel,
+                                                  memory_order_relaxed)) {
             return true;
         }
     }
@@ -152,7 +159,8 @@ static bool steal(region *r, uint32_t member) {
         uint64_t word = atomic_load_explicit(theirs, memory_order_relaxed);
         while (left_in(word) > 0) {
             const uint32_t lo = (uint32_t)word, hi = (uint32_t)(word >> 32), middle = lo + left_in(word) / 2;
-            if (atomic_compare_exchange_weak_explicit(theirs, &word, pack(lo, middle), memory_order_acq_rel, memory_order_relaxed)) {
+            if (atomic_compare_exchange_weak_explicit(theirs, &word, pack(lo, middle), memory_order_acq_rel,
+                                                      memory_order_relaxed)) {
                 atomic_store_explicit(&r->ranges[member].left, pack(middle, hi), memory_order_release);
                 return true;
             }
@@ -211,7 +219,8 @@ static void run_member(void *region_of, uint32_t member) {
 
 /* A worker that is awake comes within a moment. */
 static void await_arrivals(const pel_host_team *team, const region *r) {
-    for (int look = 0; look < ARRIVAL_LOOKS && pel_host_team_came(team) + 1 < r->members && pel_host_is_attended(r->device); look++) {
+    for (int look = 0; look < ARRIVAL_LOOKS && pel_host_team_came(team) + 1 < r->members && pel_host_is_attended(r->device);
+         look++) {
         pel_host_pause_once();
     }
 }
@@ -287,7 +296,8 @@ static pel_status run(region *r, bool outside) {
     return (pel_status)atomic_load_explicit(&r->failed, memory_order_relaxed);
 }
 
-pel_status pel_parallel_for(pel_runtime *runtime, const pel_range *range, pel_parallel_fn body, void *context, const pel_parallel_desc *desc) {
+pel_status pel_parallel_for(pel_runtime *runtime, const pel_range *range, pel_parallel_fn body, void *context,
+                            const pel_parallel_desc *desc) {
     uint64_t points, grain = desc && desc->grain > 0 ? desc->grain : 1;
     pel_status status = body ? check(runtime, range, desc, &points) : PEL_INVALID_ARGUMENT;
     if (status != PEL_OK || points == 0) {
@@ -306,10 +316,11 @@ pel_status pel_parallel_for(pel_runtime *runtime, const pel_range *range, pel_pa
     return run(&r, outside);
 }
 
-pel_status pel_parallel_reduce(pel_runtime *runtime, const pel_range *range, pel_parallel_reduce_fn body, pel_merge_fn merge, size_t bytes,
-                               const void *identity, void *result, void *context, const pel_parallel_desc *desc) {
+pel_status pel_parallel_reduce(pel_runtime *runtime, const pel_range *range, pel_parallel_reduce_fn body, pel_merge_fn merge,
+                               size_t bytes, const void *identity, void *result, void *context, const pel_parallel_desc *desc) {
     uint64_t points, grain = desc && desc->grain > 0 ? desc->grain : 1;
-    pel_status status = body && merge && bytes > 0 && identity && result ? check(runtime, range, desc, &points) : PEL_INVALID_ARGUMENT;
+    pel_status status =
+        body && merge && bytes > 0 && identity && result ? check(runtime, range, desc, &points) : PEL_INVALID_ARGUMENT;
     if (status != PEL_OK) {
         return status;
     }

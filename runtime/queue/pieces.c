@@ -2,12 +2,13 @@
 /*
  * Chunks of a launch that begin while it runs: the pieces of a held-back tail (planner/tail.h).
  *
- * A chunk that ends makes its device free; all free devices of the plan are asked, the one that has just ended first, and what they take becomes another
- * job of the command. The command's list of jobs was made long enough when it started, because jobs that run must not move. A device that something else
- * keeps busy is asked only when nobody else works for the launch any more. Invariant: a command whose tail is not empty has a job outstanding, or has failed.
+ * A chunk that ends makes its device free; all free devices of the plan are asked, the one that has just ended first, and what
+ * they take becomes another job of the command. The command's list of jobs was made long enough when it started, because jobs
+ * that run must not move. A device that something else keeps busy is asked only when nobody else works for the launch any more.
+ * Invariant: a command whose tail is not empty has a job outstanding, or has failed.
  *
- * A device that cannot even take a piece of a protected launch has failed it: the piece runs again elsewhere when all others are over (retry.c), and so does all
- * that is left when nobody took anything.
+ * A device that cannot even take a piece of a protected launch has failed it: the piece runs again elsewhere when all others are
+ * over (retry.c), and so does all that is left when nobody took anything.
  */
 #include "planner/plan.h"
 #include "queue/command.h"
@@ -23,7 +24,10 @@ static pel_status append(pel_command *command, const pel_plan_slice *slice) {
     }
     command->slices[command->slice_count++] = *slice;
     pel_job *job = &command->jobs[command->job_count++];
-    *job = (pel_job){.command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true, .done = pel_launch_chunk_done};
+    *job = (pel_job){.command = command,
+                     .device = &command->runtime->devices[slice->device],
+                     .data_parallel = true,
+                     .done = pel_launch_chunk_done};
     pel_status status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
     status = status == PEL_OK ? pel_retry_build(job, slice, &error) : status;
     if (status != PEL_OK) {
@@ -43,7 +47,11 @@ static bool give(pel_command *command, pel_tail *tail, uint32_t device, double n
     if (!pel_tail_next(tail, device, now, must, &piece)) {
         return true;
     }
-    pel_plan_slice slice = {.device = device, .lo = piece.lo, .hi = piece.hi, .predicted_ns = piece.predicted_ns, .group = pel_groups_planned(command, device)};
+    pel_plan_slice slice = {.device = device,
+                            .lo = piece.lo,
+                            .hi = piece.hi,
+                            .predicted_ns = piece.predicted_ns,
+                            .group = pel_groups_planned(command, device)};
     if (append(command, &slice) != PEL_OK) {
         return false;
     }

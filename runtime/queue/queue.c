@@ -27,7 +27,8 @@ static bool find_running(void *user, const pel_hazard *before) {
 
 static bool busy_hook(pel_runtime *runtime, const pel_allocation *allocation, uint64_t offset, uint64_t bytes) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    const pel_hazard_range range = {.lo = (uintptr_t)allocation->base + offset, .hi = (uintptr_t)allocation->base + offset + bytes, .mode = PEL_WRITE};
+    const pel_hazard_range range = {
+        .lo = (uintptr_t)allocation->base + offset, .hi = (uintptr_t)allocation->base + offset + bytes, .mode = PEL_WRITE};
     bool found = false;
     pthread_mutex_lock(&dispatcher->hazard_lock);
     (void)pel_hazards_look(dispatcher->hazards, &range, 1, NULL, find_running, &found);
@@ -148,7 +149,8 @@ static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
     dispatcher->repeats = pel_alloc_zero(&runtime->allocator, PEL_REPEATS, sizeof *dispatcher->repeats);
     dispatcher->pools.nodes = pel_pool_create(&runtime->allocator);
     dispatcher->pools.scraps = pel_pool_create(&runtime->allocator);
-    if (!dispatcher->hazards || !dispatcher->habits || !dispatcher->repeats || !dispatcher->pools.nodes || !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
+    if (!dispatcher->hazards || !dispatcher->habits || !dispatcher->repeats || !dispatcher->pools.nodes ||
+        !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
         free_dispatcher(runtime, dispatcher);
         return NULL;
     }
@@ -224,7 +226,8 @@ static pel_queue *make_queue(pel_runtime *runtime, const pel_queue_desc *desc) {
 
 pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pel_queue **queue, pel_error **error) {
     if (!runtime || !queue) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_queue_create: the %s is NULL", runtime ? "queue" : "runtime");
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_queue_create: the %s is NULL",
+                        runtime ? "queue" : "runtime");
     }
     *queue = NULL;
     pel_status status = pel_runtime_check(runtime, error);
@@ -232,12 +235,12 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
         return status;
     }
     if (desc && desc->size != 0 && desc->size != sizeof *desc) {
-        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_queue_desc.size is %zu; this library knows %zu", desc->size,
-                        sizeof *desc);
+        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_queue_desc.size is %zu; this library knows %zu", desc->size, sizeof *desc);
     }
     if (desc && (desc->flags & ~(uint32_t)PEL_QUEUE_UNTIMED) != 0) {
-        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL, "pel_queue_desc.flags is 0x%x: flags that this library does not know",
-                        (unsigned)desc->flags);
+        return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_queue_desc.flags is 0x%x: flags that this library does not know", (unsigned)desc->flags);
     }
     status = pel_dispatcher_ensure(runtime, error);
     if (status != PEL_OK) {
@@ -311,7 +314,8 @@ static pel_status drain_queue(pel_queue *queue) {
     }
     pel_status status = PEL_OK;
     drain d = {queue, queue->drained + count_stages(queue), atomic_load_explicit(&queue->stage, memory_order_relaxed)};
-    /* What this thread can drive to its end by itself needs no stage of its own, and nobody who tells us: that takes every processor a fence. */
+    /* What this thread can drive to its end by itself needs no stage of its own, and nobody who tells us: that takes every
+     * processor a fence. */
     for (unsigned i = 0; i < MOST_HELP && !inside && !runtime->machine && !is_drained(&d); i++) {
         const pel_waiting what = {.over = is_drained, .works = drain_works, .user = &d};
         if (!drives_devices(runtime, drain_works(&d)) || !pel_help_devices(runtime, &what)) {
@@ -320,7 +324,8 @@ static pel_status drain_queue(pel_queue *queue) {
     }
     if (!is_drained(&d)) {
         pel_stage *before;
-        const bool uncut = pel_queue_cut(queue, &before) != PEL_OK; /* no memory for it: then we wait until the queue is empty for once */
+        /* no memory for it: then we wait until the queue is empty for once */
+        const bool uncut = pel_queue_cut(queue, &before) != PEL_OK;
         const pel_waiting what = {is_drained, seems_drained, drain_works, &d, PATIENCE, uncut};
         if (!inside && !runtime->machine && !drives_devices(runtime, drain_works(&d))) {
             pthread_mutex_unlock(&runtime->lock);
@@ -442,8 +447,8 @@ static int by_address(const void *left, const void *right) {
 }
 
 /*
- * What cannot be given back: bytes that are not at home, and those that commands of other queues use still. The runtime's own commands only
- * bring bytes home; they do not mind.
+ * What cannot be given back: bytes that are not at home, and those that commands of other queues use still. The runtime's own
+ * commands only bring bytes home; they do not mind.
  */
 static bool find_busy(homeless *h) {
     pel_allocation *a = h->allocation;
@@ -453,7 +458,8 @@ static bool find_busy(homeless *h) {
         for (pel_command *command = queue->first; command; command = command->after) {
             for (uint32_t i = 0; i < command->uses.count && !h->failed; i++) {
                 const pel_use *use = &command->uses.data[i];
-                h->failed = use->allocation == a && !pel_uses_add(&h->runtime->allocator, &h->uses, a, use->lo, use->hi, PEL_READ);
+                h->failed =
+                    use->allocation == a && !pel_uses_add(&h->runtime->allocator, &h->uses, a, use->lo, use->hi, PEL_READ);
             }
         }
     }
@@ -497,7 +503,8 @@ pel_status pel_queue_finish(pel_queue *queue) {
     if (status != PEL_OK) {
         return status;
     }
-    const bool inside = pel_inside_task(queue->runtime); /* other tasks use the memory: nothing comes home, nothing is given back */
+    /* other tasks use the memory: nothing comes home, nothing is given back */
+    const bool inside = pel_inside_task(queue->runtime);
     pel_status home = PEL_OK;
     if (!inside) {
         pel_kernels_reap(queue->runtime);

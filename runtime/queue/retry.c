@@ -2,13 +2,16 @@
 /*
  * Retry: a chunk that failed runs again on devices that have not failed it, with the bytes it began with.
  *
- * The invariant: while a protected launch runs, all it reads is valid in host memory as it was before, but for what chunks that compute in host memory read
- * and write in place, and that is saved. Bytes that only a device holds come home before (queue/launch.c). What a chunk only writes is not saved: its next
- * run writes it. By the conflict rule no chunk reads what another one writes, so a failed range can be cut anew and run on its own.
+ * The invariant: while a protected launch runs, all it reads is valid in host memory as it was before, but for what chunks that
+ * compute in host memory read and write in place, and that is saved. Bytes that only a device holds come home before
+ * (queue/launch.c). What a chunk only writes is not saved: its next run writes it. By the conflict rule no chunk reads what
+ * another one writes, so a failed range can be cut anew and run on its own.
  *
- * Another round begins when all works of the one before are over. With shares that end together the survivors are then free at once, and the lost range over
- * the survivors' summed rates is exactly what they would have had more to do without the lost device. Rejected: handing it out at once; whoever is free
- * early is so because the plan was wrong about it. A launch of default protection has none any more once others are queued behind it (chain.c). A device gets a second chance in a launch only when no other is left, and a third never.
+ * Another round begins when all works of the one before are over. With shares that end together the survivors are then free at
+ * once, and the lost range over the survivors' summed rates is exactly what they would have had more to do without the lost
+ * device. Rejected: handing it out at once; whoever is free early is so because the plan was wrong about it. A launch of default
+ * protection has none any more once others are queued behind it (chain.c). A device gets a second chance in a launch only when no
+ * other is left, and a third never.
  */
 #include "queue/retry.h"
 #include "base/alloc.h"
@@ -38,7 +41,8 @@ struct pel_saved {
 
 static bool reads_elsewhere(const pel_bound *bound, uint32_t arg) {
     for (uint32_t i = 0; i < bound->arg_count; i++) {
-        if (i != arg && bound->args[i].allocation == bound->args[arg].allocation && bound->kernel->image.params[i].mode != PEL_WRITE) {
+        if (i != arg && bound->args[i].allocation == bound->args[arg].allocation &&
+            bound->kernel->image.params[i].mode != PEL_WRITE) {
             return true;
         }
     }
@@ -63,10 +67,12 @@ typedef struct price {
     double copy, fetch, link;
 } price;
 
-static void add_price(const pel_runtime *runtime, const pel_bound *bound, const pel_plan_slice *slice, uint32_t i, pel_footprint *footprint, price *p) {
+static void add_price(const pel_runtime *runtime, const pel_bound *bound, const pel_plan_slice *slice, uint32_t i,
+                      pel_footprint *footprint, price *p) {
     const pel_device *device = &runtime->devices[slice->device];
     const pel_bound_arg *arg = &bound->args[i];
-    const bool copies = (device->place == 0 || pel_stream_needed(bound, device)) && pel_retry_must_save(bound, i), fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
+    const bool copies = (device->place == 0 || pel_stream_needed(bound, device)) && pel_retry_must_save(bound, i),
+               fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
     pel_span span;
     if (!copies && !fetches) {
         return;
@@ -85,8 +91,8 @@ static void add_price(const pel_runtime *runtime, const pel_bound *bound, const 
     p->link = device->link_bytes_per_ns > 0 ? device->link_bytes_per_ns : p->link;
 }
 
-pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed, const pel_plan_result *result,
-                                char *text) {
+pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed,
+                                const pel_plan_result *result, char *text) {
     pel_footprint footprint = {0};
     price p = {0, 0, 8.0};
     for (uint32_t s = 0; s < result->slice_count && asked != PEL_PROTECT_NONE && !(fixed && asked == PEL_PROTECT_DEFAULT); s++) {
@@ -97,7 +103,12 @@ pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bou
         }
     }
     pel_footprint_free(&runtime->allocator, &footprint);
-    const pel_protect_question question = {.asked = asked, .fixed = fixed, .verified = bound->verification.share > 0, .copy_bytes = p.copy, .fetch_bytes = p.fetch, .link_bytes_per_ns = p.link,
+    const pel_protect_question question = {.asked = asked,
+                                           .fixed = fixed,
+                                           .verified = bound->verification.share > 0,
+                                           .copy_bytes = p.copy,
+                                           .fetch_bytes = p.fetch,
+                                           .link_bytes_per_ns = p.link,
                                            .predicted_ns = result->predicted_ns};
     return pel_protect_choose(&question, text);
 }
@@ -131,7 +142,8 @@ static pel_status list_ranges(pel_command *command, const pel_job *job, struct p
         status = pel_footprint_query(&command->bound, &job->work.span, i, &footprint);
         for (uint32_t k = 0; k < footprint.writes.count && status == PEL_OK; k++) {
             const pel_interval *w = &footprint.writes.data[k];
-            status = add_range(allocator, saved, arg->allocation->base + arg->offset + w->lo, w->hi - w->lo) ? PEL_OK : PEL_OUT_OF_MEMORY;
+            status = add_range(allocator, saved, arg->allocation->base + arg->offset + w->lo, w->hi - w->lo) ? PEL_OK
+                                                                                                             : PEL_OUT_OF_MEMORY;
         }
     }
     pel_footprint_free(allocator, &footprint);
@@ -157,14 +169,17 @@ static pel_status reserve(pel_command *command, uint32_t index) {
     const pel_allocator *allocator = &command->runtime->allocator;
     const pel_job *job = &command->jobs[index];
     const bool spoils = command->protection == PEL_PROTECT_RETRY || (command->protection == PEL_PROTECT_ISOLATE && job->sampled);
-    if (!spoils || (job->device->place != 0 && job->work.step_count == 0)) { /* steps hand their results to host memory as they go */
+    /* steps hand their results to host memory as they go */
+    if (!spoils || (job->device->place != 0 && job->work.step_count == 0)) {
         return PEL_OK;
     }
     struct pel_saved *saved = pel_alloc_zero(allocator, 1, sizeof *saved);
     pel_status status = saved ? list_ranges(command, job, saved) : PEL_OUT_OF_MEMORY;
     if (status == PEL_OK && saved->bytes > 0) {
         saved->secret = job->work.sensitive;
-        saved->block = saved->bytes > SAVED_AT_ONCE ? pel_spare_take(command->runtime, saved->bytes, &saved->block_bytes) : pel_alloc(allocator, (size_t)saved->bytes); /* fresh pages cost 10 us */
+        /* fresh pages cost 10 us */
+        saved->block = saved->bytes > SAVED_AT_ONCE ? pel_spare_take(command->runtime, saved->bytes, &saved->block_bytes)
+                                                    : pel_alloc(allocator, (size_t)saved->bytes);
         status = saved->block ? PEL_OK : PEL_OUT_OF_MEMORY;
     }
     if (status != PEL_OK || saved->bytes == 0) {
@@ -247,8 +262,9 @@ void pel_retry_free(pel_command *command) {
 
 /* What another device may do better. Not failures of the request, or of the caller's own functions. */
 static bool is_the_devices(pel_status status) {
-    return status == PEL_DEVICE_FAILED || status == PEL_DEVICE_LOST || status == PEL_DEVICE_MEMORY || status == PEL_BUILD_FAILED ||
-           status == PEL_TIMED_OUT || status == PEL_OUT_OF_MEMORY; /* drivers say that of memory of their own, too */
+    return status == PEL_DEVICE_FAILED || status == PEL_DEVICE_LOST || status == PEL_DEVICE_MEMORY ||
+           status == PEL_BUILD_FAILED || status == PEL_TIMED_OUT ||
+           status == PEL_OUT_OF_MEMORY; /* drivers say that of memory of their own, too */
 }
 
 static pel_command *command_of(pel_node *node) { return pel_node_kind_of(node) == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
@@ -260,7 +276,8 @@ static void look_behind(pel_node *to, void *user) {
 
 static void leave_behind(pel_node *to, void *user) { pel_chain_left(user, to); }
 
-/* Launches that are queued behind it run on what it has not computed, and may spoil what it reads: then it is too late. Else nobody may follow any more. */
+/* Launches that are queued behind it run on what it has not computed, and may spoil what it reads: then it is too late. Else
+ * nobody may follow any more. */
 static bool stops_leading(pel_command *command) {
     bool queued = false;
     if (command->leads) {
@@ -275,14 +292,15 @@ static bool stops_leading(pel_command *command) {
 
 bool pel_retry_takes(const pel_job *job) {
     pel_command *command = job->command;
-    return command->kind == PEL_COMMAND_LAUNCH && command->phase == PEL_PHASE_RUNNING && command->protection >= PEL_PROTECT_RETRY &&
-           command->status == PEL_OK && is_the_devices(pel_job_verdict(job)) && stops_leading(command);
+    return command->kind == PEL_COMMAND_LAUNCH && command->phase == PEL_PHASE_RUNNING &&
+           command->protection >= PEL_PROTECT_RETRY && command->status == PEL_OK && is_the_devices(pel_job_verdict(job)) &&
+           stops_leading(command);
 }
 
 /* Bytes that only this device has are worth a second try. */
 static bool fetches_again(pel_job *job) {
-    const bool may = job->command->phase == PEL_PHASE_FETCHING && !job->again && job->work.kind == PEL_WORK_TRANSFER && !job->device->lost &&
-                     is_the_devices(job->work.status);
+    const bool may = job->command->phase == PEL_PHASE_FETCHING && !job->again && job->work.kind == PEL_WORK_TRANSFER &&
+                     !job->device->lost && is_the_devices(job->work.status);
     job->again = job->again || may;
     return may;
 }
@@ -290,7 +308,8 @@ static bool fetches_again(pel_job *job) {
 bool pel_retry_at_once(pel_job *job) {
     pel_command *command = job->command;
     const bool is_task = command->kind == PEL_COMMAND_TASK || command->kind == PEL_COMMAND_LOOP;
-    const bool runs_again = is_task && command->phase == PEL_PHASE_RUNNING && job->work.status == PEL_TASK_FAILED && command->retries > 0;
+    const bool runs_again =
+        is_task && command->phase == PEL_PHASE_RUNNING && job->work.status == PEL_TASK_FAILED && command->retries > 0;
     if (!runs_again && !fetches_again(job)) {
         return false;
     }
@@ -383,7 +402,8 @@ static pel_status add_jobs(pel_command *command, const pel_plan_result *result, 
         const uint32_t index = command->job_count;
         const pel_plan_slice *slice = &result->slices[i];
         pel_job *job = &command->jobs[index];
-        *job = (pel_job){.command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true, .sampled = sampled};
+        *job = (pel_job){
+            .command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true, .sampled = sampled};
         command->slices[command->slice_count++] = *slice;
         command->job_count++;
         status = pel_plan_add_chunk(command->plan, job->device->facts->info.id, slice, command->bound.units);
@@ -414,9 +434,11 @@ static void give_up(pel_command *command, uint32_t first, pel_status why, pel_er
     const pel_error *cause = pel_job_verdict_error(&command->jobs[first]);
     pel_status status = pel_job_verdict(&command->jobs[first]);
     status = status != PEL_OK ? status : PEL_DEVICE_LOST;
-    pel_story story = {pel_error_device(cause), pel_error_call(cause), pel_error_code(cause), pel_error_advice(cause), pel_error_build_log(cause)};
-    pel_fail(&told, &command->runtime->allocator, status, &story, "%s: %s; it could not run again: %s", command->name ? command->name : "launch",
-             cause ? pel_error_message(cause) : pel_status_text(status), error ? pel_error_message(error) : pel_status_text(why));
+    pel_story story = {pel_error_device(cause), pel_error_call(cause), pel_error_code(cause), pel_error_advice(cause),
+                       pel_error_build_log(cause)};
+    pel_fail(&told, &command->runtime->allocator, status, &story, "%s: %s; it could not run again: %s",
+             command->name ? command->name : "launch", cause ? pel_error_message(cause) : pel_status_text(status),
+             error ? pel_error_message(error) : pel_status_text(why));
     pel_error_destroy(error);
     pel_command_fail(command, status, told);
 }
@@ -453,8 +475,8 @@ bool pel_retry_again(pel_command *command, uint32_t *from) {
         return false;
     }
     if (first < count) {
-        pel_log(&command->runtime->logger, PEL_LOG_WARNING, "%s: %s; its units run again elsewhere", command->name ? command->name : "launch",
-                pel_error_message(pel_job_verdict_error(&command->jobs[first])));
+        pel_log(&command->runtime->logger, PEL_LOG_WARNING, "%s: %s; its units run again elsewhere",
+                command->name ? command->name : "launch", pel_error_message(pel_job_verdict_error(&command->jobs[first])));
     }
     return first < count;
 }

@@ -8,15 +8,15 @@
 #include "resilience/protect.h"
 
 /* Which protection this plan gets; text: PEL_PROTECT_TEXT bytes. */
-pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed, const pel_plan_result *result,
-                                char *text);
+pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed,
+                                const pel_plan_result *result, char *text);
 
 /* Whether a chunk that writes argument i in host memory is preceded by saving what is there. */
 bool pel_retry_must_save(const pel_bound *bound, uint32_t i);
 
 /*
- * Before the chunks run, which are built: what they read and write in host memory is saved. False: it is done, or nothing has to be. True: a work of its own
- * does it (command->fold), and pel_retry_saved is to be called afterwards.
+ * Before the chunks run, which are built: what they read and write in host memory is saved. False: it is done, or nothing has to
+ * be. True: a work of its own does it (command->fold), and pel_retry_saved is to be called afterwards.
  */
 bool pel_retry_save(pel_command *command);
 
@@ -33,8 +33,8 @@ bool pel_retry_forgives(const pel_command *command, pel_status status);
 pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error **error);
 
 /*
- * All works of the round are over. *from: index of the first job of another round, built and to be submitted. False: there is none: all is well, or the command has
- * failed.
+ * All works of the round are over. *from: index of the first job of another round, built and to be submitted. False: there is
+ * none: all is well, or the command has failed.
  */
 bool pel_retry_again(pel_command *command, uint32_t *from);
 

@@ -30,7 +30,11 @@ static pel_scope *make_scope(const pel_frame *frame) {
     if (!scope) {
         return NULL;
     }
-    *scope = (pel_scope){.runtime = frame->runtime, .parent = frame->node, .command = frame->command, .home = home_of(frame), .failed_order = UINT64_MAX};
+    *scope = (pel_scope){.runtime = frame->runtime,
+                         .parent = frame->node,
+                         .command = frame->command,
+                         .home = home_of(frame),
+                         .failed_order = UINT64_MAX};
     atomic_init(&scope->open, 1);
     return scope;
 }
@@ -106,7 +110,8 @@ static uint64_t reach_of_parent(const pel_scope *scope, uint64_t at, bool write)
         for (uint32_t i = 0; i < scope->command->uses.count; i++) {
             const pel_use *use = &scope->command->uses.data[i];
             const uint64_t base = (uintptr_t)use->allocation->base;
-            range = (pel_hazard_range){.lo = base + use->lo, .hi = base + use->hi, .pitch = use->pitch, .row_bytes = use->row_bytes};
+            range =
+                (pel_hazard_range){.lo = base + use->lo, .hi = base + use->hi, .pitch = use->pitch, .row_bytes = use->row_bytes};
             const uint64_t end = !write || (use->mode & PEL_WRITE) != 0 ? reach(&range, at) : at;
             best = end > best ? end : best;
         }
@@ -131,7 +136,8 @@ static bool covers(const pel_scope *scope, uint64_t lo, uint64_t hi, bool write)
     return true;
 }
 
-pel_status pel_stage_allows(const pel_stage *stage, const pel_hazard_range *range, const char *name, uint32_t index, pel_error **error) {
+pel_status pel_stage_allows(const pel_stage *stage, const pel_hazard_range *range, const char *name, uint32_t index,
+                            pel_error **error) {
     const pel_scope *scope = stage->scope;
     const bool write = (range->mode & PEL_WRITE) != 0;
     bool covered = true;
@@ -147,7 +153,8 @@ pel_status pel_stage_allows(const pel_stage *stage, const pel_hazard_range *rang
     }
     pel_story story = {.advice = "declare for the task whatever it and the commands that it submits touch"};
     return pel_fail(error, &scope->runtime->allocator, PEL_CONFLICT, &story,
-                    "%s: access %u %s bytes that the task which submits it has not declared so", name ? name : "task", index, write ? "writes" : "reads");
+                    "%s: access %u %s bytes that the task which submits it has not declared so", name ? name : "task", index,
+                    write ? "writes" : "reads");
 }
 
 /* ---- the end ---- */
@@ -184,7 +191,8 @@ pel_status pel_brood_follow(pel_frame *frame, pel_queue *queue, pel_node *marker
             brood->follower = marker;
             brood->next = fresh;
             brood->cut = true;
-            (void)pel_brood_leave(brood, true); /* not the scope's last: the function runs; nor the marker's: it is being submitted */
+            /* not the scope's last: the function runs; nor the marker's: it is being submitted */
+            (void)pel_brood_leave(brood, true);
         }
     }
     marker->stage = fresh;

@@ -2,8 +2,9 @@
 /*
  * Spare blocks.
  *
- * Sizes are powers of two, so that the next launch of about the same size finds its block; what of it is never touched is never committed. At most 64 MiB are kept,
- * and nothing of what held sensitive data. Rejected: keeping them with each kernel; ten kernels that take turns need one block.
+ * Sizes are powers of two, so that the next launch of about the same size finds its block; what of it is never touched is never
+ * committed. At most 64 MiB are kept, and nothing of what held sensitive data. Rejected: keeping them with each kernel; ten
+ * kernels that take turns need one block.
  */
 #include "queue/spare.h"
 #include "queue/command.h"

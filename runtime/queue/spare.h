@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Blocks of memory for copies of the user's data, kept for the next launch: fresh pages cost as much as copying to them. All under runtime->lock. */
+/* Blocks of memory for copies of the user's data, kept for the next launch: fresh pages cost as much as copying to them. All
+ * under runtime->lock. */
 #ifndef PEL_QUEUE_SPARE_H
 #define PEL_QUEUE_SPARE_H
 

@@ -2,12 +2,14 @@
 /*
  * Stages: how a queue knows what it has not finished, without one counter that everybody writes.
  *
- * A stage counts the commands that were submitted while it was the queue's current one, and those that their tasks submitted to the same queue: begun
- * and ended, each in as many shares as there are runners and lanes, each share written by one thread at a time. Who wants to wait for "all until now" makes a
- * new stage current; the old one can then only grow by its own tasks' children, so it drains however much is submitted meanwhile. Sums are read ended first:
- * a child is begun before its parent ends, so when both sums agree, nothing was under way at that moment.
+ * A stage counts the commands that were submitted while it was the queue's current one, and those that their tasks submitted to
+ * the same queue: begun and ended, each in as many shares as there are runners and lanes, each share written by one thread at a
+ * time. Who wants to wait for "all until now" makes a new stage current; the old one can then only grow by its own tasks'
+ * children, so it drains however much is submitted meanwhile. Sums are read ended first: a child is begun before its parent ends,
+ * so when both sums agree, nothing was under way at that moment.
  *
- * Rejected: one atomic counter per queue (submitter and workers fight over its line: 40 to 100 ns a task), and a list of unfinished commands.
+ * Rejected: one atomic counter per queue (submitter and workers fight over its line: 40 to 100 ns a task), and a list of
+ * unfinished commands.
  *
  * Under runtime->lock, but for counting and summing. Stages are never freed before the dispatcher, only used again.
  */
@@ -57,10 +59,12 @@ static inline void pel_stage_begin(pel_stage *stage, uint32_t share) {
     atomic_store_explicit(begun, atomic_load_explicit(begun, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-/* `fence`: ordered before the look whether somebody waits for it. Without it, who begins to wait must make a heavy barrier (base/barrier.h). */
+/* `fence`: ordered before the look whether somebody waits for it. Without it, who begins to wait must make a heavy barrier
+ * (base/barrier.h). */
 static inline void pel_stage_end(pel_stage *stage, uint32_t share, bool fence) {
     _Atomic uint64_t *ended = &stage->shares[share].ended;
-    atomic_store_explicit(ended, atomic_load_explicit(ended, memory_order_relaxed) + 1, fence ? memory_order_seq_cst : memory_order_release);
+    atomic_store_explicit(ended, atomic_load_explicit(ended, memory_order_relaxed) + 1,
+                          fence ? memory_order_seq_cst : memory_order_release);
 }
 
 /* How many are under way; never too few of what the caller knows to have been begun. */

@@ -2,12 +2,13 @@
 /*
  * A launch whose working set is beyond a device's memory goes through it in steps.
  *
- * Whatever a kernel was declared to touch in a part of its range is known, so a step needs windows of its buffers only, and the kernel gets pointers
- * that lie before them by as much as the windows begin within the buffers (DESIGN "Addressing contract"; the driver has to agree, pel_backend.windows).
- * Inputs come from host memory and outputs go back there, step by step, beside the computing of other steps. The invariant: while a launch streams,
- * host memory is where its windowed bytes are valid, before and after; windows are nobody's place. Rejected: keeping what the last steps left on the
- * device for the next launch, because a working set that is larger than the memory has pushed it out before the next launch asks for it, and
- * paging with whole-buffer addresses, which no portable OpenCL has. Arguments that every item may touch (whole, undeclared) are there whole.
+ * Whatever a kernel was declared to touch in a part of its range is known, so a step needs windows of its buffers only, and the
+ * kernel gets pointers that lie before them by as much as the windows begin within the buffers (DESIGN "Addressing contract"; the
+ * driver has to agree, pel_backend.windows). Inputs come from host memory and outputs go back there, step by step, beside the
+ * computing of other steps. The invariant: while a launch streams, host memory is where its windowed bytes are valid, before and
+ * after; windows are nobody's place. Rejected: keeping what the last steps left on the device for the next launch, because a
+ * working set that is larger than the memory has pushed it out before the next launch asks for it, and paging with whole-buffer
+ * addresses, which no portable OpenCL has. Arguments that every item may touch (whole, undeclared) are there whole.
  */
 #include "queue/stream.h"
 #include "base/checked.h"
@@ -41,7 +42,8 @@ static bool counted_before(const pel_bound *bound, uint32_t arg) {
 
 static bool too_large_for(const pel_device *device, uint64_t bytes) {
     const pel_device_info *info = &device->facts->info;
-    return (info->max_allocation_bytes != 0 && bytes > info->max_allocation_bytes) || (info->memory_bytes != 0 && bytes > info->memory_bytes);
+    return (info->max_allocation_bytes != 0 && bytes > info->max_allocation_bytes) ||
+           (info->memory_bytes != 0 && bytes > info->memory_bytes);
 }
 
 bool pel_stream_needed(const pel_bound *bound, const pel_device *device) {
@@ -161,12 +163,14 @@ char *pel_stream_refusal(const pel_bound *bound, const pel_device *device) {
     }
     pel_text_init(&why, allocator);
     if (reason) {
-        pel_text_format(&why, "its buffers do not fit whole (%" PRIu64 " bytes of memory, %" PRIu64 " at once at most), and it cannot go through in parts: %s",
+        pel_text_format(&why,
+                        "its buffers do not fit whole (%" PRIu64 " bytes of memory, %" PRIu64
+                        " at once at most), and it cannot go through in parts: %s",
                         info->memory_bytes, info->max_allocation_bytes, reason);
     } else {
         pel_text_format(&why,
-                        "even its smallest part needs %" PRIu64 " bytes, besides %" PRIu64 " that every part needs whole; the device has %" PRIu64
-                        ", and allocates %" PRIu64 " at once at most",
+                        "even its smallest part needs %" PRIu64 " bytes, besides %" PRIu64
+                        " that every part needs whole; the device has %" PRIu64 ", and allocates %" PRIu64 " at once at most",
                         shape.bytes, whole, info->memory_bytes, info->max_allocation_bytes);
     }
     pel_stream_shape_free(&shape);
@@ -214,7 +218,8 @@ static bool any_gap(void *user, uint64_t lo, uint64_t hi) {
 }
 
 /* The transfers of one group in one step, and what they mean. */
-static pel_status add_group(builder *b, pel_step *step, const pel_span *span, uint32_t group, pel_mem *mem, const pel_window_range *range) {
+static pel_status add_group(builder *b, pel_step *step, const pel_span *span, uint32_t group, pel_mem *mem,
+                            const pel_window_range *range) {
     pel_job *job = b->job;
     const pel_bound *bound = &job->command->bound;
     const pel_allocator *allocator = &job->command->runtime->allocator;
@@ -232,12 +237,14 @@ static pel_status add_group(builder *b, pel_step *step, const pel_span *span, ui
     b->writes.count = pel_uses_merge(b->writes.data, b->writes.count);
     if (status == PEL_OK) {
         in = (pel_transfer *)(uintptr_t)step->in;
-        status = pel_transfers_append(job->device, b->reads.data, b->reads.count, mem, range->lo, any_gap, NULL, &in, &step->in_count);
+        status =
+            pel_transfers_append(job->device, b->reads.data, b->reads.count, mem, range->lo, any_gap, NULL, &in, &step->in_count);
         step->in = in;
     }
     if (status == PEL_OK) {
         out = (pel_transfer *)(uintptr_t)step->out;
-        status = pel_transfers_append(job->device, b->writes.data, b->writes.count, mem, range->lo, NULL, NULL, &out, &step->out_count);
+        status = pel_transfers_append(job->device, b->writes.data, b->writes.count, mem, range->lo, NULL, NULL, &out,
+                                      &step->out_count);
         step->out = out;
     }
     status = status == PEL_OK ? note_all(allocator, &job->streamed_in, &b->reads) : status;
@@ -265,7 +272,8 @@ static pel_status build_step(builder *b, uint32_t index) {
     for (uint32_t i = 0; i < bound->arg_count; i++) {
         if (shape->group[i] != PEL_NO_WINDOW) {
             args[i].mem = windows[shape->group[i]];
-            args[i].rebase = ranges[shape->group[i]].lo - bound->args[i].offset; /* modulo 2^64: the window may begin before the argument */
+            /* modulo 2^64: the window may begin before the argument */
+            args[i].rebase = ranges[shape->group[i]].lo - bound->args[i].offset;
         }
     }
     return status;
@@ -283,7 +291,8 @@ static pel_status make_windows(pel_job *job, struct pel_stream *stream, pel_erro
     for (uint32_t w = 0; w < shape->depth * shape->group_count && status == PEL_OK; w++) {
         const uint64_t bytes = shape->sizes[w % shape->group_count];
         /* Mirrors nothing: each transfer names its host memory. */
-        status = bytes > 0 ? device->driver->backend->mem_create(device->driver, NULL, bytes, &stream->windows[w], error) : PEL_OK;
+        status =
+            bytes > 0 ? device->driver->backend->mem_create(device->driver, NULL, bytes, &stream->windows[w], error) : PEL_OK;
     }
     return status;
 }
@@ -298,10 +307,11 @@ static pel_status shape_for(pel_job *job, pel_stream_shape *shape, pel_error **e
     const pel_stream_room room = room_of(bound, job->device, &job->work.span, pel_device_held_bytes(job->device));
     pel_status status = pel_stream_shape_make(bound, job->lo, job->hi, &room, shape);
     if (status != PEL_OK) {
-        pel_story story = {.device = job->device->facts->info.id, .advice = "wait for commands that use the device, or split the range"};
+        pel_story story = {.device = job->device->facts->info.id,
+                           .advice = "wait for commands that use the device, or split the range"};
         return pel_fail(error, &job->command->runtime->allocator, status == PEL_TOO_LARGE ? PEL_DEVICE_MEMORY : status, &story,
-                        "%s: the smallest part needs %" PRIu64 " bytes of %s, which has %" PRIu64 " free just now", bound->kernel->image.name, shape->bytes,
-                        job->device->facts->info.id, room.bytes);
+                        "%s: the smallest part needs %" PRIu64 " bytes of %s, which has %" PRIu64 " free just now",
+                        bound->kernel->image.name, shape->bytes, job->device->facts->info.id, room.bytes);
     }
     char *conflict = conflict_of(bound, shape, job->lo, job->hi);
     status = conflict ? refuse_conflict(job, conflict, error) : PEL_OK;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Launches that are beyond a device's memory go through it in steps: windows of their buffers come in, are computed on, and go home. All (L)
- * but pel_stream_ask.
+ * Launches that are beyond a device's memory go through it in steps: windows of their buffers come in, are computed on, and go
+ * home. All (L) but pel_stream_ask.
  */
 #ifndef PEL_QUEUE_STREAM_H
 #define PEL_QUEUE_STREAM_H
 
 #include "queue/command.h"
 
-/* Before submission, without the lock: where the launch may not fit, asks the drivers whether they take windows of this kernel's buffers. */
+/* Before submission, without the lock: where the launch may not fit, asks the drivers whether they take windows of this
+ * kernel's buffers. */
 void pel_stream_ask(pel_runtime *runtime, pel_bound *bound);
 
 /* Whether the launch fits the device only in windows; else it is kept there whole. Ignores what others use just now. */

@@ -2,10 +2,10 @@
 /*
  * How many steps, and how large their windows.
  *
- * Small steps fill and drain the pipeline quickly; each costs a launch and the starts of its transfers. With n steps the time lost is about
- * (in + out) / n + n * fixed, least at n = sqrt((in + out) / fixed). Memory may ask for more steps than that, never for fewer. The windows that a step
- * needs are taken from its footprint, not from an average: halos, tails and custom functions may differ from step to step. So a guess is
- * made, measured on all its steps, and shrunk until it fits.
+ * Small steps fill and drain the pipeline quickly; each costs a launch and the starts of its transfers. With n steps the time
+ * lost is about (in + out) / n + n * fixed, least at n = sqrt((in + out) / fixed). Memory may ask for more steps than that, never
+ * for fewer. The windows that a step needs are taken from its footprint, not from an average: halos, tails and custom functions
+ * may differ from step to step. So a guess is made, measured on all its steps, and shrunk until it fits.
  */
 #include "queue/stream_shape.h"
 #include "base/checked.h"
@@ -30,7 +30,8 @@ void pel_stream_step(const pel_stream_shape *shape, uint64_t lo, uint64_t hi, ui
 }
 
 /* The hull of what one argument needs in [from, to), within its allocation; empty: hi is 0. */
-static pel_status hull_of(const pel_bound *bound, uint32_t arg, uint64_t from, uint64_t to, pel_footprint *footprint, pel_window_range *hull) {
+static pel_status hull_of(const pel_bound *bound, uint32_t arg, uint64_t from, uint64_t to, pel_footprint *footprint,
+                          pel_window_range *hull) {
     pel_span span;
     *hull = (pel_window_range){UINT64_MAX, 0};
     pel_bound_span(bound, from, to, &span);
@@ -50,7 +51,8 @@ static pel_status hull_of(const pel_bound *bound, uint32_t arg, uint64_t from, u
 }
 
 /* hulls[step * arg_count + arg] */
-static pel_status find_hulls(const pel_bound *bound, uint64_t lo, uint64_t hi, const pel_stream_shape *shape, pel_window_range *hulls) {
+static pel_status find_hulls(const pel_bound *bound, uint64_t lo, uint64_t hi, const pel_stream_shape *shape,
+                             pel_window_range *hulls) {
     pel_footprint footprint = {0};
     pel_status status = PEL_OK;
     for (uint32_t s = 0; s < shape->step_count && status == PEL_OK; s++) {
@@ -76,15 +78,19 @@ static void group_arguments(const pel_bound *bound, pel_stream_shape *shape, con
         for (uint32_t j = 0; j < i && shape->group[i] == i; j++) {
             bool together = false;
             for (uint32_t s = 0; s < shape->step_count && !together && shape->group[j] != PEL_NO_WINDOW; s++) {
-                together = bound->args[i].allocation == bound->args[j].allocation && meet(&hulls[(size_t)s * args + i], &hulls[(size_t)s * args + j]);
+                together = bound->args[i].allocation == bound->args[j].allocation &&
+                           meet(&hulls[(size_t)s * args + i], &hulls[(size_t)s * args + j]);
             }
             shape->group[i] = together ? shape->group[j] : i;
         }
         /* It may join two groups that did not meet each other. */
         for (uint32_t j = 0; j < i && shape->group[i] != PEL_NO_WINDOW; j++) {
             bool together = false;
-            for (uint32_t s = 0; s < shape->step_count && !together && shape->group[j] != PEL_NO_WINDOW && shape->group[j] != shape->group[i]; s++) {
-                together = bound->args[i].allocation == bound->args[j].allocation && meet(&hulls[(size_t)s * args + i], &hulls[(size_t)s * args + j]);
+            for (uint32_t s = 0;
+                 s < shape->step_count && !together && shape->group[j] != PEL_NO_WINDOW && shape->group[j] != shape->group[i];
+                 s++) {
+                together = bound->args[i].allocation == bound->args[j].allocation &&
+                           meet(&hulls[(size_t)s * args + i], &hulls[(size_t)s * args + j]);
             }
             for (uint32_t k = 0, from = shape->group[j]; together && k <= i; k++) {
                 shape->group[k] = shape->group[k] == from ? shape->group[i] : shape->group[k];
@@ -174,7 +180,8 @@ static uint64_t first_guess(const pel_bound *bound, uint64_t units, const pel_st
     return guess > bound->granularity ? guess : bound->granularity;
 }
 
-pel_status pel_stream_shape_make(const pel_bound *bound, uint64_t lo, uint64_t hi, const pel_stream_room *room, pel_stream_shape *shape) {
+pel_status pel_stream_shape_make(const pel_bound *bound, uint64_t lo, uint64_t hi, const pel_stream_room *room,
+                                 pel_stream_shape *shape) {
     const uint64_t units = hi - lo, granule = bound->granularity;
     *shape = (pel_stream_shape){.allocator = &bound->kernel->runtime->allocator, .step_units = first_guess(bound, units, room)};
     shape->group = pel_alloc_zero(shape->allocator, bound->arg_count + 1u, sizeof *shape->group);

@@ -6,7 +6,8 @@
 #include "kernel/footprint.h"
 
 #define PEL_STREAM_DEPTH 3u        /* one step comes in, one computes, one goes home */
-#define PEL_WINDOW_ALIGNMENT 128u  /* windows begin at multiples of this within their allocation: no vector type wants more (double16) */
+#define PEL_WINDOW_ALIGNMENT                                                                                                     \
+    128u /* windows begin at multiples of this within their allocation: no vector type wants more (double16) */
 #define PEL_NO_WINDOW UINT32_MAX
 
 typedef struct pel_window_range {
@@ -14,8 +15,8 @@ typedef struct pel_window_range {
 } pel_window_range;
 
 /*
- * Arguments whose windows meet in one allocation share one; groups are such sets. ranges[step * group_count + group]; sizes[group]: the largest of
- * its ranges.
+ * Arguments whose windows meet in one allocation share one; groups are such sets. ranges[step * group_count + group];
+ * sizes[group]: the largest of its ranges.
  */
 typedef struct pel_stream_shape {
     const pel_allocator *allocator;
@@ -36,7 +37,8 @@ typedef struct pel_stream_room {
 } pel_stream_room;
 
 /* Units [lo, hi) of a launch. TOO_LARGE: even steps of one granule do not fit; shape->bytes says what those would take. */
-pel_status pel_stream_shape_make(const pel_bound *bound, uint64_t lo, uint64_t hi, const pel_stream_room *room, pel_stream_shape *shape);
+pel_status pel_stream_shape_make(const pel_bound *bound, uint64_t lo, uint64_t hi, const pel_stream_room *room,
+                                 pel_stream_shape *shape);
 void pel_stream_shape_free(pel_stream_shape *shape);
 void pel_stream_step(const pel_stream_shape *shape, uint64_t lo, uint64_t hi, uint32_t step, uint64_t *from, uint64_t *to);
 

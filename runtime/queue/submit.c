@@ -166,7 +166,8 @@ void pel_command_free(pel_command *command) {
     pel_uses_free(allocator, &command->uses);
     pel_plan_destroy(command->plan);
     pel_error_destroy(command->error);
-    if (!command->kin || command->event->error || command->event->plan || atomic_load_explicit(&command->event->references, memory_order_acquire) > 1) {
+    if (!command->kin || command->event->error || command->event->plan ||
+        atomic_load_explicit(&command->event->references, memory_order_acquire) > 1) {
         pel_event_release(command->event);
         command->event = NULL;
     }
@@ -209,8 +210,8 @@ pel_status pel_command_use(pel_command *command, pel_allocation *allocation, uin
     return PEL_OK;
 }
 
-pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes, uint64_t rows, uint64_t pitch,
-                                     pel_access_mode mode) {
+pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *allocation, uint64_t lo, uint64_t row_bytes,
+                                     uint64_t rows, uint64_t pitch, pel_access_mode mode) {
     if (rows <= 1 || pitch == row_bytes) {
         return pel_command_use(command, allocation, lo, lo + (rows > 1 ? rows : 1) * row_bytes, mode);
     }
@@ -224,8 +225,9 @@ pel_status pel_command_use_rectangle(pel_command *command, pel_allocation *alloc
 
 static void fail_for(pel_command *command, const pel_event *before) {
     pel_error *error = NULL;
-    pel_fail(&error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: what it depends on had failed: %s",
-             command->name ? command->name : "a command", pel_error_message(before->error));
+    pel_fail(&error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL,
+             "%s was not run: what it depends on had failed: %s", command->name ? command->name : "a command",
+             pel_error_message(before->error));
     pel_command_fail(command, PEL_DEPENDENCY_FAILED, error);
 }
 
@@ -257,10 +259,12 @@ static bool depend_on(void *user, const pel_hazard *before) {
 
 static pel_hazard_range range_of(const pel_use *use) {
     uint64_t base = (uintptr_t)use->allocation->base;
-    return (pel_hazard_range){base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
+    return (pel_hazard_range){
+        base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
 }
 
-pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data, bool *failed) {
+pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data,
+                            bool *failed) {
     *failed = false;
     if (!pel_event_is_complete(event)) {
         pel_follow how;
@@ -282,7 +286,8 @@ static pel_status follow_events(pel_command *command, const pel_event *const *wa
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < wait_count && status == PEL_OK; i++) {
         bool failed;
-        status = pel_follow_event(command->runtime, &command->runtime->dispatcher->self, command->node, waits[i], !command->tolerant, &failed);
+        status = pel_follow_event(command->runtime, &command->runtime->dispatcher->self, command->node, waits[i],
+                                  !command->tolerant, &failed);
         if (status == PEL_OK && failed && !command->tolerant) {
             fail_for(command, waits[i]);
         }
@@ -378,7 +383,8 @@ static pel_status follow_queue(pel_command *command, pel_frame *frame) {
     return status;
 }
 
-/* Barriers are for their own scope only: what a running task submits is a part of the task, which comes before later barriers and may be what they wait for. */
+/* Barriers are for their own scope only: what a running task submits is a part of the task, which comes before later barriers
+ * and may be what they wait for. */
 static pel_status follow_gate(pel_command *command) {
     const pel_event *gate = atomic_load_explicit(&command->queue->gate, memory_order_relaxed);
     const bool follows = gate && (!command->node->stage || gate->scope == command->node->stage->scope);
@@ -436,8 +442,8 @@ static pel_status check_scope(const pel_command *command, const pel_stage *stage
 }
 
 /*
- * Where the command is counted. A marker in a loop must not be counted where the loop is, which it follows. What a task that is a command writes is at home
- * from now on, not from its end: its children may take it to a device.
+ * Where the command is counted. A marker in a loop must not be counted where the loop is, which it follows. What a task that is a
+ * command writes is at home from now on, not from its end: its children may take it to a device.
  */
 static pel_status find_stage(pel_command *command, pel_frame *frame, bool follows_queue, pel_error **error) {
     pel_queue *queue = command->queue;
@@ -516,7 +522,8 @@ pel_status pel_command_submit(pel_command *command, const pel_event *const *wait
     return pel_command_submit_locked(command, waits, wait_count, event);
 }
 
-pel_status pel_command_submit_locked(pel_command *command, const pel_event *const *waits, uint32_t wait_count, pel_event **event) {
+pel_status pel_command_submit_locked(pel_command *command, const pel_event *const *waits, uint32_t wait_count,
+                                     pel_event **event) {
     pel_runtime *runtime = command->runtime;
     pel_queue *queue = command->queue;
     pel_error *error = NULL;

@@ -2,9 +2,10 @@
 /*
  * Tasks that are only nodes: from pel_task to a runner and to their end without runtime->lock.
  *
- * A submitter claims a lane (a running task uses its runner), takes a node, counts it, and pushes it if nothing comes before. Accesses go through the hazards
- * under their own lock, which completion never takes. What is rare goes the long way as a pel_command: names, priorities, rectangles, bytes that may live
- * in a device's own memory, a virtual machine. Failures are rare too: they take the lock.
+ * A submitter claims a lane (a running task uses its runner), takes a node, counts it, and pushes it if nothing comes before.
+ * Accesses go through the hazards under their own lock, which completion never takes. What is rare goes the long way as a
+ * pel_command: names, priorities, rectangles, bytes that may live in a device's own memory, a virtual machine. Failures are rare
+ * too: they take the lock.
  */
 #include "base/checked.h"
 #include "queue/command.h"
@@ -94,8 +95,8 @@ static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status 
 static pel_error *task_failed(pel_runtime *runtime, pel_status returned) {
     pel_error *error = NULL;
     pel_story story = {.device = runtime->task_device->facts->info.id, .code = (int64_t)returned};
-    pel_fail(&error, &runtime->allocator, PEL_TASK_FAILED, &story, "task: a host task returned %s (%s)", pel_status_name(returned),
-             pel_status_text(returned));
+    pel_fail(&error, &runtime->allocator, PEL_TASK_FAILED, &story, "task: a host task returned %s (%s)",
+             pel_status_name(returned), pel_status_text(returned));
     return error;
 }
 
@@ -208,20 +209,22 @@ typedef struct submission {
     pel_host_self *self;
     pel_frame *frame;      /* the task that submits it; NULL: none */
     pel_event *event;
-    pel_event *failed;     /* of a predecessor that is over and whose result is read; retained: what this one writes may be what else knew it */
+    /* of a predecessor that is over and whose result is read; retained: what this one writes may be what else knew it */
+    pel_event *failed;
 } submission;
 
 /* Wrong descriptors and accesses go the long way, too: it knows what to say. */
 static bool plain(const pel_task_desc *desc) {
-    return !desc || ((desc->size == 0 || desc->size == sizeof *desc) && !desc->name && desc->priority == 0 && desc->retries == 0 && desc->reserved == 0);
+    return !desc || ((desc->size == 0 || desc->size == sizeof *desc) && !desc->name && desc->priority == 0 &&
+                     desc->retries == 0 && desc->reserved == 0);
 }
 
 static bool all_at_home(const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         const pel_buffer *buffer = accesses[i].buffer;
-        if (!buffer || buffer->runtime != runtime || accesses[i].mode < PEL_READ || accesses[i].mode > PEL_READ_WRITE || accesses[i].rows > 1 ||
-            accesses[i].reserved != 0 ||
-            accesses[i].offset >= buffer->bytes || accesses[i].bytes > buffer->bytes - accesses[i].offset ||
+        if (!buffer || buffer->runtime != runtime || accesses[i].mode < PEL_READ || accesses[i].mode > PEL_READ_WRITE ||
+            accesses[i].rows > 1 || accesses[i].reserved != 0 || accesses[i].offset >= buffer->bytes ||
+            accesses[i].bytes > buffer->bytes - accesses[i].offset ||
             atomic_load_explicit(&((pel_buffer *)(uintptr_t)buffer)->away, memory_order_relaxed)) {
             return false;
         }
@@ -242,8 +245,8 @@ static bool depend_on(void *user, const pel_hazard *before) {
         }
         return true;
     }
-    return pel_node_follow(&s->runtime->dispatcher->pools, s->self, pel_node_of_hazard(before->node), before->generation, s->node, before->data,
-                           &how) == PEL_OK;
+    return pel_node_follow(&s->runtime->dispatcher->pools, s->self, pel_node_of_hazard(before->node), before->generation, s->node,
+                           before->data, &how) == PEL_OK;
 }
 
 /* Keeps the ranges with the node, for a failure, and the event. */
@@ -301,7 +304,8 @@ static pel_status enter_hazards(submission *s, const pel_access *accesses, uint3
         s->node->status = PEL_OUT_OF_MEMORY;
         s->node->task = NULL;
         s->node->hazard.user = NULL;
-        pel_fail((pel_error **)&s->node->hazard.user, &s->runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "task: no memory to keep its order");
+        pel_fail((pel_error **)&s->node->hazard.user, &s->runtime->allocator, PEL_OUT_OF_MEMORY, NULL,
+                 "task: no memory to keep its order");
     }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
     return status;
@@ -324,8 +328,8 @@ static void inherit(submission *s) {
     pthread_mutex_lock(&s->runtime->lock);
     if (s->node->status == PEL_OK) { /* of its predecessors none has told it yet */
         pel_error *error = NULL;
-        pel_fail(&error, &s->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "task was not run: what it depends on had failed: %s",
-                 pel_error_message(s->failed->error));
+        pel_fail(&error, &s->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL,
+                 "task was not run: what it depends on had failed: %s", pel_error_message(s->failed->error));
         s->node->status = PEL_DEPENDENCY_FAILED;
         s->node->task = NULL;
         s->node->hazard.user = error;
@@ -353,7 +357,8 @@ static void put(submission *s) {
     }
 }
 
-/* Predecessors may know it already: it stays until they are over, as something that is not counted, not run, and not remembered. */
+/* Predecessors may know it already: it stays until they are over, as something that is not counted, not run, and not
+ * remembered. */
 static void withdraw(submission *s) {
     pel_node *node = s->node;
     pel_pool *scraps = s->runtime->dispatcher->pools.scraps;
@@ -418,7 +423,8 @@ static pel_status check_scope(const submission *s, pel_error **error) {
 }
 
 /* What others may know: its event, its accesses, those that it waits for. */
-static pel_status connect(submission *s, const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc, pel_error **error) {
+static pel_status connect(submission *s, const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc,
+                          pel_error **error) {
     s->node->shared = true;
     if (s->event) {
         s->event->node = s->node;
@@ -435,7 +441,8 @@ static pel_status connect(submission *s, const pel_access *accesses, uint32_t ac
     return status == PEL_OK && access_count > 0 ? enter_hazards(s, accesses, access_count) : status;
 }
 
-/* A task that nobody else can know: no event, nothing declared, from outside of tasks. The same as below with all that cannot happen left out. */
+/* A task that nobody else can know: no event, nothing declared, from outside of tasks. The same as below with all that cannot
+ * happen left out. */
 static pel_status submit_bare(pel_queue *queue, pel_task_fn function, void *context) {
     pel_dispatcher *dispatcher = queue->runtime->dispatcher;
     pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
@@ -486,14 +493,15 @@ static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *c
 }
 
 /* Fills the task's own record of its accesses and what the hazards are asked. False: not for the short way. */
-static bool take_accesses(const submission *s, const pel_access *accesses, uint32_t count, pel_node_more *more, pel_hazard_span *spans) {
+static bool take_accesses(const submission *s, const pel_access *accesses, uint32_t count, pel_node_more *more,
+                          pel_hazard_span *spans) {
     more->next = NULL;
     more->event = NULL;
     for (uint32_t i = 0; i < count; i++) {
         const pel_access *a = &accesses[i];
         const pel_buffer *buffer = a->buffer;
-        if (!buffer || buffer->runtime != s->runtime || a->mode < PEL_READ || a->mode > PEL_READ_WRITE || a->rows > 1 || a->reserved != 0 ||
-            a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset) {
+        if (!buffer || buffer->runtime != s->runtime || a->mode < PEL_READ || a->mode > PEL_READ_WRITE || a->rows > 1 ||
+            a->reserved != 0 || a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset) {
             return false;
         }
         const uint64_t bytes = a->bytes != 0 ? a->bytes : buffer->bytes - a->offset;
@@ -542,14 +550,19 @@ static pel_status count_in(submission *s) {
     return PEL_OK;
 }
 
-/* A task from outside of tasks with few accesses and nothing else: as below with what cannot happen left out. UNSUPPORTED: nothing has happened, take the other way. */
+/* A task from outside of tasks with few accesses and nothing else: as below with what cannot happen left out. UNSUPPORTED:
+ * nothing has happened, take the other way. */
 __attribute__((noinline)) /* what it saves on the stack is not for bare tasks to pay */
 static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t count) {
     pel_runtime *runtime = queue->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_hazard_span spans[PEL_MORE_RANGES];
     pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
-    submission s = {.queue = queue, .runtime = runtime, .node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK), .lane = lane, .self = &lane->self};
+    submission s = {.queue = queue,
+                    .runtime = runtime,
+                    .node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK),
+                    .lane = lane,
+                    .self = &lane->self};
     if (!s.node) {
         leave(&s, false);
         return PEL_UNSUPPORTED; /* it will find out, too, and say so */
@@ -584,8 +597,8 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
                          const pel_task_desc *desc, pel_event **event) {
     pel_runtime *runtime = queue->runtime;
     submission s = {.queue = queue, .runtime = runtime};
-    if (!runtime->dispatcher->tasks || atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) > 0 || !function ||
-        !plain(desc) || (access_count > 0 && !accesses) || !all_at_home(runtime, accesses, access_count)) {
+    if (!runtime->dispatcher->tasks || atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) > 0 ||
+        !function || !plain(desc) || (access_count > 0 && !accesses) || !all_at_home(runtime, accesses, access_count)) {
         return PEL_UNSUPPORTED;
     }
     if (desc && desc->wait_count > 0 && pel_check_waits(queue, desc->waits, desc->wait_count, NULL) != PEL_OK) {
@@ -610,7 +623,9 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
         if (status != PEL_OK) {
             withdraw(&s);
             pel_event_release(s.event);
-            return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status == PEL_CONFLICT ? pel_refuse(queue, status, error) : status;
+            return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue)
+                   : status == PEL_CONFLICT    ? pel_refuse(queue, status, error)
+                                               : status;
         }
         if (event) {
             s.event->generation = pel_node_order(s.node);
@@ -620,11 +635,12 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
     return count_in(&s);
 }
 
-pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
-                           const pel_task_desc *desc, pel_event **event) {
+pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses,
+                           uint32_t access_count, const pel_task_desc *desc, pel_event **event) {
     const pel_dispatcher *dispatcher = queue->runtime->dispatcher;
-    const bool simple = !desc && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
-                        atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
+    const bool simple =
+        !desc && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
+        atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
     if (simple && access_count == 0) {
         return event ? submit_awaited(queue, function, context, event) : submit_bare(queue, function, context);
     }

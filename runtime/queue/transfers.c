@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * From byte intervals to transfers. Each transfer costs a start (a microsecond in a driver's queue, ten on a bus) beside its bytes, so a thousand rows of
- * a column block must not become a thousand of them.
+ * From byte intervals to transfers. Each transfer costs a start (a microsecond in a driver's queue, ten on a bus) beside its
+ * bytes, so a thousand rows of a column block must not become a thousand of them.
  *
- * Equal intervals at equal distances are one transfer of rows, exact to the byte. Where the gap between two intervals costs less than a start, they go
- * as one piece, gap included, but only towards a device and only when the gap's bytes are the host's and nobody else is at them: a stale byte over a newer
- * one would be silent. Such bytes are copied, not noted as valid: residency stays the truth about what was asked for. Rejected: rounding
- * everything to pages, as unified memory does; a halo row of 16 KB would move 4 pages more, and two devices would fight over shared ones.
+ * Equal intervals at equal distances are one transfer of rows, exact to the byte. Where the gap between two intervals costs less
+ * than a start, they go as one piece, gap included, but only towards a device and only when the gap's bytes are the host's and
+ * nobody else is at them: a stale byte over a newer one would be silent. Such bytes are copied, not noted as valid: residency
+ * stays the truth about what was asked for. Rejected: rounding everything to pages, as unified memory does; a halo row of 16 KB
+ * would move 4 pages more, and two devices would fight over shared ones.
  */
 #include "queue/transfers.h"
 #include <stdlib.h>
 
-#define RATE_GUESS 8.0       /* bytes per ns: PCIe 3 x16 gives 8-12 GB/s with pinned memory; replaced by what the first transfers achieve */
+#define RATE_GUESS                                                                                                               \
+    8.0 /* bytes per ns: PCIe 3 x16 gives 8-12 GB/s with pinned memory; replaced by what the first transfers achieve */
 #define LATENCY_GUESS 10000.0 /* ns: start of a transfer on a discrete device, same source */
 #define LARGE_BYTES 65536u   /* from here on a transfer tells the rate, below it tells the start */
 #define ROW_NS 20.0          /* what a row of a rectangle costs a copy engine: a bus packet or two */
 #define FEWEST_ROWS 3        /* two equal pieces are not yet a pattern */
 
-double pel_link_latency_ns(const pel_device *device) { return device->link_latency_ns > 0 ? device->link_latency_ns : LATENCY_GUESS; }
-double pel_link_bytes_per_ns(const pel_device *device) { return device->link_bytes_per_ns > 0 ? device->link_bytes_per_ns : RATE_GUESS; }
+double pel_link_latency_ns(const pel_device *device) {
+    return device->link_latency_ns > 0 ? device->link_latency_ns : LATENCY_GUESS;
+}
+double pel_link_bytes_per_ns(const pel_device *device) {
+    return device->link_bytes_per_ns > 0 ? device->link_bytes_per_ns : RATE_GUESS;
+}
 
 static double average(double known, double seen) { return known > 0 ? 0.75 * known + 0.25 * seen : seen; }
 
@@ -84,7 +90,8 @@ static bool gaps_are_free(const weaver *w, uint32_t from, uint32_t to) {
 static uint32_t rows_from(const weaver *w, uint32_t from) {
     const pel_use *uses = w->uses;
     uint32_t to = from + 1;
-    while (to < w->count && uses[to].hi - uses[to].lo == uses[from].hi - uses[from].lo && uses[to].lo - uses[to - 1].lo == uses[from + 1].lo - uses[from].lo) {
+    while (to < w->count && uses[to].hi - uses[to].lo == uses[from].hi - uses[from].lo &&
+           uses[to].lo - uses[to - 1].lo == uses[from + 1].lo - uses[from].lo) {
         to++;
     }
     return to - from;
@@ -104,15 +111,16 @@ static uint32_t weave(const weaver *w, uint32_t from, pel_transfer *made) {
         }
         to = from + rows;
     }
-    while (to < w->count && (double)(uses[to].lo - uses[to - 1].hi) < w->start_bytes && rows_from(w, to) < FEWEST_ROWS && gaps_are_free(w, to - 1, to + 1)) {
+    while (to < w->count && (double)(uses[to].lo - uses[to - 1].hi) < w->start_bytes && rows_from(w, to) < FEWEST_ROWS &&
+           gaps_are_free(w, to - 1, to + 1)) {
         to++;
     }
     *made = (pel_transfer){.offset = uses[from].lo, .bytes = uses[to - 1].hi - uses[from].lo};
     return to;
 }
 
-pel_status pel_transfers_append(const pel_device *device, const pel_use *uses, uint32_t count, pel_mem *mem, uint64_t base, pel_gap_fn gap, void *user,
-                                pel_transfer **list, uint32_t *list_count) {
+pel_status pel_transfers_append(const pel_device *device, const pel_use *uses, uint32_t count, pel_mem *mem, uint64_t base,
+                                pel_gap_fn gap, void *user, pel_transfer **list, uint32_t *list_count) {
     const weaver w = {device, uses, count, gap, user, pel_link_latency_ns(device) * pel_link_bytes_per_ns(device)};
     if (count == 0) {
         return PEL_OK;

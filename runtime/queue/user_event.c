@@ -2,11 +2,13 @@
 /*
  * Events that the caller ends, and commands that the caller calls off.
  *
- * A user event is a node without a command: it has one predecessor, the caller, and successors like any other, so that waiting for it costs what waiting for
- * a command costs and nothing else needs to know. Ending it is a claim of its state, so that two threads, or the last release, cannot do it twice.
+ * A user event is a node without a command: it has one predecessor, the caller, and successors like any other, so that waiting
+ * for it costs what waiting for a command costs and nothing else needs to know. Ending it is a claim of its state, so that two
+ * threads, or the last release, cannot do it twice.
  *
- * A cancelled command stays where it is in the graph: commands that overwrite what it would have written know only it, not what it comes after, so it ends, without
- * having run, when its turn comes. The rejected alternative, to end it at once, would have to hand its predecessors to its successors.
+ * A cancelled command stays where it is in the graph: commands that overwrite what it would have written know only it, not what
+ * it comes after, so it ends, without having run, when its turn comes. The rejected alternative, to end it at once, would have to
+ * hand its predecessors to its successors.
  */
 #include "queue/command.h"
 #include "queue/verify.h"
@@ -28,7 +30,8 @@ static pel_status make(pel_runtime *runtime, pel_event *event) {
 
 pel_status pel_event_create_user(pel_runtime *runtime, pel_event **event, pel_error **error) {
     if (!runtime || !event) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_event_create_user: the %s is NULL", runtime ? "event" : "runtime");
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_event_create_user: the %s is NULL",
+                        runtime ? "event" : "runtime");
     }
     *event = NULL;
     pel_status status = pel_runtime_check(runtime, error);
@@ -57,7 +60,8 @@ static void end(pel_event *event, pel_status status) {
         pel_fail(&error, &runtime->allocator, status, NULL, "user event: ended with %s", pel_status_name(status));
     }
     pthread_mutex_lock(&runtime->lock);
-    pel_object_gone(runtime, PEL_OBJECT_EVENT); /* before anybody learns of the end: who does may destroy the runtime, which waits for the lock */
+    /* before anybody learns of the end: who does may destroy the runtime, which waits for the lock */
+    pel_object_gone(runtime, PEL_OBJECT_EVENT);
     pel_event_finish(event, status, error, NULL, pel_clock_now(runtime->clock));
     pel_node_end(runtime, node, "a user event", status != PEL_OK, error);
     pel_node_give(&runtime->dispatcher->pools, &runtime->dispatcher->self, node);
@@ -105,7 +109,8 @@ static bool cancel_running(pel_command *command) {
     if (polls) {
         pel_verify_cancel(command);
         pel_error *error = NULL;
-        pel_fail(&error, &command->runtime->allocator, PEL_CANCELLED, NULL, "%s was cancelled while it ran", command->name ? command->name : "a launch");
+        pel_fail(&error, &command->runtime->allocator, PEL_CANCELLED, NULL, "%s was cancelled while it ran",
+                 command->name ? command->name : "a launch");
         pel_command_fail(command, PEL_CANCELLED, error);
     }
     return polls;

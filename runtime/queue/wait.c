@@ -2,8 +2,9 @@
 /*
  * Waiting, and what a waiter does meanwhile: it runs tasks, it drives devices, it looks for a moment, it sleeps.
  *
- * Sleeping is on one condition variable of the dispatcher, under the lock. Completions of the lock's commands broadcast it; tasks, which do not take the lock, do
- * so only when a waiter has asked for it: by a mark in the node that it waits for, or by `watches` for a stage.
+ * Sleeping is on one condition variable of the dispatcher, under the lock. Completions of the lock's commands broadcast it;
+ * tasks, which do not take the lock, do so only when a waiter has asked for it: by a mark in the node that it waits for, or by
+ * `watches` for a stage.
  */
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
@@ -12,8 +13,8 @@
 #include <sched.h>
 
 /*
- * After a part of its own, a waiter looks for a moment whether the others end, too: they have about as much left, and sleeping costs a wake-up
- * (28-55 us from sleep on a virtual machine, 2026-11).
+ * After a part of its own, a waiter looks for a moment whether the others end, too: they have about as much left, and sleeping
+ * costs a wake-up (28-55 us from sleep on a virtual machine, 2026-11).
  */
 enum { LOOKS_PER_CLOCK = 32, PATIENCE = 8 };
 
@@ -90,8 +91,8 @@ static void look_for_completions(pel_runtime *runtime, const pel_waiting *what) 
     const unsigned before = atomic_load_explicit(&dispatcher->completions, memory_order_relaxed);
     pthread_mutex_unlock(&runtime->lock);
     const int64_t until = pel_clock_now(&pel_clock_monotonic) + runtime->env.spin_ns;
-    while (atomic_load_explicit(&dispatcher->completions, memory_order_relaxed) == before && pel_clock_now(&pel_clock_monotonic) < until &&
-           !(what->seems_over && what->seems_over(what->user))) {
+    while (atomic_load_explicit(&dispatcher->completions, memory_order_relaxed) == before &&
+           pel_clock_now(&pel_clock_monotonic) < until && !(what->seems_over && what->seems_over(what->user))) {
     }
     pthread_mutex_lock(&runtime->lock);
 }
@@ -183,8 +184,8 @@ static pel_status wait_inside(pel_runtime *runtime, const pel_waiting *what, pel
 }
 
 /*
- * What this thread has just submitted and nobody has begun it runs itself, at once: that is what a worker would cost, without a line that travels. Should another
- * task be offered there by now, that one runs instead, which is a waiter's business, too.
+ * What this thread has just submitted and nobody has begun it runs itself, at once: that is what a worker would cost, without a
+ * line that travels. Should another task be offered there by now, that one runs instead, which is a waiter's business, too.
  */
 static void run_own(pel_runtime *runtime, const pel_event *event) {
     pel_host_tasks *tasks = runtime->dispatcher->tasks;
@@ -308,7 +309,8 @@ static bool has_room(void *user) {
 
 static bool seems_to_have_room(void *user) {
     pel_queue *queue = user;
-    return pel_stage_unfinished(atomic_load_explicit(&queue->stage, memory_order_acquire)) < queue->max_in_flight - queue->max_in_flight / 4;
+    return pel_stage_unfinished(atomic_load_explicit(&queue->stage, memory_order_acquire)) <
+           queue->max_in_flight - queue->max_in_flight / 4;
 }
 
 static const uint32_t *queue_works(void *user) { return ((const pel_queue *)user)->on_device; }

@@ -2,10 +2,11 @@
 /*
  * Checkpoints of a runtime's buffers: two generations of files and their journals, written and read by tasks of the queue.
  *
- * The problem: what a buffer holds is spread over devices and changes with every command. A task that declares the buffers gets their bytes at one moment
- * of program order, from whichever device has them, and holds back whoever would change them: so nothing here knows devices. The invariant: the newest
- * whole generation is never touched; a new one replaces the older one, by rename, after it has been synced. Rejected: stopping the queue (later commands
- * that do not touch the items may run on), and writing in place with a log (two formats to trust instead of one).
+ * The problem: what a buffer holds is spread over devices and changes with every command. A task that declares the buffers gets
+ * their bytes at one moment of program order, from whichever device has them, and holds back whoever would change them: so
+ * nothing here knows devices. The invariant: the newest whole generation is never touched; a new one replaces the older one, by
+ * rename, after it has been synced. Rejected: stopping the queue (later commands that do not touch the items may run on), and
+ * writing in place with a log (two formats to trust instead of one).
  */
 #include "resilience/checkpoint.h"
 
@@ -151,8 +152,8 @@ pel_status pel_checkpoint_open(pel_runtime *runtime, const pel_checkpoint_desc *
 
 /* ---- work inside the queue ---- */
 
-pel_status pel_checkpoint_run(pel_queue *queue, pel_task_fn function, pel_checkpoint_job *j, const pel_access *accesses, uint32_t count,
-                              const char *name, pel_error **error) {
+pel_status pel_checkpoint_run(pel_queue *queue, pel_task_fn function, pel_checkpoint_job *j, const pel_access *accesses,
+                              uint32_t count, const char *name, pel_error **error) {
     pel_task_desc desc = PEL_TASK_DESC_INIT;
     pel_event *event = NULL;
     desc.name = name;
@@ -176,7 +177,8 @@ pel_status pel_checkpoint_run(pel_queue *queue, pel_task_fn function, pel_checkp
 
 static pel_status refuse_sensitive(const pel_checkpoint *c, const char *name, pel_error **error) {
     pel_story story = {.advice = "leave the item out, or write a copy of it that may be seen (encrypted, say)"};
-    return pel_fail(error, c->env.allocator, PEL_UNSUPPORTED, &story, "item %s is sensitive: its contents are not written to files", name);
+    return pel_fail(error, c->env.allocator, PEL_UNSUPPORTED, &story,
+                    "item %s is sensitive: its contents are not written to files", name);
 }
 
 pel_status pel_checkpoint_describe(pel_checkpoint *c, const pel_checkpoint_item *items, uint32_t count, pel_access_mode mode,
@@ -218,7 +220,8 @@ pel_status pel_checkpoint_enter(pel_checkpoint *c, const pel_queue *queue, const
     }
     pel_status status = pel_runtime_check(c->runtime, error);
     if (status == PEL_OK && pel_inside_task(c->runtime)) {
-        status = pel_fail(error, c->env.allocator, PEL_WOULD_DEADLOCK, NULL, "%s: a checkpoint cannot be waited for inside a task", call);
+        status = pel_fail(error, c->env.allocator, PEL_WOULD_DEADLOCK, NULL,
+                          "%s: a checkpoint cannot be waited for inside a task", call);
     }
     return status == PEL_OK ? pel_checkpoint_wait(c, error) : status;
 }
@@ -241,7 +244,8 @@ static pel_status note_task(void *context) {
     note_job *n = context;
     pel_checkpoint *c = n->base.c;
     const pel_checkpoint_chunk *chunk = n->base.chunk;
-    const unsigned char *data = n->record.bytes > 0 ? (const unsigned char *)pel_buffer_data(chunk->buffer) + chunk->offset : NULL;
+    const unsigned char *data =
+        n->record.bytes > 0 ? (const unsigned char *)pel_buffer_data(chunk->buffer) + chunk->offset : NULL;
     if (c->journal < 0) {
         n->base.status =
             pel_checkpoint_journal_start(&c->env, c->journals[c->newest], c->header.generation, &c->journal, &n->base.error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Inside of pel_checkpoint: what reading (checkpoint.c) and writing (checkpoint_write.c) share, and tests that replace the file operations. */
+/* Inside of pel_checkpoint: what reading (checkpoint.c) and writing (checkpoint_write.c) share, and tests that replace the
+ * file operations. */
 #ifndef PEL_RESILIENCE_CHECKPOINT_H
 #define PEL_RESILIENCE_CHECKPOINT_H
 
@@ -52,8 +53,8 @@ pel_status pel_checkpoint_open_with(pel_runtime *runtime, const pel_checkpoint_d
 pel_status pel_checkpoint_enter(pel_checkpoint *c, const pel_queue *queue, const char *call, pel_error **error);
 
 /* Submits the task and waits for it; the job's status and error become the caller's. */
-pel_status pel_checkpoint_run(pel_queue *queue, pel_task_fn function, pel_checkpoint_job *j, const pel_access *accesses, uint32_t count,
-                              const char *name, pel_error **error);
+pel_status pel_checkpoint_run(pel_queue *queue, pel_task_fn function, pel_checkpoint_job *j, const pel_access *accesses,
+                              uint32_t count, const char *name, pel_error **error);
 
 /* The accesses of all items, and their parts of a file; owned by the caller, also after a failure. */
 pel_status pel_checkpoint_describe(pel_checkpoint *c, const pel_checkpoint_item *items, uint32_t count, pel_access_mode mode,

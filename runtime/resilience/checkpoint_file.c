@@ -4,10 +4,11 @@
  *
  *     header (80 bytes) | directory: per part name length, bytes, name | blocks: frame (40 bytes) and payload, in order | trailer (40 bytes)
  *
- * The invariant: a file is accepted only when every byte of it has passed a checksum, every part is covered from its first to its last byte exactly once,
- * and nothing follows the trailer. So a file that was cut, mixed from two or changed in any byte is refused. Checksums are seeded with the generation,
- * and blocks with their number, so a block from elsewhere does not fit. Rejected: one checksum over all (damage would not be located, and a reader would
- * have to keep everything until the end), and a library format such as HDF5 (none syncs and checks what we need, and the core would depend on it).
+ * The invariant: a file is accepted only when every byte of it has passed a checksum, every part is covered from its first to its
+ * last byte exactly once, and nothing follows the trailer. So a file that was cut, mixed from two or changed in any byte is
+ * refused. Checksums are seeded with the generation, and blocks with their number, so a block from elsewhere does not fit.
+ * Rejected: one checksum over all (damage would not be located, and a reader would have to keep everything until the end), and a
+ * library format such as HDF5 (none syncs and checks what we need, and the core would depend on it).
  */
 #include "resilience/checkpoint_file.h"
 

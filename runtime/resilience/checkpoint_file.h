@@ -2,8 +2,8 @@
 /*
  * One checkpoint file: written whole, read whole, every byte under a checksum. See docs/design/resilience.md for the layout.
  *
- * Fields are little-endian; the header says in which byte order the *data* is. A reader believes no number that it has not checked against the size of
- * the file, and never asks for more memory than a block and the directory, both limited below.
+ * Fields are little-endian; the header says in which byte order the *data* is. A reader believes no number that it has not
+ * checked against the size of the file, and never asks for more memory than a block and the directory, both limited below.
  */
 #ifndef PEL_RESILIENCE_CHECKPOINT_FILE_H
 #define PEL_RESILIENCE_CHECKPOINT_FILE_H
@@ -45,16 +45,16 @@ typedef struct pel_checkpoint_env {
 } pel_checkpoint_env;
 
 /*
- * Writes a file at its final place: temporary, sync, rename, sync of the directory. After a failure the file that was there before is there still, and
- * no temporary.
+ * Writes a file at its final place: temporary, sync, rename, sync of the directory. After a failure the file that was there
+ * before is there still, and no temporary.
  */
 pel_status pel_checkpoint_save(const pel_checkpoint_env *env, const char *path, const char *temporary,
                                const pel_checkpoint_part *parts, uint32_t count, uint64_t generation, uint64_t step,
                                bool compress, pel_error **error);
 
 /*
- * Opens a file and reads header and directory. NOT_FOUND: there is no file. IO: it is damaged, or cannot be read. UNSUPPORTED: of a later version.
- * On success `*file` is open behind the directory, and the header is to be freed.
+ * Opens a file and reads header and directory. NOT_FOUND: there is no file. IO: it is damaged, or cannot be read. UNSUPPORTED: of
+ * a later version. On success `*file` is open behind the directory, and the header is to be freed.
  */
 pel_status pel_checkpoint_load_header(const pel_checkpoint_env *env, const char *path, pel_checkpoint_header *header, int *file,
                                       pel_error **error);
@@ -85,8 +85,9 @@ pel_status pel_checkpoint_journal_append(const pel_checkpoint_env *env, const ch
 typedef pel_status (*pel_checkpoint_visit)(void *user, const pel_checkpoint_record *record, const void *data);
 
 /*
- * Reads a journal. One of another generation, or none, has no records. What stands behind the last whole record (a torn one) is ignored, and cut off where
- * `keep` is not NULL: then *keep is the file, open for appending at byte *end (-1: there is no journal of this generation).
+ * Reads a journal. One of another generation, or none, has no records. What stands behind the last whole record (a torn one) is
+ * ignored, and cut off where `keep` is not NULL: then *keep is the file, open for appending at byte *end (-1: there is no journal
+ * of this generation).
  */
 pel_status pel_checkpoint_journal_read(const pel_checkpoint_env *env, const char *path, uint64_t generation,
                                        const pel_checkpoint_header *header, pel_checkpoint_visit visit, void *user,

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The journal beside a checkpoint: which chunks have been finished since, with the bytes that they wrote. Appended to and synced, never rewritten.
+ * The journal beside a checkpoint: which chunks have been finished since, with the bytes that they wrote. Appended to and synced,
+ * never rewritten.
  *
  *     header: magic, generation, checksum (24 bytes) | records: frame (64 bytes) and payload
  *
- * The invariant: what is read is a prefix of what was written. A record counts when it is whole, its checksum is right and its number follows; the first
- * that is not ends the journal, because a process that is killed leaves a torn one there. Each belongs to one generation, by its header and by the seed
- * of every checksum, so an old journal never meets a new file. Rejected: a list of finished chunks without their bytes, which would be of no use after
- * a restart: the results would be gone.
+ * The invariant: what is read is a prefix of what was written. A record counts when it is whole, its checksum is right and its
+ * number follows; the first that is not ends the journal, because a process that is killed leaves a torn one there. Each belongs
+ * to one generation, by its header and by the seed of every checksum, so an old journal never meets a new file. Rejected: a list
+ * of finished chunks without their bytes, which would be of no use after a restart: the results would be gone.
  */
 #include "resilience/checkpoint_file.h"
 
@@ -38,7 +39,8 @@ pel_status pel_checkpoint_journal_start(const pel_checkpoint_env *env, const cha
     memcpy(header, magic, sizeof magic);
     pel_put64(header + 8, generation);
     pel_put64(header + 16, pel_checksum(header, 16, generation));
-    /* Not through a temporary file: a journal that is cut anywhere is a shorter journal, and one without a whole header has no records. */
+    /* Not through a temporary file: a journal that is cut anywhere is a shorter journal, and one without a whole header has no
+     * records. */
     *file = io->open(io->state, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (*file < 0) {
         return failed_call(env, error, "open", path);

@@ -2,10 +2,11 @@
 /*
  * Writing a generation: at once, or while the queue goes on.
  *
- * The second takes two steps. A task of the queue copies the items at their moment of program order; a thread that lives as long as the file takes to be
- * written does the rest, so that no worker sleeps in fsync. Where no thread can be made the task writes itself. Waiting is waiting for the task and then
- * for the thread: nothing is shared between them and the caller but that. One checkpoint is under way at a time: a second one could only overtake the disk.
- * Rejected: holding back later writers until the file is written (what pel_checkpoint_write does) costs no copy, but stops an iterated code at its next step.
+ * The second takes two steps. A task of the queue copies the items at their moment of program order; a thread that lives as long
+ * as the file takes to be written does the rest, so that no worker sleeps in fsync. Where no thread can be made the task writes
+ * itself. Waiting is waiting for the task and then for the thread: nothing is shared between them and the caller but that. One
+ * checkpoint is under way at a time: a second one could only overtake the disk. Rejected: holding back later writers until the
+ * file is written (what pel_checkpoint_write does) costs no copy, but stops an iterated code at its next step.
  */
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -15,7 +16,8 @@
 #include <signal.h>
 #include <string.h>
 
-#define COST_SMOOTHING 0.3 /* of the newest: a checkpoint's cost varies by less than two between writes, and follows the data's size */
+#define COST_SMOOTHING                                                                                                           \
+    0.3 /* of the newest: a checkpoint's cost varies by less than two between writes, and follows the data's size */
 
 typedef struct target {
     int slot;
@@ -56,7 +58,8 @@ typedef struct write_job {
     target to;
 } write_job;
 
-static pel_status save(pel_checkpoint *c, const pel_checkpoint_part *parts, uint32_t count, target to, uint64_t step, pel_error **error) {
+static pel_status save(pel_checkpoint *c, const pel_checkpoint_part *parts, uint32_t count, target to, uint64_t step,
+                       pel_error **error) {
     return pel_checkpoint_save(&c->env, c->paths[to.slot], c->temporary, parts, count, to.generation, step,
                                (c->flags & PEL_CHECKPOINT_COMPRESS) != 0, error);
 }
@@ -162,8 +165,8 @@ static pel_status make_room(pel_checkpoint_flight *f, pel_error **error) {
     f->copy = fits ? pel_alloc(f->c->env.allocator, (size_t)names) : NULL;
     if (!f->copy) {
         pel_story story = {.advice = "pel_checkpoint_write needs no copy"};
-        return pel_fail(error, f->c->env.allocator, PEL_OUT_OF_MEMORY, &story, "no memory for a copy of the %llu bytes of a checkpoint",
-                        (unsigned long long)bytes);
+        return pel_fail(error, f->c->env.allocator, PEL_OUT_OF_MEMORY, &story,
+                        "no memory for a copy of the %llu bytes of a checkpoint", (unsigned long long)bytes);
     }
     char *name = f->copy + bytes;
     for (uint32_t i = 0; i < f->count; i++) {
@@ -175,8 +178,8 @@ static pel_status make_room(pel_checkpoint_flight *f, pel_error **error) {
     return PEL_OK;
 }
 
-pel_status pel_checkpoint_begin(pel_checkpoint *c, pel_queue *queue, const pel_checkpoint_item *items, uint32_t count, uint64_t step,
-                                pel_error **error) {
+pel_status pel_checkpoint_begin(pel_checkpoint *c, pel_queue *queue, const pel_checkpoint_item *items, uint32_t count,
+                                uint64_t step, pel_error **error) {
     pel_access *accesses = NULL;
     pel_status status = pel_checkpoint_enter(c, queue, "pel_checkpoint_begin", error);
     if (status != PEL_OK) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The file operations of checkpoints as a table, so that tests can make every one of them fail, write short, or lose what was not synced. All have the
- * meaning and the errno of the system calls of the same name.
+ * The file operations of checkpoints as a table, so that tests can make every one of them fail, write short, or lose what was not
+ * synced. All have the meaning and the errno of the system calls of the same name.
  */
 #ifndef PEL_RESILIENCE_FILE_IO_H
 #define PEL_RESILIENCE_FILE_IO_H

@@ -2,16 +2,18 @@
 /*
  * Quarantine.
  *
- * One failed chunk may be the kernel's fault, three in a row are the device's: it is left out for a second, then for two, four, ... and must pass a
- * known-answer test each time before it works again. A device that said that it is lost needs a new context for that: it gets one, once; who is lost again is
- * retired. The context is only replaced while nothing of the old one is in use and no byte is valid there alone: such bytes stay marked as lost until they are
- * written anew, or given up by pel_queue_reset. The old driver is kept, asleep, until the runtime ends: closing it could block, and this never does.
+ * One failed chunk may be the kernel's fault, three in a row are the device's: it is left out for a second, then for two, four,
+ * ... and must pass a known-answer test each time before it works again. A device that said that it is lost needs a new context
+ * for that: it gets one, once; who is lost again is retired. The context is only replaced while nothing of the old one is in use
+ * and no byte is valid there alone: such bytes stay marked as lost until they are written anew, or given up by pel_queue_reset.
+ * The old driver is kept, asleep, until the runtime ends: closing it could block, and this never does.
  *
- * A result that was compared and found wrong makes a device suspect: all its chunks of verified launches are compared from then on. The second one before 64 right ones
- * in a row quarantines it; a known-answer test says little about a fault that comes now and then, so it comes back as a suspect.
+ * A result that was compared and found wrong makes a device suspect: all its chunks of verified launches are compared from then
+ * on. The second one before 64 right ones in a row quarantines it; a known-answer test says little about a fault that comes now
+ * and then, so it comes back as a suspect.
  *
- * Nobody is left without any device for a suspicion: failures alone exclude a device only while another one is well. There is no thread and no timer: who plans a
- * launch looks whether somebody's time is over, so an idle runtime tests nothing.
+ * Nobody is left without any device for a suspicion: failures alone exclude a device only while another one is well. There is no
+ * thread and no timer: who plans a launch looks whether somebody's time is over, so an idle runtime tests nothing.
  */
 #include "resilience/health.h"
 #include "base/text.h"
@@ -66,7 +68,8 @@ void pel_health_verified(pel_device *device) {
     if (device->lies > 0 && ++device->truths >= FORGIVEN_AFTER) {
         device->lies = device->truths = 0;
         h->state = h->state == PEL_DEVICE_SUSPECT ? PEL_DEVICE_WELL : h->state;
-        pel_log(&device->runtime->logger, PEL_LOG_INFO, "%s computed %d chunks rightly in a row and is trusted again", device->facts->info.id, FORGIVEN_AFTER);
+        pel_log(&device->runtime->logger, PEL_LOG_INFO, "%s computed %d chunks rightly in a row and is trusted again",
+                device->facts->info.id, FORGIVEN_AFTER);
     }
 }
 
@@ -151,7 +154,8 @@ static bool may_be_rebuilt(const pel_device *device) {
         }
     }
     bool used = uses_it(&dispatcher->own, device);
-    for (const pel_command *command = dispatcher->kept; command && !used; command = command->next) { /* it still computes with that memory */
+    /* it still computes with that memory */
+    for (const pel_command *command = dispatcher->kept; command && !used; command = command->next) {
         used = needs_it(command, device);
     }
     for (const pel_queue *queue = dispatcher->queues; queue && !used; queue = queue->next) {
@@ -184,7 +188,8 @@ static pel_status rebuild(pel_device *device, pel_error **error) {
 void pel_health_tested(pel_device *device, pel_status status, const pel_error *why, int64_t now) {
     pel_device_health *h = &device->health;
     if (status == PEL_OK) {
-        pel_log(&device->runtime->logger, PEL_LOG_INFO, "%s passed its known-answer test and is used again", device->facts->info.id);
+        pel_log(&device->runtime->logger, PEL_LOG_INFO, "%s passed its known-answer test and is used again",
+                device->facts->info.id);
         h->state = device->lies > 0 ? PEL_DEVICE_SUSPECT : PEL_DEVICE_WELL;
         h->wrong_results = 0;
         return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How often to write a checkpoint. Young, "A first order approximation to the optimum checkpoint interval", CACM 17(9), 1974; Daly, "A higher order
- * estimate of the optimum checkpoint interval for restart dumps", Future Generation Computer Systems 22(3), 2006: equation 37 for the interval, equation
- * 20 for the expected time. Failures are taken to be exponential with mean M.
+ * How often to write a checkpoint. Young, "A first order approximation to the optimum checkpoint interval", CACM 17(9), 1974;
+ * Daly, "A higher order estimate of the optimum checkpoint interval for restart dumps", Future Generation Computer Systems 22(3),
+ * 2006: equation 37 for the interval, equation 20 for the expected time. Failures are taken to be exponential with mean M.
  */
 #include <math.h>
 #include <pel/checkpoint.h>

@@ -2,9 +2,10 @@
 /*
  * Known-answer tests: a kernel of integer arithmetic over 4096 items whose result every device must have bit for bit.
  *
- * A test is a work like any other, submitted to the device's driver beside the dispatcher, so it needs no queue, no plan and no buffers; its completion changes
- * the device's state. Its memory and kernel live until all drivers are closed, so a device that answers never leaves nothing dangling. It proves that the driver
- * compiles, computes, and moves bytes; not that all of the memory and every unit are sound. Rejected: testing with the kernel that failed; its fault may be the reason.
+ * A test is a work like any other, submitted to the device's driver beside the dispatcher, so it needs no queue, no plan and no
+ * buffers; its completion changes the device's state. Its memory and kernel live until all drivers are closed, so a device that
+ * answers never leaves nothing dangling. It proves that the driver compiles, computes, and moves bytes; not that all of the
+ * memory and every unit are sound. Rejected: testing with the kernel that failed; its fault may be the reason.
  */
 #include "backend/simulated/machine.h"
 #include "queue/command.h"
@@ -142,11 +143,20 @@ static bool set_up(pel_runtime *runtime) {
     if (!made) {
         return false;
     }
-    made->program = (pel_program_image){.id = pel_runtime_next_id(runtime), .name = "known answer", .source = source, .source_bytes = sizeof source - 1,
+    made->program = (pel_program_image){.id = pel_runtime_next_id(runtime),
+                                        .name = "known answer",
+                                        .source = source,
+                                        .source_bytes = sizeof source - 1,
                                         .options = ""};
     made->param = (pel_param)PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1);
-    made->kernel = (pel_kernel_image){.id = pel_runtime_next_id(runtime), .program = &made->program, .entry = "pel_known_answer",
-                                      .name = "known answer", .params = &made->param, .param_count = 1, .host = on_host, .cost_hint = 1};
+    made->kernel = (pel_kernel_image){.id = pel_runtime_next_id(runtime),
+                                      .program = &made->program,
+                                      .entry = "pel_known_answer",
+                                      .name = "known answer",
+                                      .params = &made->param,
+                                      .param_count = 1,
+                                      .host = on_host,
+                                      .cost_hint = 1};
     runtime->known_answers = made;
     runtime->known_answers_destroy = destroy;
     return true;
@@ -166,10 +176,16 @@ static pel_status prepare(known_answer *test, pel_error **error) {
         status = test->driver->backend->mem_create(test->driver, test->data, bytes, &test->mem, error);
     }
     pel_work *work = &test->work;
-    *work = (pel_work){.kind = PEL_WORK_LAUNCH, .complete = completed, .owner = test, .kernel = &test->device->runtime->known_answers->kernel, .args = &test->arg,
-                       .alone = true}; /* a device that hung may hang again: neither a waiter nor who asked for the test goes with it */
+    *work = (pel_work){.kind = PEL_WORK_LAUNCH,
+                       .complete = completed,
+                       .owner = test,
+                       .kernel = &test->device->runtime->known_answers->kernel,
+                       .args = &test->arg,
+                       /* a device that hung may hang again: neither a waiter nor who asked for the test goes with it */
+                       .alone = true};
     test->arg = (pel_work_arg){.kind = PEL_WORK_ARG_MEM, .mem = test->mem, .host = test->data, .bytes = bytes};
-    work->span = (pel_span){.dims = 1, .hi = {ITEMS, 1, 1}, .global = {ITEMS, 1, 1}, .local = {64, 1, 1}, .group_hi = {ITEMS / 64, 1, 1}};
+    work->span =
+        (pel_span){.dims = 1, .hi = {ITEMS, 1, 1}, .global = {ITEMS, 1, 1}, .local = {64, 1, 1}, .group_hi = {ITEMS / 64, 1, 1}};
     test->in = test->out = (pel_transfer){.mem = test->mem, .bytes = bytes};
     if (test->device->place != 0) {
         work->in = &test->in;
@@ -238,8 +254,8 @@ static pel_status test_device(pel_runtime *runtime, pel_device *device, pel_erro
         status = pel_fail(error, &runtime->allocator, PEL_TIMED_OUT, NULL, "%s does not answer", device->facts->info.id);
         pel_health_tested(device, status, *error, pel_clock_now(runtime->clock));
     } else if (!pel_health_usable(device)) {
-        status = pel_fail(error, &runtime->allocator, device->health.wrong_results > 0 ? PEL_MISMATCH : PEL_DEVICE_FAILED, NULL, "%s: %s",
-                          device->facts->info.id, device->health.reason);
+        status = pel_fail(error, &runtime->allocator, device->health.wrong_results > 0 ? PEL_MISMATCH : PEL_DEVICE_FAILED, NULL,
+                          "%s: %s", device->facts->info.id, device->health.reason);
     }
     pthread_mutex_unlock(&runtime->lock);
     return status;

@@ -2,9 +2,10 @@
 /*
  * The choice of protection.
  *
- * Re-execution needs the bytes that a chunk reads and writes as they were. Where nothing has to be saved it is free, and everybody gets it; where the
- * saving is predicted to cost at most a hundredth of the launch, too. What is dearer, or of unknown price, is for the caller to ask for. Fixed shares are
- * an order to use these devices, so nothing runs elsewhere unless that was asked for as well. Isolation is never chosen by itself: it gives up zero copy.
+ * Re-execution needs the bytes that a chunk reads and writes as they were. Where nothing has to be saved it is free, and
+ * everybody gets it; where the saving is predicted to cost at most a hundredth of the launch, too. What is dearer, or of unknown
+ * price, is for the caller to ask for. Fixed shares are an order to use these devices, so nothing runs elsewhere unless that was
+ * asked for as well. Isolation is never chosen by itself: it gives up zero copy.
  */
 #include "resilience/protect.h"
 #include <stdio.h>
@@ -21,7 +22,8 @@ static void say(char *text, const char *what) { (void)snprintf(text, PEL_PROTECT
 /* Tenths of a per cent without a decimal point of some locale. */
 static void say_share(char *text, const char *what, double bytes, double share) {
     const unsigned long long tenths = (unsigned long long)(share * 1000.0 + 0.5);
-    (void)snprintf(text, PEL_PROTECT_TEXT, "%s: saving %.0f bytes is predicted to cost %llu.%llu %% of the launch", what, bytes, tenths / 10, tenths % 10);
+    (void)snprintf(text, PEL_PROTECT_TEXT, "%s: saving %.0f bytes is predicted to cost %llu.%llu %% of the launch", what, bytes,
+                   tenths / 10, tenths % 10);
 }
 
 static pel_protection by_cost(const pel_protect_question *q, char *text) {
@@ -35,7 +37,8 @@ static pel_protection by_cost(const pel_protect_question *q, char *text) {
         return PEL_PROTECT_RETRY;
     }
     if (q->predicted_ns <= 0) {
-        (void)snprintf(text, PEL_PROTECT_TEXT, "none: the launch was never measured, so the share of saving %.0f bytes is not known", bytes);
+        (void)snprintf(text, PEL_PROTECT_TEXT,
+                       "none: the launch was never measured, so the share of saving %.0f bytes is not known", bytes);
         return PEL_PROTECT_NONE;
     }
     const bool cheap = cost <= MOST_SHARE * q->predicted_ns;
@@ -50,9 +53,11 @@ pel_protection pel_protect_choose(const pel_protect_question *q, char *text) {
         return PEL_PROTECT_NONE;
     case PEL_PROTECT_RETRY:
         if (q->verified && q->predicted_ns <= 0) {
-            (void)snprintf(text, PEL_PROTECT_TEXT, "retry, as chunks are verified: %.0f bytes are saved", q->copy_bytes + q->fetch_bytes);
+            (void)snprintf(text, PEL_PROTECT_TEXT, "retry, as chunks are verified: %.0f bytes are saved",
+                           q->copy_bytes + q->fetch_bytes);
         } else if (q->predicted_ns > 0) {
-            say_share(text, q->verified ? "retry, as chunks are verified" : "retry, as asked", q->copy_bytes + q->fetch_bytes, pel_protect_cost_ns(q) / q->predicted_ns);
+            say_share(text, q->verified ? "retry, as chunks are verified" : "retry, as asked", q->copy_bytes + q->fetch_bytes,
+                      pel_protect_cost_ns(q) / q->predicted_ns);
         } else {
             (void)snprintf(text, PEL_PROTECT_TEXT, "retry, as asked: %.0f bytes are saved", q->copy_bytes + q->fetch_bytes);
         }

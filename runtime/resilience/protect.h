@@ -10,7 +10,8 @@
 typedef struct pel_protect_question {
     pel_protection asked;
     bool fixed;             /* the caller fixed the shares */
-    bool verified;          /* chunks are computed a second time, from the bytes that they began with; `asked` is RETRY or ISOLATE then */
+    /* chunks are computed a second time, from the bytes that they began with; `asked` is RETRY or ISOLATE then */
+    bool verified;
     double copy_bytes;      /* read-write bytes that would be saved in host memory */
     double fetch_bytes;     /* bytes that only a device holds and that would come home first */
     double link_bytes_per_ns;

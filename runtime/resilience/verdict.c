@@ -2,13 +2,15 @@
 /*
  * Which chunks are computed twice, whether two results are equal, and who is right.
  *
- * Choice: the chunks of a kernel are numbered as they come, and cut into strata of 1 / share; of each stratum one is chosen by a hash. So the rate holds over any
- * stretch, not only on average, and no rhythm of a program (every fourth launch is the small one) falls in with that of the choice. Rejected: every nth, which has such a
- * rhythm, and a coin for each, which may leave a thousand out.
+ * Choice: the chunks of a kernel are numbered as they come, and cut into strata of 1 / share; of each stratum one is chosen by a
+ * hash. So the rate holds over any stretch, not only on average, and no rhythm of a program (every fourth launch is the small
+ * one) falls in with that of the choice. Rejected: every nth, which has such a rhythm, and a coin for each, which may leave a
+ * thousand out.
  *
- * Verdict: what two different devices agree on is right. Agreement is not transitive where numbers may differ a little, so what is asked is who agrees with whom, never a
- * majority of equal bytes. Where no two agree, each device is asked again: one that contradicts itself has a fault that comes and goes, and if only one does not, it is
- * believed. A device that repeats itself against all others proves nothing, and then there is no verdict.
+ * Verdict: what two different devices agree on is right. Agreement is not transitive where numbers may differ a little, so what
+ * is asked is who agrees with whom, never a majority of equal bytes. Where no two agree, each device is asked again: one that
+ * contradicts itself has a fault that comes and goes, and if only one does not, it is believed. A device that repeats itself
+ * against all others proves nothing, and then there is no verdict.
  */
 #include "resilience/verdict.h"
 #include "base/hash.h"
@@ -55,11 +57,13 @@ static int64_t place_f64(const void *at) {
 }
 
 static bool is_nan(const void *at, bool wide) {
-    return wide ? (place_f64(at) > 0x7ff0000000000000 || place_f64(at) < -0x7ff0000000000000) : (place_f32(at) > 0x7f800000 || place_f32(at) < -0x7f800000);
+    return wide ? (place_f64(at) > 0x7ff0000000000000 || place_f64(at) < -0x7ff0000000000000)
+                : (place_f32(at) > 0x7f800000 || place_f32(at) < -0x7f800000);
 }
 
 static bool near_enough(const unsigned char *a, const unsigned char *b, bool wide, uint64_t ulps) {
-    if (memcmp(a, b, wide ? 8 : 4) == 0 || (is_nan(a, wide) && is_nan(b, wide))) { /* NaNs of different makes are the same answer */
+    /* NaNs of different makes are the same answer */
+    if (memcmp(a, b, wide ? 8 : 4) == 0 || (is_nan(a, wide) && is_nan(b, wide))) {
         return true;
     }
     if (is_nan(a, wide) || is_nan(b, wide)) {
@@ -133,7 +137,8 @@ static bool only_steady(const pel_verdict_votes *v, uint32_t vote) {
             others = true;
             bool contradicts = false;
             for (uint32_t l = 0; l < v->count; l++) {
-                contradicts = contradicts || (l != k && v->counts[l] && v->device[l] == v->device[k] && (v->agrees[k] >> l & 1u) == 0);
+                contradicts =
+                    contradicts || (l != k && v->counts[l] && v->device[l] == v->device[k] && (v->agrees[k] >> l & 1u) == 0);
             }
             if (!contradicts) {
                 return false;

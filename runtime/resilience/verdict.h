@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The pure parts of verification: which chunks are computed twice, whether two results are equal, and who is right. No memory, no clock, no lock. */
+/* The pure parts of verification: which chunks are computed twice, whether two results are equal, and who is right. No memory,
+ * no clock, no lock. */
 #ifndef PEL_RESILIENCE_VERDICT_H
 #define PEL_RESILIENCE_VERDICT_H
 
@@ -8,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whether chunk `index` of a sequence is chosen: exactly one of each 1 / share that follow each other, which one by the seed and the sequence's name. */
+/* Whether chunk `index` of a sequence is chosen: exactly one of each 1 / share that follow each other, which one by the seed
+ * and the sequence's name. */
 bool pel_verdict_chosen(const pel_verification *how, uint64_t sequence, uint64_t index);
 
 /* *first: the first byte that differs by more than allowed; at the boundary of a number where numbers are compared. */
@@ -29,7 +31,8 @@ typedef struct pel_verdict_votes {
 
 typedef enum pel_verdict { PEL_VERDICT_MORE, PEL_VERDICT_RIGHT } pel_verdict;
 
-/* MORE: another vote is needed. RIGHT: *winner is right; *wrong has a bit for each vote that is not. `last`: there will be no other vote, so a device that contradicts itself loses. */
+/* MORE: another vote is needed. RIGHT: *winner is right; *wrong has a bit for each vote that is not. `last`: there will be no
+ * other vote, so a device that contradicts itself loses. */
 pel_verdict pel_verdict_find(const pel_verdict_votes *votes, bool last, uint32_t *winner, uint32_t *wrong);
 
 #endif

@@ -2,9 +2,11 @@
 /*
  * The watchdog's sense of time.
  *
- * It sleeps on a condition while nothing is watched and to the next moment that matters otherwise, so an idle runtime costs nothing. How much later than asked for
- * it wakes is what the process did not get (it was stopped), and is handed on: no device is blamed for that; nor for the time in which threads wait for a core, which
- * is asked for, without the lock, only while something watched is old. In a virtual machine there is no thread: the machine rings. Rejected: timers of the system (signals are the host's), and a look in each wait: nobody may be waiting.
+ * It sleeps on a condition while nothing is watched and to the next moment that matters otherwise, so an idle runtime costs
+ * nothing. How much later than asked for it wakes is what the process did not get (it was stopped), and is handed on: no device
+ * is blamed for that; nor for the time in which threads wait for a core, which is asked for, without the lock, only while
+ * something watched is old. In a virtual machine there is no thread: the machine rings. Rejected: timers of the system (signals
+ * are the host's), and a look in each wait: nobody may be waiting.
  */
 #include "resilience/watchdog.h"
 #include "backend/simulated/machine.h"

@@ -5,7 +5,8 @@
 
 #include "core/runtime.h"
 
-/* Looks at `when` at the latest, and then as long as something is watched. Without memory or threads for it nothing is watched, which is logged. */
+/* Looks at `when` at the latest, and then as long as something is watched. Without memory or threads for it nothing is
+ * watched, which is logged. */
 void pel_watchdog_wake(pel_runtime *runtime, int64_t when);
 
 /* Without the lock; nothing is looked at any more. */

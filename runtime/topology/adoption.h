@@ -7,7 +7,8 @@
 #include <pel/runtime.h>
 #include <pel/status.h>
 
-/* The contexts and queues of an adoption (NULL: none) into the options. UNSUPPORTED without OpenCL, INVALID_ARGUMENT for a wrong size or a NULL handle. */
+/* The contexts and queues of an adoption (NULL: none) into the options. UNSUPPORTED without OpenCL, INVALID_ARGUMENT for a
+ * wrong size or a NULL handle. */
 pel_status pel_adoption_read(const struct pel_opencl_adoption *adoption, pel_topology_options *options, pel_error **error);
 
 #endif

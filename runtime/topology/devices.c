@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which devices a list means. Positive items choose in their order; negative ones take away from the result wherever they stand,
- * so `!gpu,all` and `all,!gpu` are one; only negative items start from the default. The default and the group words never choose an
- * emulator, nor one GPU twice because two platforms show it. A CPU device shares its cores with the host: by default the first is
- * chosen beside the host and the planner treats the two as alternatives; further ones only when asked for, since they could add
- * nothing. A negative item that matches nothing is fine (`!llvmpipe` on a machine without it); a positive one is an error,
+ * so `!gpu,all` and `all,!gpu` are one; only negative items start from the default. The default and the group words never choose
+ * an emulator, nor one GPU twice because two platforms show it. A CPU device shares its cores with the host: by default the first
+ * is chosen beside the host and the planner treats the two as alternatives; further ones only when asked for, since they could
+ * add nothing. A negative item that matches nothing is fine (`!llvmpipe` on a machine without it); a positive one is an error,
  * because silently running elsewhere is what users of device lists fear most.
  */
 #include "topology/devices.h"
@@ -37,7 +37,9 @@ static item_kind kind_of(const pel_device_item *item) {
 static pel_status bad_item(const pel_device_list *list, const char *item, size_t length, const char *what, pel_error **error) {
     return pel_fail(
         error, list->allocator, PEL_INVALID_ARGUMENT,
-        &(pel_story){.advice = "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','; options as opencl:0[memory=64M;allocation=16M;own;outside]"},
+        &(pel_story){
+            .advice =
+                "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','; options as opencl:0[memory=64M;allocation=16M;own;outside]"},
         "%s: item \"%.*s\": %s", list->source, (int)(length < 200 ? length : 200), item, what);
 }
 
@@ -76,7 +78,8 @@ static bool parse_option(const char *text, size_t length, pel_device_options *op
     if (length > sizeof allocation - 1 && strncasecmp(text, allocation, sizeof allocation - 1) == 0)
         return parse_bytes(text + sizeof allocation - 1, length - (sizeof allocation - 1), &options->allocation);
     if (length > sizeof staging - 1 && strncasecmp(text, staging, sizeof staging - 1) == 0)
-        return parse_bytes(text + sizeof staging - 1, length - (sizeof staging - 1), &options->staging) && options->staging <= PEL_STAGING_MOST;
+        return parse_bytes(text + sizeof staging - 1, length - (sizeof staging - 1), &options->staging) &&
+               options->staging <= PEL_STAGING_MOST;
     return false;
 }
 
@@ -103,8 +106,10 @@ static bool take_options(const char *text, size_t *length, pel_device_options *o
 void pel_device_options_apply(const pel_device_options *options, pel_topology_device *device) {
     pel_device_info *info = &device->info;
     info->memory_bytes = options->memory != 0 && options->memory < info->memory_bytes ? options->memory : info->memory_bytes;
-    const uint64_t most = options->allocation != 0 && options->allocation < info->memory_bytes ? options->allocation : info->memory_bytes;
-    if ((options->memory != 0 || options->allocation != 0) && (most < info->max_allocation_bytes || info->max_allocation_bytes == 0))
+    const uint64_t most =
+        options->allocation != 0 && options->allocation < info->memory_bytes ? options->allocation : info->memory_bytes;
+    if ((options->memory != 0 || options->allocation != 0) &&
+        (most < info->max_allocation_bytes || info->max_allocation_bytes == 0))
         info->max_allocation_bytes = most;
     if (options->outside) {
         device->outside = true;
@@ -122,7 +127,10 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
     const char *whole = text;
     size_t whole_length = length;
     if (!take_options(text, &length, &item->options)) {
-        return bad_item(list, whole, whole_length, "what stands in [] is not memory=BYTES, allocation=BYTES, staging=BYTES (at most 256M), own or outside, with ';' between", error);
+        return bad_item(
+            list, whole, whole_length,
+            "what stands in [] is not memory=BYTES, allocation=BYTES, staging=BYTES (at most 256M), own or outside, with ';' between",
+            error);
     }
     const bool narrowed = whole_length != length;
     if (length > 0 && *text == '!') {
@@ -395,7 +403,8 @@ static pel_status check_core_sets(const selection *chosen, pel_error **error) {
 }
 
 static bool same_options(const pel_device_options *a, const pel_device_options *b) {
-    return a->memory == b->memory && a->allocation == b->allocation && a->own == b->own && a->staging == b->staging && a->outside == b->outside;
+    return a->memory == b->memory && a->allocation == b->allocation && a->own == b->own && a->staging == b->staging &&
+           a->outside == b->outside;
 }
 
 /* Listing a device again adds it only with another core set: two parts of one driver's device. */
@@ -405,11 +414,12 @@ static pel_status choose_again(selection *chosen, uint32_t device, const pel_dev
         if (earlier->device != device)
             continue;
         const pel_device_options none = {0};
-        const bool same_part = earlier->declared == item->declared && memcmp(&earlier->cores, &item->cores, sizeof item->cores) == 0;
+        const bool same_part =
+            earlier->declared == item->declared && memcmp(&earlier->cores, &item->cores, sizeof item->cores) == 0;
         if (same_part && chosen->table->candidates[device].type != PEL_TYPE_HOST && !same_options(&item->options, &none) &&
             !same_options(&item->options, &earlier->options)) {
-            return pel_fail(error, chosen->list->allocator, PEL_CONFLICT, NULL, "%s: %s is listed twice with different options", chosen->list->source,
-                            chosen->table->devices[device].info.id);
+            return pel_fail(error, chosen->list->allocator, PEL_CONFLICT, NULL, "%s: %s is listed twice with different options",
+                            chosen->list->source, chosen->table->devices[device].info.id);
         }
         if (same_part)
             return PEL_OK;

@@ -24,8 +24,9 @@ typedef struct pel_candidate {
 } pel_candidate;
 
 /*
- * What "[memory=64M;allocation=16M;own;staging=1M;outside]" says behind an item: budgets below what the device has, that host memory is not to be used in place,
- * how large the pieces are in which bytes pass through pinned memory on their way there, and that a process of its own drives the device.
+ * What "[memory=64M;allocation=16M;own;staging=1M;outside]" says behind an item: budgets below what the device has, that host
+ * memory is not to be used in place, how large the pieces are in which bytes pass through pinned memory on their way there, and
+ * that a process of its own drives the device.
  */
 typedef struct pel_device_options {
     uint64_t memory, allocation; /* bytes; 0: all */

@@ -97,7 +97,8 @@ int32_t pel_hardware_node_of_cores(const pel_hardware *hardware, const pel_core_
 }
 
 pel_status pel_hardware_places(const pel_hardware *hardware, const pel_allocator *allocator, pel_places **places) {
-    static const hwloc_obj_type_t levels[PEL_PLACE_LEVELS] = {HWLOC_OBJ_CORE, HWLOC_OBJ_L2CACHE, HWLOC_OBJ_L3CACHE, HWLOC_OBJ_NUMANODE, HWLOC_OBJ_PACKAGE};
+    static const hwloc_obj_type_t levels[PEL_PLACE_LEVELS] = {HWLOC_OBJ_CORE, HWLOC_OBJ_L2CACHE, HWLOC_OBJ_L3CACHE,
+                                                              HWLOC_OBJ_NUMANODE, HWLOC_OBJ_PACKAGE};
     hwloc_topology_t topology = hardware->topology;
     *places = NULL;
     const int last = topology ? hwloc_bitmap_last(hwloc_topology_get_topology_cpuset(topology)) : -1;
@@ -110,9 +111,11 @@ pel_status pel_hardware_places(const pel_hardware *hardware, const pel_allocator
     made->count = count;
     for (int level = 0; level < PEL_PLACE_LEVELS; level++) {
         for (hwloc_obj_t part = NULL; (part = hwloc_get_next_obj_by_type(topology, levels[level], part));) {
-            for (int core = hwloc_bitmap_first(part->cpuset); core >= 0 && core < (int)count; core = hwloc_bitmap_next(part->cpuset, core)) {
+            for (int core = hwloc_bitmap_first(part->cpuset); core >= 0 && core < (int)count;
+                 core = hwloc_bitmap_next(part->cpuset, core)) {
                 uint16_t *of = &made->at[core].of[level];
-                *of = *of != 0 ? *of : (uint16_t)(part->logical_index + 1); /* of several nodes (fast and slow memory) the first */
+                /* of several nodes (fast and slow memory) the first */
+                *of = *of != 0 ? *of : (uint16_t)(part->logical_index + 1);
             }
         }
     }

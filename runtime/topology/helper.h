@@ -22,8 +22,9 @@ typedef struct pel_helper_run {
 } pel_helper_run;
 
 /*
- * A helper's path, in `buffer` (PATH_MAX bytes) or static: $VARIABLE (not in set-user-id programs), else the installed one,
- * else `name` beside the running program or the library, or in libexec/pel of the prefix that either lies in (a build tree, a moved installation).
+ * A helper's path, in `buffer` (PATH_MAX bytes) or static: $VARIABLE (not in set-user-id programs), else the installed one, else
+ * `name` beside the running program or the library, or in libexec/pel of the prefix that either lies in (a build tree, a moved
+ * installation).
  */
 const char *pel_helper_find(const char *variable, const char *installed, const char *name, char *buffer);
 

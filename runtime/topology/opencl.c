@@ -29,7 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define STRICTEST_ALIGNMENT 128u /* bytes, for devices that do not tell: the size of long16, the largest minimum of the specification */
+#define STRICTEST_ALIGNMENT                                                                                                      \
+    128u /* bytes, for devices that do not tell: the size of long16, the largest minimum of the specification */
 
 /* Values of the Khronos registry and of the vendors' headers, which older header packages lack. */
 enum {
@@ -169,7 +170,8 @@ static bool is_emulator(const pel_device_info *info) {
     return false;
 }
 
-static const char *unusable_reason(pel_device_rows *table, cl_device_id device, const pel_topology_device *facts, cl_device_type type) {
+static const char *unusable_reason(pel_device_rows *table, cl_device_id device, const pel_topology_device *facts,
+                                   cl_device_type type) {
     unsigned major = 0, minor = 0;
     if ((type & (CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_ACCELERATOR)) == 0) {
         return "a custom device: it does not run OpenCL C";
@@ -463,8 +465,8 @@ pel_status pel_opencl_adopt(pel_device_rows *table, void *const *contexts, uint3
     return PEL_OK;
 }
 
-static pel_status refuse_queue(const pel_device_rows *table, uint32_t number, const char *call, cl_int code, const char *why, const char *advice,
-                               pel_error **error) {
+static pel_status refuse_queue(const pel_device_rows *table, uint32_t number, const char *call, cl_int code, const char *why,
+                               const char *advice, pel_error **error) {
     return pel_fail(error, table->allocator, PEL_INVALID_ARGUMENT, &(pel_story){.call = call, .code = code, .advice = advice},
                     "adopted queue %u %s", (unsigned)number, why);
 }
@@ -487,9 +489,11 @@ static pel_status adopt_queue(pel_device_rows *table, cl_command_queue queue, ui
             device = &table->devices[row];
     }
     if (!device)
-        return refuse_queue(table, number, NULL, 0, "is of a device that the OpenCL loader does not list", "adopt queues of root devices", error);
+        return refuse_queue(table, number, NULL, 0, "is of a device that the OpenCL loader does not list",
+                            "adopt queues of root devices", error);
     if (device->cl_queue || (device->cl_context && device->cl_context != context))
-        return refuse_queue(table, number, NULL, 0, "is of a device whose queue or context is another adopted one", "adopt one for each device", error);
+        return refuse_queue(table, number, NULL, 0, "is of a device whose queue or context is another adopted one",
+                            "adopt one for each device", error);
     code = device->cl_context ? CL_SUCCESS : clRetainContext(context);
     if (code != CL_SUCCESS)
         return refuse_queue(table, number, "clRetainContext", code, "has a context that cannot be retained", "", error);
@@ -508,7 +512,8 @@ pel_status pel_opencl_adopt_queues(pel_device_rows *table, void *const *queues, 
     return status;
 }
 
-pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
+pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count,
+                            pel_error **error) {
     const pel_allocator *allocator = table->allocator;
     pel_topology_device *first = &table->devices[rows[0]];
     cl_device_partition_property *properties = pel_alloc_zero(allocator, (size_t)count + 3, sizeof *properties);
@@ -524,7 +529,8 @@ pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const 
         cl_uint made = 0;
         /* Asked before, because Mesa 22.3 has no such function behind the loader's: a call of it is a jump to nowhere. */
         bool possible = device_number(first->cl_device, CL_DEVICE_PARTITION_MAX_SUB_DEVICES) >= count;
-        cl_int code = possible ? clCreateSubDevices(first->cl_device, properties, count, parts, &made) : CL_DEVICE_PARTITION_FAILED;
+        cl_int code =
+            possible ? clCreateSubDevices(first->cl_device, properties, count, parts, &made) : CL_DEVICE_PARTITION_FAILED;
         if (code == CL_SUCCESS && made != count) {
             for (cl_uint i = 0; i < made && i < count; i++)
                 clReleaseDevice(parts[i]);
@@ -583,7 +589,8 @@ pel_status pel_opencl_adopt_queues(pel_device_rows *table, void *const *queues, 
     return pel_opencl_adopt(table, queues, count, error);
 }
 
-pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
+pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count,
+                            pel_error **error) {
     (void)units, (void)count;
     return pel_fail(error, table->allocator, PEL_UNSUPPORTED, NULL, "this build has no OpenCL: it cannot split %s",
                     table->devices[rows[0]].info.id);

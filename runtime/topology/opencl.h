@@ -22,7 +22,8 @@ pel_status pel_opencl_adopt_queues(pel_device_rows *table, void *const *queues, 
  * Gives the rows the parts of one CPU device: rows[i] gets a sub-device of units[i] compute units, all made by one call because
  * separate calls may give the same units. DEVICE_FAILED: the driver cannot; rows are as before.
  */
-pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error);
+pel_status pel_opencl_split(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count,
+                            pel_error **error);
 
 bool pel_opencl_built(void); /* whether this build has OpenCL */
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How near logical processors are to each other: what of core, second- and third-level cache, NUMA node and package two of them have in common. Read from hwloc once, plain numbers
- * after that. The distance counts what they do not share, so it needs no order among the levels, which machines nest differently (several third-level caches in a node, several
- * nodes in a package). A level that a machine does not tell of is shared by all and decides nothing. Rejected: hwloc's distance matrices (absent on most machines, and about memory only).
+ * How near logical processors are to each other: what of core, second- and third-level cache, NUMA node and package two of them
+ * have in common. Read from hwloc once, plain numbers after that. The distance counts what they do not share, so it needs no
+ * order among the levels, which machines nest differently (several third-level caches in a node, several nodes in a package). A
+ * level that a machine does not tell of is shared by all and decides nothing. Rejected: hwloc's distance matrices (absent on most
+ * machines, and about memory only).
  */
 #ifndef PEL_TOPOLOGY_PLACES_H
 #define PEL_TOPOLOGY_PLACES_H

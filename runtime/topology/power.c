@@ -105,9 +105,10 @@ static int read_number(const pel_power *power, const char *folder, const char *f
 }
 
 static const char *refusal(int code) {
-    return code == EACCES || code == EPERM ? "the counters in /sys/class/powercap are for root only: chmod a+r their energy_uj to measure"
-           : code == ENOENT                ? "there is no counter of a processor package in /sys/class/powercap"
-                                           : "the counters in /sys/class/powercap cannot be read";
+    return code == EACCES || code == EPERM
+               ? "the counters in /sys/class/powercap are for root only: chmod a+r their energy_uj to measure"
+           : code == ENOENT ? "there is no counter of a processor package in /sys/class/powercap"
+                            : "the counters in /sys/class/powercap cannot be read";
 }
 
 /* Packages are intel-rapl:N; what is below them (intel-rapl:N:M) is part of them, and psys would count them twice. */

@@ -111,7 +111,8 @@ static void declare_cores(pel_device_rows *table, uint32_t row, const pel_core_s
 }
 
 /* Cuts the device of rows[] down to the units that the rows may use. Without a declaration that is best effort. */
-static pel_status limit_units(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count, pel_error **error) {
+static pel_status limit_units(pel_device_rows *table, const uint32_t *rows, const uint32_t *units, uint32_t count,
+                              pel_error **error) {
     const pel_topology_device *device = &table->devices[rows[0]];
     uint64_t sum = 0;
     for (uint32_t i = 0; i < count; i++)

@@ -3,8 +3,9 @@
  * Discovery: hwloc and OpenCL in, one immutable table of devices out.
  *
  * hwloc is loaded first, without its OpenCL component (it would start PoCL) and without I/O objects unless a device needs its
- * locality, restricted to the inherited binding. Budgets are the smallest of affinity, cpuset and cgroup quota. Signal dispositions and
- * HWLOC_PLUGINS_PATH are put back after the OpenCL loader has run. A CPU-type OpenCL device is the host CPU: its cores are the budget's.
+ * locality, restricted to the inherited binding. Budgets are the smallest of affinity, cpuset and cgroup quota. Signal
+ * dispositions and HWLOC_PLUGINS_PATH are put back after the OpenCL loader has run. A CPU-type OpenCL device is the host CPU: its
+ * cores are the budget's.
  */
 #ifndef PEL_TOPOLOGY_TOPOLOGY_H
 #define PEL_TOPOLOGY_TOPOLOGY_H
@@ -29,8 +30,10 @@ typedef struct pel_topology_device {
     bool cl_sub_device;          /* cl_device was made by clCreateSubDevices: released with the topology */
     bool outside;                /* driven by a process of its own (backend/outside) */
     bool own_memory;             /* "[own]": host memory is not used in place, though it could be */
-    uint64_t staging_bytes;      /* "[staging=BYTES]": transfers go through pinned memory in such pieces; 0: where that is good for the driver */
-    bool host_coherent;          /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
+    /* "[staging=BYTES]": transfers go through pinned memory in such pieces; 0: where that is good for the driver */
+    uint64_t staging_bytes;
+    /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
+    bool host_coherent;
     double busy_watts, idle_watts; /* declared by a description; 0: not known */
     const pel_places *places;    /* of the processors, of the host; NULL: not known. Owned by the topology */
     uint32_t view_alignment;     /* a part of a buffer in its memory begins at a multiple of this many bytes; 0: anywhere */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Signals and gates: opened once, by the last signal, whoever raises it and whenever it was added; under TSan also that nobody is at a gate that goes. */
+/* Signals and gates: opened once, by the last signal, whoever raises it and whenever it was added; under TSan also that nobody
+ * is at a gate that goes. */
 #include "backend/order.h"
 
 #include <setjmp.h>
@@ -114,7 +115,8 @@ static void test_many_threads(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_opened_by_the_last), cmocka_unit_test(test_armed_when_all_were_raised),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_opened_by_the_last),
+                                       cmocka_unit_test(test_armed_when_all_were_raised),
                                        cmocka_unit_test(test_gone_before_it_opens), cmocka_unit_test(test_many_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,8 @@
 #define FEWER 1
 #endif
 
-enum { MOST_BYTES = 8192, VALUES = 6, REFERENCE = 8 }; /* values below REFERENCE are numbers, the same plus REFERENCE are references */
+/* values below REFERENCE are numbers, the same plus REFERENCE are references */
+enum { MOST_BYTES = 8192, VALUES = 6, REFERENCE = 8 };
 
 static uint64_t seed;
 static uint64_t next_random(void) { return test_random(&seed); }
@@ -54,7 +55,8 @@ static bool see(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) 
     }
     for (uint64_t i = lo; i < hi; i++) {
         if (w->model[i] != value.a) {
-            fail_msg("byte %llu is %llu, not %llu", (unsigned long long)i, (unsigned long long)value.a, (unsigned long long)w->model[i]);
+            fail_msg("byte %llu is %llu, not %llu", (unsigned long long)i, (unsigned long long)value.a,
+                     (unsigned long long)w->model[i]);
         }
     }
     w->next = hi;
@@ -126,7 +128,9 @@ typedef struct change {
 } change;
 
 /* Counts numbers and references alike on, each within its kind; 0 stays. */
-static uint64_t changed(uint64_t a, uint64_t add) { return a == 0 ? 0 : (a & REFERENCE) | (1 + ((a & 7) - 1 + add) % (VALUES - 1)); }
+static uint64_t changed(uint64_t a, uint64_t add) {
+    return a == 0 ? 0 : (a & REFERENCE) | (1 + ((a & 7) - 1 + add) % (VALUES - 1));
+}
 
 static bool change_value(void *user, pel_interval_value *value) {
     change *c = user;
@@ -306,7 +310,8 @@ static void test_failing_allocations(void **state) {
         w.map = pel_interval_map_create(&allocator, &hooks);
         assert_non_null(w.map);
         for (int step = 0; step < 300; step++) {
-            uint64_t lo = next_random() % w.bytes, hi = lo + 1 + next_random() % (next_random() % 8 == 0 ? 300 : 3), value = random_value(true);
+            uint64_t lo = next_random() % w.bytes, hi = lo + 1 + next_random() % (next_random() % 8 == 0 ? 300 : 3),
+                     value = random_value(true);
             hi = hi < w.bytes ? hi : w.bytes;
             memcpy(before, w.model, sizeof before);
             bool update = next_random() % 4 == 0;
@@ -434,7 +439,8 @@ static void test_ends_of_the_range(void **state) {
     pel_interval_map_destroy(NULL);
 }
 
-/* Many intervals in ascending, descending and random order; a linear structure would need minutes. All goes and comes back in one sweep. */
+/* Many intervals in ascending, descending and random order; a linear structure would need minutes. All goes and comes back in
+ * one sweep. */
 static void test_many_intervals(void **state) {
     (void)state;
     start(31);
@@ -466,8 +472,9 @@ static void test_many_intervals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_bytes),       cmocka_unit_test(test_references),      cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_failing_allocations), cmocka_unit_test(test_refused_changes), cmocka_unit_test(test_ends_of_the_range),
+        cmocka_unit_test(test_against_bytes),   cmocka_unit_test(test_references),
+        cmocka_unit_test(test_masks),           cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_refused_changes), cmocka_unit_test(test_ends_of_the_range),
         cmocka_unit_test(test_many_intervals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

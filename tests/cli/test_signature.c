@@ -107,10 +107,13 @@ static void obeys_conditions(void **state) {
     pel_signatures_free(&s);
 }
 
-/* As compilers do: blanks behind a splice, digraphs, a quote that its line leaves open, bytes beyond ASCII, a NUL in a comment. */
+/* As compilers do: blanks behind a splice, digraphs, a quote that its line leaves open, bytes beyond ASCII, a NUL in a
+ * comment. */
 static void reads_words_like_a_compiler(void **state) {
     (void)state;
-    static const char source[] = "%:define REAL fl\\ \t\noat\n#if 0\n#error don't\n#endif\n// a\0b\nkernel void f(global REAL *gr\xc3\xb6\xc3\x9f" "e) {}\n";
+    static const char source[] =
+        "%:define REAL fl\\ \t\noat\n#if 0\n#error don't\n#endif\n// a\0b\nkernel void f(global REAL *gr\xc3\xb6\xc3\x9f"
+        "e) {}\n";
     pel_signatures s;
     char message[PEL_MESSAGE_BYTES];
     assert_true(pel_signatures_read(source, sizeof source - 1, NULL, 0, &s, message));
@@ -217,8 +220,12 @@ static void survives_anything(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_common_forms), cmocka_unit_test(follows_macros_and_typedefs), cmocka_unit_test(obeys_conditions),
-        cmocka_unit_test(reads_words_like_a_compiler), cmocka_unit_test(marks_what_it_cannot_supply), cmocka_unit_test(survives_anything),
+        cmocka_unit_test(reads_common_forms),
+        cmocka_unit_test(follows_macros_and_typedefs),
+        cmocka_unit_test(obeys_conditions),
+        cmocka_unit_test(reads_words_like_a_compiler),
+        cmocka_unit_test(marks_what_it_cannot_supply),
+        cmocka_unit_test(survives_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,8 +54,8 @@ void test_failure_leaves_the_device_usable(void **state) {
 }
 
 /*
- * Rule 6: of works behind each other the second fails. What depends on it fails too, or does not matter; what does not depend on it is done, all complete
- * once and in order.
+ * Rule 6: of works behind each other the second fails. What depends on it fails too, or does not matter; what does not depend on
+ * it is done, all complete once and in order.
  */
 void test_works_behind_a_failed_one(void **state) {
     suite *self = *state;

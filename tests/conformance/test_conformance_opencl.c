@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The OpenCL backend passes the conformance suite on every selected device: with memory as discovery finds it and, where that is the host's own, treated
- * as shared and as private memory too (in the first set only). PoCL's device types are chosen by the environment before the first call, so each set runs in a child process;
- * on a machine with another driver than PoCL the children all see the same devices.
+ * The OpenCL backend passes the conformance suite on every selected device: with memory as discovery finds it and, where that is
+ * the host's own, treated as shared and as private memory too (in the first set only). PoCL's device types are chosen by the
+ * environment before the first call, so each set runs in a child process; on a machine with another driver than PoCL the children
+ * all see the same devices.
  */
 #include "backend/backends.h"
 #include "suite.h"
@@ -33,7 +34,8 @@ static int run_device(const pel_topology_device *found, const char *set) {
             facts.info.shares_host_memory = kinds[i].shares;
         }
         (void)snprintf(name, sizeof name, "%s of POCL_DEVICES=\"%s\", memory %s", facts.info.id, set, kinds[i].name);
-        pel_backend_env env = {.allocator = &pel_allocator_default, .clock = &pel_clock_monotonic, .cache_directory = getenv("PEL_CACHE_DIR")};
+        pel_backend_env env = {
+            .allocator = &pel_allocator_default, .clock = &pel_clock_monotonic, .cache_directory = getenv("PEL_CACHE_DIR")};
         pel_conformance_fixture fixture = {
             .name = name, .backend = &pel_backend_opencl, .env = &env, .facts = &facts, .flags = PEL_FIXTURE_COMPILES};
         failures += pel_conformance_run(&fixture);

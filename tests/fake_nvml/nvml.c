@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* As much of NVML as pel asks for: one GPU at 0000:01:00.0 that has used 1.5 J more at each reading, one at 0000:02:00.0 without a counter. */
+/* As much of NVML as pel asks for: one GPU at 0000:01:00.0 that has used 1.5 J more at each reading, one at 0000:02:00.0
+ * without a counter. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every allocation of a whole life (runtime, buffers, program, kernel, split launches with all kinds of accesses, tasks, copies, finish, destroy) fails in
- * turn, once and for ever. Each time: the right result or a clean error, and nothing leaks (counted here, and by LeakSanitizer).
+ * Every allocation of a whole life (runtime, buffers, program, kernel, split launches with all kinds of accesses, tasks, copies,
+ * finish, destroy) fails in turn, once and for ever. Each time: the right result or a clean error, and nothing leaks (counted
+ * here, and by LeakSanitizer).
  */
 #include "support/counted.h"
 
@@ -53,7 +54,8 @@ typedef struct life {
     int copy_memory[N];
 } life;
 
-static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(int), 0, 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1),
+static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(int), 0, 1, 1),
+                                   PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1),
                                    PEL_PARAM_PER_GROUP(PEL_REDUCE_SUM, PEL_U32, sizeof(unsigned), 1),
                                    PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(unsigned), 4)};
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The campaign: every OpenCL call that the six kernels of the catalogue make, times every error code that the specification documents for it, once and
- * for ever, times {host + PoCL, PoCL only, and for some of the kernels a PoCL with memory of its own that is too small, so that each transfer of each step fails
- * in turn}; commands whose events fail; the device that vanishes at every call. Each time: the right result or a clean error with a story; no crash, no
- * hang, and no memory, OpenCL object, thread or descriptor left over.
+ * The campaign: every OpenCL call that the six kernels of the catalogue make, times every error code that the specification
+ * documents for it, once and for ever, times {host + PoCL, PoCL only, and for some of the kernels a PoCL with memory of its own
+ * that is too small, so that each transfer of each step fails in turn}; commands whose events fail; the device that vanishes at
+ * every call. Each time: the right result or a clean error with a story; no crash, no hang, and no memory, OpenCL object, thread
+ * or descriptor left over.
  *
  *     test_calls_opencl                     a seeded sample (what ctest runs)
  *     test_calls_opencl --all               everything: tests/fault/campaign
  *     test_calls_opencl --kernel NAME --devices LIST --script TEXT       one case, as printed for a failure
  *                                           (--repeat N: so many times more)
  *
- * A worker process runs case after case in one process, because a life takes milliseconds there and a tenth of a second in a process of its own. The
- * parent never touches OpenCL; it watches the clock, and goes on behind a case that crashed or hung with a new worker.
+ * A worker process runs case after case in one process, because a life takes milliseconds there and a tenth of a second in a
+ * process of its own. The parent never touches OpenCL; it watches the clock, and goes on behind a case that crashed or hung with
+ * a new worker.
  */
 #include "fault/layer.h"
 #include "fault/life.h"
@@ -47,9 +49,11 @@ enum {
 
 static const char *const kernels[] = {"triad", "dot", "gaussian", "matmul", "mandelbrot", "nbody"};
 /* The first works where the process may use the first two cores; else both devices share what there is. */
-static const char *const device_lists[] = {"host@0,opencl:0@1", "opencl:0", "opencl:0[own;memory=3k]", "opencl:0[own;memory=3k;staging=256]"};
+static const char *const device_lists[] = {"host@0,opencl:0@1", "opencl:0", "opencl:0[own;memory=3k]",
+                                           "opencl:0[own;memory=3k;staging=256]"};
 
-/* The third has less memory than a launch needs: windows and steps, so that every transfer of them fails in turn; the last does that through pinned memory. */
+/* The third has less memory than a launch needs: windows and steps, so that every transfer of them fails in turn; the last
+ * does that through pinned memory. */
 enum { STREAMS = 2, PINNED = 3 };
 static bool is_tried(const char *kernel, size_t list, bool all) {
     if (list == PINNED) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every OpenCL call of interoperation fails in turn, once and for ever: adopting memory and events, mappings on the device, handing out events, the zeroing of
- * sensitive memory; on PoCL as it is and with memory of its own. Each time: the right result or a clean error, and no reference and no memory is left.
+ * Every OpenCL call of interoperation fails in turn, once and for ever: adopting memory and events, mappings on the device,
+ * handing out events, the zeroing of sensitive memory; on PoCL as it is and with memory of its own. Each time: the right result
+ * or a clean error, and no reference and no memory is left.
  */
 #include "fault/layer.h"
 #include "support/counted.h"
@@ -80,7 +81,8 @@ static pel_status live(life *l, bool *wrong) {
         (void)pel_event_cancel(after);
     }
     status = status == PEL_OK ? pel_prefetch(l->queue, l->secret, 0, BYTES / 2, l->device, NULL, NULL) : status;
-    status = status == PEL_OK ? pel_opencl_map(l->queue, l->secret, 0, 0, PEL_MAP_READ | PEL_MAP_WRITE, l->device, NULL, &there) : status;
+    status = status == PEL_OK ? pel_opencl_map(l->queue, l->secret, 0, 0, PEL_MAP_READ | PEL_MAP_WRITE, l->device, NULL, &there)
+                              : status;
     status = status == PEL_OK ? pel_opencl_map_wait(there, &memory, &offset) : status;
     pel_mapping_destroy(there);
     status = status == PEL_OK ? pel_map(l->queue, l->secret, 0, 0, PEL_MAP_READ, NULL, &here) : status;
@@ -127,8 +129,9 @@ static pel_status live_once(const char *devices, const char *script, uint64_t *f
     clReleaseEvent(l.before);
     clReleaseMemObject(l.memory);
     if (wrong || atomic_load(&records.live) != 0 || faults->objects() != objects) {
-        fail_msg("%s on %s: %s, %ld blocks and %lld references left", script, devices, wrong ? "wrong result" : pel_status_name(status),
-                 atomic_load(&records.live), (long long)(faults->objects() - objects));
+        fail_msg("%s on %s: %s, %ld blocks and %lld references left", script, devices,
+                 wrong ? "wrong result" : pel_status_name(status), atomic_load(&records.live),
+                 (long long)(faults->objects() - objects));
     }
     return status;
 }
@@ -158,12 +161,14 @@ static void every_call(const char *devices) {
         const char *name = faults->call_name(call);
         uint32_t codes = 0;
         const int32_t *code = faults->call_codes(call, &codes);
-        if (codes == 0 || strncmp(name, "clRelease", 9) == 0) { /* a reference that the driver will not give back is the driver's leak */
+        /* a reference that the driver will not give back is the driver's leak */
+        if (codes == 0 || strncmp(name, "clRelease", 9) == 0) {
             continue;
         }
         for (uint64_t number = 1; number <= times[call] && number <= TIMES; number++) {
             for (int for_ever = 0; for_ever < 2; for_ever++) {
-                (void)snprintf(script, sizeof script, "%s@%llu%s:%d", name, (unsigned long long)number, for_ever ? "+" : "", (int)code[0]);
+                (void)snprintf(script, sizeof script, "%s@%llu%s:%d", name, (unsigned long long)number, for_ever ? "+" : "",
+                               (int)code[0]);
                 lives++;
                 right += live_once(devices, script, &fired) == PEL_OK;
             }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The fault layer itself, on plain OpenCL: each kind of fault does what the manual says, a script that is not understood is refused, and counts are right. */
+/* The fault layer itself, on plain OpenCL: each kind of fault does what the manual says, a script that is not understood is
+ * refused, and counts are right. */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl.h>

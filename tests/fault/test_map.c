@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every allocation of a life with mappings, prefetches, copies and launches of sensitive data fails in turn, once and for ever: of records through the runtime's
- * allocator, of memory through the buffers' source. And every chunk of the device, transfers included. Each time: the right result or a clean error,
- * nothing leaks, nobody hangs, and the secret is in nothing that is given back.
+ * Every allocation of a life with mappings, prefetches, copies and launches of sensitive data fails in turn, once and for ever:
+ * of records through the runtime's allocator, of memory through the buffers' source. And every chunk of the device, transfers
+ * included. Each time: the right result or a clean error, nothing leaks, nobody hangs, and the secret is in nothing that is given
+ * back.
  */
 #include "support/counted.h"
 
@@ -69,8 +70,9 @@ static pel_status build(life *l, const pel_runtime_desc *desc) {
     kernel_desc.params = params;
     kernel_desc.param_count = 1;
     kernel_desc.host = add_one;
-    if ((status = pel_runtime_create(desc, &l->runtime, NULL)) != PEL_OK || (status = pel_queue_create(l->runtime, NULL, &l->queue, NULL)) != PEL_OK ||
-        (status = make_buffer(l, &l->x)) != PEL_OK || (status = make_buffer(l, &l->y)) != PEL_OK ||
+    if ((status = pel_runtime_create(desc, &l->runtime, NULL)) != PEL_OK ||
+        (status = pel_queue_create(l->runtime, NULL, &l->queue, NULL)) != PEL_OK || (status = make_buffer(l, &l->x)) != PEL_OK ||
+        (status = make_buffer(l, &l->y)) != PEL_OK ||
         (status = pel_program_create(l->runtime, &program_desc, &l->program, NULL)) != PEL_OK) {
         return status;
     }
@@ -141,8 +143,9 @@ static bool live_once(counted *memory, const pel_runtime_desc *wanted) {
     }
     tear_down(&l);
     if (wrong || atomic_load(&secrets_seen) != 0) {
-        fail_msg("allocation %ld failed %s: %s, the secret given back %ld times", memory->fail_at, memory->for_ever ? "for ever" : "once",
-                 wrong ? "wrong result" : pel_status_name(status), atomic_load(&secrets_seen));
+        fail_msg("allocation %ld failed %s: %s, the secret given back %ld times", memory->fail_at,
+                 memory->for_ever ? "for ever" : "once", wrong ? "wrong result" : pel_status_name(status),
+                 atomic_load(&secrets_seen));
     }
     return status == PEL_OK;
 }
@@ -196,7 +199,7 @@ static void test_works_that_fail(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_allocations_with_memory_elsewhere), cmocka_unit_test(test_allocations_on_the_host),
-                                       cmocka_unit_test(test_works_that_fail)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_allocations_with_memory_elsewhere),
+                                       cmocka_unit_test(test_allocations_on_the_host), cmocka_unit_test(test_works_that_fail)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

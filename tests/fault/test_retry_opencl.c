@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Retry on real drivers: whatever a launch's OpenCL calls and commands do, a kernel that updates in place ends with the right bits, computed by the host
- * device from the bytes it began with. Integer arithmetic, so that both implementations agree to the bit.
+ * Retry on real drivers: whatever a launch's OpenCL calls and commands do, a kernel that updates in place ends with the right
+ * bits, computed by the host device from the bytes it began with. Integer arithmetic, so that both implementations agree to the
+ * bit.
  */
 #include "fault/layer.h"
 #include "support/update.h"
@@ -92,8 +93,9 @@ static void live(const char *devices, bool alone, const char *script) {
 }
 
 static void test_any_failure_elsewhere(void **state) {
-    static const char *const calls[] = {"clEnqueueNDRangeKernel", "clSetKernelArg", "clFinish", "clFlush", "clGetEventInfo", "clEnqueueReadBuffer",
-                                        "clEnqueueWriteBuffer", "clCreateBuffer"};
+    static const char *const calls[] = {
+        "clEnqueueNDRangeKernel", "clSetKernelArg",       "clFinish",      "clFlush", "clGetEventInfo",
+        "clEnqueueReadBuffer",    "clEnqueueWriteBuffer", "clCreateBuffer"};
     static const char *const actions[] = {"CL_OUT_OF_RESOURCES", "CL_OUT_OF_HOST_MEMORY", "vanish"};
     static const char *const devices[] = {"host,opencl:0", "host@0,opencl:0@1", "host,opencl:0[own]"};
     (void)state;
@@ -236,7 +238,8 @@ static int find_layer(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail), cmocka_unit_test(test_commands_that_hang),
-                                       cmocka_unit_test(test_the_next_one_hangs_too), cmocka_unit_test(test_a_stop_is_no_hang)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail),
+                                       cmocka_unit_test(test_commands_that_hang), cmocka_unit_test(test_the_next_one_hangs_too),
+                                       cmocka_unit_test(test_a_stop_is_no_hang)};
     return cmocka_run_group_tests(tests, find_layer, NULL);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Verification on real drivers whose results the fault layer falsifies: with everything replicated no flipped bit survives, on PoCL in host memory, with memory of its
- * own, and in a process beside; the device that was wrong is named. Integer arithmetic, so that both implementations agree to the bit.
+ * Verification on real drivers whose results the fault layer falsifies: with everything replicated no flipped bit survives, on
+ * PoCL in host memory, with memory of its own, and in a process beside; the device that was wrong is named. Integer arithmetic,
+ * so that both implementations agree to the bit.
  */
 #include "fault/layer.h"
 #include "support/update.h"
@@ -16,7 +17,8 @@
 enum { N = 20000, LAUNCHES = 4 };
 
 static const pel_faults_control *faults;
-/* One life: launches whose results on OpenCL are falsified by the script; `on`: where they run; the host is the other one. Returns how many lies were told in the end. */
+/* One life: launches whose results on OpenCL are falsified by the script; `on`: where they run; the host is the other one.
+ * Returns how many lies were told in the end. */
 static uint32_t live(const char *devices, const char *script, const char *on, uint32_t quarantines) {
     const pel_verification all = {.share = 1};
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
@@ -46,7 +48,8 @@ static uint32_t live(const char *devices, const char *script, const char *on, ui
         const pel_status status = pel_queue_finish(s.queue);
         if (status != PEL_OK || !update_is_right(&s)) {
             pel_error *error = pel_queue_error(s.queue);
-            fail_msg("%s, %s on %s, launch %d: %s", devices, script, on, k, status == PEL_OK ? "wrong bytes" : pel_error_story(error));
+            fail_msg("%s, %s on %s, launch %d: %s", devices, script, on, k,
+                     status == PEL_OK ? "wrong bytes" : pel_error_story(error));
         }
     }
     layer_script(faults, "%s", "");
@@ -67,7 +70,8 @@ static void test_flipped_bits(void **state) {
     for (int d = 0; d < 2; d++) {
         assert_int_equal(live(devices[d], "", "opencl:0", 0), 0);
         assert_int_equal(live(devices[d], "clEnqueueNDRangeKernel@2:flip", "opencl:0", 0), 1);     /* once: suspect */
-        assert_int_equal(live(devices[d], "clEnqueueNDRangeKernel@1+:flip(3)", "opencl:0", 1), 2); /* always: gone after the second */
+        /* always: gone after the second */
+        assert_int_equal(live(devices[d], "clEnqueueNDRangeKernel@1+:flip(3)", "opencl:0", 1), 2);
         assert_int_equal(live(devices[d], "clEnqueueNDRangeKernel@1:flip", "host", 0), 1);         /* as the one that votes */
     }
 }

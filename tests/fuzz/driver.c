@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What every fuzzer shares, and a main without libFuzzer: seeds are mutated by a fixed random stream. `--runs N`, `--seed N`, and `--only N`: one run
- * alone, for a debugger. Its number is told when a run dies.
+ * What every fuzzer shares, and a main without libFuzzer: seeds are mutated by a fixed random stream. `--runs N`, `--seed N`, and
+ * `--only N`: one run alone, for a debugger. Its number is told when a run dies.
  */
 #include "fuzz/fuzz.h"
 #include "support/random.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A fuzzer is a file test_NAME.c with these two functions. In every build it is a test that mutates its own seeds some thousand times (driver.c); with
- * -DPEL_FUZZ=ON and clang it is a libFuzzer program, which takes a corpus directory and libFuzzer's options.
+ * A fuzzer is a file test_NAME.c with these two functions. In every build it is a test that mutates its own seeds some thousand
+ * times (driver.c); with -DPEL_FUZZ=ON and clang it is a libFuzzer program, which takes a corpus directory and libFuzzer's
+ * options.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H

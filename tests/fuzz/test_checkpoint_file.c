@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Checkpoint files and journals. Checksums would stop nearly every change, so half of the inputs get right ones again: an enemy can compute them too.
+ * Checkpoint files and journals. Checksums would stop nearly every change, so half of the inputs get right ones again: an enemy
+ * can compute them too.
  */
 #include "base/alloc.h"
 #include "fuzz/fuzz.h"

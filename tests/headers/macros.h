@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Expands every macro and inline function of the public headers and looks at what came out. Included by a C11 and by a C++17 test: an initialiser that
- * only C accepts (a designated or narrowing one) fails to compile in the other. Kept complete by test_macros_listed.sh.
+ * Expands every macro and inline function of the public headers and looks at what came out. Included by a C11 and by a C++17
+ * test: an initialiser that only C accepts (a designated or narrowing one) fails to compile in the other. Kept complete by
+ * test_macros_listed.sh.
  */
 #ifndef PEL_TESTS_HEADERS_MACROS_H
 #define PEL_TESTS_HEADERS_MACROS_H
@@ -22,7 +23,8 @@ PEL_BEGIN_DECLS
 PEL_END_DECLS
 
 PEL_BEGIN_DECLS
-static uint32_t no_bytes(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+static uint32_t no_bytes(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                         uint32_t capacity) {
     (void)span, (void)arguments, (void)user, (void)intervals, (void)capacity;
     return 0;
 }
@@ -45,7 +47,8 @@ static const pel_param params[] = {
     PEL_PARAM_CANCEL,
 };
 
-static void check_param(const pel_param *param, pel_param_kind kind, pel_access_mode mode, uint64_t bytes, uint64_t num, uint64_t den) {
+static void check_param(const pel_param *param, pel_param_kind kind, pel_access_mode mode, uint64_t bytes, uint64_t num,
+                        uint64_t den) {
     assert_int_equal(param->kind, kind);
     assert_int_equal(param->mode, mode);
     assert_int_equal(param->bytes, bytes);
@@ -242,10 +245,10 @@ static void test_markers(void **state) {
 
 static int run_macro_tests(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),  cmocka_unit_test(test_descriptors), cmocka_unit_test(test_accesses), cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_statuses), cmocka_unit_test(test_version),    cmocka_unit_test(test_core_sets),
-        cmocka_unit_test(test_markers), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_params),    cmocka_unit_test(test_descriptors), cmocka_unit_test(test_accesses),
+        cmocka_unit_test(test_arguments), cmocka_unit_test(test_ranges),      cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_version),   cmocka_unit_test(test_core_sets),   cmocka_unit_test(test_markers),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

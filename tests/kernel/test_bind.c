@@ -582,7 +582,8 @@ static void test_every_failing_allocation(void **state) {
     }
 }
 
-/* A command that outlives the handle of its kernel releases it under the runtime's lock: the drivers hear of it later, without. */
+/* A command that outlives the handle of its kernel releases it under the runtime's lock: the drivers hear of it later,
+ * without. */
 static void test_last_release_in_a_command(void **state) {
     (void)state;
     pel_bound bounds[2];

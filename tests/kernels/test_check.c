@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The checksums of a matrix product: what was computed rightly passes however it is cut, and a flipped bit that matters is found, wherever it is. */
+/* The checksums of a matrix product: what was computed rightly passes however it is cut, and a flipped bit that matters is
+ * found, wherever it is. */
 #include "catalogue.h"
 #include "support/random.h"
 

@@ -225,7 +225,9 @@ static void test_all_places(void **state) {
                 truth[k] = truth[k] == bit ? PEL_PLACE_HOST : truth[k] & ~bit;
             }
         }
-        assert_int_equal(written ? pel_allocation_written(allocation, place, lo, hi) : pel_allocation_copied(allocation, place, lo, hi), PEL_OK);
+        assert_int_equal(written ? pel_allocation_written(allocation, place, lo, hi)
+                                 : pel_allocation_copied(allocation, place, lo, hi),
+                         PEL_OK);
         for (uint64_t k = lo; k < hi; k++) {
             truth[k] = written ? bit : truth[k] | bit;
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sensitive buffers leave nothing behind: a memory source and an allocator look at everything that is released for the secret. Each test has its
- * counterpart without the flag, where the secret is found, so that the search is known to work.
+ * Sensitive buffers leave nothing behind: a memory source and an allocator look at everything that is released for the secret.
+ * Each test has its counterpart without the flag, where the secret is found, so that the search is known to work.
  */
 #include <pel/pel.h>
 
@@ -201,7 +201,8 @@ static void test_nothing_is_left(void **state) {
     for (int simulated = 0; simulated < 2; simulated++) {
         int in_memory, in_records;
         live(simulated, false, &in_memory, &in_records);
-        printf("%s, not sensitive: the secret was in %d buffers and %d records\n", simulated ? "simulated" : "host", in_memory, in_records);
+        printf("%s, not sensitive: the secret was in %d buffers and %d records\n", simulated ? "simulated" : "host", in_memory,
+               in_records);
         assert_int_equal(in_memory, 2);
         assert_true(in_records > 0);
         live(simulated, true, &in_memory, &in_records);
@@ -298,7 +299,8 @@ static void test_refusals(void **state) {
     }
     assert_int_equal(pel_buffer_create_with(w.runtime, NULL, &buffer, NULL), PEL_INVALID_ARGUMENT);
     w.source.empty = true;
-    assert_int_equal(pel_buffer_create_with(w.runtime, &(pel_buffer_desc){.bytes = 8, .source = &whole}, &buffer, NULL), PEL_OUT_OF_MEMORY);
+    assert_int_equal(pel_buffer_create_with(w.runtime, &(pel_buffer_desc){.bytes = 8, .source = &whole}, &buffer, NULL),
+                     PEL_OUT_OF_MEMORY);
     assert_null(buffer);
     end(&w);
 }

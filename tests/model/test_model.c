@@ -170,7 +170,8 @@ static void accidents_in_a_row_are_no_drift(void **state) {
         pel_models *models = new_models();
         for (int i = 0; i < 40; i++) {
             double n = 1e5 * between(0.9, 1.1);
-            observe(models, n, (3e4 + 2.0 * n) * exp(0.1 * normal()) * (i == 36 || i == 38 || i == 39 ? between(3.0, 10.0) : 1.0));
+            observe(models, n,
+                    (3e4 + 2.0 * n) * exp(0.1 * normal()) * (i == 36 || i == 38 || i == 39 ? between(3.0, 10.0) : 1.0));
         }
         fooled += fabs(predict(models, 1e5) / 2.3e5 - 1.0) > 0.2;
         pel_models_destroy(models);

@@ -134,7 +134,8 @@ static void told_kernels_get_one_early(void **state) {
                  fabs(slow / 2.5e6 - 1.0) < 0.2 && fabs(fast / 2e6 - 1.0) < 0.2;
         pel_models_destroy(models);
     }
-    printf("# of 50 kernels %d had a profile after 16 launches, and %d the right one and right lines after a drift\n", early, right);
+    printf("# of 50 kernels %d had a profile after 16 launches, and %d the right one and right lines after a drift\n", early,
+           right);
     assert_true(early >= 45 && right >= 38);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Models as numbers: what is written and read back predicts and learns as before; numbers that no model could hold are refused. */
+/* Models as numbers: what is written and read back predicts and learns as before; numbers that no model could hold are
+ * refused. */
 #include "model/model.h"
 #include "support/random.h"
 
@@ -139,11 +140,16 @@ static void launch_irregular(pel_models *models, const pel_model_family *family,
     pel_lesson_chunk chunks[2];
     for (uint64_t i = 0; i < 2; i++) {
         uint64_t lo = i == 0 ? 0 : edge, hi = i == 0 ? edge : units;
-        double from = (double)lo / 1000.0, to = (double)hi / 1000.0, work = 1000.0 * ((to - from) * 0.2 + 1.6 * 0.5 * (to * to - from * from));
+        double from = (double)lo / 1000.0, to = (double)hi / 1000.0,
+               work = 1000.0 * ((to - from) * 0.2 + 1.6 * 0.5 * (to * to - from * from));
         uint64_t device = turn % 2 == 0 ? i : 1 - i;
-        chunks[i] = (pel_lesson_chunk){.device = device + 1, .lo = lo, .hi = hi, .ns = (2e4 + 1e3 * (double)(device + 1) * work) * (0.97 + 0.06 * uniform())};
+        chunks[i] = (pel_lesson_chunk){.device = device + 1,
+                                       .lo = lo,
+                                       .hi = hi,
+                                       .ns = (2e4 + 1e3 * (double)(device + 1) * work) * (0.97 + 0.06 * uniform())};
     }
-    const pel_lesson lesson = {.family = *family, .units = units, .chunks = chunks, .chunk_count = 2, .makespan_ns = 5e5, .irregular = true};
+    const pel_lesson lesson = {
+        .family = *family, .units = units, .chunks = chunks, .chunk_count = 2, .makespan_ns = 5e5, .irregular = true};
     assert_int_equal(pel_models_learn(models, &lesson), PEL_OK);
 }
 

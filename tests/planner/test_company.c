@@ -50,8 +50,11 @@ static void make(world *w, uint64_t seed, double slowdown, double noise) {
         w->start[i] = 20e3 * exp(uniform());
         w->unit[i] = 10.0 * exp(0.8 * uniform());
         w->cores[i].bits[0] = 1u << i;
-        w->devices[i] = (pel_plan_device){
-            .id = i == 0 ? "host" : "opencl:0", .cores = &w->cores[i], .host_memory = true, .prior_rate = 1.0, .unit_limit = UINT64_MAX};
+        w->devices[i] = (pel_plan_device){.id = i == 0 ? "host" : "opencl:0",
+                                          .cores = &w->cores[i],
+                                          .host_memory = true,
+                                          .prior_rate = 1.0,
+                                          .unit_limit = UINT64_MAX};
     }
     w->request = (pel_plan_request){.units = 1000000, .granularity = 64, .devices = w->devices, .device_count = 2};
 }
@@ -153,11 +156,12 @@ static void comes_back(void **state) {
 }
 
 /*
- * Bad minutes (another guest on the machine: both together are slow and scatter) come again and again. A division is taken up again soon
- * after each, and not later after each: the pauses do not grow for ever. Everything here is computed from fixed seeds, without clocks or
- * threads, so the figures are the same in every run: 9.3 % and 36.3 %. The limits of 15 % and 40 % are no aim, they were set after these were
- * seen; what they tell apart is pauses that begin anew from pauses of 16, 32, 64 ... launches, which gave 77 % and 96 %. The last limit is
- * the one that "not later after each" means: the second six rounds lose no more than the first six.
+ * Bad minutes (another guest on the machine: both together are slow and scatter) come again and again. A division is taken up
+ * again soon after each, and not later after each: the pauses do not grow for ever. Everything here is computed from fixed seeds,
+ * without clocks or threads, so the figures are the same in every run: 9.3 % and 36.3 %. The limits of 15 % and 40 % are no aim,
+ * they were set after these were seen; what they tell apart is pauses that begin anew from pauses of 16, 32, 64 ... launches,
+ * which gave 77 % and 96 %. The last limit is the one that "not later after each" means: the second six rounds lose no more than
+ * the first six.
  */
 static void comes_back_from_bad_minutes(void **state) {
     (void)state;

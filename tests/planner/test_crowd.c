@@ -53,7 +53,8 @@ static void draw(pel_plan_device devices[DEVICES], double most) {
 }
 
 static double plan(const pel_plan_device *devices, uint64_t units, pel_plan_result *result) {
-    const pel_plan_request request = {.units = units, .granularity = 1, .devices = devices, .device_count = DEVICES, .frozen = true};
+    const pel_plan_request request = {
+        .units = units, .granularity = 1, .devices = devices, .device_count = DEVICES, .frozen = true};
     uint64_t at = 0;
     assert_int_equal(pel_planner_plan(&request, result), PEL_OK);
     for (uint32_t i = 0; i < result->slice_count; i++) {

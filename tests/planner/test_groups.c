@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sizes of work-groups: how often the default is left although it is best, how soon where another one is, and that trials are paid for. */
+/* Sizes of work-groups: how often the default is left although it is best, how soon where another one is, and that trials are
+ * paid for. */
 #include "planner/groups.h"
 #include "support/random.h"
 
@@ -47,7 +48,8 @@ static history run(uint64_t seed, const double speed[PEL_GROUP_ARMS], bool froze
         best = speed[arm] > speed[best] ? arm : best;
     }
     for (uint32_t launch = 0; launch < LAUNCHES; launch++) {
-        pel_group_request request = {.allowed = 0xe, .units = UNITS, .launches_seen = launch, .variant_ns = VARIANT_NS, .frozen = frozen};
+        pel_group_request request = {
+            .allowed = 0xe, .units = UNITS, .launches_seen = launch, .variant_ns = VARIANT_NS, .frozen = frozen};
         pel_group_choice choice;
         request.record = pel_models_record(models, &family);
         for (uint32_t arm = 0; arm < PEL_GROUP_ARMS; arm++) {
@@ -57,9 +59,15 @@ static history run(uint64_t seed, const double speed[PEL_GROUP_ARMS], bool froze
         const bool tries = choice.trial != choice.best;
         const bool cold = !compiled[choice.trial];
         const double ns = LAUNCH_NS / speed[choice.trial] * exp(0.05 * normal()) + (cold ? VARIANT_NS : 0.0);
-        const pel_lesson_chunk chunk = {.device = pel_group_device(77, choice.trial), .hi = (uint64_t)UNITS, .ns = ns, .cold = cold};
-        const pel_lesson lesson = {.family = family, .units = (uint64_t)UNITS, .chunks = &chunk, .chunk_count = 1, .makespan_ns = ns,
-                                   .expected_ns = tries ? LAUNCH_NS / speed[choice.best] : 0.0, .variant_probe = tries};
+        const pel_lesson_chunk chunk = {
+            .device = pel_group_device(77, choice.trial), .hi = (uint64_t)UNITS, .ns = ns, .cold = cold};
+        const pel_lesson lesson = {.family = family,
+                                   .units = (uint64_t)UNITS,
+                                   .chunks = &chunk,
+                                   .chunk_count = 1,
+                                   .makespan_ns = ns,
+                                   .expected_ns = tries ? LAUNCH_NS / speed[choice.best] : 0.0,
+                                   .variant_probe = tries};
         compiled[choice.trial] = true;
         assert_int_equal(pel_models_learn(models, &lesson), PEL_OK);
         h.trials += tries;
@@ -82,7 +90,8 @@ static void test_default_is_best(void **state) {
         wrong += h.wrong_share / SEEDS;
         assert_true(h.explored <= 0.0101);
     }
-    print_message("seeds 0 to %d: %.2f %% of later launches with groups that are slower than the default\n", SEEDS - 1, 100.0 * wrong);
+    print_message("seeds 0 to %d: %.2f %% of later launches with groups that are slower than the default\n", SEEDS - 1,
+                  100.0 * wrong);
     assert_true(wrong < 0.05);
 }
 

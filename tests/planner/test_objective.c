@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Energy, energy x time and deadlines against every division of a few quanta, and what is said where an aim cannot be followed. */
+/* Energy, energy x time and deadlines against every division of a few quanta, and what is said where an aim cannot be
+ * followed. */
 #include "planner/planner.h"
 #include "support/random.h"
 
@@ -113,8 +114,9 @@ static void compare(pel_aim aim, bool deadlines) {
         sum += excess;
         compared++;
     }
-    printf("aim %d%s: %u divisions, above the least by %.3f %% on average, %.3f %% at most; %u deadlines nobody meets\n", (int)aim,
-           deadlines ? " by a deadline" : "", (unsigned)compared, 100.0 * sum / compared, 100.0 * worst, (unsigned)late);
+    printf("aim %d%s: %u divisions, above the least by %.3f %% on average, %.3f %% at most; %u deadlines nobody meets\n",
+           (int)aim, deadlines ? " by a deadline" : "", (unsigned)compared, 100.0 * sum / compared, 100.0 * worst,
+           (unsigned)late);
     assert_true(compared > 300 && sum / compared < 0.002 && worst < 0.03);
 }
 

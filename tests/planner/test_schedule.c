@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Schedules of whole graphs: the paper's own example, that they are ones, and random graphs against placing command by command. */
+/* Schedules of whole graphs: the paper's own example, that they are ones, and random graphs against placing command by
+ * command. */
 #include "planner/schedule.h"
 
 #include <math.h>
@@ -34,13 +35,17 @@ static uint64_t divided[TASKS];
 static double home[TASKS];
 static pel_schedule_request request;
 
-/* Ten tasks on three processors (Topcuoglu et al. 2002, figure 2). A transfer costs the same between any two of them, so half of it goes either way. */
+/* Ten tasks on three processors (Topcuoglu et al. 2002, figure 2). A transfer costs the same between any two of them, so half
+ * of it goes either way. */
 static void test_the_paper(void **state) {
     (void)state;
     static const double costs[10][3] = {{14, 16, 9}, {13, 19, 18}, {11, 13, 19}, {13, 8, 17}, {12, 13, 10},
                                         {13, 16, 9}, {7, 15, 11},  {5, 11, 14},  {18, 12, 20}, {21, 7, 16}};
-    static const struct { uint32_t from, to; double cost; } links[15] = {{1, 2, 18}, {1, 3, 12}, {1, 4, 9},  {1, 5, 11}, {1, 6, 14}, {2, 8, 19}, {2, 9, 16}, {3, 7, 23},
-                                                                         {4, 8, 27}, {4, 9, 23}, {5, 9, 13}, {6, 8, 15}, {7, 10, 17}, {8, 10, 11}, {9, 10, 13}};
+    static const struct {
+        uint32_t from, to;
+        double cost;
+    } links[15] = {{1, 2, 18}, {1, 3, 12}, {1, 4, 9},  {1, 5, 11}, {1, 6, 14},  {2, 8, 19},  {2, 9, 16}, {3, 7, 23},
+                   {4, 8, 27}, {4, 9, 23}, {5, 9, 13}, {6, 8, 15}, {7, 10, 17}, {8, 10, 11}, {9, 10, 13}};
     memset(ways, 0, sizeof ways);
     for (uint32_t t = 0; t < 10; t++) {
         for (uint32_t d = 0; d < 3; d++) {
@@ -53,7 +58,8 @@ static void test_the_paper(void **state) {
     for (uint32_t e = 0; e < 15; e++) {
         edges[e] = (pel_schedule_edge){links[e].from - 1, links[e].to - 1, links[e].cost};
     }
-    request = (pel_schedule_request){.task_count = 10, .device_count = 3, .edge_count = 15, .devices = devices, .edges = edges, .ways = ways};
+    request = (pel_schedule_request){
+        .task_count = 10, .device_count = 3, .edge_count = 15, .devices = devices, .edges = edges, .ways = ways};
     pel_schedule schedule;
     assert_int_equal(pel_schedule_make(&request, &pel_allocator_default, &schedule), PEL_OK);
     print_message("the paper's example: %.1f (80 there), in order %.1f\n", schedule.earliest_ns, schedule.in_order_ns);
@@ -61,10 +67,12 @@ static void test_the_paper(void **state) {
     pel_schedule_free(&schedule, &pel_allocator_default);
 }
 
-/* Layers of tasks that read what some of the layers before wrote; devices that differ in speed, one or two of them with memory of their own. */
+/* Layers of tasks that read what some of the layers before wrote; devices that differ in speed, one or two of them with memory
+ * of their own. */
 static void draw(uint64_t seed, bool with_divisions) {
     random_state = seed;
-    const uint32_t tasks = 10 + (uint32_t)(random_number() % (TASKS - 10)), count = 2 + (uint32_t)(random_number() % (DEVICES - 1));
+    const uint32_t tasks = 10 + (uint32_t)(random_number() % (TASKS - 10)),
+                   count = 2 + (uint32_t)(random_number() % (DEVICES - 1));
     const double communication = exp(4.0 * uniform() - 3.0); /* transfers over computing, from 1:20 to 3:1 */
     double speed[DEVICES];
     uint32_t edge_count = 0;
@@ -94,18 +102,27 @@ static void draw(uint64_t seed, bool with_divisions) {
             }
         }
         of[count] = (pel_schedule_way){is_host_task, work};
-        of[count + 1] = (pel_schedule_way){with_divisions && !is_host_task && random_number() % 2, is_host_task ? 0 : 5000 + 1 / rate};
+        of[count + 1] =
+            (pel_schedule_way){with_divisions && !is_host_task && random_number() % 2, is_host_task ? 0 : 5000 + 1 / rate};
         for (uint32_t k = 0; k < 3 && t > 0 && edge_count < EDGES; k++) {
             const uint32_t from = t - 1 - (uint32_t)(random_number() % (t < 12 ? t : 12));
             edges[edge_count++] = (pel_schedule_edge){from, t, 1e5 * communication * (random_number() % 4 ? uniform() : 0)};
         }
     }
-    request = (pel_schedule_request){.task_count = tasks, .device_count = count, .edge_count = edge_count, .devices = devices, .edges = edges,
-                                     .ways = ways, .divided = divided, .home_bytes = home};
+    request = (pel_schedule_request){.task_count = tasks,
+                                     .device_count = count,
+                                     .edge_count = edge_count,
+                                     .devices = devices,
+                                     .edges = edges,
+                                     .ways = ways,
+                                     .divided = divided,
+                                     .home_bytes = home};
 }
 
 static uint64_t devices_of(const pel_schedule *s, uint32_t t) {
-    return s->places[t].way < request.device_count ? 1ull << s->places[t].way : s->places[t].way == pel_schedule_home(&request) ? 0 : divided[t];
+    return s->places[t].way < request.device_count           ? 1ull << s->places[t].way
+           : s->places[t].way == pel_schedule_home(&request) ? 0
+                                                             : divided[t];
 }
 
 /* Nothing begins before what it follows has ended, takes another time than it does, or is where something else is. */
@@ -116,7 +133,8 @@ static void check(const pel_schedule *s) {
     for (uint32_t a = 0; a < request.task_count; a++) {
         const pel_schedule_place *place = &s->places[a];
         const pel_schedule_way *way = &ways[a * (request.device_count + 2) + place->way];
-        assert_true(way->possible && place->end_ns - place->begin_ns > way->ns - 1e-3 && place->ns == way->ns && place->end_ns <= s->makespan_ns + 1e-6);
+        assert_true(way->possible && place->end_ns - place->begin_ns > way->ns - 1e-3 && place->ns == way->ns &&
+                    place->end_ns <= s->makespan_ns + 1e-6);
         uint64_t taken = devices_of(s, a);
         for (uint32_t d = 0; d < request.device_count; d++) {
             taken |= (devices_of(s, a) >> d & 1u) != 0 ? devices[d].overlaps : 0;
@@ -151,9 +169,10 @@ static void compare(bool with_divisions) {
     }
     qsort(heft, SEEDS, sizeof *heft, ascending);
     qsort(chosen, SEEDS, sizeof *chosen, ascending);
-    print_message("%s: HEFT / in order: median %.3f, 95 %% %.3f, worst %.3f; chosen / in order: median %.3f, worst %.3f; %u by HEFT, %u alone, %u in order\n",
-                  with_divisions ? "with divisions" : "whole launches", heft[SEEDS / 2], heft[SEEDS * 95 / 100], heft[SEEDS - 1], chosen[SEEDS / 2],
-                  chosen[SEEDS - 1], kinds[0], kinds[1], kinds[2]);
+    print_message(
+        "%s: HEFT / in order: median %.3f, 95 %% %.3f, worst %.3f; chosen / in order: median %.3f, worst %.3f; %u by HEFT, %u alone, %u in order\n",
+        with_divisions ? "with divisions" : "whole launches", heft[SEEDS / 2], heft[SEEDS * 95 / 100], heft[SEEDS - 1],
+        chosen[SEEDS / 2], chosen[SEEDS - 1], kinds[0], kinds[1], kinds[2]);
     assert_true(heft[SEEDS / 2] <= 1.0 && heft[SEEDS - 1] <= 1.5);
     assert_true(chosen[SEEDS - 1] <= 1.0);
 }
@@ -186,6 +205,7 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_paper), cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_paper), cmocka_unit_test(test_random_graphs),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,14 +21,17 @@ static double between(double low, double high) { return low + (high - low) * tes
 static void draw(pel_plan_device devices[DEVICES], double piece) {
     static const char *const names[DEVICES] = {"a", "b", "c"};
     for (uint32_t i = 0; i < DEVICES; i++) {
-        devices[i] = (pel_plan_device){.id = names[i], .model = 100 + i, .prior_rate = 1.0, .unit_limit = UINT64_MAX, .piece_unit_ns = piece};
-        devices[i].cost = (pel_cost){.start_ns = between(1e3, 1e4), .unit_ns = between(10.0, 30.0), .deviation = 0.1, .samples = 50, .largest_units = 1e6};
+        devices[i] = (pel_plan_device){
+            .id = names[i], .model = 100 + i, .prior_rate = 1.0, .unit_limit = UINT64_MAX, .piece_unit_ns = piece};
+        devices[i].cost = (pel_cost){
+            .start_ns = between(1e3, 1e4), .unit_ns = between(10.0, 30.0), .deviation = 0.1, .samples = 50, .largest_units = 1e6};
         devices[i].cost.alone = (pel_line){devices[i].cost.start_ns, devices[i].cost.unit_ns, 0.1, 50};
     }
 }
 
 static void plan(const pel_plan_device devices[DEVICES], const pel_record *record, pel_plan_result *result) {
-    const pel_plan_request request = {.units = UNITS, .granularity = GRAIN, .devices = devices, .device_count = DEVICES, .record = record, .frozen = true};
+    const pel_plan_request request = {
+        .units = UNITS, .granularity = GRAIN, .devices = devices, .device_count = DEVICES, .record = record, .frozen = true};
     assert_int_equal(pel_planner_plan(&request, result), PEL_OK);
     uint64_t at = 0;
     for (uint32_t i = 0; i < result->slice_count; i++) {
@@ -49,7 +52,8 @@ static void remember(pel_record *record, const pel_plan_result *result) {
 static bool same(const pel_plan_result *a, const pel_plan_result *b) {
     bool equal = a->slice_count == b->slice_count;
     for (uint32_t i = 0; i < a->slice_count && equal; i++) {
-        equal = a->slices[i].device == b->slices[i].device && a->slices[i].lo == b->slices[i].lo && a->slices[i].hi == b->slices[i].hi;
+        equal = a->slices[i].device == b->slices[i].device && a->slices[i].lo == b->slices[i].lo &&
+                a->slices[i].hi == b->slices[i].hi;
     }
     return equal;
 }
@@ -94,7 +98,8 @@ static void moves_when_it_pays(void **state) {
         remember(&record, &before);
         plan(devices, &record, &after);
         double doubt = 1.0 + devices[0].cost.deviation / sqrt(50.0);
-        double gain = (time_of(devices, &before) - doubt * time_of(devices, &free)) * (double)record.launches, cost = moving(devices, &before, &free);
+        double gain = (time_of(devices, &before) - doubt * time_of(devices, &free)) * (double)record.launches,
+               cost = moving(devices, &before, &free);
         assert_true(same(&after, &free) || same(&after, &before));
         if (!same(&free, &before) && fabs(gain - cost) > 1e-6 * cost) {
             assert_true(same(&after, gain > cost ? &free : &before));

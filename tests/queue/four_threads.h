@@ -14,7 +14,8 @@ void four_threads_play(const char *name, void (*scene)(int thread), int rounds);
 void four_threads_expect(bool holds, const char *what, int line);
 #define EXPECT(condition) four_threads_expect(condition, #condition, __LINE__)
 
-/* Fails the test for each function of runtime/pel.map that is (or is not) one of OpenCL's and is called nowhere in this file below tests/. */
+/* Fails the test for each function of runtime/pel.map that is (or is not) one of OpenCL's and is called nowhere in this file
+ * below tests/. */
 void four_threads_require_all(const char *source, bool opencl);
 
 #endif

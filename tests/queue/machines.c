@@ -68,7 +68,8 @@ void machine_finish(pel_queue *queue) {
     assert_int_equal(status, PEL_OK);
 }
 
-pel_kernel *machine_kernel(pel_runtime *runtime, const char *name, const pel_param *params, uint32_t count, pel_host_fn host, uint32_t flags) {
+pel_kernel *machine_kernel(pel_runtime *runtime, const char *name, const pel_param *params, uint32_t count, pel_host_fn host,
+                           uint32_t flags) {
     pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
     pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
     pel_program *program = NULL;

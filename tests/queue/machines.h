@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Simulated machines for the tests of queue/: a transfer that is forgotten shows as a wrong result, because each device with memory of its own computes
- * on a private copy. Everything that fails here fails the test.
+ * Simulated machines for the tests of queue/: a transfer that is forgotten shows as a wrong result, because each device with
+ * memory of its own computes on a private copy. Everything that fails here fails the test.
  */
 #ifndef PEL_TESTS_MACHINES_H
 #define PEL_TESTS_MACHINES_H
@@ -18,9 +18,12 @@ pel_runtime *machine_of_three(void); /* two devices with memory of their own, on
 
 pel_queue *machine_queue(pel_runtime *runtime);
 void machine_finish(pel_queue *queue);
-pel_kernel *machine_kernel(pel_runtime *runtime, const char *name, const pel_param *params, uint32_t count, pel_host_fn host, uint32_t flags);
-pel_status machine_double(const pel_span *span, void *const *arguments, void *scratch, void *user); /* out[i] = 2 * in[i], of int */
-pel_status machine_add_one(const pel_span *span, void *const *arguments, void *scratch, void *user); /* out[i] = in[i] + 1, of int */
+pel_kernel *machine_kernel(pel_runtime *runtime, const char *name, const pel_param *params, uint32_t count, pel_host_fn host,
+                           uint32_t flags);
+/* out[i] = 2 * in[i], of int */
+pel_status machine_double(const pel_span *span, void *const *arguments, void *scratch, void *user);
+/* out[i] = in[i] + 1, of int */
+pel_status machine_add_one(const pel_span *span, void *const *arguments, void *scratch, void *user);
 
 /* Shares over all devices of the runtime, in random order, some zero. */
 uint32_t machine_random_shares(pel_runtime *runtime, pel_share *shares);

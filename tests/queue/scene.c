@@ -19,7 +19,8 @@ static pel_status update(const pel_span *span, void *const *arguments, void *scr
 }
 
 pel_kernel *scene_kernel(pel_runtime *runtime) {
-    static const pel_param in_place[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
+    static const pel_param in_place[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                         PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
     return machine_kernel(runtime, "update", in_place, 2, update, 0);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A simulated machine with two buffers and a kernel that computes in place, y = 3 y + x: done twice, or from spoilt bytes, it shows. */
+/* A simulated machine with two buffers and a kernel that computes in place, y = 3 y + x: done twice, or from spoilt bytes, it
+ * shows. */
 #ifndef PEL_TESTS_SCENE_H
 #define PEL_TESTS_SCENE_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Kernels that poll a flag end early: when their launch is cancelled while it runs, and when the watchdog gives them up; on the host and, where there is one, on PoCL. */
+/* Kernels that poll a flag end early: when their launch is cancelled while it runs, and when the watchdog gives them up; on
+ * the host and, where there is one, on PoCL. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -180,8 +181,9 @@ static void test_given_up_on_opencl(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cancel_on_the_host), cmocka_unit_test(test_cancel_on_opencl), cmocka_unit_test(test_given_up_on_the_host),
-        cmocka_unit_test(test_given_up_on_opencl), cmocka_unit_test(test_cancel_while_votes_are_cast),
+        cmocka_unit_test(test_cancel_on_the_host),          cmocka_unit_test(test_cancel_on_opencl),
+        cmocka_unit_test(test_given_up_on_the_host),        cmocka_unit_test(test_given_up_on_opencl),
+        cmocka_unit_test(test_cancel_while_votes_are_cast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

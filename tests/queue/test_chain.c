@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Launches that are queued behind each other on one device: results, failures in the middle, gates, and what must not be queued. On simulated machines. */
+/* Launches that are queued behind each other on one device: results, failures in the middle, gates, and what must not be
+ * queued. On simulated machines. */
 #include "machines.h"
 
 #include <setjmp.h>
@@ -246,7 +247,8 @@ static void test_protection_waits(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_chain_is_queued_at_once), cmocka_unit_test(test_long_chains_behind_a_gate),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_chain_is_queued_at_once),
+                                       cmocka_unit_test(test_long_chains_behind_a_gate),
                                        cmocka_unit_test(test_a_failure_in_the_middle), cmocka_unit_test(test_others_in_between),
                                        cmocka_unit_test(test_protection_waits)};
     return cmocka_run_group_tests(tests, NULL, NULL);

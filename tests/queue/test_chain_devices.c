@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Launches on several devices that are queued behind each other: an iterated stencil is wrong as soon as any chunk begins before a neighbour's of the launch
- * before. On simulated machines whose devices are of very different speed, so that without gates the fast ones would run far ahead.
+ * Launches on several devices that are queued behind each other: an iterated stencil is wrong as soon as any chunk begins before
+ * a neighbour's of the launch before. On simulated machines whose devices are of very different speed, so that without gates the
+ * fast ones would run far ahead.
  */
 #include "machines.h"
 
@@ -44,7 +45,8 @@ typedef struct scene {
 } scene;
 
 static void set_up(scene *s) {
-    pel_simulated_device devices[DEVICES] = {machine_device("slow", 1, 0), machine_device("fast", 50, 0), machine_device("middle", 7, 0)};
+    pel_simulated_device devices[DEVICES] = {machine_device("slow", 1, 0), machine_device("fast", 50, 0),
+                                             machine_device("middle", 7, 0)};
     memset(s, 0, sizeof *s);
     atomic_store(&calls, 0);
     atomic_store(&fail_at_call, 0);
@@ -68,7 +70,8 @@ static void tear_down(scene *s) {
 }
 
 /* From line `from` to the other one; weights 0: that device has no part. */
-static pel_event *launch(scene *s, uint32_t from, const double weights[DEVICES], pel_protection protection, const pel_event *after) {
+static pel_event *launch(scene *s, uint32_t from, const double weights[DEVICES], pel_protection protection,
+                         const pel_event *after) {
     pel_event *event = NULL;
     pel_share shares[DEVICES];
     const pel_event *waits[] = {after};
@@ -133,7 +136,8 @@ static void test_long_chains_of_changing_devices(void **state) {
         printf("seed %u\n", seed);
         assert_int_equal(pel_event_create_user(s.runtime, &gate, NULL), PEL_OK);
         for (uint32_t i = 0; i < LONG; i++) {
-            double weights[DEVICES] = {(double)(machine_random() % 3), (double)(machine_random() % 3), (double)(machine_random() % 3)};
+            double weights[DEVICES] = {(double)(machine_random() % 3), (double)(machine_random() % 3),
+                                       (double)(machine_random() % 3)};
             weights[machine_random() % DEVICES] += 1;
             const uint32_t from = machine_random() % 4 == 0 ? 0 : i % 2; /* also the same direction twice */
             const pel_protection protection = machine_random() % 16 == 0 ? PEL_PROTECT_RETRY : PEL_PROTECT_DEFAULT;
@@ -196,7 +200,9 @@ static void test_any_chunk_fails(void **state) {
         assert_int_equal(pel_queue_finish(s.queue), PEL_TASK_FAILED);
         for (int i = 0; i < 5; i++) {
             const pel_status status = pel_event_status(events[i]);
-            assert_int_equal(status, i < (failing - 1) / DEVICES ? PEL_OK : i == (failing - 1) / DEVICES ? PEL_TASK_FAILED : PEL_DEPENDENCY_FAILED);
+            assert_int_equal(status, i < (failing - 1) / DEVICES    ? PEL_OK
+                                     : i == (failing - 1) / DEVICES ? PEL_TASK_FAILED
+                                                                    : PEL_DEPENDENCY_FAILED);
             pel_event_release(events[i]);
         }
         atomic_store(&fail_at_call, 0);
@@ -212,7 +218,8 @@ static void test_any_chunk_fails(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_are_queued_at_once), cmocka_unit_test(test_long_chains_of_changing_devices),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_are_queued_at_once),
+                                       cmocka_unit_test(test_long_chains_of_changing_devices),
                                        cmocka_unit_test(test_two_queues_compete), cmocka_unit_test(test_any_chunk_fails)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

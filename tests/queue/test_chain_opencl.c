@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Iterations of a stencil on two halves of an OpenCL CPU, queued behind each other across both: right also when launches are short, when somebody waits in
- * between, when some run on one half, and when a queue ends in the middle.
+ * Iterations of a stencil on two halves of an OpenCL CPU, queued behind each other across both: right also when launches are
+ * short, when somebody waits in between, when some run on one half, and when a queue ends in the middle.
  */
 #include <pel/pel.h>
 
@@ -31,7 +31,8 @@ static void iterate_here(int from) {
     for (int y = 0; y < SIZE; y++) {
         for (int x = 0; x < SIZE; x++) {
             const int i = y * SIZE + x;
-            expected[1 - from][i] = 3 * in[i] + (y > 0 ? in[i - SIZE] : 1) + (y + 1 < SIZE ? 7 * in[i + SIZE] : 5) + (x > 0 ? in[i - 1] : 2);
+            expected[1 - from][i] =
+                3 * in[i] + (y > 0 ? in[i - SIZE] : 1) + (y + 1 < SIZE ? 7 * in[i + SIZE] : 5) + (x > 0 ? in[i - 1] : 2);
         }
     }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Room on devices: dirty copies are written back and only they, who goes first, many launches in turn over too little memory, nobody waits for ever. */
+/* Room on devices: dirty copies are written back and only they, who goes first, many launches in turn over too little memory,
+ * nobody waits for ever. */
 #include "machines.h"
 
 #include <setjmp.h>
@@ -12,7 +13,8 @@
 
 enum { N = 1000, BYTES = N * sizeof(int) };
 
-static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                   PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
 
 /* Twice, without an overflow after hundreds of launches. */
 static int twice(int value) { return 2 * value % 65521; }
@@ -60,7 +62,8 @@ static pel_buffer *new_buffer(const room *r, int value) {
     return buffer;
 }
 
-static void launch_after(const room *r, pel_queue *queue, pel_buffer *from, pel_buffer *to, const pel_event *const *waits, uint32_t count, pel_event **event) {
+static void launch_after(const room *r, pel_queue *queue, pel_buffer *from, pel_buffer *to, const pel_event *const *waits,
+                         uint32_t count, pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     desc.waits = waits;
     desc.wait_count = count;
@@ -131,7 +134,8 @@ static void test_what_is_needed_soon_stays(void **state) {
     close_room(&r);
 }
 
-/* Four copies fill the device and two must go: which, is the caller's word. Without it the two that were used first, of which b is dirty. */
+/* Four copies fill the device and two must go: which, is the caller's word. Without it the two that were used first, of which
+ * b is dirty. */
 static void who_goes(pel_advice first, pel_advice second, bool *b_went, bool *d_went) {
     room r = open_room(4);
     pel_buffer *all[6];

@@ -50,11 +50,13 @@ static void test_between_places(void **state) {
                 continue;
             }
             const uint64_t columns = 1 + machine_random() % COLUMNS, rows = 1 + machine_random() % ROWS;
-            const uint64_t to_pitch = columns + machine_random() % (COLUMNS - columns + 1), from_pitch = machine_random() % 2 ? COLUMNS : columns;
+            const uint64_t to_pitch = columns + machine_random() % (COLUMNS - columns + 1),
+                           from_pitch = machine_random() % 2 ? COLUMNS : columns;
             const uint64_t to_offset = machine_random() % (N - (rows - 1) * to_pitch - columns + 1);
             const uint64_t from_offset = machine_random() % (N - (rows - 1) * from_pitch - columns + 1);
             const pel_rows destination = {buffers[to], to_offset * sizeof(int), to_pitch * sizeof(int)};
-            const pel_rows source = {buffers[from], from_offset * sizeof(int), from_pitch == columns ? 0 : from_pitch * sizeof(int)};
+            const pel_rows source = {buffers[from], from_offset * sizeof(int),
+                                     from_pitch == columns ? 0 : from_pitch * sizeof(int)};
             assert_int_equal(pel_copy_rect(queue, &destination, &source, columns * sizeof(int), rows, NULL, NULL), PEL_OK);
             copy_rows(expected[to] + to_offset, expected[from] + from_offset, to_pitch, from_pitch, columns, rows);
         }

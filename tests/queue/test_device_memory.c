@@ -87,7 +87,8 @@ static void test_counters_tell_what_moved(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
-/* Two queues work on the halves of one wrap; the caller changes its half while the other queue is still busy with the other one. */
+/* Two queues work on the halves of one wrap; the caller changes its half while the other queue is still busy with the other
+ * one. */
 static void test_a_half_is_given_back_beside_a_busy_one(void **state) {
     (void)state;
     enum { N = 1000, BYTES = N * sizeof(int) };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* User events, barriers, callbacks and cancelling: order, how far failures spread, who ends what, and races between runner and canceller. */
+/* User events, barriers, callbacks and cancelling: order, how far failures spread, who ends what, and races between runner and
+ * canceller. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +20,8 @@ static int set_up(void **state) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     desc.devices = "host";
     desc.host_workers = 3;
-    return pel_runtime_create(&desc, &runtime, NULL) == PEL_OK && pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK ? 0 : -1;
+    return pel_runtime_create(&desc, &runtime, NULL) == PEL_OK && pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK ? 0
+                                                                                                                          : -1;
 }
 
 static int tear_down(void **state) {

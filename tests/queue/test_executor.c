@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The caller's executor: it is asked when there is work, no more often than it may be at once, does the work while the runtime's own thread cannot, and is waited for. */
+/* The caller's executor: it is asked when there is work, no more often than it may be at once, does the work while the
+ * runtime's own thread cannot, and is waited for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

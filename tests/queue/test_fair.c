@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Several queues on one device of a simulated machine: time by weight, priorities first, nobody starves, nothing overtakes what it depends on. */
+/* Several queues on one device of a simulated machine: time by weight, priorities first, nobody starves, nothing overtakes
+ * what it depends on. */
 #include "machines.h"
 
 #include <setjmp.h>
@@ -10,7 +11,8 @@
 
 enum { N = 1000, LAUNCHES = 120 };
 
-static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                   PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
 
 typedef struct stream {
     pel_queue *queue;

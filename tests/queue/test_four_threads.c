@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every public function, called by four threads at once: on objects that they share where the interface lets them, on their own where an object is one thread's.
- * A function of runtime/pel.map that is not called here fails the test. What the results are is other tests' business; here they must not be wrong
- * because of company, and ThreadSanitizer must have nothing to say.
+ * Every public function, called by four threads at once: on objects that they share where the interface lets them, on their own
+ * where an object is one thread's. A function of runtime/pel.map that is not called here fails the test. What the results are is
+ * other tests' business; here they must not be wrong because of company, and ThreadSanitizer must have nothing to say.
  */
 #include "four_threads.h"
 
@@ -91,8 +91,9 @@ static int set_up(void **state) {
     (void)state;
     runtime = make_runtime(2);
     machine = make_machine();
-    if (!mkdtemp(directory) || pel_queue_create(runtime, NULL, &queue, NULL) != PEL_OK || pel_queue_create(machine, NULL, &stream, NULL) != PEL_OK ||
-        pel_buffer_create(runtime, BYTES, &shared, NULL) != PEL_OK || pel_buffer_wrap(runtime, memory, sizeof memory, &home) != PEL_OK) {
+    if (!mkdtemp(directory) || pel_queue_create(runtime, NULL, &queue, NULL) != PEL_OK ||
+        pel_queue_create(machine, NULL, &stream, NULL) != PEL_OK || pel_buffer_create(runtime, BYTES, &shared, NULL) != PEL_OK ||
+        pel_buffer_wrap(runtime, memory, sizeof memory, &home) != PEL_OK) {
         return -1;
     }
     program = make_program(runtime);
@@ -250,7 +251,8 @@ static void play_failures(int thread) {
     pel_task_desc desc = PEL_TASK_DESC_INIT;
     desc.waits = waits;
     desc.wait_count = 1;
-    EXPECT(pel_task(own, refuse, NULL, NULL, 0, NULL, &failed) == PEL_OK && pel_task(own, count, &never, NULL, 0, &desc, &late) == PEL_OK);
+    EXPECT(pel_task(own, refuse, NULL, NULL, 0, NULL, &failed) == PEL_OK &&
+           pel_task(own, count, &never, NULL, 0, &desc, &late) == PEL_OK);
     EXPECT(pel_event_get_state(late) == PEL_EVENT_SUBMITTED && pel_event_status(late) == PEL_BUSY);
     EXPECT(pel_event_cancel(late) == PEL_OK && pel_event_cancel(cancelled) == PEL_OK);
     EXPECT(pel_event_set_status(user, PEL_OK) == PEL_OK);
@@ -259,7 +261,8 @@ static void play_failures(int thread) {
     pel_event_get_timing(failed, &timing);
     const pel_error *of_event = pel_event_error(failed);
     pel_error *of_queue = pel_queue_error(own);
-    EXPECT(pel_error_status(of_event) == PEL_TASK_FAILED && strlen(pel_error_message(of_queue)) > 0 && pel_error_device(of_event) && pel_error_call(of_event));
+    EXPECT(pel_error_status(of_event) == PEL_TASK_FAILED && strlen(pel_error_message(of_queue)) > 0 &&
+           pel_error_device(of_event) && pel_error_call(of_event));
     (void)pel_error_code(of_event);
     EXPECT(pel_error_advice(of_event) && pel_error_build_log(of_event) && strlen(pel_error_story(of_event)) > 0);
     pel_error_destroy(of_queue);
@@ -336,7 +339,8 @@ static void play_graphs(int thread) {
     EXPECT(pel_graph_record(graph, own) == PEL_OK && pel_task(own, count, &counted[thread], NULL, 0, NULL, NULL) == PEL_OK);
     EXPECT(pel_loop(own, 10, 1, count_piece, &counted[thread], NULL, 0, NULL, NULL) == PEL_OK && pel_graph_end(graph) == PEL_OK);
     EXPECT(pel_graph_replace(graph, own, 0) == PEL_OK && pel_task(own, count, &counted[thread], NULL, 0, NULL, NULL) == PEL_OK);
-    EXPECT(pel_graph_size(graph) == 2 && pel_graph_replay(graph, queue, NULL, NULL) == PEL_OK && pel_queue_finish(queue) == PEL_OK);
+    EXPECT(pel_graph_size(graph) == 2 && pel_graph_replay(graph, queue, NULL, NULL) == PEL_OK &&
+           pel_queue_finish(queue) == PEL_OK);
     EXPECT(atomic_load(&counted[thread]) == 11);
     EXPECT(pel_graph_destroy(graph) == PEL_OK && pel_queue_destroy(own) == PEL_OK);
 }
@@ -363,10 +367,12 @@ static void play_checkpoints(int thread) {
     pel_checkpoint_advice advice;
     uint64_t task, lo, hi;
     const pel_checkpoint_item item = {"shared", shared};
-    const pel_checkpoint_chunk chunk = {.task = 1, .lo = 0, .hi = 4, .item = "shared", .buffer = shared, .offset = 0, .bytes = 16};
+    const pel_checkpoint_chunk chunk = {
+        .task = 1, .lo = 0, .hi = 4, .item = "shared", .buffer = shared, .offset = 0, .bytes = 16};
     snprintf(path, sizeof path, "%s/state%d", directory, thread);
     EXPECT(pel_checkpoint_open(runtime, &desc, &checkpoint, NULL) == PEL_OK);
-    EXPECT(pel_checkpoint_write(checkpoint, queue, &item, 1, 1, NULL) == PEL_OK && pel_checkpoint_begin(checkpoint, queue, &item, 1, 2, NULL) == PEL_OK);
+    EXPECT(pel_checkpoint_write(checkpoint, queue, &item, 1, 1, NULL) == PEL_OK &&
+           pel_checkpoint_begin(checkpoint, queue, &item, 1, 2, NULL) == PEL_OK);
     (void)pel_checkpoint_pending(checkpoint);
     EXPECT(pel_checkpoint_wait(checkpoint, NULL) == PEL_OK && pel_checkpoint_note(checkpoint, queue, &chunk, NULL) == PEL_OK);
     EXPECT(pel_checkpoint_read(checkpoint, queue, &item, 1, &state, NULL) == PEL_OK && state.step == 2);
@@ -400,7 +406,8 @@ static void test_scenes(void **state) {
 
 /* Each thread another scene, so that kinds of objects meet. */
 static void play_everything(int thread) {
-    static void (*const scenes[])(int thread) = {play_commands, play_failures, play_launches, play_graphs, play_buffers, play_loops, play_mappings, play_programs};
+    static void (*const scenes[])(int thread) = {play_commands, play_failures, play_launches, play_graphs,
+                                                 play_buffers,  play_loops,    play_mappings, play_programs};
     static atomic_int turn;
     for (int i = 0; i < 8; i++) {
         scenes[(atomic_fetch_add(&turn, 1) * 5 + thread) % 8](thread);

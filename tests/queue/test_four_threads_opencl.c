@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The functions of pel/opencl.h from four threads, on a device that is none of OpenCL's and, where there is one, on one that is. */
+/* The functions of pel/opencl.h from four threads, on a device that is none of OpenCL's and, where there is one, on one that
+ * is. */
 #include "four_threads.h"
 
 #include <pel/opencl.h>
@@ -31,7 +32,9 @@ static int set_up(void **state) {
     for (uint32_t i = 0; i < pel_runtime_device_count(runtime) && !device; i++) {
         device = pel_runtime_device(runtime, i) != host ? pel_runtime_device(runtime, i) : NULL;
     }
-    return pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK && pel_buffer_create(runtime, BYTES, &shared, NULL) == PEL_OK ? 0 : -1;
+    return pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK && pel_buffer_create(runtime, BYTES, &shared, NULL) == PEL_OK
+               ? 0
+               : -1;
 }
 
 static int tear_down(void **state) {

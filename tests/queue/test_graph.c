@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Graphs: replays with changed arguments against sequential execution, on host workers and on a simulated machine; failures, order with the outside, misuse. */
+/* Graphs: replays with changed arguments against sequential execution, on host workers and on a simulated machine; failures,
+ * order with the outside, misuse. */
 #include "machines.h"
 
 #include <setjmp.h>
@@ -20,7 +21,8 @@ static int set_up(void **state) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     desc.devices = "host";
     desc.host_workers = 4;
-    return pel_runtime_create(&desc, &runtime, NULL) == PEL_OK && pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK ? 0 : -1;
+    return pel_runtime_create(&desc, &runtime, NULL) == PEL_OK && pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK ? 0
+                                                                                                                          : -1;
 }
 
 static int tear_down(void **state) {
@@ -95,7 +97,8 @@ static void random_step(step *s, unsigned char *bytes) {
 }
 
 static pel_status submit_step(step *s, pel_buffer *buffer) {
-    const pel_access accesses[2] = {PEL_ACCESS(buffer, s->from, s->from_bytes, PEL_READ), PEL_ACCESS(buffer, s->to, s->to_bytes, PEL_WRITE)};
+    const pel_access accesses[2] = {PEL_ACCESS(buffer, s->from, s->from_bytes, PEL_READ),
+                                    PEL_ACCESS(buffer, s->to, s->to_bytes, PEL_WRITE)};
     const pel_rows to = {buffer, s->to, s->pitch}, from = {buffer, s->from, s->pitch};
     switch (s->kind) {
     case 5:
@@ -206,7 +209,8 @@ static pel_status count_loop(uint64_t begin, uint64_t end, void *context) {
     return PEL_OK;
 }
 
-/* More successors than a deque has room for, then one that waits for all; a loop; many roots. Replays pile up, and the graph goes as soon as they are over. */
+/* More successors than a deque has room for, then one that waits for all; a loop; many roots. Replays pile up, and the graph
+ * goes as soon as they are over. */
 static void test_wide_graphs(void **state) {
     (void)state;
     enum { WIDTH = 3000, LOOP = 1000, ROOTS = 500 };
@@ -262,7 +266,8 @@ static void test_failures_spread_inside(void **state) {
     assert_int_equal(pel_buffer_wrap(runtime, bytes, sizeof bytes, &buffer), PEL_OK);
     const pel_access write0 = PEL_ACCESS(buffer, 0, 1, PEL_WRITE), read0 = PEL_ACCESS(buffer, 0, 1, PEL_READ);
     const pel_access write1 = PEL_ACCESS(buffer, 1, 1, PEL_WRITE);
-    const pel_access through[2] = {PEL_ACCESS(buffer, 0, 1, PEL_READ), PEL_ACCESS(buffer, 2, 1, PEL_WRITE)}, read2 = PEL_ACCESS(buffer, 2, 1, PEL_READ);
+    const pel_access through[2] = {PEL_ACCESS(buffer, 0, 1, PEL_READ), PEL_ACCESS(buffer, 2, 1, PEL_WRITE)},
+                     read2 = PEL_ACCESS(buffer, 2, 1, PEL_READ);
     const pel_task_desc named = {.size = sizeof named, .name = "culprit"};
     assert_int_equal(pel_graph_record(graph, queue), PEL_OK);
     assert_int_equal(pel_task(queue, fail_sometimes, NULL, &write0, 1, &named, NULL), PEL_OK);
@@ -378,7 +383,8 @@ enum { N = 600 };
 
 static void test_launches(void **state) {
     (void)state;
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     enum { MOVES = 25 };
     for (uint64_t seed = 1; seed <= 20; seed++) {
         static int memory[3][N], expected[3][N];
@@ -398,13 +404,15 @@ static void test_launches(void **state) {
         assert_int_equal(pel_graph_create(machine, &graph, NULL), PEL_OK);
         for (int replay = 0; replay < 5; replay++) {
             const int first = replay == 0 ? 0 : (int)(machine_random() % MOVES), last = replay == 0 ? MOVES : first + 1;
-            assert_int_equal(replay == 0 ? pel_graph_record(graph, stream) : pel_graph_replace(graph, stream, (uint32_t)first), PEL_OK);
+            assert_int_equal(replay == 0 ? pel_graph_record(graph, stream) : pel_graph_replace(graph, stream, (uint32_t)first),
+                             PEL_OK);
             for (int i = first; i < last; i++) {
                 moves[i].kind = (int)(machine_random() % 3);
                 moves[i].from = (int)(machine_random() % 3);
                 moves[i].to = (moves[i].from + 1 + (int)(machine_random() % 2)) % 3;
                 if (moves[i].kind == 0) {
-                    assert_int_equal(pel_copy(stream, buffers[moves[i].to], 40, buffers[moves[i].from], 80, 400, NULL, NULL), PEL_OK);
+                    assert_int_equal(pel_copy(stream, buffers[moves[i].to], 40, buffers[moves[i].from], 80, 400, NULL, NULL),
+                                     PEL_OK);
                     continue;
                 }
                 pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
@@ -442,7 +450,8 @@ static void test_launches(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs),         cmocka_unit_test(test_chain),  cmocka_unit_test(test_wide_graphs),
-                                       cmocka_unit_test(test_failures_spread_inside), cmocka_unit_test(test_misuse), cmocka_unit_test(test_launches)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_chain),
+                                       cmocka_unit_test(test_wide_graphs),   cmocka_unit_test(test_failures_spread_inside),
+                                       cmocka_unit_test(test_misuse),        cmocka_unit_test(test_launches)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

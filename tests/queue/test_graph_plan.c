@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Graphs that are planned as a whole, on simulated machines: results, time against command by command, what the plan says, and what happens when times change. */
+/* Graphs that are planned as a whole, on simulated machines: results, time against command by command, what the plan says, and
+ * what happens when times change. */
 #include "machines.h"
 
 #include <setjmp.h>
@@ -11,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Virtual times are the same in all builds: those without sanitizers judge all seeds, the others look for races and wrong accesses in some of them. */
+/* Virtual times are the same in all builds: those without sanitizers judge all seeds, the others look for races and wrong
+ * accesses in some of them. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SEEDS 4
 #elif defined(__has_feature)
@@ -39,7 +41,8 @@ static int expected[BUFFERS][ITEMS];
 static step steps[STEPS];
 
 /* A virtual machine has one thread: ThreadSanitizer would spend two thirds of the test on items, and find nothing there. */
-__attribute__((no_sanitize_thread)) static void mix_items(const int *a, const int *b, int *to, uint64_t lo, uint64_t hi, unsigned add) {
+__attribute__((no_sanitize_thread)) static void mix_items(const int *a, const int *b, int *to, uint64_t lo, uint64_t hi,
+                                                          unsigned add) {
     for (uint64_t i = lo; i < hi; i++) {
         to[i] = (int)((unsigned)a[i] * 31u + (unsigned)b[i] + add);
     }
@@ -60,7 +63,8 @@ static double work_of(void *user, const char *device, const char *kernel, const 
 }
 
 static void make_kernel(uint32_t i) {
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
                                        PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     char name[16];
     pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
@@ -107,7 +111,8 @@ static void make_random_machine(void) {
     for (uint32_t i = 0; i < 3; i++) {
         char name[8];
         snprintf(name, sizeof name, "d%u", i);
-        devices[i] = machine_device(name, 20.0 + (double)(machine_random() % 60), machine_random() % 3 ? 2.0 + (double)(machine_random() % 8) : 0);
+        devices[i] = machine_device(name, 20.0 + (double)(machine_random() % 60),
+                                    machine_random() % 3 ? 2.0 + (double)(machine_random() % 8) : 0);
     }
     make_machine(devices, 2 + (uint32_t)(machine_random() % 2));
 }
@@ -137,7 +142,9 @@ static void random_steps(void) {
 static void submit_steps(void) {
     for (int i = 0; i < STEPS; i++) {
         const pel_arg args[] = {pel_buf(buffers[steps[i].a]), pel_buf(buffers[steps[i].b]), pel_buf(buffers[steps[i].to])};
-        assert_int_equal(pel_launch(queue, kernels[steps[i].kernel], &(pel_launch_desc){.global = {ITEMS}, .protection = protection}, args, 3, NULL), PEL_OK);
+        assert_int_equal(pel_launch(queue, kernels[steps[i].kernel],
+                                    &(pel_launch_desc){.global = {ITEMS}, .protection = protection}, args, 3, NULL),
+                         PEL_OK);
     }
 }
 
@@ -186,8 +193,8 @@ static int ascending(const void *left, const void *right) {
 }
 
 /*
- * Two runtimes would be the fairest comparison, but models and residency are alike in one: commands and replays take turns once everything is known, and each
- * begins with what the other one left on the devices.
+ * Two runtimes would be the fairest comparison, but models and residency are alike in one: commands and replays take turns once
+ * everything is known, and each begins with what the other one left on the devices.
  */
 static void compare(void) {
     enum { ROUNDS = 4 };
@@ -219,8 +226,8 @@ static void compare(void) {
         assert_int_equal(pel_graph_plan_get_times(plan, &times), PEL_OK);
         followed += times.followed ? 1u : 0u;
         if (getenv("PEL_TEST_VERBOSE")) {
-            print_message("seed %llu: %.0f us planned, %.0f us command by command\n%s", (unsigned long long)seed, planned / ROUNDS / 1e3, single / ROUNDS / 1e3,
-                          pel_graph_plan_text(plan));
+            print_message("seed %llu: %.0f us planned, %.0f us command by command\n%s", (unsigned long long)seed,
+                          planned / ROUNDS / 1e3, single / ROUNDS / 1e3, pel_graph_plan_text(plan));
         }
         pel_graph_plan_destroy(plan);
         ratio[seed - 1] = planned / single;
@@ -232,8 +239,9 @@ static void compare(void) {
         unmake_machine();
     }
     qsort(ratio, SEEDS, sizeof *ratio, ascending);
-    print_message("%s: planned / command by command: median %.3f, best %.3f, 90 %% %.3f, worst %.3f; followed in %u of %u\n", whole ? "whole launches" : "some divided", ratio[SEEDS / 2], ratio[0],
-                  ratio[SEEDS * 9 / 10], ratio[SEEDS - 1], followed, (unsigned)SEEDS);
+    print_message("%s: planned / command by command: median %.3f, best %.3f, 90 %% %.3f, worst %.3f; followed in %u of %u\n",
+                  whole ? "whole launches" : "some divided", ratio[SEEDS / 2], ratio[0], ratio[SEEDS * 9 / 10], ratio[SEEDS - 1],
+                  followed, (unsigned)SEEDS);
     assert_true(ratio[SEEDS / 2] <= 1.0);
     assert_true(ratio[SEEDS - 1] <= 1.1);
 }
@@ -342,7 +350,7 @@ static void test_no_plan(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_command_by_command), cmocka_unit_test(test_drift), cmocka_unit_test(test_loss),
-                                       cmocka_unit_test(test_no_plan)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_command_by_command), cmocka_unit_test(test_drift),
+                                       cmocka_unit_test(test_loss), cmocka_unit_test(test_no_plan)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

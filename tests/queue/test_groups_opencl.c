@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Work-groups that a launch leaves open: planned as the models say, told by the plan, learned under the right name, and the results stay right. */
+/* Work-groups that a launch leaves open: planned as the models say, told by the plan, learned under the right name, and the
+ * results stay right. */
 #include "core/runtime.h"
 #include "model/variants.h"
 #include <pel/pel.h>
@@ -17,7 +18,8 @@ static const char source[] = "__kernel void twice(__global const uint *in, __glo
                              "    size_t i = get_global_id(0);\n"
                              "    out[i] = 2 * in[i] + (uint)get_local_size(0);\n"
                              "}\n";
-static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1)};
+static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
+                                   PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1)};
 
 typedef struct scene {
     pel_runtime *runtime;

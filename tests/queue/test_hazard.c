@@ -109,7 +109,8 @@ static void start_model(model *m) {
 
 static pel_hazard_range random_bytes(void) {
     uint64_t lo = next_random() % BYTES, most = next_random() % 4 == 0 ? BYTES : 40, hi = lo + 1 + next_random() % most;
-    return (pel_hazard_range){.lo = BASE + lo, .hi = BASE + (hi < BYTES ? hi : BYTES), .mode = (pel_access_mode)(1 + next_random() % 3)};
+    return (pel_hazard_range){
+        .lo = BASE + lo, .hi = BASE + (hi < BYTES ? hi : BYTES), .mode = (pel_access_mode)(1 + next_random() % 3)};
 }
 
 static pel_hazard_range random_rectangle(uint64_t pitch) {
@@ -117,7 +118,8 @@ static pel_hazard_range random_rectangle(uint64_t pitch) {
         uint64_t row_bytes = 1 + next_random() % (pitch - 1), rows = 2 + next_random() % 6, lo = next_random() % BYTES;
         uint64_t hi = lo + (rows - 1) * pitch + row_bytes;
         if (hi <= BYTES) {
-            return (pel_hazard_range){BASE + lo, BASE + hi, (pel_access_mode)(1 + next_random() % 3), pitch, row_bytes, BASE, BASE + BYTES};
+            return (pel_hazard_range){BASE + lo, BASE + hi,   (pel_access_mode)(1 + next_random() % 3), pitch, row_bytes,
+                                      BASE,      BASE + BYTES};
         }
     }
 }
@@ -224,8 +226,8 @@ static void test_rectangles_of_one_pitch(void **state) {
 }
 
 /*
- * Several pitches in one memory: never an order too few. Commands run in the order that was found and inherit failures; then what the model asks for
- * must follow from what was found, directly or through others.
+ * Several pitches in one memory: never an order too few. Commands run in the order that was found and inherit failures; then what
+ * the model asks for must follow from what was found, directly or through others.
  */
 static bool after[COMMANDS][COMMANDS], reads_from[COMMANDS][COMMANDS]; /* [later][earlier] */
 static bool doomed[COMMANDS]; /* it has failed, or is going to: what it reads has */
@@ -249,7 +251,8 @@ static void mixed_round(uint64_t seed) {
     assert_non_null(hazards);
     for (int i = 0; i < COMMANDS; i++) {
         static const uint64_t pitches[] = {16, 24, 7};
-        begin_command(hazards, i, next_random() % 4 != 0 ? random_rectangle(pitches[next_random() % 3]) : random_or_known_bytes(i));
+        begin_command(hazards, i,
+                      next_random() % 4 != 0 ? random_rectangle(pitches[next_random() % 3]) : random_or_known_bytes(i));
         bool reads_failure = false, should = false;
         for (int k = 0; k < i; k++) {
             reads_failure |= found_data[k] && doomed[k];
@@ -451,7 +454,8 @@ static void test_too_many_columns(void **state) {
     pel_hazards_destroy(hazards);
 }
 
-/* Each allocation of a short life fails in turn. A refused look leaves nothing behind; after a refused note nothing that it replaced is lost too early. */
+/* Each allocation of a short life fails in turn. A refused look leaves nothing behind; after a refused note nothing that it
+ * replaced is lost too early. */
 static void test_failing_allocations(void **state) {
     (void)state;
     const pel_allocator allocator = {counted_reallocate, NULL};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Quarantine, known-answer tests, a context built anew; on simulated machines, whose second passes in a moment. And host tasks that run again. */
+/* Quarantine, known-answer tests, a context built anew; on simulated machines, whose second passes in a moment. And host tasks
+ * that run again. */
 #include "machines.h"
 #include "core/runtime.h"
 
@@ -13,7 +14,8 @@
 
 enum { SMALL = 1000, SECOND = 1000000 }; /* items; the slow device does one a microsecond */
 
-static const pel_param pure[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+static const pel_param pure[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                 PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
 
 typedef struct scene {
     pel_runtime *runtime;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tasks that submit and wait: child scopes, what is refused, what would never end; random trees of tasks against sequential execution.
+ * Tasks that submit and wait: child scopes, what is refused, what would never end; random trees of tasks against sequential
+ * execution.
  */
 #include "support/random.h"
 
@@ -63,7 +64,8 @@ static pel_status waits_for_much(void *context) {
     while (atomic_load(&in->go) == 0) {
         sched_yield();
     }
-    if (pel_task(queue, bump, &in->ran, NULL, 0, NULL, NULL) != PEL_OK || pel_task(queue, bump, &in->ran, NULL, 0, NULL, &event) != PEL_OK) {
+    if (pel_task(queue, bump, &in->ran, NULL, 0, NULL, NULL) != PEL_OK ||
+        pel_task(queue, bump, &in->ran, NULL, 0, NULL, &event) != PEL_OK) {
         return PEL_INTERNAL;
     }
     in->event_wait = pel_event_wait(event);
@@ -215,8 +217,9 @@ typedef struct refusals {
 
 static pel_status tries_accesses(void *context) {
     refusals *r = context;
-    const pel_access read = PEL_ACCESS(buffer, 100, 4, PEL_READ), write = PEL_ACCESS(buffer, 40, 4, PEL_WRITE), beyond = PEL_ACCESS(buffer, 30, 4, PEL_READ),
-                     gap = PEL_ACCESS(buffer, 10, 40, PEL_READ), allowed[2] = {PEL_ACCESS(buffer, 0, 20, PEL_READ_WRITE), PEL_ACCESS(buffer, 40, 10, PEL_READ)};
+    const pel_access read = PEL_ACCESS(buffer, 100, 4, PEL_READ), write = PEL_ACCESS(buffer, 40, 4, PEL_WRITE),
+                     beyond = PEL_ACCESS(buffer, 30, 4, PEL_READ), gap = PEL_ACCESS(buffer, 10, 40, PEL_READ),
+                     allowed[2] = {PEL_ACCESS(buffer, 0, 20, PEL_READ_WRITE), PEL_ACCESS(buffer, 40, 10, PEL_READ)};
     const unsigned char zero = 0;
     r->read = pel_task(queue, adds_one, bytes, &read, 1, NULL, NULL);
     r->write = pel_task(queue, adds_one, bytes, &write, 1, NULL, NULL);
@@ -235,10 +238,12 @@ static void test_children_stay_within_their_parent(void **state) {
         refusals r = {0};
         pel_task_desc desc = PEL_TASK_DESC_INIT;
         desc.name = names[i];
-        const pel_access own[3] = {PEL_ACCESS(buffer, 0, 16, PEL_READ_WRITE), PEL_ACCESS(buffer, 16, 8, PEL_WRITE), PEL_ACCESS(buffer, 36, 16, PEL_READ)};
+        const pel_access own[3] = {PEL_ACCESS(buffer, 0, 16, PEL_READ_WRITE), PEL_ACCESS(buffer, 16, 8, PEL_WRITE),
+                                   PEL_ACCESS(buffer, 36, 16, PEL_READ)};
         const pel_access all = PEL_ACCESS(buffer, 0, 0, PEL_READ_WRITE);
         assert_int_equal(pel_task(queue, tries_accesses, &r, own, 3, &desc, NULL), PEL_OK);
-        assert_int_equal(pel_task(queue, adds_one, bytes, &all, 1, NULL, NULL), PEL_OK); /* after the parent, and so after its children */
+        /* after the parent, and so after its children */
+        assert_int_equal(pel_task(queue, adds_one, bytes, &all, 1, NULL, NULL), PEL_OK);
         assert_int_equal(pel_queue_finish(queue), PEL_OK);
         assert_int_equal(bytes[0], 7);
         assert_int_equal(r.read, PEL_CONFLICT);
@@ -259,7 +264,8 @@ static pel_status has_a_failing_child(void *context) {
     return pel_task(queue, fails, NULL, &access, context != NULL, NULL, NULL);
 }
 
-/* What a child should have written is undefined, and so is its parent's result; a child that writes nothing concerns its queue only. */
+/* What a child should have written is undefined, and so is its parent's result; a child that writes nothing concerns its queue
+ * only. */
 static void test_failing_children(void **state) {
     (void)state;
     const char *names[2] = {NULL, "named"};
@@ -403,7 +409,8 @@ static void run_oracle(const node *n) {
 static pel_status run_node(void *context);
 
 static pel_status submit_node(const node *n, pel_event **event) {
-    const pel_access accesses[2] = {PEL_ACCESS(buffer, n->lo, n->hi - n->lo, PEL_READ_WRITE), PEL_ACCESS(buffer, n->read_lo, n->read_hi - n->read_lo, PEL_READ)};
+    const pel_access accesses[2] = {PEL_ACCESS(buffer, n->lo, n->hi - n->lo, PEL_READ_WRITE),
+                                    PEL_ACCESS(buffer, n->read_lo, n->read_hi - n->read_lo, PEL_READ)};
     pel_task_desc desc = PEL_TASK_DESC_INIT;
     desc.name = n->seed % 8 == 3 ? "a named one" : NULL;
     desc.priority = n->seed % 16 == 5 ? 1 : 0;

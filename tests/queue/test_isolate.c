@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Isolated launches on simulated machines: chunks that hang are given up in time and run elsewhere, what comes late lands nowhere, nobody is accused in vain. */
+/* Isolated launches on simulated machines: chunks that hang are given up in time and run elsewhere, what comes late lands
+ * nowhere, nobody is accused in vain. */
 #include "queue/isolate.h"
 #include "scene.h"
 
@@ -43,7 +44,8 @@ static void test_a_hang_costs_a_deadline(void **state) {
     for (uint32_t victim = 0; victim < 3; victim++) {
         for (uint64_t at = 1; at <= 3; at++) {
             for (int late = 0; late < 2; late++) {
-                pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+                pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                                  machine_device("cpu", 1, 0)};
                 pel_event *event = NULL;
                 scene s;
                 devices[victim].hang_at = at;
@@ -182,7 +184,8 @@ static void test_no_false_alarm(void **state) {
     (void)state;
     const char *given = getenv("PEL_ISOLATED_LAUNCHES");
     const long launches = given ? strtol(given, NULL, 10) : 5000;
-    pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 0.0005, 0)};
+    pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                      machine_device("cpu", 0.0005, 0)};
     scene s;
     for (int i = 0; i < 3; i++) {
         devices[i].noise = 0.1;
@@ -204,8 +207,9 @@ static void test_no_false_alarm(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_hang_costs_a_deadline), cmocka_unit_test(test_late_results_land_nowhere), cmocka_unit_test(test_the_plan_names_the_hang),
-        cmocka_unit_test(test_nobody_else),             cmocka_unit_test(test_starvation_is_no_hang), cmocka_unit_test(test_no_false_alarm),
+        cmocka_unit_test(test_a_hang_costs_a_deadline), cmocka_unit_test(test_late_results_land_nowhere),
+        cmocka_unit_test(test_the_plan_names_the_hang), cmocka_unit_test(test_nobody_else),
+        cmocka_unit_test(test_starvation_is_no_hang),   cmocka_unit_test(test_no_false_alarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

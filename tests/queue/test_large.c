@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Beyond 4 GiB and beyond 2^32: a buffer of 5 GiB of which few pages are touched, split over devices, and ids far beyond 32 bits through launch offsets.
+ * Beyond 4 GiB and beyond 2^32: a buffer of 5 GiB of which few pages are touched, split over devices, and ids far beyond 32 bits
+ * through launch offsets.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,7 +82,8 @@ static int set_up(void **state) {
     pel_program_desc desc = PEL_PROGRAM_DESC_INIT;
     desc.source = source;
     *state = &f;
-    return pel_runtime_create(&runtime_desc, &f.runtime, NULL) == PEL_OK && pel_queue_create(f.runtime, NULL, &f.queue, NULL) == PEL_OK &&
+    return pel_runtime_create(&runtime_desc, &f.runtime, NULL) == PEL_OK &&
+                   pel_queue_create(f.runtime, NULL, &f.queue, NULL) == PEL_OK &&
                    pel_program_create(f.runtime, &desc, &f.program, NULL) == PEL_OK
                ? 0
                : 1;
@@ -109,7 +111,8 @@ static pel_kernel *make(fixture *f, const char *entry, const pel_param *params, 
 }
 
 /* The first device alone, others in halves with it where that is possible. */
-static pel_status launch_on(fixture *f, pel_kernel *kernel, pel_launch_desc desc, const pel_arg *args, uint32_t count, uint32_t device) {
+static pel_status launch_on(fixture *f, pel_kernel *kernel, pel_launch_desc desc, const pel_arg *args, uint32_t count,
+                            uint32_t device) {
     pel_share shares[2] = {{pel_runtime_device(f->runtime, device), 1}, {pel_runtime_device(f->runtime, 0), 1}};
     desc.shares = shares;
     desc.share_count = f->splits && device > 0 ? 2 : 1;
@@ -137,7 +140,8 @@ static void test_five_gibibytes(void **state) {
         assert_int_equal(pel_buffer_create(f->runtime, (uint64_t)ITEMS * ITEM_BYTES, &buffer, NULL), PEL_OK);
         const pel_arg args[] = {pel_buf(buffer), pel_u64(ITEM_BYTES)};
         pel_status status = launch_on(f, kernel, desc, args, 2, d);
-        printf("%s: largest allocation %llu bytes: %s\n", info->id, (unsigned long long)info->max_allocation_bytes, pel_status_name(status));
+        printf("%s: largest allocation %llu bytes: %s\n", info->id, (unsigned long long)info->max_allocation_bytes,
+               pel_status_name(status));
         if (info->max_allocation_bytes < (uint64_t)ITEMS * ITEM_BYTES && d > 0) {
             assert_true(status != PEL_INTERNAL); /* refused with numbers, or run in place */
         } else {

@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static pel_status stencil(const pel_span *span, void *const *arguments, void *scratch, void *user) { /* 2-D, rows depend on their neighbours */
+/* 2-D, rows depend on their neighbours */
+static pel_status stencil(const pel_span *span, void *const *arguments, void *scratch, void *user) {
     const unsigned *in = arguments[0];
     unsigned *out = arguments[1];
     (void)scratch, (void)user;
@@ -43,7 +44,8 @@ static pel_status do_poke(void *context) {
 
 static void one_stencil(pel_runtime *runtime, uint64_t seed, bool owned) {
     enum { W = 19, H = 37, STEPS = 12 };
-    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(int), 0, 1, 1), PEL_PARAM_BLOCK(PEL_WRITE, sizeof(int), 0, 0, 0)};
+    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(int), 0, 1, 1),
+                                       PEL_PARAM_BLOCK(PEL_WRITE, sizeof(int), 0, 0, 0)};
     machine_seed(seed);
     static unsigned memory[2][W * H], expected[2][W * H];
     pel_buffer *buffers[2];
@@ -171,7 +173,8 @@ static pel_status histogram(const pel_span *span, void *const *arguments, void *
 static void test_private_reduction_adds_to_what_was_there(void **state) {
     (void)state;
     enum { N = 5003 };
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, 1, 1, 1), PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 10)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, 1, 1, 1),
+                                       PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 10)};
     static unsigned char in[N];
     uint32_t bins[10] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5}, expected[10];
     pel_runtime *runtime = machine_of_three();
@@ -252,7 +255,8 @@ static void test_undeclared_writes_stay_on_one_device(void **state) {
 
 static void test_in_place_stencil_is_a_conflict(void **state) {
     (void)state;
-    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(int), 0, 1, 1), PEL_PARAM_BLOCK(PEL_WRITE, sizeof(int), 0, 0, 0)};
+    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(int), 0, 1, 1),
+                                       PEL_PARAM_BLOCK(PEL_WRITE, sizeof(int), 0, 0, 0)};
     static int a[64 * 64];
     pel_runtime *runtime = machine_of_three();
     pel_queue *queue = machine_queue(runtime);
@@ -276,7 +280,8 @@ static void test_in_place_stencil_is_a_conflict(void **state) {
 static void test_planner_learns_to_share(void **state) {
     (void)state;
     enum { N = 1 << 20 };
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_simulated_device devices[] = {machine_device("fast", 300, 0), machine_device("slow", 100, 0)};
     pel_runtime *runtime = machine_create(devices, 2, "sim:fast,sim:slow");
     pel_queue *queue = machine_queue(runtime);

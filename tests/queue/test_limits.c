@@ -48,7 +48,8 @@ static void tear_down(limits *l) {
     assert_int_equal(pel_runtime_destroy(l->runtime), PEL_OK);
 }
 
-static const pel_param doubling[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+static const pel_param doubling[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                     PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
 
 static void test_a_misaligned_range_runs_elsewhere(void **state) {
     (void)state;
@@ -62,7 +63,8 @@ static void test_a_misaligned_range_runs_elsewhere(void **state) {
         pel_plan *plan = machine_plan_of(event);
         bool aligned = offset % ALIGNMENT == 0;
         char reason[160];
-        snprintf(reason, sizeof reason, "argument 1 begins at byte %d of its memory; this device wants multiples of 128 bytes", (int)offset);
+        snprintf(reason, sizeof reason, "argument 1 begins at byte %d of its memory; this device wants multiples of 128 bytes",
+                 (int)offset);
         assert_int_equal(strstr(pel_plan_text(plan), reason) == NULL, aligned);
         for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
             pel_plan_chunk chunk;
@@ -78,7 +80,8 @@ static void test_a_misaligned_range_runs_elsewhere(void **state) {
     tear_down(&l);
 }
 
-/* A kernel may need so much of a device that its work-groups must be smaller there than the device's own limit (llvmpipe, GPUs). */
+/* A kernel may need so much of a device that its work-groups must be smaller there than the device's own limit (llvmpipe,
+ * GPUs). */
 static void test_a_kernel_with_a_smaller_work_group_runs_elsewhere(void **state) {
     (void)state;
     limits l = set_up(doubling, 2, machine_double);
@@ -92,7 +95,8 @@ static void test_a_kernel_with_a_smaller_work_group_runs_elsewhere(void **state)
         desc.local[0] = local;
         assert_int_equal(pel_launch(l.queue, l.kernel, &desc, args, 2, &event), PEL_OK);
         pel_plan *plan = machine_plan_of(event);
-        assert_int_equal(strstr(pel_plan_text(plan), "work-groups of 128 items; it takes at most 64 of this kernel") != NULL, local == 128);
+        assert_int_equal(strstr(pel_plan_text(plan), "work-groups of 128 items; it takes at most 64 of this kernel") != NULL,
+                         local == 128);
         for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
             pel_plan_chunk chunk;
             assert_int_equal(pel_plan_get_chunk(plan, i, &chunk), PEL_OK);

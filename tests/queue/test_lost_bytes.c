@@ -12,7 +12,8 @@
 static void test_lost_bytes_are_not_read(void **state) {
     (void)state;
     enum { N = 1000 };
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_simulated_device devices[] = {machine_device("gpu", 1, 10), machine_device("cpu", 1, 0)};
     devices[0].lost_at = 2;
     pel_runtime *runtime = machine_create(devices, 2, NULL);
@@ -118,7 +119,8 @@ static void test_readers_that_waited_do_not_read_lost_bytes(void **state) {
     loss l;
     set_up_loss(&l, false);
     peek p = {pel_buffer_data(l.y), -1};
-    pel_access accesses[] = {PEL_ACCESS(l.y, 0, 0, PEL_READ), PEL_ACCESS(l.z, 0, 0, PEL_WRITE)}; /* waits for the launch that fails, without needing its result */
+    /* waits for the launch that fails, without needing its result */
+    pel_access accesses[] = {PEL_ACCESS(l.y, 0, 0, PEL_READ), PEL_ACCESS(l.z, 0, 0, PEL_WRITE)};
     pel_event *event = NULL;
     assert_int_equal(pel_task(l.queue, do_peek, &p, accesses, 2, NULL, &event), PEL_OK);
     assert_int_equal(pel_queue_finish(l.queue), PEL_DEVICE_LOST);
@@ -133,11 +135,13 @@ static void test_overwriting_lost_bytes_makes_them_valid(void **state) {
     loss l;
     set_up_loss(&l, false);
     peek p = {pel_buffer_data(l.y), -1};
-    pel_access writes[] = {PEL_ACCESS(l.y, 0, 0, PEL_WRITE), PEL_ACCESS(l.z, 0, 0, PEL_WRITE)}, reads = PEL_ACCESS(l.y, 0, 0, PEL_READ);
+    pel_access writes[] = {PEL_ACCESS(l.y, 0, 0, PEL_WRITE), PEL_ACCESS(l.z, 0, 0, PEL_WRITE)},
+               reads = PEL_ACCESS(l.y, 0, 0, PEL_READ);
     pel_event *event = NULL;
     assert_int_equal(pel_task(l.queue, fill_with_sevens, p.bytes, writes, 2, NULL, NULL), PEL_OK);
     assert_int_equal(pel_event_wait(l.lost), PEL_DEVICE_LOST);
-    assert_int_equal(pel_task(l.queue, do_peek, &p, &reads, 1, NULL, &event), PEL_OK); /* after the loss, behind a writer from before it */
+    /* after the loss, behind a writer from before it */
+    assert_int_equal(pel_task(l.queue, do_peek, &p, &reads, 1, NULL, &event), PEL_OK);
     assert_int_equal(pel_event_wait(event), PEL_OK);
     assert_int_equal(p.seen, 7);
     pel_event_release(event);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Mappings and prefetches: what moves for them (counted, on simulated devices with memory of their own), who waits for whom, what a stale mapping can
- * still do, and many threads that map parts of one buffer at once.
+ * Mappings and prefetches: what moves for them (counted, on simulated devices with memory of their own), who waits for whom, what
+ * a stale mapping can still do, and many threads that map parts of one buffer at once.
  */
 #include "machines.h"
 
@@ -19,7 +19,8 @@
 
 enum { N = 1000, BYTES = N * (int)sizeof(int) };
 
-static const pel_param double_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+static const pel_param double_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                          PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
 
 typedef struct world {
     pel_runtime *runtime;
@@ -519,7 +520,8 @@ typedef struct elder {
     pthread_barrier_t *mapped;
 } elder;
 
-/* What this thread submits has higher orders than what the other one submits later. It unmaps when the other one is likely to wait. */
+/* What this thread submits has higher orders than what the other one submits later. It unmaps when the other one is likely to
+ * wait. */
 static void *map_with_high_order(void *user) {
     const elder *e = user;
     pel_queue *own = NULL;
@@ -529,7 +531,8 @@ static void *map_with_high_order(void *user) {
     for (int i = 0; i < AHEAD && fine; i++) {
         fine = pel_task(own, do_nothing, NULL, NULL, 0, NULL, NULL) == PEL_OK;
     }
-    fine = fine && pel_queue_destroy(own) == PEL_OK && pel_map(e->queue, e->buffer, 0, 64, PEL_MAP_READ, NULL, &mapping) == PEL_OK &&
+    fine = fine && pel_queue_destroy(own) == PEL_OK &&
+           pel_map(e->queue, e->buffer, 0, 64, PEL_MAP_READ, NULL, &mapping) == PEL_OK &&
            pel_map_wait(mapping, &memory) == PEL_OK;
     pthread_barrier_wait(e->mapped);
     pthread_barrier_wait(e->mapped);
@@ -539,7 +542,8 @@ static void *map_with_high_order(void *user) {
     return fine ? user : NULL;
 }
 
-/* A barrier of this thread's comes after the other one's mapping, and this one's mapping after the barrier: it does not wait for itself. */
+/* A barrier of this thread's comes after the other one's mapping, and this one's mapping after the barrier: it does not wait
+ * for itself. */
 static void test_nobody_waits_for_himself_behind_a_barrier(void **state) {
     (void)state;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
@@ -590,7 +594,9 @@ static void *map_and_hold(void *user) {
     for (int i = 0; i < o->ahead && fine; i++) {
         fine = pel_task(own, do_nothing, NULL, NULL, 0, NULL, NULL) == PEL_OK;
     }
-    fine = pel_queue_destroy(own) == PEL_OK && fine && pel_map(o->queue, o->buffer, 0, 64, PEL_MAP_WRITE, NULL, &mapping) == PEL_OK && pel_map_wait(mapping, &memory) == PEL_OK;
+    fine = pel_queue_destroy(own) == PEL_OK && fine &&
+           pel_map(o->queue, o->buffer, 0, 64, PEL_MAP_WRITE, NULL, &mapping) == PEL_OK &&
+           pel_map_wait(mapping, &memory) == PEL_OK;
     pthread_barrier_wait(o->turn);
     pthread_barrier_wait(o->turn);
     usleep(5000);
@@ -599,7 +605,8 @@ static void *map_and_hold(void *user) {
     return fine && closed ? user : NULL;
 }
 
-/* Who has an older mapping, which has nothing to do with it, may wait for what comes after another thread's newer one, and for a task behind its own may not. */
+/* Who has an older mapping, which has nothing to do with it, may wait for what comes after another thread's newer one, and for
+ * a task behind its own may not. */
 static void test_mappings_that_are_not_in_the_way(void **state) {
     (void)state;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;

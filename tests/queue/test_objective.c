@@ -32,7 +32,8 @@ static void test_energy_of_queues_and_launches(void **state) {
     pel_runtime *runtime = machine_create(devices, 2, "!host");
     pel_queue *queue = machine_queue(runtime);
     pel_kernel *kernel = machine_kernel(runtime, "doubled", params, 2, machine_double, 0);
-    const pel_device *frugal = pel_runtime_find_device(runtime, "sim:frugal"), *hungry = pel_runtime_find_device(runtime, "sim:hungry");
+    const pel_device *frugal = pel_runtime_find_device(runtime, "sim:frugal"),
+                     *hungry = pel_runtime_find_device(runtime, "sim:hungry");
     pel_buffer *x = NULL, *y = NULL;
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_plan_chunk chunk;
@@ -91,6 +92,7 @@ static void test_nonsense_is_refused(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_energy_of_queues_and_launches), cmocka_unit_test(test_nonsense_is_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_energy_of_queues_and_launches),
+                                       cmocka_unit_test(test_nonsense_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

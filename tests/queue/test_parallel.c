@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parallel loops: each point once whatever the shape, partition, number of threads and caller; reductions with the same bits; failures; nesting. */
+/* Parallel loops: each point once whatever the shape, partition, number of threads and caller; reductions with the same bits;
+ * failures; nesting. */
 #include "support/random.h"
 
 #include <setjmp.h>
@@ -53,7 +54,8 @@ static pel_status hit(const pel_range *part, void *context) {
     return PEL_OK;
 }
 
-static void cover(pel_runtime *runtime, grid *g, const uint64_t *lo, const uint64_t *size, uint32_t dims, const pel_parallel_desc *desc) {
+static void cover(pel_runtime *runtime, grid *g, const uint64_t *lo, const uint64_t *size, uint32_t dims,
+                  const pel_parallel_desc *desc) {
     pel_range range = {dims, 0, {0}, {0}};
     uint64_t points = 1;
     memset(g, 0, sizeof *g);
@@ -260,7 +262,8 @@ static pel_status reduce_fails(const pel_range *part, void *partial, void *conte
 static void test_failures_and_wrong_arguments(void **state) {
     (void)state;
     pel_runtime *runtime = open_runtime(2);
-    pel_range range = PEL_RANGE_1D(1000), huge = {2, 0, {0, 0}, {UINT64_MAX, 2}}, empty = {2, 0, {3, 0}, {3, UINT64_MAX}}, backwards = {1, 0, {5}, {4}};
+    pel_range range = PEL_RANGE_1D(1000), huge = {2, 0, {0, 0}, {UINT64_MAX, 2}}, empty = {2, 0, {3, 0}, {3, UINT64_MAX}},
+              backwards = {1, 0, {5}, {4}};
     pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
     float zero = 0, sum = 5;
     for (int i = 0; i < 3; i++) {
@@ -384,8 +387,11 @@ static void test_bodies_cannot_wait(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_point_once), cmocka_unit_test(test_many_short_regions), cmocka_unit_test(test_nested_and_from_everywhere),
-        cmocka_unit_test(test_reductions_have_the_same_bits), cmocka_unit_test(test_failures_and_wrong_arguments),
+        cmocka_unit_test(test_each_point_once),
+        cmocka_unit_test(test_many_short_regions),
+        cmocka_unit_test(test_nested_and_from_everywhere),
+        cmocka_unit_test(test_reductions_have_the_same_bits),
+        cmocka_unit_test(test_failures_and_wrong_arguments),
         cmocka_unit_test(test_bodies_cannot_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

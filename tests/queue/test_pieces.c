@@ -182,7 +182,8 @@ static void test_a_piece_fails(void **state) {
     }
 }
 
-/* Devices have room for the private copies of a few chunks only: what they cannot take is computed by others, and nothing twice. */
+/* Devices have room for the private copies of a few chunks only: what they cannot take is computed by others, and nothing
+ * twice. */
 static void test_pieces_that_are_refused(void **state) {
     (void)state;
     static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
@@ -225,7 +226,7 @@ static void test_pieces_that_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_memory), cmocka_unit_test(test_memories_of_their_own),
-                                       cmocka_unit_test(test_private_copies_of_pieces_are_folded), cmocka_unit_test(test_a_piece_fails),
-                                       cmocka_unit_test(test_pieces_that_are_refused)};
+                                       cmocka_unit_test(test_private_copies_of_pieces_are_folded),
+                                       cmocka_unit_test(test_a_piece_fails), cmocka_unit_test(test_pieces_that_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Promises of a queue that are about when and where, not about results: never more commands in flight than allowed, the first failure is the first in program order whoever
- * fails first, callbacks run on workers or waiting threads and never on a driver's. Nothing here depends on who is faster.
+ * Promises of a queue that are about when and where, not about results: never more commands in flight than allowed, the first
+ * failure is the first in program order whoever fails first, callbacks run on workers or waiting threads and never on a driver's.
+ * Nothing here depends on who is faster.
  */
 #include "backend/host/host.h"
 #include "core/runtime.h"
@@ -51,7 +52,8 @@ static pel_status begin(void *context) {
     return PEL_OK;
 }
 
-/* A task counts as over when it begins, which is before it is: so what is counted is never more than what was in flight when the submission went through. */
+/* A task counts as over when it begins, which is before it is: so what is counted is never more than what was in flight when
+ * the submission went through. */
 static void *produce(void *context) {
     producer *p = context;
     for (int i = 0; i < TASKS; i++) {
@@ -216,7 +218,8 @@ static void test_callbacks_are_not_the_drivers(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_never_more_in_flight), cmocka_unit_test(test_first_cause_in_program_order),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_never_more_in_flight),
+                                       cmocka_unit_test(test_first_cause_in_program_order),
                                        cmocka_unit_test(test_callbacks_are_not_the_drivers)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -128,7 +128,8 @@ static void test_disjoint_tasks_run_at_once(void **state) {
     pel_queue *queue = new_queue();
     assert_int_equal(pel_buffer_wrap(runtime, bytes, sizeof bytes, &buffer), PEL_OK);
     atomic_store(&meeting, 0);
-    pel_access low = PEL_ACCESS(buffer, 0, sizeof(int), PEL_WRITE), high = PEL_ACCESS(buffer, sizeof(int), sizeof(int), PEL_WRITE);
+    pel_access low = PEL_ACCESS(buffer, 0, sizeof(int), PEL_WRITE),
+               high = PEL_ACCESS(buffer, sizeof(int), sizeof(int), PEL_WRITE);
     assert_int_equal(pel_task(queue, meet, NULL, &low, 1, NULL, NULL), PEL_OK);
     assert_int_equal(pel_task(queue, meet, NULL, &high, 1, NULL, NULL), PEL_OK);
     assert_int_equal(pel_queue_finish(queue), PEL_OK);
@@ -154,7 +155,8 @@ static void test_failures_spread_by_data_only(void **state) {
     pel_event *bad = NULL, *reader = NULL, *writer = NULL, *other = NULL, *after = NULL;
     assert_int_equal(pel_buffer_wrap(runtime, &a, sizeof a, &x), PEL_OK);
     assert_int_equal(pel_buffer_wrap(runtime, &b, sizeof b, &y), PEL_OK);
-    pel_access write_x = PEL_ACCESS(x, 0, 0, PEL_WRITE), read_x = PEL_ACCESS(x, 0, 0, PEL_READ), write_y = PEL_ACCESS(y, 0, 0, PEL_WRITE);
+    pel_access write_x = PEL_ACCESS(x, 0, 0, PEL_WRITE), read_x = PEL_ACCESS(x, 0, 0, PEL_READ),
+               write_y = PEL_ACCESS(y, 0, 0, PEL_WRITE);
     pel_task_desc desc = PEL_TASK_DESC_INIT;
     desc.name = "writer that fails";
     assert_int_equal(pel_task(queue, refuse, NULL, &write_x, 1, &desc, &bad), PEL_OK);
@@ -177,7 +179,8 @@ static void test_failures_spread_by_data_only(void **state) {
     assert_int_equal(pel_queue_reset(queue), PEL_OK);
     assert_int_equal(pel_queue_finish(queue), PEL_OK);
     assert_null(pel_queue_error(queue));
-    pel_event_release(bad), pel_event_release(reader), pel_event_release(writer), pel_event_release(other), pel_event_release(after);
+    pel_event_release(bad), pel_event_release(reader), pel_event_release(writer), pel_event_release(other),
+        pel_event_release(after);
     pel_queue_destroy(queue);
     pel_buffer_destroy(x);
     pel_buffer_destroy(y);
@@ -221,7 +224,8 @@ static void test_failures_outlive_merged_wraps(void **state) {
     assert_int_equal(pel_task(queue, refuse, NULL, &write_narrow, 1, NULL, NULL), PEL_OK);
     assert_int_equal(pel_queue_finish(queue), PEL_TASK_FAILED);
     assert_int_equal(pel_buffer_wrap(runtime, values, sizeof values, &wide), PEL_OK);
-    pel_access reads[] = {PEL_ACCESS(narrow, 0, 0, PEL_READ), PEL_ACCESS(wide, 0, 8, PEL_READ)}, beside = PEL_ACCESS(wide, 8, 8, PEL_READ);
+    pel_access reads[] = {PEL_ACCESS(narrow, 0, 0, PEL_READ), PEL_ACCESS(wide, 0, 8, PEL_READ)},
+               beside = PEL_ACCESS(wide, 8, 8, PEL_READ);
     for (int i = 0; i < 2; i++) {
         pel_event *reader = NULL;
         assert_int_equal(pel_task(queue, add_one, &ran, &reads[i], 1, NULL, &reader), PEL_OK);
@@ -270,7 +274,8 @@ static void test_rectangles(void **state) {
         uint64_t at = (steps[i].row * TILE * MATRIX + steps[i].column * TILE) * sizeof *matrix, row = MATRIX * sizeof *matrix;
         pel_access tile = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof *matrix, TILE, row, PEL_READ_WRITE);
         pel_access rows = PEL_ACCESS(buffer, steps[i].row * TILE * row, TILE * row, PEL_READ_WRITE);
-        pel_access half = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof *matrix, 2 * TILE - 1, row / 2, PEL_READ_WRITE); /* more than the tile */
+        /* more than the tile */
+        pel_access half = PEL_ACCESS_RECTANGLE(buffer, at, TILE * sizeof *matrix, 2 * TILE - 1, row / 2, PEL_READ_WRITE);
         uint64_t kind = next_random() % 16;
         pel_access *access = kind == 0 ? &rows : kind == 1 && steps[i].row + 1 < TILES ? &half : &tile;
         assert_int_equal(pel_task(queue, add_to_tile, &steps[i], access, 1, NULL, NULL), PEL_OK);
@@ -524,10 +529,17 @@ static void test_misuse(void **state) {
     pel_buffer *x = NULL;
     pel_queue *queue = new_queue();
     assert_int_equal(pel_buffer_wrap(runtime, &a, sizeof a, &x), PEL_OK);
-    pel_access bad[] = {PEL_ACCESS(NULL, 0, 0, PEL_READ), PEL_ACCESS(x, 0, 5, PEL_READ), PEL_ACCESS(x, 4, 0, PEL_READ), PEL_ACCESS(x, 0, 4, (pel_access_mode)0), PEL_ACCESS(x, 2, UINT64_MAX, PEL_READ),
-                        PEL_ACCESS_RECTANGLE(x, 0, 1, 3, 2, PEL_READ), PEL_ACCESS_RECTANGLE(x, 0, 2, 2, 1, PEL_READ),
-                        PEL_ACCESS_RECTANGLE(x, 0, 1, UINT64_MAX, UINT64_MAX, PEL_READ), PEL_ACCESS_RECTANGLE(x, 0, 0, 2, 2, PEL_READ),
-                        PEL_ACCESS_RECTANGLE(x, 4, 1, 2, 1, PEL_READ), {x, 0, 1, PEL_READ, 1, 0, 0}};
+    pel_access bad[] = {PEL_ACCESS(NULL, 0, 0, PEL_READ),
+                        PEL_ACCESS(x, 0, 5, PEL_READ),
+                        PEL_ACCESS(x, 4, 0, PEL_READ),
+                        PEL_ACCESS(x, 0, 4, (pel_access_mode)0),
+                        PEL_ACCESS(x, 2, UINT64_MAX, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 0, 1, 3, 2, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 0, 2, 2, 1, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 0, 1, UINT64_MAX, UINT64_MAX, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 0, 0, 2, 2, PEL_READ),
+                        PEL_ACCESS_RECTANGLE(x, 4, 1, 2, 1, PEL_READ),
+                        {x, 0, 1, PEL_READ, 1, 0, 0}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         pel_event *event = NULL;
         pel_status status = pel_task(queue, add_one, &a, &bad[i], 1, NULL, &event);
@@ -559,8 +571,8 @@ static void test_after_fork(void **state) {
     assert_true(child >= 0);
     if (child == 0) {
         int a = 0;
-        bool right = pel_task(queue, add_one, &a, NULL, 0, NULL, NULL) == PEL_AFTER_FORK && pel_queue_finish(queue) == PEL_AFTER_FORK &&
-                     pel_runtime_destroy(runtime) == PEL_AFTER_FORK;
+        bool right = pel_task(queue, add_one, &a, NULL, 0, NULL, NULL) == PEL_AFTER_FORK &&
+                     pel_queue_finish(queue) == PEL_AFTER_FORK && pel_runtime_destroy(runtime) == PEL_AFTER_FORK;
         _exit(right ? 0 : 1);
     }
     int status = -1;
@@ -658,7 +670,9 @@ int main(void) {
         cmocka_unit_test(test_disjoint_tasks_run_at_once),
         cmocka_unit_test(test_failures_spread_by_data_only),
         cmocka_unit_test(test_a_failure_whose_event_nobody_has),
-        cmocka_unit_test(test_failures_outlive_merged_wraps), cmocka_unit_test(test_rectangles), cmocka_unit_test(test_reset_forgives),
+        cmocka_unit_test(test_failures_outlive_merged_wraps),
+        cmocka_unit_test(test_rectangles),
+        cmocka_unit_test(test_reset_forgives),
         cmocka_unit_test(test_explicit_waits_and_markers),
         cmocka_unit_test(test_a_task_waits_for_its_child),
         cmocka_unit_test(test_waiting_inside_a_host_kernel_is_refused),

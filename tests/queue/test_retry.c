@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Chunks that fail or whose device is lost run again elsewhere, with the bytes they began with. Simulated machines: a chunk that fails there has spoilt what it
- * wrote in place, and devices with a link compute on copies of their own.
+ * Chunks that fail or whose device is lost run again elsewhere, with the bytes they began with. Simulated machines: a chunk that
+ * fails there has spoilt what it wrote in place, and devices with a link compute on copies of their own.
  */
 #include "scene.h"
 
@@ -16,7 +16,8 @@
 
 enum { N = 4000 };
 
-static pel_status launch(scene *s, pel_protection protection, const pel_share *shares, uint32_t count, uint64_t n, pel_event **event) {
+static pel_status launch(scene *s, pel_protection protection, const pel_share *shares, uint32_t count, uint64_t n,
+                         pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[] = {pel_buf(s->x), pel_buf(s->y)};
     desc.global[0] = n;
@@ -36,8 +37,8 @@ static void check(scene *s, uint64_t n) {
 }
 
 /*
- * Each device, at each of its chunks, at its begin, middle and end; wrapped memory (all of it comes home after each launch), memory of ours (it does not), with
- * and without waiting between launches.
+ * Each device, at each of its chunks, at its begin, middle and end; wrapped memory (all of it comes home after each launch),
+ * memory of ours (it does not), with and without waiting between launches.
  */
 static void test_lost_at_every_boundary(void **state) {
     (void)state;
@@ -46,7 +47,8 @@ static void test_lost_at_every_boundary(void **state) {
     for (uint32_t victim = 0; victim < DEVICES; victim++) {
         for (uint64_t at = 1; at <= LAUNCHES; at++) {
             for (uint32_t how = 0; how < 3 * 2; how++) {
-                pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+                pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                                  machine_device("cpu", 1, 0)};
                 const bool owned = how >= 3;
                 pel_share shares[4];
                 scene s;
@@ -184,9 +186,11 @@ static pel_status histogram(const pel_span *span, void *const *arguments, void *
 
 static void test_reductions_count_once(void **state) {
     (void)state;
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U64, 8, 4)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U64, 8, 4)};
     for (uint64_t victim = 0; victim < 3; victim++) {
-        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                          machine_device("cpu", 1, 0)};
         devices[victim].lost_at = 1;
         devices[victim].lost_part = 1;
         pel_runtime *runtime = machine_create(devices, 3, NULL);
@@ -230,8 +234,8 @@ static void test_time_after_a_loss(void **state) {
     static const double rates[] = {4, 2, 1}, parts[] = {1e-9, 0.5, 1.0};
     for (uint32_t victim = 0; victim < 3; victim++) {
         for (uint32_t part = 0; part < 3; part++) {
-            pel_simulated_device devices[] = {machine_device("host", 1, 0), machine_device("a", rates[0], 0), machine_device("b", rates[1], 0),
-                                              machine_device("c", rates[2], 0)};
+            pel_simulated_device devices[] = {machine_device("host", 1, 0), machine_device("a", rates[0], 0),
+                                              machine_device("b", rates[1], 0), machine_device("c", rates[2], 0)};
             pel_event *event = NULL;
             pel_plan_chunk lost;
             scene s;
@@ -256,8 +260,8 @@ static void test_time_after_a_loss(void **state) {
             assert_string_not_equal(lost.failure, "");
             const double ideal = BIG / rest * 1e3 + 5000, took = pel_plan_actual_ns(plan);
             if (took > 1.05 * (ideal + lost.actual_ns)) {
-                fail_msg("device %u lost after %g of its chunk: %g us; the survivors' ideal is %g us, the lost chunk %g us", victim, parts[part],
-                         took / 1e3, ideal / 1e3, lost.actual_ns / 1e3);
+                fail_msg("device %u lost after %g of its chunk: %g us; the survivors' ideal is %g us, the lost chunk %g us",
+                         victim, parts[part], took / 1e3, ideal / 1e3, lost.actual_ns / 1e3);
             }
             assert_true(took <= 1.05 * ideal + 20000); /* in fact without the lost chunk: it is over when the others are */
             pel_plan_destroy(plan);
@@ -269,7 +273,8 @@ static void test_time_after_a_loss(void **state) {
 /* What is free is given to all; what costs is asked for. */
 static void test_the_default(void **state) {
     (void)state;
-    static const pel_param pure[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param pure[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                     PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_simulated_device devices[] = {machine_device("one", 1, 0)};
     scene s;
     scene_begin(&s, devices, 1, false, N);
@@ -302,7 +307,8 @@ static void test_the_default(void **state) {
 static void test_random_losses(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++) {
-        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                          machine_device("cpu", 1, 0)};
         pel_share shares[8];
         scene s;
         machine_seed(seed);
@@ -323,7 +329,8 @@ static void test_random_losses(void **state) {
             }
             if (status != PEL_OK || memcmp(s.ys, s.expected, N * sizeof(int)) != 0) {
                 pel_error *error = pel_queue_error(s.queue);
-                fail_msg("seed %llu, launch %u: %s: %s", (unsigned long long)seed, k, pel_status_name(status), pel_error_message(error));
+                fail_msg("seed %llu, launch %u: %s: %s", (unsigned long long)seed, k, pel_status_name(status),
+                         pel_error_message(error));
             }
         }
         scene_end(&s);

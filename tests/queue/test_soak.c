@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * No lost wake-up: threads that submit a little, now and then, to workers who sleep at once, and wait for it without helping. Whatever is submitted must be done although
- * nobody looks for it: a wake-up that is lost shows as a wait without end. Tasks of the short and of the long way, children, loops, parallel loops, launches of a host
- * variant, replays of a graph, callbacks; waiting by looking, by pel_event_wait, by pel_queue_finish; workers become fewer and more meanwhile.
+ * No lost wake-up: threads that submit a little, now and then, to workers who sleep at once, and wait for it without helping.
+ * Whatever is submitted must be done although nobody looks for it: a wake-up that is lost shows as a wait without end. Tasks of
+ * the short and of the long way, children, loops, parallel loops, launches of a host variant, replays of a graph, callbacks;
+ * waiting by looking, by pel_event_wait, by pel_queue_finish; workers become fewer and more meanwhile.
  *
  *     tests/queue/test_soak [SECONDS]      an hour unless told, or PEL_SOAK_SECONDS; progress on a terminal
  */
@@ -24,7 +25,8 @@
 
 #include <pel/pel.h>
 
-enum { SUBMITTERS = 3, WORKERS = 3, ITEMS = 64, LOST_S = 120 }; /* a machine that is busy with other things may be slow, but not that slow */
+/* a machine that is busy with other things may be slow, but not that slow */
+enum { SUBMITTERS = 3, WORKERS = 3, ITEMS = 64, LOST_S = 120 };
 
 static _Atomic double limit_s = 3600;
 static pel_runtime *runtime;
@@ -116,7 +118,8 @@ static unsigned submit_one(submitter *s, pel_event **event) {
         expect(pel_task(s->queue, parallel, s, NULL, 0, NULL, event) == PEL_OK, "a task with a parallel loop is submitted");
         return 20;
     case 4:
-        expect(pel_launch(s->queue, kernel, &(pel_launch_desc){.global = {ITEMS}}, &arg, 1, event) == PEL_OK, "a launch is submitted");
+        expect(pel_launch(s->queue, kernel, &(pel_launch_desc){.global = {ITEMS}}, &arg, 1, event) == PEL_OK,
+               "a launch is submitted");
         return 0;
     case 5:
         expect(pel_graph_replay(s->graph, s->queue, NULL, event) == PEL_OK, "a replay is submitted");
@@ -182,14 +185,16 @@ static void one_round(submitter *s) {
         nanosleep(&pause, NULL);
     }
     if (test_random(&s->random) % 64 == 0) {
-        expect(pel_runtime_set_workers(runtime, 1 + (uint32_t)(test_random(&s->random) % WORKERS)) == PEL_OK, "workers come and go");
+        expect(pel_runtime_set_workers(runtime, 1 + (uint32_t)(test_random(&s->random) % WORKERS)) == PEL_OK,
+               "workers come and go");
     }
     atomic_fetch_add(&rounds, 1);
 }
 
 static void *submitter_main(void *argument) {
     submitter s = {.random = 77 + (uint64_t)(uintptr_t)argument, .number = (int)(uintptr_t)argument};
-    expect(pel_queue_create(runtime, NULL, &s.queue, NULL) == PEL_OK && pel_graph_create(runtime, &s.graph, NULL) == PEL_OK, "a queue and a graph are made");
+    expect(pel_queue_create(runtime, NULL, &s.queue, NULL) == PEL_OK && pel_graph_create(runtime, &s.graph, NULL) == PEL_OK,
+           "a queue and a graph are made");
     expect(pel_graph_record(s.graph, s.queue) == PEL_OK, "a graph is recorded");
     for (int i = 0; i < 5; i++) {
         expect(pel_task(s.queue, count, &s, NULL, 0, NULL, NULL) == PEL_OK, "a task is recorded");
@@ -198,7 +203,8 @@ static void *submitter_main(void *argument) {
     while (now() - began < limit_s && atomic_load(&failures) == 0) {
         one_round(&s);
     }
-    expect(pel_queue_finish(s.queue) == PEL_OK && pel_graph_destroy(s.graph) == PEL_OK && pel_queue_destroy(s.queue) == PEL_OK, "all ends well");
+    expect(pel_queue_finish(s.queue) == PEL_OK && pel_graph_destroy(s.graph) == PEL_OK && pel_queue_destroy(s.queue) == PEL_OK,
+           "all ends well");
     return NULL;
 }
 
@@ -215,7 +221,8 @@ static void *watch(void *over) {
         changed = so_far != before ? now() : changed;
         before = so_far;
         if (isatty(STDERR_FILENO)) {
-            fprintf(stderr, "\r%.0f of %.0f s, %llu rounds, the longest wait %.3f s ", now() - began, limit_s, so_far, atomic_load(&longest_s));
+            fprintf(stderr, "\r%.0f of %.0f s, %llu rounds, the longest wait %.3f s ", now() - began, limit_s, so_far,
+                    atomic_load(&longest_s));
         }
         if (now() - changed > LOST_S) {
             for (int i = 0; i < SUBMITTERS; i++) {
@@ -278,8 +285,8 @@ static void test_no_lost_wake_up(void **state) {
     soak(0, asked_s / 2);
     atomic_store(&over, true);
     pthread_join(watcher, NULL);
-    print_message("\n%llu rounds and %llu waits in %.0f s, none without end; the longest %.3f s\n", atomic_load(&rounds), atomic_load(&waited_for), asked_s,
-                  atomic_load(&longest_s));
+    print_message("\n%llu rounds and %llu waits in %.0f s, none without end; the longest %.3f s\n", atomic_load(&rounds),
+                  atomic_load(&waited_for), asked_s, atomic_load(&longest_s));
     assert_int_equal(atomic_load(&failures), 0);
     assert_true(atomic_load(&rounds) > 0);
 }

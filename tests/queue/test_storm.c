@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several threads at once, each with random graphs of its own against sequential execution, and all on one shared counter that only the hazards
- * protect. Tasks with and without accesses, explicit waits, markers, loops, children, limits on what is in flight, finish in between.
+ * Several threads at once, each with random graphs of its own against sequential execution, and all on one shared counter that
+ * only the hazards protect. Tasks with and without accesses, explicit waits, markers, loops, children, limits on what is in
+ * flight, finish in between.
  *
- * More of it: PEL_STORM_GRAPHS=1000000 tests/queue/test_storm, that many graphs in all, of 1 to 40 steps each, with a line every now and then on a terminal.
+ * More of it: PEL_STORM_GRAPHS=1000000 tests/queue/test_storm, that many graphs in all, of 1 to 40 steps each, with a line every
+ * now and then on a terminal.
  */
 #include "support/random.h"
 
@@ -151,7 +153,8 @@ static atomic_ullong done;
 
 static void progress(uint64_t so_far) {
     if (so_far % 10000 == 0 && isatty(STDERR_FILENO)) {
-        fprintf(stderr, "\r%llu of %llu graphs, %u failures ", (unsigned long long)so_far, (unsigned long long)graphs * THREADS, atomic_load(&failures));
+        fprintf(stderr, "\r%llu of %llu graphs, %u failures ", (unsigned long long)so_far, (unsigned long long)graphs * THREADS,
+                atomic_load(&failures));
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Launches beyond a device's memory: right results through windows, how well the pipeline overlaps, and what is refused with which numbers. */
+/* Launches beyond a device's memory: right results through windows, how well the pipeline overlaps, and what is refused with
+ * which numbers. */
 #include "machines.h"
 
 #include <setjmp.h>
@@ -77,7 +78,8 @@ static void run_everything(uint64_t memory, bool split) {
     bench b = open_bench(memory, 100, 4);
     pel_kernel *kernel = machine_kernel(b.runtime, "everything", everything_params, 5, everything, 0);
     const uint64_t bytes = N * sizeof(int);
-    pel_buffer *in = new_buffer(&b, bytes), *table = new_buffer(&b, 64), *out = new_buffer(&b, bytes), *both = new_buffer(&b, bytes), *total = new_buffer(&b, 8);
+    pel_buffer *in = new_buffer(&b, bytes), *table = new_buffer(&b, 64), *out = new_buffer(&b, bytes),
+               *both = new_buffer(&b, bytes), *total = new_buffer(&b, 8);
     int *expected_out = malloc(bytes), *expected_both = malloc(bytes);
     uint64_t expected_total = 0;
     pel_share shares[] = {{b.gpu, 1}, {pel_runtime_find_device(b.runtime, "sim:other"), 2}};
@@ -144,7 +146,8 @@ static pel_status shifted(const pel_span *span, void *const *arguments, void *sc
 
 static void test_ranges_of_one_buffer(void **state) {
     (void)state;
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
                                        PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     for (uint64_t shift = 1; shift <= N; shift *= 10) {
         bench b = open_bench(N, 100, 4);
@@ -156,7 +159,8 @@ static void test_ranges_of_one_buffer(void **state) {
         desc.shares = &share;
         desc.share_count = 1;
         const int *data = filled(in, 2 * N);
-        pel_arg args[] = {pel_buf_range(in, 0, N * sizeof(int)), pel_buf_range(in, shift * sizeof(int), N * sizeof(int)), pel_buf(out)};
+        pel_arg args[] = {pel_buf_range(in, 0, N * sizeof(int)), pel_buf_range(in, shift * sizeof(int), N * sizeof(int)),
+                          pel_buf(out)};
         assert_int_equal(pel_launch(b.queue, kernel, &desc, args, 3, NULL), PEL_OK);
         machine_finish(b.queue);
         assert_int_equal(pel_buffer_sync(out), PEL_OK);
@@ -174,7 +178,8 @@ static void test_ranges_of_one_buffer(void **state) {
 /* What a launch wrote on the device before is home before another one streams it. */
 static void test_resident_bytes_come_home_first(void **state) {
     (void)state;
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     const uint64_t bytes = N * sizeof(int);
     bench b = open_bench(bytes + bytes / 2, 100, 4);
     pel_kernel *kernel = machine_kernel(b.runtime, "doubled", params, 2, machine_double, 0);
@@ -205,7 +210,8 @@ static void test_resident_bytes_come_home_first(void **state) {
 /* The pipeline, against one whose transfers and computing overlap without end or beginning. */
 static void test_transfers_run_beside_the_computing(void **state) {
     (void)state;
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     enum { MANY = 8 << 20 };
     const uint64_t bytes = (uint64_t)MANY * sizeof(int);
     const double link = 8, rates[] = {500, 2000, 8000}; /* computing takes 4 times, once, a quarter of what the transfers take */
@@ -222,7 +228,8 @@ static void test_transfers_run_beside_the_computing(void **state) {
         const int64_t began = pel_runtime_now(b.runtime);
         assert_int_equal(pel_launch(b.queue, kernel, &desc, args, 2, NULL), PEL_OK);
         machine_finish(b.queue);
-        const double took = (double)(pel_runtime_now(b.runtime) - began), moving = (double)bytes / link, computing = 1e3 * MANY / rates[r];
+        const double took = (double)(pel_runtime_now(b.runtime) - began), moving = (double)bytes / link,
+                     computing = 1e3 * MANY / rates[r];
         const double ideal = moving > computing ? moving : computing;
         printf("rate %g: %.3f of the ideal pipeline\n", rates[r], ideal / took);
         assert_true(ideal / took >= 0.9);
@@ -233,7 +240,8 @@ static void test_transfers_run_beside_the_computing(void **state) {
     }
 }
 
-static void expect_refusal(bench *b, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t count, const char *part) {
+static void expect_refusal(bench *b, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t count,
+                           const char *part) {
     assert_int_equal(pel_launch(b->queue, kernel, desc, args, count, NULL), PEL_NO_DEVICE);
     pel_error *error = pel_queue_error(b->queue);
     assert_non_null(error);
@@ -247,7 +255,8 @@ static void test_what_cannot_fit_is_refused_with_the_numbers(void **state) {
     (void)state;
     static const pel_param in_place[] = {PEL_PARAM_BLOCK(PEL_READ_WRITE, sizeof(int), PITCH * sizeof(int), 1, 1)};
     static const pel_param with_whole[] = {PEL_PARAM_WHOLE(PEL_READ), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
-    static const pel_param wide[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param wide[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                     PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     bench b = open_bench(100000, 100, 4);
     pel_buffer *x = new_buffer(&b, N * sizeof(int)), *y = new_buffer(&b, N * sizeof(int));
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
@@ -257,7 +266,8 @@ static void test_what_cannot_fit_is_refused_with_the_numbers(void **state) {
     expect_refusal(&b, kernel, &desc, args, 2, "besides 400000 that every part needs whole; the device has 100000");
     pel_kernel_destroy(kernel);
     kernel = machine_kernel(b.runtime, "single", wide, 2, machine_double, PEL_KERNEL_SINGLE_DEVICE);
-    expect_refusal(&b, kernel, &desc, args, 2, "(100000 bytes of memory, 100000 at once at most), and it cannot go through in parts");
+    expect_refusal(&b, kernel, &desc, args, 2,
+                   "(100000 bytes of memory, 100000 at once at most), and it cannot go through in parts");
     pel_kernel_destroy(kernel);
     kernel = machine_kernel(b.runtime, "in_place", in_place, 1, machine_double, 0);
     desc.global[0] = PITCH;
@@ -296,7 +306,8 @@ static void *metered(void *user, void *pointer, size_t bytes) {
 static void test_every_allocation_fails_in_turn(void **state) {
     (void)state;
     enum { COUNT = 3000, SIZE = COUNT * sizeof(int) };
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_simulated_device device = machine_device("gpu", 10, 4);
     pel_simulation simulation = PEL_SIMULATION_INIT;
     uint64_t right = 0, refused = 0;
@@ -321,7 +332,8 @@ static void test_every_allocation_fails_in_turn(void **state) {
             ((int *)pel_buffer_data(x))[i] = i;
         }
         pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
-        pel_arg half[] = {pel_buf_range(x, 0, SIZE / 4), pel_buf_range(x, SIZE / 2, SIZE / 4)}; /* x becomes resident, and partly dirty */
+        /* x becomes resident, and partly dirty */
+        pel_arg half[] = {pel_buf_range(x, 0, SIZE / 4), pel_buf_range(x, SIZE / 2, SIZE / 4)};
         pel_arg all[] = {pel_buf(x), pel_buf(y)};
         m.left = n;
         launch.global[0] = COUNT / 4;

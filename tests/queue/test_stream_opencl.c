@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* An OpenCL device with less memory than a launch needs: right results through windows, and rows as rectangles. PoCL stands in for a discrete device. */
+/* An OpenCL device with less memory than a launch needs: right results through windows, and rows as rectangles. PoCL stands in
+ * for a discrete device. */
 #include "support/cores.h"
 #include <pel/pel.h>
 
@@ -152,8 +153,9 @@ static void test_four_times_the_memory(void **state) {
 
 static void test_what_cannot_have_windows_says_why(void **state) {
     (void)state;
-    static const char text[] = "__kernel void reverse(__global int *x) { __local int held[64]; held[get_local_id(0)] = x[get_global_id(0)];\n"
-                               " barrier(CLK_LOCAL_MEM_FENCE); x[get_global_id(0)] = held[63 - get_local_id(0)]; }\n";
+    static const char text[] =
+        "__kernel void reverse(__global int *x) { __local int held[64]; held[get_local_id(0)] = x[get_global_id(0)];\n"
+        " barrier(CLK_LOCAL_MEM_FENCE); x[get_global_id(0)] = held[63 - get_local_id(0)]; }\n";
     static const pel_param list[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
     pel_runtime *runtime = open_runtime("opencl:0[own;memory=1M]");
     pel_queue *queue = NULL;
@@ -180,7 +182,8 @@ static void test_what_cannot_have_windows_says_why(void **state) {
 /* Sixteen columns of a matrix, also such that run on at the beginning of the next row: each row is one of a rectangle. */
 enum { COLUMNS = 16, LINES = 1000 };
 
-static uint32_t columns(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals, uint32_t capacity) {
+static uint32_t columns(const pel_span *span, const void *const *arguments, void *user, pel_interval *intervals,
+                        uint32_t capacity) {
     const uint64_t first = *(const uint64_t *)user;
     (void)arguments;
     for (uint64_t y = span->lo[0]; y < span->hi[0] && y - span->lo[0] < capacity; y++) {
@@ -192,12 +195,14 @@ static uint32_t columns(const pel_span *span, const void *const *arguments, void
 
 static void test_columns_are_rectangles(void **state) {
     (void)state;
-    static const char text[] = "__kernel void sums(__global const int *x, __global int *y, ulong first) { int sum = 0; size_t i = get_global_id(0);\n"
-                               " for (int k = 0; k < 16; k++) sum += x[i * 256 + first + k];\n y[i] = sum; }\n";
+    static const char text[] =
+        "__kernel void sums(__global const int *x, __global int *y, ulong first) { int sum = 0; size_t i = get_global_id(0);\n"
+        " for (int k = 0; k < 16; k++) sum += x[i * 256 + first + k];\n y[i] = sum; }\n";
     static const char *const devices[] = {"opencl:0[own]", "opencl:0[own;memory=200k]"};
     static uint64_t first[] = {40, PITCH - 6};
     for (int d = 0; d < 4; d++) {
-        const pel_param list[] = {PEL_PARAM_CUSTOM(PEL_READ, columns, &first[d % 2]), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1), PEL_PARAM_VALUE(uint64_t)};
+        const pel_param list[] = {PEL_PARAM_CUSTOM(PEL_READ, columns, &first[d % 2]),
+                                  PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1), PEL_PARAM_VALUE(uint64_t)};
         pel_runtime *runtime = open_runtime(devices[d / 2]);
         pel_queue *queue = NULL;
         pel_buffer *x = NULL, *y = NULL;
@@ -244,8 +249,10 @@ static void test_columns_are_rectangles(void **state) {
 
 /* Whether a compiler ran in the first streamed launch of a runtime. */
 static bool first_is_cold(void) {
-    static const char text[] = "__kernel void thrice(__global const int *x, __global int *y) { y[get_global_id(0)] = 3 * x[get_global_id(0)]; }\n";
-    static const pel_param list[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const char text[] =
+        "__kernel void thrice(__global const int *x, __global int *y) { y[get_global_id(0)] = 3 * x[get_global_id(0)]; }\n";
+    static const pel_param list[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                     PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_runtime *runtime = open_runtime("opencl:0[own;memory=64k]");
     pel_queue *queue = NULL;
     pel_buffer *buffers[2] = {NULL};
@@ -286,8 +293,10 @@ static void test_wrappers_are_kept_on_disk(void **state) {
 
 /* In a child, where Oclgrind is the only driver: it checks addresses, so windows must be refused there. 77: it is not there. */
 static int ask_oclgrind(void) {
-    static const char text[] = "__kernel void twice(__global const int *x, __global int *y) { y[get_global_id(0)] = 2 * x[get_global_id(0)]; }\n";
-    static const pel_param list[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const char text[] =
+        "__kernel void twice(__global const int *x, __global int *y) { y[get_global_id(0)] = 2 * x[get_global_id(0)]; }\n";
+    static const pel_param list[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                     PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_runtime *runtime = open_runtime("opencl:0[own;memory=4k]");
     pel_queue *queue = NULL;
     pel_buffer *buffers[2] = {NULL};
@@ -304,7 +313,8 @@ static int ask_oclgrind(void) {
     pel_arg args[] = {pel_buf(buffers[0]), pel_buf(buffers[1])};
     const pel_status refused = pel_launch(queue, kernel, &desc, args, 2, NULL);
     pel_error *error = pel_queue_error(queue);
-    const int right = status == PEL_OK && refused == PEL_NO_DEVICE && error && strstr(pel_error_message(error), "pointers that begin before their buffer");
+    const int right = status == PEL_OK && refused == PEL_NO_DEVICE && error &&
+                      strstr(pel_error_message(error), "pointers that begin before their buffer");
     printf("%s\n", error ? pel_error_message(error) : "it was not refused");
     pel_error_destroy(error);
     pel_kernel_destroy(kernel);

@@ -283,7 +283,8 @@ static pel_status sum(const pel_span *span, void *const *arguments, void *scratc
 static void test_what_two_arguments_read_moves_once(void **state) {
     (void)state;
     enum { N = 1000 };
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
                                        PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     pel_simulated_device devices[] = {machine_device("gpu", 1, 10)};
     pel_runtime *runtime = machine_create(devices, 1, "sim:gpu");

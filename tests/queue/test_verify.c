@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Launches that are verified on simulated machines whose devices lie: what is wrong is found at the rate that was asked for, the right device is named, the right bytes land. */
+/* Launches that are verified on simulated machines whose devices lie: what is wrong is found at the rate that was asked for,
+ * the right device is named, the right bytes land. */
 #include "scene.h"
 
 #include <setjmp.h>
@@ -18,7 +19,8 @@ static pel_device_health health_of(const pel_device *device) {
     return health;
 }
 
-static pel_status try_launch(scene *s, uint32_t shares, const pel_verification *how, pel_protection protection, pel_event **event) {
+static pel_status try_launch(scene *s, uint32_t shares, const pel_verification *how, pel_protection protection,
+                             pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[] = {pel_buf(s->x), pel_buf(s->y)};
     desc.global[0] = s->n;
@@ -29,7 +31,8 @@ static pel_status try_launch(scene *s, uint32_t shares, const pel_verification *
     return pel_launch(s->queue, s->kernel, &desc, args, 2, event);
 }
 
-static void launch(scene *s, uint32_t shares, const pel_verification *how, pel_protection protection, pel_plan_verification *came) {
+static void launch(scene *s, uint32_t shares, const pel_verification *how, pel_protection protection,
+                   pel_plan_verification *came) {
     pel_event *event = NULL;
     scene_expect_update(s);
     assert_int_equal(try_launch(s, shares, how, protection, &event), PEL_OK);
@@ -54,7 +57,8 @@ static void test_every_lie_is_found(void **state) {
     for (uint32_t liar = 0; liar < 3; liar++) {
         for (int k = 0; k < 4; k++) {
             const pel_protection protection = k < 2 ? PEL_PROTECT_DEFAULT : PEL_PROTECT_ISOLATE;
-            pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+            pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                              machine_device("cpu", 1, 0)};
             pel_plan_verification came;
             scene s;
             devices[liar].wrong_every = 3;
@@ -123,7 +127,8 @@ static void test_a_share_finds_its_share(void **state) {
     static const double shares[] = {0.1, 0.25, 0.5};
     for (int k = 0; k < 3; k++) {
         const pel_verification how = {.share = shares[k], .seed = 5};
-        pel_simulated_device devices[] = {machine_device("one", 1, 0), machine_device("two", 1, 10), machine_device("three", 1, 0)};
+        pel_simulated_device devices[] = {machine_device("one", 1, 0), machine_device("two", 1, 10),
+                                          machine_device("three", 1, 0)};
         uint32_t verified = 0, chunks = 0, found_after = 0;
         pel_plan_verification came;
         scene s;
@@ -197,7 +202,8 @@ static pel_status insists(const pel_span *span, void *const *arguments, void *sc
 static void test_undecided_is_an_error(void **state) {
     (void)state;
     pel_simulated_device devices[] = {machine_device("host", 1, 0), machine_device("one", 1, 0)};
-    static const pel_param out[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const pel_param out[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                    PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
     scene s;
     scene_begin(&s, devices, 2, false, N);
     pel_kernel_destroy(s.kernel);
@@ -256,7 +262,8 @@ static void test_voters_that_fail(void **state) {
     for (uint32_t victim = 0; victim < 3; victim++) {
         for (uint64_t at = 1; at <= 6; at++) {
             for (int kind = 0; kind < 3; kind++) {
-                pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+                pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                                  machine_device("cpu", 1, 0)};
                 pel_plan_verification came;
                 scene s;
                 devices[victim].fail_at = kind == 0 ? at : 0;
@@ -289,7 +296,8 @@ static void test_private_reductions(void **state) {
     (void)state;
     static const pel_param bins[] = {PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 16)};
     for (uint32_t liar = 0; liar < 3; liar++) {
-        pel_simulated_device devices[] = {machine_device("gpu0", 1, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+        pel_simulated_device devices[] = {machine_device("gpu0", 1, 10), machine_device("gpu1", 1, 2),
+                                          machine_device("cpu", 1, 0)};
         pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
         uint32_t counts[16] = {0};
         pel_buffer *b;
@@ -315,7 +323,8 @@ static void test_private_reductions(void **state) {
     }
 }
 
-/* A vote that hangs keeps its memory until it returns, beyond the end of its launch; sensitive memory is wiped then, with all that this needs to know. */
+/* A vote that hangs keeps its memory until it returns, beyond the end of its launch; sensitive memory is wiped then, with all
+ * that this needs to know. */
 static void test_votes_that_hang_over_secrets(void **state) {
     (void)state;
     static const pel_param bins[] = {PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 16)};
@@ -393,9 +402,11 @@ static pel_status update(const pel_span *span, void *const *arguments, void *scr
 
 static void test_a_check_of_its_own(void **state) {
     (void)state;
-    static const pel_param in_place[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
+    static const pel_param in_place[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                         PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
     for (uint32_t liar = 0; liar < 4; liar++) { /* 3: nobody lies */
-        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                          machine_device("cpu", 1, 0)};
         pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
         pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
         pel_program *program;
@@ -488,7 +499,8 @@ static void test_it_replays(void **state) {
     int64_t end[2];
     uint32_t verified[2] = {0, 0};
     for (int k = 0; k < 2; k++) {
-        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+        pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                          machine_device("cpu", 1, 0)};
         pel_plan_verification came;
         scene s;
         devices[0].noise = devices[1].noise = 0.1;
@@ -508,11 +520,20 @@ static void test_it_replays(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_lie_is_found), cmocka_unit_test(test_the_plan_names_it), cmocka_unit_test(test_a_share_finds_its_share),
-        cmocka_unit_test(test_forgiven), cmocka_unit_test(test_two_devices), cmocka_unit_test(test_undecided_is_an_error),
-        cmocka_unit_test(test_refused_up_front), cmocka_unit_test(test_voters_that_fail), cmocka_unit_test(test_private_reductions),
-        cmocka_unit_test(test_votes_that_hang_over_secrets), cmocka_unit_test(test_the_last_one),
-        cmocka_unit_test(test_a_check_of_its_own), cmocka_unit_test(test_a_check_cannot_wait), cmocka_unit_test(test_it_replays),
+        cmocka_unit_test(test_every_lie_is_found),
+        cmocka_unit_test(test_the_plan_names_it),
+        cmocka_unit_test(test_a_share_finds_its_share),
+        cmocka_unit_test(test_forgiven),
+        cmocka_unit_test(test_two_devices),
+        cmocka_unit_test(test_undecided_is_an_error),
+        cmocka_unit_test(test_refused_up_front),
+        cmocka_unit_test(test_voters_that_fail),
+        cmocka_unit_test(test_private_reductions),
+        cmocka_unit_test(test_votes_that_hang_over_secrets),
+        cmocka_unit_test(test_the_last_one),
+        cmocka_unit_test(test_a_check_of_its_own),
+        cmocka_unit_test(test_a_check_cannot_wait),
+        cmocka_unit_test(test_it_replays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

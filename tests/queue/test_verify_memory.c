@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Verified launches whose nth allocation fails, for each n: an error, or the right bytes, and nothing leaks. A device lies, so that all of the voting is passed through. */
+/* Verified launches whose nth allocation fails, for each n: an error, or the right bytes, and nothing leaks. A device lies, so
+ * that all of the voting is passed through. */
 #include "machines.h"
 
 #include <setjmp.h>
@@ -57,7 +58,8 @@ static bool live(int nth, uint32_t liar, pel_protection protection, bool checks)
     static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1),
                                        PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 1)};
     static const pel_verification all = {.share = 1};
-    pel_simulated_device devices[DEVICES] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2), machine_device("cpu", 1, 0)};
+    pel_simulated_device devices[DEVICES] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 1, 2),
+                                             machine_device("cpu", 1, 0)};
     pel_simulation simulation = PEL_SIMULATION_INIT;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
@@ -128,7 +130,8 @@ static void test_each_allocation(void **state) {
     (void)state;
     for (int kind = 0; kind < 4; kind++) {
         int nth = 0;
-        while (nth < LIMIT && live(nth, (uint32_t)kind % DEVICES, kind % 2 == 1 ? PEL_PROTECT_ISOLATE : PEL_PROTECT_DEFAULT, kind >= 2)) {
+        while (nth < LIMIT &&
+               live(nth, (uint32_t)kind % DEVICES, kind % 2 == 1 ? PEL_PROTECT_ISOLATE : PEL_PROTECT_DEFAULT, kind >= 2)) {
             nth++;
         }
         print_message("%d allocations\n", nth);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Verified launches on real threads: two devices vote on each other's chunks while further launches are submitted, one is cancelled, and the queue and the runtime are destroyed
- * behind the last one. Without OpenCL the host votes on itself.
+ * Verified launches on real threads: two devices vote on each other's chunks while further launches are submitted, one is
+ * cancelled, and the queue and the runtime are destroyed behind the last one. Without OpenCL the host votes on itself.
  */
 #include "support/update.h"
 
@@ -47,7 +47,8 @@ static void live(int life) {
         assert_int_equal(pel_launch(s.queue, s.kernel, &launch, args, 3, k + 1 < LAUNCHES ? NULL : &event), PEL_OK);
         update_expect(&s);
     }
-    const pel_status cancelled = life == LIVES - 1 ? pel_event_cancel(event) : PEL_BUSY; /* wherever it is: waiting, running, or being verified */
+    /* wherever it is: waiting, running, or being verified */
+    const pel_status cancelled = life == LIVES - 1 ? pel_event_cancel(event) : PEL_BUSY;
     assert_true(cancelled == PEL_OK || cancelled == PEL_BUSY);
     assert_int_equal(update_end(&s), cancelled == PEL_OK ? PEL_CANCELLED : PEL_OK); /* votes are under way */
     if (cancelled == PEL_BUSY) {

@@ -89,7 +89,8 @@ static void test_only_the_wanted_ones_work(void **state) {
         assert_true(threads <= (int)wanted);
     }
     assert_int_equal(pel_runtime_set_workers(runtime, 0), PEL_INVALID_ARGUMENT);
-    assert_int_equal(pel_runtime_set_workers(runtime, ((pel_host_device *)runtime->task_device->driver)->worker_count + 1), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_runtime_set_workers(runtime, ((pel_host_device *)runtime->task_device->driver)->worker_count + 1),
+                     PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_runtime_set_workers(NULL, 1), PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_runtime_set_workers(runtime, 1), PEL_OK); /* destroyed with parked ones */
     assert_int_equal(pel_queue_destroy(queue), PEL_OK);
@@ -136,7 +137,8 @@ static void test_growing(void **state) {
     hwloc_topology_destroy(cores);
 }
 
-/* Nothing is lost with whoever goes. The loops and tasks are waited for by sleeping on an event now and then, so that workers must do them. */
+/* Nothing is lost with whoever goes. The loops and tasks are waited for by sleeping on an event now and then, so that workers
+ * must do them. */
 static void test_coming_and_going(void **state) {
     (void)state;
     for (int32_t spin = -1; spin <= 1; spin++) {
@@ -251,7 +253,10 @@ static void test_spin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only_the_wanted_ones_work), cmocka_unit_test(test_growing), cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_lent_threads),
+        cmocka_unit_test(test_only_the_wanted_ones_work),
+        cmocka_unit_test(test_growing),
+        cmocka_unit_test(test_coming_and_going),
+        cmocka_unit_test(test_lent_threads),
         cmocka_unit_test(test_spin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A disk in memory that can fail at each operation and lose what was not synced. The model of a power cut: what fsync was not called for may be there or
- * not, names and contents independently.
+ * A disk in memory that can fail at each operation and lose what was not synced. The model of a power cut: what fsync was not
+ * called for may be there or not, names and contents independently.
  */
 #ifndef TESTS_RESILIENCE_MEMORY_DISK_H
 #define TESTS_RESILIENCE_MEMORY_DISK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Checkpoints: what is read is what was written, or an older whole state, or an error; never something else. Each byte is flipped, each length cut, each
- * file operation fails, is short, or is the last one before the power goes; each allocation fails.
+ * Checkpoints: what is read is what was written, or an older whole state, or an error; never something else. Each byte is
+ * flipped, each length cut, each file operation fails, is short, or is the last one before the power goes; each allocation fails.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,7 +56,8 @@ static void set_state(uint32_t step) {
     assert_int_equal(pel_fill(queue, b, 0, M * sizeof pattern, &pattern, sizeof pattern, NULL, NULL), PEL_OK);
 }
 
-/* The step whose state the buffers have; UINT32_MAX: none, so the state is broken. `noted`: how many elements of a have been replaced by 7. */
+/* The step whose state the buffers have; UINT32_MAX: none, so the state is broken. `noted`: how many elements of a have been
+ * replaced by 7. */
 static uint32_t get_state(uint32_t most, uint64_t noted) {
     assert_int_equal(pel_queue_finish(queue), PEL_OK);
     assert_int_equal(pel_buffer_sync(b), PEL_OK);
@@ -204,7 +205,8 @@ static void test_round_trips(void **state) {
     disk_free(&disk);
 }
 
-/* Each byte of the newest generation in turn, in two ways: the generation before is read. Then of its journal: a prefix is read. */
+/* Each byte of the newest generation in turn, in two ways: the generation before is read. Then of its journal: a prefix is
+ * read. */
 static void test_flipped_bytes(void **state) {
     memory_disk disk;
     pel_checkpoint_state found;

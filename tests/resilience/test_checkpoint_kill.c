@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A process that writes checkpoints and notes all the time is killed at random moments. What is found afterwards is whole, and not older than what had been
- * acknowledged. `--kills N` (10000 by tests/fault/campaign; a sample in ctest), `--seed N`.
+ * A process that writes checkpoints and notes all the time is killed at random moments. What is found afterwards is whole, and
+ * not older than what had been acknowledged. `--kills N` (10000 by tests/fault/campaign; a sample in ctest), `--seed N`.
  */
 #include <errno.h>
 #include <pel/pel.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The pure parts of verification: the rate of the choice, equality in units in the last place, and who is right, for all patterns of agreement of few votes. */
+/* The pure parts of verification: the rate of the choice, equality in units in the last place, and who is right, for all
+ * patterns of agreement of few votes. */
 #include "core/verification.h"
 #include "resilience/verdict.h"
 
@@ -130,7 +131,8 @@ static void test_who_is_right(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t winner = 0, wrong = 0;
-        assert_int_equal(find(cases[i].devices, cases[i].answers, cases[i].last, cases[i].alone, &winner, &wrong), cases[i].verdict);
+        assert_int_equal(find(cases[i].devices, cases[i].answers, cases[i].last, cases[i].alone, &winner, &wrong),
+                         cases[i].verdict);
         if (cases[i].verdict == PEL_VERDICT_RIGHT) {
             assert_int_equal(winner, cases[i].winner);
             assert_int_equal(wrong, cases[i].wrong);
@@ -151,13 +153,16 @@ static void test_words(void **state) {
     assert_true(pel_verification_parse("100", &how));
     assert_true(how.share == 1.0 && how.flags == 0 && how.scalar == 0);
     assert_true(pel_verification_parse("2.5%,seed=7,f32=4,same", &how));
-    assert_true(fabs(how.share - 0.025) < 1e-12 && how.seed == 7 && how.scalar == PEL_F32 && how.ulps == 4 && how.flags == PEL_VERIFY_SAME_DEVICE);
+    assert_true(fabs(how.share - 0.025) < 1e-12 && how.seed == 7 && how.scalar == PEL_F32 && how.ulps == 4 &&
+                how.flags == PEL_VERIFY_SAME_DEVICE);
     assert_true(pel_verification_parse("1,seed=18446744073709551615", &how));
     assert_true(how.seed == UINT64_MAX);
     assert_false(pel_verification_parse("1,seed=18446744073709551616", &how));
     assert_false(pel_verification_parse("1,seed=99999999999999999999", &how));
     assert_true(pel_verification_parse("0", &how));
-    static const char *const wrong[] = {"", "x", "101", "-1", "10,", "10,f32", "10,f16=1", "10 ", "1e1", "99999999999999999999999", "10,seed=-1", "1,,2", "5.", "nan"};
+    static const char *const wrong[] = {"",           "x",        "101", "-1",  "10,",
+                                        "10,f32",     "10,f16=1", "10 ", "1e1", "99999999999999999999999",
+                                        "10,seed=-1", "1,,2",     "5.",  "nan"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         if (pel_verification_parse(wrong[i], &how)) {
             fail_msg("'%s' was understood", wrong[i]);
@@ -171,8 +176,12 @@ static void test_words(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_rate_holds_everywhere), cmocka_unit_test(test_the_smallest_shares), cmocka_unit_test(test_the_choice_has_no_rhythm), cmocka_unit_test(test_numbers_apart),
-        cmocka_unit_test(test_who_is_right), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_the_rate_holds_everywhere),
+        cmocka_unit_test(test_the_smallest_shares),
+        cmocka_unit_test(test_the_choice_has_no_rhythm),
+        cmocka_unit_test(test_numbers_apart),
+        cmocka_unit_test(test_who_is_right),
+        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

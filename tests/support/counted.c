@@ -25,7 +25,8 @@ void *counted_reallocate(void *user, void *pointer, size_t bytes) {
     return block;
 }
 
-void counted_every_site(const char *what, bool (*live)(counted *memory, const pel_runtime_desc *desc), const pel_runtime_desc *desc) {
+void counted_every_site(const char *what, bool (*live)(counted *memory, const pel_runtime_desc *desc),
+                        const pel_runtime_desc *desc) {
     counted memory = {.fail_at = 0};
     assert_true(live(&memory, desc));
     const long sites = atomic_load(&memory.calls);
@@ -35,7 +36,8 @@ void counted_every_site(const char *what, bool (*live)(counted *memory, const pe
             counted failing = {.fail_at = at, .for_ever = for_ever};
             right += live(&failing, desc);
             if (atomic_load(&failing.live) != 0) {
-                fail_msg("%s: allocation %ld failed %s: %ld blocks leaked", what, at, for_ever ? "for ever" : "once", atomic_load(&failing.live));
+                fail_msg("%s: allocation %ld failed %s: %ld blocks leaked", what, at, for_ever ? "for ever" : "once",
+                         atomic_load(&failing.live));
             }
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An allocator for a runtime whose blocks are counted, and of which one request, or every one from then on, fails. From any threads.
+ * An allocator for a runtime whose blocks are counted, and of which one request, or every one from then on, fails. From any
+ * threads.
  */
 #ifndef TESTS_SUPPORT_COUNTED_H
 #define TESTS_SUPPORT_COUNTED_H
@@ -21,9 +22,10 @@ void *counted_reallocate(void *user, void *pointer, size_t bytes);
 bool counted_fails(counted *memory);
 
 /*
- * Fails every request of a life in turn, once and for ever, and prints how often the result was right. `live` lives once with the allocator, fails the test where
- * something is wrong, and returns whether the result was right; with fail_at 0 it must be.
+ * Fails every request of a life in turn, once and for ever, and prints how often the result was right. `live` lives once with the
+ * allocator, fails the test where something is wrong, and returns whether the result was right; with fail_at 0 it must be.
  */
-void counted_every_site(const char *what, bool (*live)(counted *memory, const pel_runtime_desc *desc), const pel_runtime_desc *desc);
+void counted_every_site(const char *what, bool (*live)(counted *memory, const pel_runtime_desc *desc),
+                        const pel_runtime_desc *desc);
 
 #endif

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char update_source[] = "kernel void update(global const uint *x, global uint *y) { size_t i = get_global_id(0); y[i] = 3 * y[i] + x[i]; }";
+const char update_source[] =
+    "kernel void update(global const uint *x, global uint *y) { size_t i = get_global_id(0); y[i] = 3 * y[i] + x[i]; }";
 
 void update_items(const pel_span *span, const uint32_t *x, uint32_t *y) {
     for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
@@ -30,7 +31,8 @@ static uint32_t *pages(uint32_t count) {
     return memory;
 }
 
-pel_status update_begin(update_scene *scene, const pel_runtime_desc *desc, const update_variant *variant, uint32_t count, pel_error **error) {
+pel_status update_begin(update_scene *scene, const pel_runtime_desc *desc, const update_variant *variant, uint32_t count,
+                        pel_error **error) {
     static const pel_param params[] = {UPDATE_PARAMS};
     static const update_variant plain = {update_source, params, 2, update_on_host};
     pel_program_desc program = PEL_PROGRAM_DESC_INIT;
@@ -68,7 +70,9 @@ void update_expect(update_scene *scene) {
     }
 }
 
-bool update_is_right(const update_scene *scene) { return memcmp(scene->ys, scene->expected, scene->count * sizeof(uint32_t)) == 0; }
+bool update_is_right(const update_scene *scene) {
+    return memcmp(scene->ys, scene->expected, scene->count * sizeof(uint32_t)) == 0;
+}
 
 pel_status update_end(update_scene *scene) {
     pel_kernel_destroy(scene->kernel);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A runtime whose kernel changes memory in place, y = 3 y + x, beside what y must be: what retry, votes, lost devices and long runs are tested with. A step that is done
- * twice, not at all or by half shows in every item. Integers, so that OpenCL and the host function agree to the bit.
+ * A runtime whose kernel changes memory in place, y = 3 y + x, beside what y must be: what retry, votes, lost devices and long
+ * runs are tested with. A step that is done twice, not at all or by half shows in every item. Integers, so that OpenCL and the
+ * host function agree to the bit.
  */
 #ifndef TESTS_SUPPORT_UPDATE_H
 #define TESTS_SUPPORT_UPDATE_H
@@ -18,7 +19,8 @@ typedef struct update_variant {
     pel_host_fn host;
 } update_variant;
 
-#define UPDATE_PARAMS PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)
+#define UPDATE_PARAMS                                                                                                            \
+    PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)
 
 typedef struct update_scene {
     pel_runtime *runtime;
@@ -38,7 +40,8 @@ void update_items(const pel_span *span, const uint32_t *x, uint32_t *y);
 pel_status update_on_host(const pel_span *span, void *const *arguments, void *scratch, void *user);
 
 /* variant NULL: the plain kernel. What pel_runtime_create returns; whatever fails after that fails the test. */
-pel_status update_begin(update_scene *scene, const pel_runtime_desc *desc, const update_variant *variant, uint32_t count, pel_error **error);
+pel_status update_begin(update_scene *scene, const pel_runtime_desc *desc, const update_variant *variant, uint32_t count,
+                        pel_error **error);
 /* One step more in what y must be. */
 void update_expect(update_scene *scene);
 bool update_is_right(const update_scene *scene);

@@ -184,7 +184,8 @@ static void test_options(void **state) {
     assert_int_equal(choices[0].options.memory, 64 << 20);
     assert_int_equal(choices[1].options.allocation, 3 << 10);
     assert_int_equal(choices[3].options.memory, 0);
-    pel_topology_device row = {.host_coherent = true, .info = {.memory_bytes = 1ull << 40, .max_allocation_bytes = 1ull << 38, .shares_host_memory = 1}};
+    pel_topology_device row = {.host_coherent = true,
+                               .info = {.memory_bytes = 1ull << 40, .max_allocation_bytes = 1ull << 38, .shares_host_memory = 1}};
     pel_device_options_apply(&choices[3].options, &row);
     assert_true(row.host_coherent && row.info.max_allocation_bytes == 1ull << 38);
     pel_device_options_apply(&choices[0].options, &row);
@@ -197,9 +198,21 @@ static void test_options(void **state) {
     pel_device_options_apply(&(pel_device_options){.memory = 32 << 20, .allocation = 64 << 20}, &row);
     assert_int_equal(row.info.max_allocation_bytes, 32 << 20); /* no buffer is larger than the memory */
     pel_free(&pel_allocator_default, choices);
-    static const char *const bad[] = {"opencl:0[", "opencl:0[]", "opencl:0[memory=]", "opencl:0[memory=0]", "opencl:0[memory=64X]", "opencl:0[memory=64MB]",
-                                      "opencl:0[own]x", "opencl:0[own;]", "host[own]", "!opencl:0[own]", "[own]", "opencl:0[memory=99999999999999999999]",
-                                      "opencl:0[allocation=17179869184G]", "opencl:0[staging=0]", "opencl:0[staging=257M]"};
+    static const char *const bad[] = {"opencl:0[",
+                                      "opencl:0[]",
+                                      "opencl:0[memory=]",
+                                      "opencl:0[memory=0]",
+                                      "opencl:0[memory=64X]",
+                                      "opencl:0[memory=64MB]",
+                                      "opencl:0[own]x",
+                                      "opencl:0[own;]",
+                                      "host[own]",
+                                      "!opencl:0[own]",
+                                      "[own]",
+                                      "opencl:0[memory=99999999999999999999]",
+                                      "opencl:0[allocation=17179869184G]",
+                                      "opencl:0[staging=0]",
+                                      "opencl:0[staging=257M]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(choose(&m, bad[i], &choices, &count, &error), PEL_INVALID_ARGUMENT);
         assert_non_null(strstr(pel_error_message(error), bad[i]));

@@ -157,8 +157,9 @@ int main(void) {
     unsetenv("HWLOC_SYNTHETIC");
     unsetenv("HWLOC_XMLFILE");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places), cmocka_unit_test(test_two_sockets), cmocka_unit_test(test_many_cores),      cmocka_unit_test(test_recorded_server),
-        cmocka_unit_test(test_binding),     cmocka_unit_test(test_quota_of_a_tree), cmocka_unit_test(test_thousand_times),
+        cmocka_unit_test(test_places),          cmocka_unit_test(test_two_sockets), cmocka_unit_test(test_many_cores),
+        cmocka_unit_test(test_recorded_server), cmocka_unit_test(test_binding),     cmocka_unit_test(test_quota_of_a_tree),
+        cmocka_unit_test(test_thousand_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

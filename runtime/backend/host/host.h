@@ -7,9 +7,10 @@
  * one contiguous range per worker, an owner takes pieces from the front of its range, a worker without a range steals the back
  * half of the fullest one. Tasks run beside them, one worker each, by priority, then by submission.
  *
- * A thread that waits for a job may take part as a *guest* in place of the last worker, the *reserve*: a caller that launches and waits then
- * costs no wake-up and no worker has to share a core with it. The last worker's range and arena are the last *lane*; the reserve and guests
- * compete for it by one flag. As long as guests come, the reserve joins a job only when none has come for a while.
+ * A thread that waits for a job may take part as a *guest* in place of the last worker, the *reserve*: a caller that launches and
+ * waits then costs no wake-up and no worker has to share a core with it. The last worker's range and arena are the last *lane*;
+ * the reserve and guests compete for it by one flag. As long as guests come, the reserve joins a job only when none has come for
+ * a while.
  *
  *   queue.c    what waits: the jobs' queue and the order of tasks. Guarded by the device's lock.
  *   workers.c  the threads: taking, spinning, sleeping, waking.
@@ -144,7 +145,8 @@ pel_status pel_host_workers_start(pel_host_device *device, pel_error **error);
 void pel_host_workers_stop(pel_host_device *device);
 void pel_host_submit(pel_host_device *device, pel_work *work);
 void pel_host_begin(pel_host_device *device); /* backend.h: wakes for what was submitted `soon` */
-pel_status pel_host_set_active(pel_host_device *device, uint32_t count); /* 1 to worker_count; IO: no thread more could be made, nothing has changed */
+/* 1 to worker_count; IO: no thread more could be made, nothing has changed */
+pel_status pel_host_set_active(pel_host_device *device, uint32_t count);
 bool pel_host_is_parked(const pel_host_worker *worker);
 void pel_host_wake_one(void *device); /* for the task engine */
 /* Whether the calling thread is a worker of this device. Any device, also another backend's. */
@@ -152,14 +154,16 @@ bool pel_host_is_worker(const pel_backend_device *device);
 /* A thread that waits works on the queued or the running job. False: there was nothing for it to do. */
 bool pel_host_help(pel_host_device *device);
 /*
- * Inside a task that waits. work: a worker does whatever it finds, a guest runs an item; false: nothing was found. Who would sleep counts the nudges first, then
- * looks whether what it waits for is over, then sleeps as workers do: until there is work, or a nudge, which whoever may have ended something gives.
+ * Inside a task that waits. work: a worker does whatever it finds, a guest runs an item; false: nothing was found. Who would
+ * sleep counts the nudges first, then looks whether what it waits for is over, then sleeps as workers do: until there is work, or
+ * a nudge, which whoever may have ended something gives.
  */
 bool pel_host_work_inside(pel_host_device *device, pel_host_runner *runner);
 unsigned pel_host_nudges(const pel_host_device *device);
 bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges); /* false: this thread is no worker */
 void pel_host_nudge(pel_host_device *device);
-/* A piece of a launch, loop or region on this thread's stack. in_piece: of that device, however deep; such a thread must not wait for the device's commands. */
+/* A piece of a launch, loop or region on this thread's stack. in_piece: of that device, however deep; such a thread must not
+ * wait for the device's commands. */
 typedef struct pel_host_piece {
     const struct pel_host_piece *outer;
     const pel_backend_device *device;
@@ -168,10 +172,11 @@ void pel_host_piece_enter(pel_host_piece *piece, const pel_backend_device *devic
 void pel_host_piece_leave(const pel_host_piece *piece);
 bool pel_host_in_piece(const pel_backend_device *device);
 /*
- * For regions. fork: opens it to workers that are awake; NULL: there is nobody to come, or no place. wake: sleepers, too. is_attended: a guess
- * whether a worker looks for one.
+ * For regions. fork: opens it to workers that are awake; NULL: there is nobody to come, or no place. wake: sleepers, too.
+ * is_attended: a guess whether a worker looks for one.
  */
-pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member), void *region);
+pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member),
+                             void *region);
 void pel_host_fork_wake(pel_host_device *device, uint32_t most);
 bool pel_host_is_attended(const pel_host_device *device);
 /* Tells the reserve to wake. Not under the lock. */
@@ -205,8 +210,9 @@ static inline bool pel_host_is_last(const pel_host_worker *worker) {
 }
 
 /*
- * near.c. init: before the workers start. look: by a worker that has woken. weight: by how much more a range of `other` is worth to whoever has `lane`; 1: nothing is known.
- * order_victims fills list[runners - 1]: workers by distance[worker], equals in a ring from `self` on, then guests. home_core: where a bound worker runs; PEL_CORE_LIMIT: unknown.
+ * near.c. init: before the workers start. look: by a worker that has woken. weight: by how much more a range of `other` is worth
+ * to whoever has `lane`; 1: nothing is known. order_victims fills list[runners - 1]: workers by distance[worker], equals in a
+ * ring from `self` on, then guests. home_core: where a bound worker runs; PEL_CORE_LIMIT: unknown.
  */
 void pel_host_near_init(pel_host_device *device);
 void pel_host_near_look(pel_host_worker *worker);

@@ -18,21 +18,21 @@
 #include <string.h>
 
 /*
- * What a piece should take. A piece of nothing takes 0.11 us (clock, swap, call; 2 workers, 2026-11), so overhead allows short ones; but a
- * host function keeps in its caches what a whole piece shares (matmul: a panel of B), so regular ones are long. The last pieces are what the
- * others wait for: towards the end of a range they shrink to 1/32.
+ * What a piece should take. A piece of nothing takes 0.11 us (clock, swap, call; 2 workers, 2026-11), so overhead allows short
+ * ones; but a host function keeps in its caches what a whole piece shares (matmul: a panel of B), so regular ones are long. The
+ * last pieces are what the others wait for: towards the end of a range they shrink to 1/32.
  */
 static const int64_t piece_ns = 1000000, irregular_piece_ns = 20000;
 /* The first piece of a range is this part of it, to learn the speed. */
 enum { FIRST_PIECE = 256, GROWTH = 8, SHRINK = 32, RESCANS = 3 };
 /*
- * A piece reads what is declared `whole` anew, from beyond the core's own cache when that is large: a piece takes at least this many times what
- * that costs at 10 bytes per nanosecond (matmul, n = 640: B has 1.6 MB and a second-level cache 1.25 MB; six pieces instead of one took 1.15
- * times as long).
+ * A piece reads what is declared `whole` anew, from beyond the core's own cache when that is large: a piece takes at least this
+ * many times what that costs at 10 bytes per nanosecond (matmul, n = 640: B has 1.6 MB and a second-level cache 1.25 MB; six
+ * pieces instead of one took 1.15 times as long).
  */
 enum { WHOLE_READS = 50, WHOLE_RATE = 10 };
-/* In place of the reserve a guest usually comes at once (it launches, then waits). Whoever begins the job waits a moment for it, then works
- * in short pieces until the reserve is called. */
+/* In place of the reserve a guest usually comes at once (it launches, then waits). Whoever begins the job waits a moment for
+ * it, then works in short pieces until the reserve is called. */
 static const int64_t guest_arrival_ns = 5000, guest_grace_ns = 50000;
 /* Waking a sleeper costs its waker 10-19 us, and it comes 20-40 us later (see workers.c): shorter jobs are done by whoever is
  * awake. */
@@ -86,7 +86,8 @@ static uint32_t claim(pel_host_worker *lane, const pace *speed, uint32_t most, u
     }
 }
 
-/* Moves the back half of the fullest range, where near ones count for more, to the worker's own, empty one. False: all ranges are empty. */
+/* Moves the back half of the fullest range, where near ones count for more, to the worker's own, empty one. False: all ranges
+ * are empty. */
 static bool steal(pel_host_worker *lane) {
     pel_host_device *device = lane->device;
     for (;;) {
@@ -155,7 +156,9 @@ static uint64_t whole_bytes(const pel_work *work) {
     for (uint32_t i = 0; work->kind == PEL_WORK_LAUNCH && i < work->kernel->param_count; i++) {
         const pel_param_kind kind = work->kernel->params[i].kind;
         const bool whole = kind == PEL_PARAM_KIND_WHOLE || kind == PEL_PARAM_KIND_POINTER;
-        bytes += whole && work->args[i].kind == PEL_WORK_ARG_MEM && work->args[i].bytes < UINT64_MAX / 2 - bytes ? work->args[i].bytes : 0;
+        bytes += whole && work->args[i].kind == PEL_WORK_ARG_MEM && work->args[i].bytes < UINT64_MAX / 2 - bytes
+                     ? work->args[i].bytes
+                     : 0;
     }
     return bytes;
 }

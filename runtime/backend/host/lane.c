@@ -33,7 +33,8 @@ static pel_host_item *pass_last(pel_host_lane *lane, pel_host_item *item) {
 }
 
 uint32_t pel_host_lane_take(pel_host_lane *lane, pel_host_item **items, uint32_t most) {
-    if (!atomic_load_explicit(&lane->head, memory_order_relaxed) || atomic_load_explicit(&lane->draining, memory_order_relaxed) != 0 ||
+    if (!atomic_load_explicit(&lane->head, memory_order_relaxed) ||
+        atomic_load_explicit(&lane->draining, memory_order_relaxed) != 0 ||
         atomic_exchange_explicit(&lane->draining, 1, memory_order_acquire) != 0) {
         return 0;
     }

@@ -2,20 +2,22 @@
 /*
  * Lanes: how threads that are no workers hand over tasks.
  *
- * A device has several lanes; a submitting thread claims one for the length of a submission (one exchange on a line that is its own as long as
- * threads are fewer than lanes; it comes back to the same lane) and releases it with a plain store. Meanwhile everything of the lane is its own: the tail
- * of the list and the cache of free commands. So a submission costs one atomic read-modify-write. A claim that is taken is never waited for:
- * the next lane is tried. Consumers take from the front, many at a time, under a flag of their own, and need the claim only for the very last item.
+ * A device has several lanes; a submitting thread claims one for the length of a submission (one exchange on a line that is its
+ * own as long as threads are fewer than lanes; it comes back to the same lane) and releases it with a plain store. Meanwhile
+ * everything of the lane is its own: the tail of the list and the cache of free commands. So a submission costs one atomic
+ * read-modify-write. A claim that is taken is never waited for: the next lane is tried. Consumers take from the front, many at a
+ * time, under a flag of their own, and need the claim only for the very last item.
  *
- * Beside the list there is room for one *offer*, for an item that somebody is going to wait for: whoever comes first takes it with one exchange, its
- * submitter too when it waits, and nothing else of the lane is touched on the way. What is behind the item is named with it (`about`), so that a taker on another core
- * fetches both lines at once. An offer goes before the list.
+ * Beside the list there is room for one *offer*, for an item that somebody is going to wait for: whoever comes first takes it
+ * with one exchange, its submitter too when it waits, and nothing else of the lane is touched on the way. What is behind the item
+ * is named with it (`about`), so that a taker on another core fetches both lines at once. An offer goes before the list.
  *
- * The links are the items' own, so a push cannot fail. Whoever makes sure that a lane is empty before it sleeps claims it: the claims of one lane are
- * totally ordered, so either the sleeper sees the item, or the submitter, inside its claim, sees that somebody sleeps (docs/design/queue.md).
+ * The links are the items' own, so a push cannot fail. Whoever makes sure that a lane is empty before it sleeps claims it: the
+ * claims of one lane are totally ordered, so either the sleeper sees the item, or the submitter, inside its claim, sees that
+ * somebody sleeps (docs/design/queue.md).
  *
- * Rejected: one list with an exchange on its tail (two read-modify-writes, and all submitters meet on one line); a lane for each thread
- * for good (nobody tells us when a thread ends).
+ * Rejected: one list with an exchange on its tail (two read-modify-writes, and all submitters meet on one line); a lane for each
+ * thread for good (nobody tells us when a thread ends).
  */
 #ifndef PEL_BACKEND_HOST_LANE_H
 #define PEL_BACKEND_HOST_LANE_H
@@ -87,7 +89,8 @@ static inline pel_host_item *pel_host_lane_take_offer(pel_host_lane *lane) {
 /* A guess, without any claim. */
 static inline bool pel_host_lane_any(const pel_host_lane *lane) {
     pel_host_lane *l = (pel_host_lane *)(uintptr_t)lane;
-    return atomic_load_explicit(&l->head, memory_order_relaxed) != NULL || atomic_load_explicit(&l->offer, memory_order_relaxed) != NULL;
+    return atomic_load_explicit(&l->head, memory_order_relaxed) != NULL ||
+           atomic_load_explicit(&l->offer, memory_order_relaxed) != NULL;
 }
 
 /* Takes up to `most` items from the front of the list, in order; returns how many. 0 also when another consumer is at it. */

@@ -57,7 +57,8 @@ static void wake_if_needed(pel_host_tasks *tasks) {
     if (tasks->invite) {
         tasks->invite(tasks->invite_host);
     }
-    if (atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 && atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
+    if (atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 &&
+        atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
         tasks->wake(tasks->device);
     }
 }
@@ -66,8 +67,8 @@ static pel_host_lane *claimed(pel_host_tasks *tasks, uint32_t index) {
     preferred_lane = index;
     number(tasks, &tasks->lanes[index].self);
     uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed);
-    while (used <= index &&
-           !atomic_compare_exchange_weak_explicit(&tasks->lanes_used, &used, index + 1, memory_order_seq_cst, memory_order_relaxed)) {
+    while (used <= index && !atomic_compare_exchange_weak_explicit(&tasks->lanes_used, &used, index + 1, memory_order_seq_cst,
+                                                                   memory_order_relaxed)) {
     }
     return &tasks->lanes[index];
 }
@@ -283,7 +284,8 @@ static void order_victims(pel_host_tasks *tasks) {
     }
 }
 
-pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *allocator, uint32_t workers, void (*wake)(void *device), void *device) {
+pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *allocator, uint32_t workers,
+                               void (*wake)(void *device), void *device) {
     uint32_t runners = workers + PEL_HOST_GUESTS;
     size_t bytes = runners * sizeof(pel_host_runner) + PEL_HOST_LANES * sizeof(pel_host_lane);
     tasks->block = pel_alloc_zero(allocator, 1, bytes + 63);

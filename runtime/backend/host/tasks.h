@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The task engine: items of a queue's command (lane.h) from whoever submits them to whoever runs them, without a lock and without a system call while
- * there is something to do.
+ * The task engine: items of a queue's command (lane.h) from whoever submits them to whoever runs them, without a lock and without
+ * a system call while there is something to do.
  *
- * A *runner* is what a thread needs to run tasks: a deque and caches. Each worker has one; a few more are for *guests*, threads of the caller that wait
- * for something or lend themselves. Runners take from their own deque, then many at a time from the lanes of those who submit from outside, then
- * steal from the nearest. What a running task makes ready goes to its runner's deque.
+ * A *runner* is what a thread needs to run tasks: a deque and caches. Each worker has one; a few more are for *guests*, threads
+ * of the caller that wait for something or lend themselves. Runners take from their own deque, then many at a time from the lanes
+ * of those who submit from outside, then steal from the nearest. What a running task makes ready goes to its runner's deque.
  *
- * Who looks for work in vain spins for a while (`looking`), then sleeps (`asleep`). A submitter wakes one sleeper, and only when nobody is looking. The
- * last one that looks and finds something looks once more whether there is work left over for another. docs/design/queue.md has the argument that no
- * wake-up is lost.
+ * Who looks for work in vain spins for a while (`looking`), then sleeps (`asleep`). A submitter wakes one sleeper, and only when
+ * nobody is looking. The last one that looks and finds something looks once more whether there is work left over for another.
+ * docs/design/queue.md has the argument that no wake-up is lost.
  */
 #ifndef PEL_BACKEND_HOST_TASKS_H
 #define PEL_BACKEND_HOST_TASKS_H
@@ -54,7 +54,8 @@ struct pel_host_tasks {
 };
 
 /* OUT_OF_MEMORY or OK. wake(device) wakes one sleeping worker and may be called from any thread without locks. */
-pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *allocator, uint32_t workers, void (*wake)(void *device), void *device);
+pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *allocator, uint32_t workers,
+                               void (*wake)(void *device), void *device);
 void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator);
 
 /* Shares that counters need for all who have a pel_host_self. */
@@ -76,7 +77,8 @@ void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pu
 /* From a runner: what its task made ready. */
 void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item);
 
-/* Whether an item is the offer of the lane that the calling thread used last: a guess. Take it back: or whatever is offered there by then; NULL: nothing is. */
+/* Whether an item is the offer of the lane that the calling thread used last: a guess. Take it back: or whatever is offered
+ * there by then; NULL: nothing is. */
 bool pel_host_still_offered(const pel_host_tasks *tasks, const pel_host_item *item);
 pel_host_item *pel_host_take_back(pel_host_tasks *tasks);
 

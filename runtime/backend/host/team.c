@@ -22,10 +22,12 @@ void pel_host_teams_destroy(pel_host_team *teams) {
     }
 }
 
-pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member), void *region) {
+pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member),
+                                  void *region) {
     for (uint32_t i = 0; i < PEL_HOST_TEAMS; i++) {
         pel_host_team *team = &teams[(preferred + i) % PEL_HOST_TEAMS];
-        if (atomic_load_explicit(&team->taken, memory_order_relaxed) || atomic_exchange_explicit(&team->taken, true, memory_order_acquire)) {
+        if (atomic_load_explicit(&team->taken, memory_order_relaxed) ||
+            atomic_exchange_explicit(&team->taken, true, memory_order_acquire)) {
             continue;
         }
         preferred = (preferred + i) % PEL_HOST_TEAMS;
@@ -79,7 +81,8 @@ uint32_t pel_host_team_come(pel_host_team *team) {
         if ((gate & PEL_HOST_TEAM_OPEN) == 0 || (gate & ~PEL_HOST_TEAM_OPEN) < PEL_HOST_TEAM_ROOM) {
             return 0;
         }
-    } while (!atomic_compare_exchange_weak_explicit(&team->gate, &gate, gate - PEL_HOST_TEAM_ROOM + 1, memory_order_acq_rel, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&team->gate, &gate, gate - PEL_HOST_TEAM_ROOM + 1, memory_order_acq_rel,
+                                                    memory_order_relaxed));
     return team->wanted + 1 - (gate & ~PEL_HOST_TEAM_OPEN) / PEL_HOST_TEAM_ROOM;
 }
 

@@ -2,13 +2,14 @@
 /*
  * Teams: a thread forks, workers that are awake come, and it joins them; in less time than a task takes to be submitted.
  *
- * A region is announced in one of a few places of the device, which workers look at when they look for work. A place is one word, the gate: whether
- * it is open, how many may still come, how many are inside. One compare-and-swap is to come and to have a number, one subtraction to leave, and whoever opened it
- * shuts the gate and waits until nobody is inside. So what a region needs may lie on its owner's stack, and nobody can come late. The owner never waits
- * for somebody to come: what no worker has begun it does itself.
+ * A region is announced in one of a few places of the device, which workers look at when they look for work. A place is one word,
+ * the gate: whether it is open, how many may still come, how many are inside. One compare-and-swap is to come and to have a
+ * number, one subtraction to leave, and whoever opened it shuts the gate and waits until nobody is inside. So what a region needs
+ * may lie on its owner's stack, and nobody can come late. The owner never waits for somebody to come: what no worker has begun it
+ * does itself.
  *
- * Rejected: tasks in deques (three times as dear: a node, a push, a steal, an end, each with a line that changes owner), and a barrier over fixed threads (one
- * that sleeps or runs a task would keep all others waiting).
+ * Rejected: tasks in deques (three times as dear: a node, a push, a steal, an end, each with a line that changes owner), and a
+ * barrier over fixed threads (one that sleeps or runs a task would keep all others waiting).
  */
 #ifndef PEL_BACKEND_HOST_TEAM_H
 #define PEL_BACKEND_HOST_TEAM_H
@@ -44,7 +45,8 @@ void pel_host_teams_init(pel_host_team *teams);
 void pel_host_teams_destroy(pel_host_team *teams);
 
 /* Announces a region to up to `wanted` > 0 workers. NULL: all places are taken. */
-pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member), void *region);
+pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member),
+                                  void *region);
 /* How many have come so far. */
 static inline uint32_t pel_host_team_came(const pel_host_team *team) {
     const unsigned gate = atomic_load_explicit(&((pel_host_team *)(uintptr_t)team)->gate, memory_order_relaxed);

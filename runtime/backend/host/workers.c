@@ -21,7 +21,8 @@ static const int64_t settle_ns = 50000;
 enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
-    CLOSE_LOOKS = 64, /* so many looks at tasks in a row; then one in SPARSE, because each takes the line from a submitter who does all by itself */
+    /* so many looks at tasks in a row; then one in SPARSE, because each takes the line from a submitter who does all by itself */
+    CLOSE_LOOKS = 64,
     SPARSE = 8,
     WAKE_FANOUT = 2 /* a wake-up costs its caller 10-19 us (same machine): sleepers wake each other, in a tree */
 };
@@ -81,18 +82,20 @@ static void send_tokens(pel_host_device *device, uint32_t count) {
 }
 
 /*
- * Under the lock: tokens for the work that waits, beyond those who are looking for some already. The reserve is told last, and of a job only when
- * all others are in tasks: a worker that neither sleeps nor looks is about to.
+ * Under the lock: tokens for the work that waits, beyond those who are looking for some already. The reserve is told last, and of
+ * a job only when all others are in tasks: a worker that neither sleeps nor looks is about to.
  */
 static uint32_t issue_for_waiting(pel_host_device *device) {
     const bool job = device->queue.jobs > 0 && !device->busy;
     size_t wanted = device->queue.tasks + job;
-    size_t looking = device->tokens + (size_t)atomic_load_explicit(&device->spinning, memory_order_relaxed) + device->reserve_token;
+    size_t looking =
+        device->tokens + (size_t)atomic_load_explicit(&device->spinning, memory_order_relaxed) + device->reserve_token;
     if (wanted <= looking) {
         return 0;
     }
     uint32_t issued = issue_tokens(device, wanted - looking);
-    const bool all_in_tasks = device->in_tasks + pel_host_tasks_running(&device->tasks) + device->parked + 1 >= device->worker_count;
+    const bool all_in_tasks =
+        device->in_tasks + pel_host_tasks_running(&device->tasks) + device->parked + 1 >= device->worker_count;
     if (issued < wanted - looking && (device->queue.tasks > 0 || all_in_tasks) && issue_reserve_token(device)) {
         pthread_cond_signal(&device->wake_reserve);
     }
@@ -100,7 +103,8 @@ static uint32_t issue_for_waiting(pel_host_device *device) {
 }
 
 void pel_host_wake_for_job(pel_host_device *device, const pel_host_worker *lane) {
-    uint32_t wanted = device->job.units.count - 1 < device->worker_count - 1 ? device->job.units.count - 1 : device->worker_count - 1;
+    uint32_t wanted =
+        device->job.units.count - 1 < device->worker_count - 1 ? device->job.units.count - 1 : device->worker_count - 1;
     pthread_mutex_lock(&device->lock);
     const bool reserve = !pel_host_is_last(lane) && atomic_load_explicit(&device->job.reserve_called, memory_order_relaxed) &&
                          issue_reserve_token(device);
@@ -138,11 +142,13 @@ static void wake_for_waiting(pel_host_device *device) {
 }
 
 /*
- * A thread that is woken on the core of its waker takes that core from it at once, or waits until it sleeps. So where the submitter is on a declared core, the
- * wake-up is the last thing that it does (pel_host_begin): a division's other part was begun a whole chunk late (3 ms; 2 cores, 2026-11).
+ * A thread that is woken on the core of its waker takes that core from it at once, or waits until it sleeps. So where the
+ * submitter is on a declared core, the wake-up is the last thing that it does (pel_host_begin): a division's other part was begun
+ * a whole chunk late (3 ms; 2 cores, 2026-11).
  */
 static bool is_in_the_way(const pel_host_device *device, int cpu) {
-    return cpu >= 0 && cpu < PEL_CORE_LIMIT && device->base.facts->core_set_declared && pel_core_set_has(&device->base.facts->info.cores, (uint32_t)cpu);
+    return cpu >= 0 && cpu < PEL_CORE_LIMIT && device->base.facts->core_set_declared &&
+           pel_core_set_has(&device->base.facts->info.cores, (uint32_t)cpu);
 }
 
 void pel_host_begin(pel_host_device *device) {
@@ -232,8 +238,8 @@ static void confine(const pel_host_worker *worker) {
 }
 
 /*
- * Leaves the core to the thread that is known to be there. The system likes to put a woken thread beside its waker, and takes milliseconds to
- * part them: two of one job shared a core in a fifth of all launches (2 cores, Linux 6, 2026-11).
+ * Leaves the core to the thread that is known to be there. The system likes to put a woken thread beside its waker, and takes
+ * milliseconds to part them: two of one job shared a core in a fifth of all launches (2 cores, Linux 6, 2026-11).
  */
 static void make_room(const pel_host_worker *worker, int cpu) {
     pel_core_set set;
@@ -337,7 +343,8 @@ static bool work_locked(pel_host_worker *worker) {
 }
 
 static bool may_come(const pel_host_worker *worker, pel_host_team *team) {
-    return pel_host_team_may_come(team) && !(pel_host_is_last(worker) && atomic_load_explicit(&team->outside, memory_order_relaxed));
+    return pel_host_team_may_come(team) &&
+           !(pel_host_is_last(worker) && atomic_load_explicit(&team->outside, memory_order_relaxed));
 }
 
 static pel_host_team *open_team(const pel_host_worker *worker) {
@@ -362,8 +369,10 @@ static bool run_team(const pel_host_worker *worker, pel_host_team *team) {
     return member > 0;
 }
 
-pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member), void *region) {
-    const uint32_t others = atomic_load_explicit(&device->active, memory_order_relaxed) - 1; /* an owner from outside comes in place of the reserve */
+pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member),
+                             void *region) {
+    /* an owner from outside comes in place of the reserve */
+    const uint32_t others = atomic_load_explicit(&device->active, memory_order_relaxed) - 1;
     wanted = wanted < others ? wanted : others;
     wanted = wanted < PEL_HOST_TEAM_MOST ? wanted : PEL_HOST_TEAM_MOST;
     if (outside && !atomic_load_explicit(&device->guests, memory_order_relaxed)) {
@@ -418,7 +427,8 @@ static void look_stop(pel_host_device *device) {
     atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
 }
 
-/* Looks for work for a while, and runs what regions there are on the spot: another one is likely to follow. True: there is something else. */
+/* Looks for work for a while, and runs what regions there are on the spot: another one is likely to follow. True: there is
+ * something else. */
 static bool spin(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;
@@ -464,8 +474,8 @@ static bool spin(pel_host_worker *worker) {
 /* Under the lock, the worker counted among the sleepers: whoever makes something ready after this look knows of them. */
 static bool must_not_sleep(const pel_host_worker *worker) {
     pel_host_device *device = worker->device;
-    return device->stop || device->queue.tasks > 0 || open_team(worker) || (device->queue.jobs > 0 && !device->busy) || job_to_join(worker) ||
-           pel_host_tasks_any_for_sure(&device->tasks);
+    return device->stop || device->queue.tasks > 0 || open_team(worker) || (device->queue.jobs > 0 && !device->busy) ||
+           job_to_join(worker) || pel_host_tasks_any_for_sure(&device->tasks);
 }
 
 static bool nudged(const pel_host_device *device, const unsigned *nudges) {
@@ -608,7 +618,8 @@ static bool help_once(pel_host_device *device, pel_host_worker *lane) {
     while (!helped && settle(device)) {
         pel_work *work = NULL;
         if (job_open(device, 0)) {
-            helped = atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) && pel_host_job_join(lane, &seen, &ended);
+            helped =
+                atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) && pel_host_job_join(lane, &seen, &ended);
             atomic_store_explicit(&device->guests, true, memory_order_relaxed);
             if (!helped) {
                 return false;
@@ -655,7 +666,8 @@ static void *worker_main(void *argument) {
             }
             continue;
         }
-        while (!spin(worker) && !pel_host_is_parked(worker)) { /* also after it was woken: it looks, and wakes the next if there is more */
+        /* also after it was woken: it looks, and wakes the next if there is more */
+        while (!spin(worker) && !pel_host_is_parked(worker)) {
             if (!sleep_until_woken(worker, NULL)) {
                 return NULL;
             }
@@ -698,7 +710,8 @@ pel_status pel_host_workers_start(pel_host_device *device, pel_error **error) {
                        .advice =
                            "raise the limit of threads (ulimit -u, the container's pids limit) or ask for fewer host workers"};
     return pel_fail(error, device->env->allocator, PEL_IO, &story, "cannot start all of %u host workers (%s)",
-                    atomic_load_explicit(&device->active, memory_order_relaxed), code == EAGAIN ? "no more threads allowed" : "the system refused");
+                    atomic_load_explicit(&device->active, memory_order_relaxed),
+                    code == EAGAIN ? "no more threads allowed" : "the system refused");
 }
 
 static uint32_t count_started(const pel_host_device *device) {

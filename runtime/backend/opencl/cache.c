@@ -2,13 +2,15 @@
 /*
  * Compiled programs on disk.
  *
- * The problem: drivers accept damaged binaries and crash later, a cache may be shared by racing processes, and a directory that others can write is a way
- * into this process. So: a directory of our own with mode 0700, files opened without following links and owned by us, a name that is the SHA-256 of
- * everything that shapes the binary, and a header with a checksum over all that follows. Files appear by rename, whole or not at all.
+ * The problem: drivers accept damaged binaries and crash later, a cache may be shared by racing processes, and a directory that
+ * others can write is a way into this process. So: a directory of our own with mode 0700, files opened without following links
+ * and owned by us, a name that is the SHA-256 of everything that shapes the binary, and a header with a checksum over all that
+ * follows. Files appear by rename, whole or not at all.
  *
- * The invariant: whatever is wrong with the cache, the answer is "not there" and a log line, never an error. Files are not synced: after a power cut the
- * checksum finds a torn one. Rejected: SHA-256 over the contents (100 MB/s: 1 ms for a usual binary, twice the whole budget of a warm start); a
- * checksum against accident is enough behind 0700. The files together are kept below a limit, the oldest go first.
+ * The invariant: whatever is wrong with the cache, the answer is "not there" and a log line, never an error. Files are not
+ * synced: after a power cut the checksum finds a torn one. Rejected: SHA-256 over the contents (100 MB/s: 1 ms for a usual
+ * binary, twice the whole budget of a warm start); a checksum against accident is enough behind 0700. The files together are kept
+ * below a limit, the oldest go first.
  */
 #include "backend/opencl/internal.h"
 
@@ -105,11 +107,13 @@ static int open_directory(const pel_cl_device *device, bool make) {
         return -1;
     }
     if (make && mkdir(path.data, 0700) != 0 && errno != EEXIST) {
-        pel_log(device->env->logger, PEL_LOG_WARNING, "no compiled programs are kept: cannot make %s: %s", path.data, strerror(errno));
+        pel_log(device->env->logger, PEL_LOG_WARNING, "no compiled programs are kept: cannot make %s: %s", path.data,
+                strerror(errno));
     }
     fd = open(path.data, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && (fstat(fd, &status) != 0 || status.st_uid != geteuid() || (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)) {
-        pel_log(device->env->logger, PEL_LOG_WARNING, "no compiled programs are kept: %s must be yours alone (mode 0700)", path.data);
+        pel_log(device->env->logger, PEL_LOG_WARNING, "no compiled programs are kept: %s must be yours alone (mode 0700)",
+                path.data);
         close(fd);
         fd = -1;
     }
@@ -151,7 +155,8 @@ static const char *read_binary(const pel_cl_device *device, int fd, pel_cl_binar
     if (status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
         return "it is not ours alone to write";
     }
-    if (!read_all(fd, &header, sizeof header) || memcmp(header.magic, cache_magic, sizeof cache_magic) != 0 || header.format != FORMAT) {
+    if (!read_all(fd, &header, sizeof header) || memcmp(header.magic, cache_magic, sizeof cache_magic) != 0 ||
+        header.format != FORMAT) {
         return "not a cached binary of this version";
     }
     if (header.bytes == 0 || header.bytes > LARGEST_BINARY || header.variant_count > MOST_VARIANTS ||
@@ -165,7 +170,8 @@ static const char *read_binary(const pel_cl_device *device, int fd, pel_cl_binar
     if (!binary->data || !binary->variants) {
         return "no memory to read it";
     }
-    if (!read_all(fd, binary->variants, header.variant_count * sizeof *binary->variants) || !read_all(fd, binary->data, binary->bytes)) {
+    if (!read_all(fd, binary->variants, header.variant_count * sizeof *binary->variants) ||
+        !read_all(fd, binary->data, binary->bytes)) {
         return "it cannot be read";
     }
     check_of(binary, check);
@@ -192,8 +198,8 @@ bool pel_cl_cache_load(const pel_cl_device *device, const pel_program_image *ima
         close(fd);
     }
     if (wrong) {
-        pel_log(device->env->logger, PEL_LOG_WARNING, "%s: the cached binary %s of program %s is not used: %s", device->label, name,
-                image->name, wrong);
+        pel_log(device->env->logger, PEL_LOG_WARNING, "%s: the cached binary %s of program %s is not used: %s", device->label,
+                name, image->name, wrong);
         pel_cl_binary_free(device, binary);
     }
     return fd >= 0 && !wrong;
@@ -268,7 +274,8 @@ static void prune(int directory) {
     }
 }
 
-bool pel_cl_cache_store(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const pel_cl_binary *binary) {
+bool pel_cl_cache_store(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form,
+                        const pel_cl_binary *binary) {
     char name[65], temporary[128];
 
     if (!usable(device, image) || binary->bytes > LARGEST_BINARY || binary->variant_count > MOST_VARIANTS) {

@@ -2,14 +2,14 @@
 /*
  * An open OpenCL device: a context and one in-order queue, made on first use, and a queue of work with a driver thread.
  *
- * The problem: enqueueing may block (PoCL's basic device runs the kernel inside it), waiting spins on some drivers, and yet an empty launch should
- * cost what the raw calls cost. So submission only appends; whoever takes the baton begins, awaits and reports works (train.c): the driver thread, which
- * sleeps while there is nothing, or a thread that waits anyway and offers itself by help(), which saves waking the driver (PoCL: 56 us against
- * 70-74 us for an empty kernel).
+ * The problem: enqueueing may block (PoCL's basic device runs the kernel inside it), waiting spins on some drivers, and yet an
+ * empty launch should cost what the raw calls cost. So submission only appends; whoever takes the baton begins, awaits and
+ * reports works (train.c): the driver thread, which sleeps while there is nothing, or a thread that waits anyway and offers
+ * itself by help(), which saves waking the driver (PoCL: 56 us against 70-74 us for an empty kernel).
  *
- * The invariant: only who has the baton takes works from the queue, calls OpenCL for them and calls their complete(), so works begin, and complete, in
- * order; complete() is called with no lock held and may submit or free the work. Rejected: event callbacks. They come on a driver's own thread, and on
- * PoCL < 7 never for failed commands.
+ * The invariant: only who has the baton takes works from the queue, calls OpenCL for them and calls their complete(), so works
+ * begin, and complete, in order; complete() is called with no lock held and may submit or free the work. Rejected: event
+ * callbacks. They come on a driver's own thread, and on PoCL < 7 never for failed commands.
  */
 #include "backend/opencl/internal.h"
 
@@ -20,13 +20,15 @@
 #include <string.h>
 #include <time.h>
 
-/* A tick is what an end may go unseen where nobody waits for it; the price is 5-10 us of a core each, for 2 ms after the last use. */
+/* A tick is what an end may go unseen where nobody waits for it; the price is 5-10 us of a core each, for 2 ms after the last
+ * use. */
 enum { TICK_NS = 250000, WATCH_TICKS = 8 };
-#define SAVE_AFTER_IDLE_NS 50000000 /* new binaries are written once the device has been idle so long: not between two launches of a loop */
+#define SAVE_AFTER_IDLE_NS                                                                                                       \
+    50000000 /* new binaries are written once the device has been idle so long: not between two launches of a loop */
 
 /*
- * Threads that drivers and we start must not take the host's signals. Those that a fault of the thread itself raises stay open: a kernel that
- * divides by zero on PoCL's basic device runs on our thread, and PoCL's handler must see it.
+ * Threads that drivers and we start must not take the host's signals. Those that a fault of the thread itself raises stay open: a
+ * kernel that divides by zero on PoCL's basic device runs on our thread, and PoCL's handler must see it.
  */
 static void block_signals(sigset_t *before) {
     static const int own[] = {SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
@@ -57,7 +59,8 @@ static pel_status make_queue(pel_cl_device *device, pel_error **error) {
     device->queue = clCreateCommandQueue(device->context, device->id, 0, &code);
     if (!device->queue || code != CL_SUCCESS) {
         device->queue = NULL;
-        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateCommandQueue", "no command queue");
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateCommandQueue",
+                           "no command queue");
     }
     return PEL_OK;
 }
@@ -82,8 +85,8 @@ static pel_status make_context(pel_cl_device *device, pel_error **error) {
 }
 
 static void learn_facts(pel_cl_device *device) {
-    if (clGetPlatformInfo(device->base.facts->cl_platform, CL_PLATFORM_VERSION, sizeof device->platform_version, device->platform_version,
-                          NULL) != CL_SUCCESS) {
+    if (clGetPlatformInfo(device->base.facts->cl_platform, CL_PLATFORM_VERSION, sizeof device->platform_version,
+                          device->platform_version, NULL) != CL_SUCCESS) {
         device->platform_version[0] = '\0';
     }
 }
@@ -138,7 +141,9 @@ void pel_cl_take_work(pel_cl_device *device) {
     pthread_mutex_unlock(&device->lock);
 }
 
-static bool has_work(const pel_cl_device *device) { return device->head || atomic_load_explicit(&device->rider_count, memory_order_relaxed) > 0; }
+static bool has_work(const pel_cl_device *device) {
+    return device->head || atomic_load_explicit(&device->rider_count, memory_order_relaxed) > 0;
+}
 
 /* Needs the lock and takes the baton; the lock is held again on return. */
 static void run_some(pel_cl_device *device) {
@@ -179,8 +184,8 @@ static void save(pel_cl_device *device) {
 }
 
 /*
- * While the device is in use, the driver thread looks every tick and acts only where nobody did since the last one: to be woken for each launch costs the
- * submitter 5-10 us, and the core for which it then competes as much again.
+ * While the device is in use, the driver thread looks every tick and acts only where nobody did since the last one: to be woken
+ * for each launch costs the submitter 5-10 us, and the core for which it then competes as much again.
  */
 static void *drive(void *argument) {
     pel_cl_device *device = argument;
@@ -202,7 +207,8 @@ static void *drive(void *argument) {
             if (wait_for_work(device)) {
                 save(device);
             }
-            device->touched = device->touched && !device->head; /* woken for a work: at once, unless it has begun: whoever waits for it comes first */
+            /* woken for a work: at once, unless it has begun: whoever waits for it comes first */
+            device->touched = device->touched && !device->head;
         }
     }
     pthread_mutex_unlock(&device->lock);
@@ -291,7 +297,8 @@ static pel_status start_driver(pel_cl_device *device, pel_error **error) {
         }
     }
     if (code != 0) {
-        pel_story story = {.device = device->label, .call = "pthread_create", .code = code, .advice = "raise the limit of threads"};
+        pel_story story = {
+            .device = device->label, .call = "pthread_create", .code = code, .advice = "raise the limit of threads"};
         return pel_fail(error, device->env->allocator, PEL_OUT_OF_MEMORY, &story, "no thread for a device: %s", strerror(code));
     }
     return PEL_OK;
@@ -328,13 +335,16 @@ static void release(pel_cl_device *device) {
     pel_free(allocator, device);
 }
 
-/* 1 MiB: the copy of a piece takes 100 us, ten times what a command costs, and both directions' slots fit beside each other into caches. */
+/* 1 MiB: the copy of a piece takes 100 us, ten times what a command costs, and both directions' slots fit beside each other
+ * into caches. */
 static uint64_t staging_of(const pel_cl_device *device) {
     const pel_topology_device *facts = device->base.facts;
     if (facts->host_coherent || facts->info.shares_host_memory) {
         return 0;
     }
-    return facts->staging_bytes > 0 ? facts->staging_bytes : !device->is_pocl && facts->info.device_class == PEL_CLASS_DISCRETE ? 1u << 20 : 0;
+    return facts->staging_bytes > 0                                             ? facts->staging_bytes
+           : !device->is_pocl && facts->info.device_class == PEL_CLASS_DISCRETE ? 1u << 20
+                                                                                : 0;
 }
 
 static pel_status open_device(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **opened,
@@ -347,18 +357,21 @@ static pel_status open_device(const pel_backend_env *env, const pel_topology_dev
     device->base = (pel_backend_device){.backend = &pel_backend_opencl, .facts = facts};
     device->env = env;
     device->id = facts->cl_device;
-    device->max_groups = UINT32_MAX; /* PoCL numbers them in 32 bits: with more it divides by zero, aborts, or runs some twice and others never */
+    /* PoCL numbers them in 32 bits: with more it divides by zero, aborts, or runs some twice and others never */
+    device->max_groups = UINT32_MAX;
     device->is_pocl = strcmp(facts->info.platform, "Portable Computing Language") == 0;
     /* PoCL's basic device runs the kernel inside the enqueue, and so may other drivers that compute on the host's cores. */
-    device->may_begin = device->is_pocl ? strncmp(facts->info.name, "basic", 5) != 0 : facts->info.device_class == PEL_CLASS_DISCRETE;
+    device->may_begin =
+        device->is_pocl ? strncmp(facts->info.name, "basic", 5) != 0 : facts->info.device_class == PEL_CLASS_DISCRETE;
     device->staging_bytes = staging_of(device);
     pthread_mutex_init(&device->ready_lock, NULL);
     pthread_mutex_init(&device->save_lock, NULL);
     pthread_mutex_init(&device->table_lock, NULL);
     pthread_mutex_init(&device->lock, NULL);
     device->label = make_label(env->allocator, &facts->info);
-    pel_status status = device->label ? start_driver(device, error)
-                                      : pel_fail(error, env->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for device %s", facts->info.id);
+    pel_status status = device->label
+                            ? start_driver(device, error)
+                            : pel_fail(error, env->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for device %s", facts->info.id);
     if (status != PEL_OK) {
         release(device);
         return status;

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Order between devices, as OpenCL does it: a work's gate is a user event in its device's context, a work's end is told by a callback of its last event.
+ * Order between devices, as OpenCL does it: a work's gate is a user event in its device's context, a work's end is told by a
+ * callback of its last event.
  *
- * The callback comes on a driver's thread, the one that has just computed on PoCL, and completes the user events of those that waited only for this: from the
- * end of one kernel to the start of the next no thread has to wake up. It is a hint all the same: it never comes for failed commands on PoCL before 7, so the
- * completion raises the signal again, and callbacks that did not come keep their signal alive until the device is closed. Rejected: waiting for the other
- * queue's event itself, which ends at a context; and a failed user event, which ends at a PoCL that never tells: who waits behind a failure runs, on bytes that
- * mean nothing, and is taken as failed by its owner.
+ * The callback comes on a driver's thread, the one that has just computed on PoCL, and completes the user events of those that
+ * waited only for this: from the end of one kernel to the start of the next no thread has to wake up. It is a hint all the same:
+ * it never comes for failed commands on PoCL before 7, so the completion raises the signal again, and callbacks that did not come
+ * keep their signal alive until the device is closed. Rejected: waiting for the other queue's event itself, which ends at a
+ * context; and a failed user event, which ends at a PoCL that never tells: who waits behind a failure runs, on bytes that mean
+ * nothing, and is taken as failed by its owner.
  */
 #include "backend/opencl/internal.h"
 
 #include <time.h>
 
-enum { AWAIT_NS = 100000, ATTEMPTS = 3, LATE_NS = 1000000000 }; /* LATE: what a callback may come after its command was seen to be complete */
+/* LATE: what a callback may come after its command was seen to be complete */
+enum { AWAIT_NS = 100000, ATTEMPTS = 3, LATE_NS = 1000000000 };
 
 struct pel_cl_telling {
     struct pel_cl_telling *next; /* of the device */
@@ -50,13 +53,15 @@ pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, struct pel_cl_open
     cl_int code = CL_SUCCESS;
     struct pel_cl_opening *made = pel_alloc_zero(device->env->allocator, 1, sizeof *made);
     if (!made) {
-        return pel_cl_refuse(device, error, PEL_OUT_OF_MEMORY, "free host memory", "no memory for a launch that waits for another device");
+        return pel_cl_refuse(device, error, PEL_OUT_OF_MEMORY, "free host memory",
+                             "no memory for a launch that waits for another device");
     }
     made->allocator = device->env->allocator;
     made->event = clCreateUserEvent(device->context, &code);
     if (!made->event || code != CL_SUCCESS) {
         pel_free(device->env->allocator, made);
-        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateUserEvent", "a launch cannot wait for another device");
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateUserEvent",
+                           "a launch cannot wait for another device");
     }
     atomic_init(&made->references, 2);
     *opening = made;
@@ -65,14 +70,18 @@ pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, struct pel_cl_open
 }
 
 const cl_event *pel_cl_opening_event(const struct pel_cl_opening *opening) { return &opening->event; }
-int pel_cl_opening_state(const struct pel_cl_opening *opening) { return opening ? atomic_load_explicit(&opening->state, memory_order_acquire) : 1; }
+int pel_cl_opening_state(const struct pel_cl_opening *opening) {
+    return opening ? atomic_load_explicit(&opening->state, memory_order_acquire) : 1;
+}
 
 pel_status pel_cl_opening_failed(const pel_cl_device *device, pel_error **error) {
-    return pel_cl_fail(device, error, CL_OUT_OF_RESOURCES, "clSetUserEventStatus", "a launch that waited for another device could not be told to begin");
+    return pel_cl_fail(device, error, CL_OUT_OF_RESOURCES, "clSetUserEventStatus",
+                       "a launch that waited for another device could not be told to begin");
 }
 
 bool pel_cl_gate_is_new(const pel_cl_device *device, const pel_work *work, int64_t limit_ns) {
-    return work->gate && (!pel_gate_is_open(work->gate) || pel_clock_now(device->env->clock) - pel_gate_opened_at(work->gate) < limit_ns);
+    return work->gate &&
+           (!pel_gate_is_open(work->gate) || pel_clock_now(device->env->clock) - pel_gate_opened_at(work->gate) < limit_ns);
 }
 
 void pel_cl_gate_await(const pel_work *work, const struct pel_cl_opening *opening) {
@@ -124,14 +133,16 @@ void pel_cl_tell_end(pel_cl_device *device, pel_work *work, cl_event event) {
     if (!telling) {
         return; /* the completion tells */
     }
-    *telling = (struct pel_cl_telling){.next = device->tellings, .allocator = device->env->allocator, .signal = pel_signal_retain(ends), .references = 2};
+    *telling = (struct pel_cl_telling){
+        .next = device->tellings, .allocator = device->env->allocator, .signal = pel_signal_retain(ends), .references = 2};
     device->tellings = telling;
     if (clSetEventCallback(event, CL_COMPLETE, has_ended, telling) != CL_SUCCESS) {
         let_go(telling);
     }
 }
 
-/* Drivers call back a moment after everything else says that the command is complete; of those that never call nothing is known but that they have not. */
+/* Drivers call back a moment after everything else says that the command is complete; of those that never call nothing is
+ * known but that they have not. */
 void pel_cl_tell_no_more(pel_cl_device *device) {
     const struct timespec pause = {.tv_nsec = AWAIT_NS};
     const int64_t began = pel_clock_now(&pel_clock_monotonic);

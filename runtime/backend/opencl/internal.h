@@ -2,9 +2,10 @@
 /*
  * The OpenCL backend's own structures, shared by the files of this folder.
  *
- * Locks, in the order in which they may be taken: device->save_lock, program->lock (a build, seconds), device->ready_lock (the context),
- * device->table_lock (look-ups), device->lock (the queue of work). Nothing of OpenCL is called under device->lock, and nobody's complete() under any of them. The baton (device->running) makes one thread
- * at a time the submitter: cl_kernel arguments and the command queue need no lock of their own.
+ * Locks, in the order in which they may be taken: device->save_lock, program->lock (a build, seconds), device->ready_lock (the
+ * context), device->table_lock (look-ups), device->lock (the queue of work). Nothing of OpenCL is called under device->lock, and
+ * nobody's complete() under any of them. The baton (device->running) makes one thread at a time the submitter: cl_kernel
+ * arguments and the command queue need no lock of their own.
  */
 #ifndef PEL_BACKEND_OPENCL_INTERNAL_H
 #define PEL_BACKEND_OPENCL_INTERNAL_H
@@ -30,7 +31,8 @@ typedef struct pel_cl_form_state {
     uint64_t *variants;      /* what its binary or this process has compiled already; grows (baton) */
     uint32_t variant_count, variant_capacity;
     uint32_t saved_count;    /* so many of them are in the cached file */
-    bool unsaved;            /* built from source, and no file holds it yet; so even forms that are never launched are kept (program->lock) */
+    /* built from source, and no file holds it yet; so even forms that are never launched are kept (program->lock) */
+    bool unsaved;
 } pel_cl_form_state;
 
 typedef struct pel_cl_program {
@@ -79,7 +81,8 @@ typedef struct pel_cl_kernel {
     pel_cl_habit habit;      /* (baton) */
     pel_cl_arg_set *set;     /* (baton) of the form `set_form`; param_count of them; NULL: no memory for it, or not yet */
     pel_cl_form set_form;
-    struct pel_cl_wrapping *wrapping;    /* (baton) the kernel with windows of its buffers, in a program of its own: window.c; NULL: not asked for yet */
+    /* (baton) the kernel with windows of its buffers, in a program of its own: window.c; NULL: not asked for yet */
+    struct pel_cl_wrapping *wrapping;
 } pel_cl_kernel;
 
 /* Works that are on the command queue and not reported, oldest first: see train.c. */
@@ -136,7 +139,8 @@ typedef struct pel_cl_device {
     uint32_t first_rider;
     atomic_uint rider_count; /* written by who has the baton */
     int64_t last_report;     /* (baton) when the last of them was seen to have ended, of the runtime's clock */
-    int64_t broken_at;       /* (baton) != 0: one of them failed then (CLOCK_MONOTONIC); nobody gets on before the queue is replaced */
+    /* (baton) != 0: one of them failed then (CLOCK_MONOTONIC); nobody gets on before the queue is replaced */
+    int64_t broken_at;
     struct pel_cl_telling *tellings; /* (baton) callbacks that were asked for, and a few that came */
     int64_t last_ended;      /* when the last work ended, CLOCK_MONOTONIC: idle since then */
     pthread_t driver;
@@ -155,8 +159,8 @@ pel_status pel_cl_status(cl_int code);
 pel_status pel_cl_fail(const pel_cl_device *device, pel_error **error, cl_int code, const char *call, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 /* An error of this device that is not a failed call. */
-pel_status pel_cl_refuse(const pel_cl_device *device, pel_error **error, pel_status status, const char *advice, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+pel_status pel_cl_refuse(const pel_cl_device *device, pel_error **error, pel_status status, const char *advice,
+                         const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* device.c: makes the context and the queue if need be. Any thread. */
 pel_status pel_cl_ready(pel_cl_device *device, pel_error **error);
@@ -184,8 +188,8 @@ void pel_cl_scrub_end(pel_cl_device *device);
 cl_int pel_cl_compile(pel_cl_device *device, cl_program program, const char *options); /* program.c */
 
 /* transfer.c: one transfer, without waiting */
-pel_status pel_cl_enqueue_transfer(const pel_cl_device *device, cl_command_queue queue, const pel_transfer *transfer, bool in, cl_event *event,
-                                   pel_error **error);
+pel_status pel_cl_enqueue_transfer(const pel_cl_device *device, cl_command_queue queue, const pel_transfer *transfer, bool in,
+                                   cl_event *event, pel_error **error);
 
 /* program.c, kernel.c */
 pel_status pel_cl_prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
@@ -193,10 +197,12 @@ pel_status pel_cl_prepare(pel_backend_device *device, const pel_program_image *p
 void pel_cl_kernel_forget(pel_backend_device *device, const pel_kernel_image *kernel);
 void pel_cl_program_forget(pel_backend_device *device, const pel_program_image *program);
 void pel_cl_forget_all(pel_cl_device *device);
-pel_status pel_cl_program_find(pel_cl_device *device, const pel_program_image *image, pel_cl_program **program, pel_error **error);
+pel_status pel_cl_program_find(pel_cl_device *device, const pel_program_image *image, pel_cl_program **program,
+                               pel_error **error);
 /* Builds a form if it is not built; *built tells whether a compiler ran. */
 pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel_cl_form form, bool *built, pel_error **error);
-/* The kernel in one form, ready to run; *built tells whether a compiler ran. Its cl_kernel may be used by the holder of the baton only. */
+/* The kernel in one form, ready to run; *built tells whether a compiler ran. Its cl_kernel may be used by the holder of the
+ * baton only. */
 pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id); /* NULL: never launched nor prepared */
 pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
                              bool *built, pel_error **error);
@@ -214,7 +220,8 @@ typedef struct pel_cl_binary {
 } pel_cl_binary;
 /* False: not there or not to be trusted (logged). */
 bool pel_cl_cache_load(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form, pel_cl_binary *binary);
-bool pel_cl_cache_store(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form, const pel_cl_binary *binary);
+bool pel_cl_cache_store(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form,
+                        const pel_cl_binary *binary);
 void pel_cl_cache_drop(const pel_cl_device *device, const pel_program_image *image, pel_cl_form form);
 void pel_cl_binary_free(const pel_cl_device *device, pel_cl_binary *binary);
 
@@ -235,18 +242,23 @@ void pel_cl_await(pel_cl_device *device);
 void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider); /* releases its events; nothing of it runs any more */
 
 /* Enqueues the launch of a step; its events, at most PEL_CL_STEP_EVENTS, are the caller's, also after a failure. */
-pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count, pel_error **error);
+pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count,
+                               pel_error **error);
 
 /* gate.c; all but pel_cl_gates need the baton, or that no work runs */
-/* What completes when the gate opens; released once its work is over. Its state: 0 closed, > 0 open (also NULL), < 0 what waits for it never begins. */
+/* What completes when the gate opens; released once its work is over. Its state: 0 closed, > 0 open (also NULL), < 0 what
+ * waits for it never begins. */
 pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, struct pel_cl_opening **opening, pel_error **error);
 void pel_cl_opening_release(struct pel_cl_opening *opening); /* NULL: nothing */
 const cl_event *pel_cl_opening_event(const struct pel_cl_opening *opening);
 int pel_cl_opening_state(const struct pel_cl_opening *opening);
 pel_status pel_cl_opening_failed(const pel_cl_device *device, pel_error **error); /* and that as an error */
-bool pel_cl_gate_is_new(const pel_cl_device *device, const pel_work *work, int64_t limit_ns); /* it is closed, or has been open for less than that */
-void pel_cl_gate_await(const pel_work *work, const struct pel_cl_opening *opening); /* sleeps until it is open, or never will be */
-void pel_cl_tell_end(pel_cl_device *device, pel_work *work, cl_event event); /* its signal is raised with this event, if it has one */
+/* it is closed, or has been open for less than that */
+bool pel_cl_gate_is_new(const pel_cl_device *device, const pel_work *work, int64_t limit_ns);
+/* sleeps until it is open, or never will be */
+void pel_cl_gate_await(const pel_work *work, const struct pel_cl_opening *opening);
+/* its signal is raised with this event, if it has one */
+void pel_cl_tell_end(pel_cl_device *device, pel_work *work, cl_event event);
 void pel_cl_tell_no_more(pel_cl_device *device);
 bool pel_cl_gates(const pel_backend_device *device);
 
@@ -260,11 +272,12 @@ pel_status pel_cl_windowed_get(pel_cl_device *device, pel_cl_kernel *kernel, pel
 cl_kernel pel_cl_windowed_kernel(const pel_cl_kernel *kernel, pel_cl_form form); /* these two after a successful get */
 pel_cl_program *pel_cl_windowed_program(const pel_cl_kernel *kernel);
 void pel_cl_windowed_forget(pel_cl_device *device, pel_cl_kernel *kernel);
-pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
-                                     pel_error **error);
+pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form,
+                                     const pel_work_arg *args, pel_error **error);
 
 /* train.c; all need the baton */
-bool pel_cl_train_step(pel_cl_device *device); /* begins and reports what it can, and waits for one if it must; false: nothing was there */
+/* begins and reports what it can, and waits for one if it must; false: nothing was there */
+bool pel_cl_train_step(pel_cl_device *device);
 bool pel_cl_train_begin(pel_cl_device *device); /* the same without waiting and compiling; true: what is left can wait for more */
 /* device.c; both need the baton */
 pel_work *pel_cl_first_work(pel_cl_device *device); /* the oldest one that is queued; NULL: none */

@@ -2,10 +2,11 @@
 /*
  * pel/opencl.h: the caller's objects become ours, ours the caller's.
  *
- * The problem: two parties use one object, and each must know when it may. For memory the answer is a mapping on the device (queue/mapping.c): open, the
- * bytes are there and the caller's; closed, they are the runtime's. For events each side gets one of its own kind. Every handle is checked here, because
- * drivers take those of another context and say CL_SUCCESS (PoCL 3.1). Rejected: handing out memory with a promise that it is current until the next launch; nobody can
- * see from outside which launch that was.
+ * The problem: two parties use one object, and each must know when it may. For memory the answer is a mapping on the device
+ * (queue/mapping.c): open, the bytes are there and the caller's; closed, they are the runtime's. For events each side gets one of
+ * its own kind. Every handle is checked here, because drivers take those of another context and say CL_SUCCESS (PoCL 3.1).
+ * Rejected: handing out memory with a promise that it is current until the next launch; nobody can see from outside which launch
+ * that was.
  */
 #include "backend/backends.h"
 #include "backend/interop.h"
@@ -32,7 +33,8 @@ cl_context pel_opencl_context(const pel_device *device) {
 static pel_status usable(const pel_device *device, const char *call, pel_cl_device **driver, pel_error **error) {
     *driver = driver_of(device);
     if (!*driver) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "%s: the device is %s", call, device ? "no OpenCL device of this process" : "NULL");
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "%s: the device is %s", call,
+                        device ? "no OpenCL device of this process" : "NULL");
     }
     pel_status status = pel_device_usable(device, error);
     return status == PEL_OK ? pel_cl_ready(*driver, error) : status;
@@ -58,23 +60,24 @@ static pel_status look_at_memory(pel_cl_device *device, cl_mem memory, memory_fa
     code = code ? code : clGetMemObjectInfo(memory, CL_MEM_HOST_PTR, sizeof(void *), &facts->host, NULL);
     code = code ? code : clGetMemObjectInfo(memory, CL_MEM_ASSOCIATED_MEMOBJECT, sizeof(cl_mem), &facts->parent, NULL);
     if (code != CL_SUCCESS) {
-        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "hand over a living cl_mem", "an adopted cl_mem does not answer (%s)",
-                             pel_cl_code_name(code));
+        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "hand over a living cl_mem",
+                             "an adopted cl_mem does not answer (%s)", pel_cl_code_name(code));
     }
     if (type != CL_MEM_OBJECT_BUFFER || context != device->context) {
-        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "adopt its context with the runtime, or make it in pel_opencl_context",
-                             "an adopted cl_mem is %s", type != CL_MEM_OBJECT_BUFFER ? "no buffer" : "of another context than the device's");
+        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT,
+                             "adopt its context with the runtime, or make it in pel_opencl_context", "an adopted cl_mem is %s",
+                             type != CL_MEM_OBJECT_BUFFER ? "no buffer" : "of another context than the device's");
     }
     if ((facts->flags & (CL_MEM_HOST_NO_ACCESS | CL_MEM_HOST_READ_ONLY | CL_MEM_HOST_WRITE_ONLY)) != 0 ||
         (facts->parent && !device->base.facts->host_coherent)) {
-        return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "use a buffer of its own that the host may read and write", "an adopted cl_mem is %s",
-                             facts->parent ? "a sub-buffer" : "closed to the host");
+        return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "use a buffer of its own that the host may read and write",
+                             "an adopted cl_mem is %s", facts->parent ? "a sub-buffer" : "closed to the host");
     }
     return PEL_OK;
 }
 
-static pel_status adopt_own_memory(pel_cl_device *driver, const pel_device *device, cl_mem memory, uint64_t bytes, pel_buffer **buffer,
-                                   pel_error **error) {
+static pel_status adopt_own_memory(pel_cl_device *driver, const pel_device *device, cl_mem memory, uint64_t bytes,
+                                   pel_buffer **buffer, pel_error **error) {
     pel_mem *mem = NULL;
     pel_status status = pel_cl_mem_adopt(driver, memory, bytes, &mem, error);
     if (status == PEL_OK) {
@@ -112,18 +115,20 @@ static pel_status map_it(pel_cl_device *device, borrowed *b, size_t bytes, pel_e
     b->queue = clCreateCommandQueue(device->context, device->id, 0, &code);
     if (!b->queue || code != CL_SUCCESS) {
         b->queue = NULL;
-        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateCommandQueue", "no queue to map an adopted buffer");
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateCommandQueue",
+                           "no queue to map an adopted buffer");
     }
     b->mapped = clEnqueueMapBuffer(b->queue, b->memory, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL, NULL, &code);
     if (!b->mapped || code != CL_SUCCESS) {
         b->mapped = NULL;
-        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_MAP_FAILURE : code, "clEnqueueMapBuffer", "an adopted buffer cannot be mapped");
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_MAP_FAILURE : code, "clEnqueueMapBuffer",
+                           "an adopted buffer cannot be mapped");
     }
     return PEL_OK;
 }
 
-static pel_status adopt_host_memory(pel_cl_device *driver, const pel_device *device, cl_mem memory, const memory_facts *facts, pel_buffer **buffer,
-                                    pel_error **error) {
+static pel_status adopt_host_memory(pel_cl_device *driver, const pel_device *device, cl_mem memory, const memory_facts *facts,
+                                    pel_buffer **buffer, pel_error **error) {
     borrowed *b = pel_alloc_zero(driver->env->allocator, 1, sizeof *b);
     if (!b) {
         return pel_cl_refuse(driver, error, PEL_OUT_OF_MEMORY, "free host memory", "no memory for an adopted buffer's records");
@@ -164,8 +169,8 @@ pel_status pel_opencl_buffer_adopt(const pel_device *device, cl_mem memory, pel_
                                              : adopt_own_memory(driver, device, memory, facts.bytes, buffer, error);
 }
 
-pel_status pel_opencl_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags, const pel_device *device,
-                          const pel_task_desc *desc, pel_mapping **mapping) {
+pel_status pel_opencl_map(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t flags,
+                          const pel_device *device, const pel_task_desc *desc, pel_mapping **mapping) {
     if (mapping) {
         *mapping = NULL;
     }
@@ -206,10 +211,11 @@ pel_status pel_opencl_event_adopt(const pel_device *device, cl_event opencl_even
     if (status != PEL_OK) {
         return status;
     }
-    cl_int code = opencl_event ? clGetEventInfo(opencl_event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) : CL_INVALID_EVENT;
+    cl_int code = opencl_event ? clGetEventInfo(opencl_event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL)
+                               : CL_INVALID_EVENT;
     if (code != CL_SUCCESS) {
-        return pel_cl_refuse(driver, error, PEL_INVALID_ARGUMENT, "hand over a living cl_event", "an adopted cl_event does not answer (%s)",
-                             pel_cl_code_name(code));
+        return pel_cl_refuse(driver, error, PEL_INVALID_ARGUMENT, "hand over a living cl_event",
+                             "an adopted cl_event does not answer (%s)", pel_cl_code_name(code));
     }
     status = pel_event_create_user(pel_device_runtime(device), event, error);
     if (status == PEL_OK) {
@@ -260,11 +266,13 @@ static pel_status make_promise(pel_cl_device *driver, promise **made, pel_error 
     return PEL_OK;
 }
 
-pel_status pel_opencl_event(pel_queue *queue, pel_event *event, const pel_device *device, cl_event *opencl_event, pel_error **error) {
+pel_status pel_opencl_event(pel_queue *queue, pel_event *event, const pel_device *device, cl_event *opencl_event,
+                            pel_error **error) {
     pel_cl_device *driver;
     promise *p = NULL;
     if (!queue || !event || !opencl_event) {
-        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_opencl_event: the %s is NULL", queue ? "event" : "queue");
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_opencl_event: the %s is NULL",
+                        queue ? "event" : "queue");
     }
     *opencl_event = NULL;
     pel_status status = usable(device, "pel_opencl_event", &driver, error);

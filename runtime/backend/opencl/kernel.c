@@ -2,10 +2,10 @@
 /*
  * Kernels on one device: one cl_kernel per form, and the checks of a declaration against what the driver knows of the entry.
  *
- * The problem: a wrong number, kind or size of an argument is answered by drivers late, vaguely, or by a crash. The invariant: after prepare has said
- * OK, as many parameters are declared as the entry has, and each has the right address space and, where its type has a known size, the right size.
- * What the driver does not tell (no argument information: some binaries, some drivers) is not checked. Rejected: parsing the source for signatures,
- * which macros and typedefs defeat.
+ * The problem: a wrong number, kind or size of an argument is answered by drivers late, vaguely, or by a crash. The invariant:
+ * after prepare has said OK, as many parameters are declared as the entry has, and each has the right address space and, where
+ * its type has a known size, the right size. What the driver does not tell (no argument information: some binaries, some drivers)
+ * is not checked. Rejected: parsing the source for signatures, which macros and typedefs defeat.
  */
 #include "backend/opencl/internal.h"
 
@@ -74,11 +74,13 @@ static pel_status no_such_entry(const pel_cl_device *device, cl_program program,
     if (clGetProgramInfo(program, CL_PROGRAM_KERNEL_NAMES, sizeof names, names, &bytes) != CL_SUCCESS || bytes > sizeof names) {
         strcpy(names, "unknown");
     }
-    pel_story story = {.device = device->label, .call = "clCreateKernel", .code = code, .advice = "name one of the program's kernels"};
+    pel_story story = {
+        .device = device->label, .call = "clCreateKernel", .code = code, .advice = "name one of the program's kernels"};
     char renamed[128]; /* PoCL's headers redefine the built-in functions as macros, and so a kernel of such a name */
     snprintf(renamed, sizeof renamed, "_cl_%s", image->entry);
     if (strstr(names, renamed)) {
-        story.advice = "the name is that of a built-in function of OpenCL C, which this driver redefines; give the kernel another name";
+        story.advice =
+            "the name is that of a built-in function of OpenCL C, which this driver redefines; give the kernel another name";
     }
     return pel_fail(error, device->env->allocator, PEL_NOT_FOUND, &story, "program %s has no kernel %s; its kernels: %s",
                     image->program->name, image->entry, names[0] ? names : "none");
@@ -92,7 +94,8 @@ static void learn_limits(const pel_cl_device *device, cl_kernel kernel, pel_cl_l
     if (clGetKernelWorkGroupInfo(kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof group, &group, NULL) != CL_SUCCESS) {
         group = 0;
     }
-    if (clGetKernelWorkGroupInfo(kernel, device->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof required, required, NULL) != CL_SUCCESS) {
+    if (clGetKernelWorkGroupInfo(kernel, device->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof required, required, NULL) !=
+        CL_SUCCESS) {
         memset(required, 0, sizeof required);
     }
     /* Asked before any argument is set, so this is what the kernel's own __local variables take. */
@@ -129,8 +132,8 @@ static pel_status make(pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form
     return PEL_OK;
 }
 
-pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel, bool *built,
-                             pel_error **error) {
+pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
+                             bool *built, pel_error **error) {
     pthread_mutex_lock(&device->table_lock);
     *kernel = look_up(device, image->id);
     bool ready = *kernel && (*kernel)->kernels[form];
@@ -191,7 +194,8 @@ static uint64_t pointee_bytes(const char *type) {
     return type_bytes(name);
 }
 
-/* Bytes by which a declaration goes on along the array, where they must be whole elements of the kernel; 0: whatever the kernel has. */
+/* Bytes by which a declaration goes on along the array, where they must be whole elements of the kernel; 0: whatever the
+ * kernel has. */
 static uint64_t declared_step(const pel_param *param) {
     if (param->kind == PEL_PARAM_KIND_ELEMENTWISE) {
         return param->bytes * param->num;
@@ -239,25 +243,26 @@ static pel_status check_param(const pel_cl_device *device, cl_kernel cl, const p
     }
     if (strncmp(type, "image", 5) == 0 || strcmp(type, "sampler_t") == 0 || strncmp(type, "pipe", 4) == 0) {
         return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "pass the data in a buffer",
-                             "parameter %u (%s %s) of kernel %s: images, samplers and pipes are not supported", i, type, name, image->entry);
+                             "parameter %u (%s %s) of kernel %s: images, samplers and pipes are not supported", i, type, name,
+                             image->entry);
     }
     if (!kind_matches(param, space)) {
         return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "declare the parameter as what the kernel says it is",
-                             "parameter %u (%s %s) of kernel %s is %s in the program and declared as %s", i, type, name, image->entry,
-                             space_name(space), kind_name(param));
+                             "parameter %u (%s %s) of kernel %s is %s in the program and declared as %s", i, type, name,
+                             image->entry, space_name(space), kind_name(param));
     }
     uint64_t bytes = param->kind == PEL_PARAM_KIND_VALUE ? type_bytes(type) : 0;
     if (bytes != 0 && param->bytes != bytes) {
         return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "declare the parameter with the type that the kernel gives it",
-                             "parameter %u (%s %s) of kernel %s has %llu bytes in the program and is declared with %llu", i, type, name,
-                             image->entry, (unsigned long long)bytes, (unsigned long long)param->bytes);
+                             "parameter %u (%s %s) of kernel %s has %llu bytes in the program and is declared with %llu", i, type,
+                             name, image->entry, (unsigned long long)bytes, (unsigned long long)param->bytes);
     }
     uint64_t element = pointee_bytes(type), declared = declared_step(param);
     if (element != 0 && declared % element != 0) {
         return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT,
                              "declare the size of the kernel's elements; where several items share one, say so with num and den",
-                             "parameter %u (%s %s) of kernel %s has elements of %llu bytes and is declared with %llu", i, type, name, image->entry,
-                             (unsigned long long)element, (unsigned long long)declared);
+                             "parameter %u (%s %s) of kernel %s has elements of %llu bytes and is declared with %llu", i, type,
+                             name, image->entry, (unsigned long long)element, (unsigned long long)declared);
     }
     facts->alignment = param->kind == PEL_PARAM_KIND_VALUE || param->kind == PEL_PARAM_KIND_LOCAL ? 0 : pointee_bytes(type);
     return PEL_OK;
@@ -274,7 +279,8 @@ static pel_status check_declaration(pel_cl_device *device, pel_cl_kernel *kernel
         return pel_cl_fail(device, error, code, "clGetKernelInfo", "kernel %s does not tell its arguments", image->entry);
     }
     if (count != image->param_count) {
-        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "declare one parameter per argument of the kernel, in its order",
+        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT,
+                             "declare one parameter per argument of the kernel, in its order",
                              "kernel %s has %u arguments and is declared with %u", image->entry, count, image->param_count);
     }
     pel_cl_arg_facts *facts = pel_alloc_zero(device->env->allocator, (size_t)count + 1, sizeof *facts);

@@ -2,12 +2,14 @@
 /*
  * Running one work: transfers in, the launch, transfers out.
  *
- * Everything is enqueued on the one in-order queue, flushed, and then waited for in order, so that a device with its own memory has no gaps while the
- * times of the parts are still seen. Each command has an event, and each event's own status is asked: status does not always propagate, and on
- * PoCL < 7 waiting for an event that has failed never returns. After a failure the queue is drained, with a limit, and replaced.
+ * Everything is enqueued on the one in-order queue, flushed, and then waited for in order, so that a device with its own memory
+ * has no gaps while the times of the parts are still seen. Each command has an event, and each event's own status is asked:
+ * status does not always propagate, and on PoCL < 7 waiting for an event that has failed never returns. After a failure the queue
+ * is drained, with a limit, and replaced.
  *
- * How to wait depends on the driver. PoCL's clFinish sleeps on a condition variable: it is used there. GPU drivers' blocking waits spin a core, so
- * there we sleep to 0.85 of the predicted time, look often for a moment, and then nanosleep in growing steps.
+ * How to wait depends on the driver. PoCL's clFinish sleeps on a condition variable: it is used there. GPU drivers' blocking
+ * waits spin a core, so there we sleep to 0.85 of the predicted time, look often for a moment, and then nanosleep in growing
+ * steps.
  */
 #include "backend/opencl/staging.h"
 
@@ -22,7 +24,8 @@
 #define LOOK_NS 20000        /* looking without sleeping: shorter than the sleep that it may save */
 #define FIRST_NAP_NS 5000
 #define LONGEST_NAP_NS 500000
-#define LONGEST_BESIDE_NS 5000000 /* the same beside launches that follow by themselves: what a prediction that is far too long may cost */
+#define LONGEST_BESIDE_NS                                                                                                        \
+    5000000 /* the same beside launches that follow by themselves: what a prediction that is far too long may cost */
 #define DRAIN_NS 1000000000  /* what a failed work's other commands get to end */
 #define SOON_NS 300000.0     /* what a report may be late for those behind it: five times what waiting costs at all */
 #define SMALL_GRID 65535u    /* PoCL's limit for its small-grid variants */
@@ -91,7 +94,8 @@ static void drain_events(const pel_cl_device *device, const cl_event *events, ui
         mute = mute || (state < 0 && is_mute(events[i]));
     }
     if (mute && !stuck) {
-        clFinish(device->queue); /* the last way to learn that the command has ended: it may still be writing to memory that is freed next */
+        /* the last way to learn that the command has ended: it may still be writing to memory that is freed next */
+        clFinish(device->queue);
     }
     if (stuck) {
         pel_log(device->env->logger, PEL_LOG_ERROR, "%s: commands of a failed launch do not end", device->label);
@@ -105,7 +109,8 @@ static void drain(pel_cl_flight *flight) {
 }
 
 /* Waits for events [from, to). */
-static pel_status settle(pel_cl_flight *flight, uint32_t from, uint32_t to, double predicted_ns, const char *what, pel_error **error) {
+static pel_status settle(pel_cl_flight *flight, uint32_t from, uint32_t to, double predicted_ns, const char *what,
+                         pel_error **error) {
     pel_cl_device *device = flight->device;
     cl_int state = CL_COMPLETE;
 
@@ -138,7 +143,8 @@ static pel_status settle(pel_cl_flight *flight, uint32_t from, uint32_t to, doub
 
 /* ---- transfers ---- */
 
-/* Through pinned memory, which takes a thread of its own, so that all is over when this comes back. What is under way before must have ended. */
+/* Through pinned memory, which takes a thread of its own, so that all is over when this comes back. What is under way before
+ * must have ended. */
 static pel_status stage(pel_cl_flight *flight, pel_cl_ring *ring, const pel_transfer *list, uint32_t count, pel_error **error) {
     pel_cl_load load = {.list = list, .count = count, .sensitive = flight->work->sensitive};
     if (flight->count > 0) {
@@ -208,8 +214,8 @@ static bool describe(const pel_work_arg *arg, pel_cl_arg_set *set) {
     return arg->kind == PEL_WORK_ARG_LOCAL;
 }
 
-static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel *kernel, cl_kernel cl, uint32_t i, const pel_work_arg *arg,
-                               pel_error **error) {
+static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel *kernel, cl_kernel cl, uint32_t i,
+                               const pel_work_arg *arg, pel_error **error) {
     size_t bytes = (size_t)arg->bytes;
     const void *value = NULL;
     cl_mem mem = NULL;
@@ -222,9 +228,10 @@ static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel 
     case PEL_WORK_ARG_PRIVATE:
         if (device->base.facts->host_coherent && kernel->args && kernel->args[i].alignment > 1 &&
             (uintptr_t)arg->mem->host % kernel->args[i].alignment != 0) {
-            return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "align the memory, or begin the range elsewhere",
-                                 "argument %u of kernel %s points to elements of %llu bytes and its memory is not aligned to them", i,
-                                 kernel->image->name, (unsigned long long)kernel->args[i].alignment);
+            return pel_cl_refuse(
+                device, error, PEL_INVALID_ARGUMENT, "align the memory, or begin the range elsewhere",
+                "argument %u of kernel %s points to elements of %llu bytes and its memory is not aligned to them", i,
+                kernel->image->name, (unsigned long long)kernel->args[i].alignment);
         }
         mem = ((pel_cl_mem *)arg->mem)->cl;
         value = &mem;
@@ -238,8 +245,8 @@ static pel_status set_argument(const pel_cl_device *device, const pel_cl_kernel 
 }
 
 /* Before any argument is set: PoCL accepts too much local memory and then aborts the process, Oclgrind throws an exception. */
-static pel_status check_local_memory(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
-                                     pel_error **error) {
+static pel_status check_local_memory(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form,
+                                     const pel_work_arg *args, pel_error **error) {
     uint64_t bytes = kernel->local_bytes[form], room = device->base.facts->info.local_memory_bytes;
     for (uint32_t i = 0; i < kernel->image->param_count; i++) {
         if (args[i].kind == PEL_WORK_ARG_LOCAL && !pel_add_u64(bytes, args[i].bytes, &bytes)) {
@@ -265,7 +272,8 @@ static pel_status set_arguments(const pel_cl_device *device, pel_cl_kernel *kern
     const uint32_t count = kernel->image->param_count;
     pel_status status = check_local_memory(device, kernel, form, args, error);
     if (!kernel->set) {
-        kernel->set = pel_alloc_zero(device->env->allocator, count + 1u, sizeof *kernel->set); /* without it all are set each time */
+        /* without it all are set each time */
+        kernel->set = pel_alloc_zero(device->env->allocator, count + 1u, sizeof *kernel->set);
     } else if (kernel->set_form != form) {
         memset(kernel->set, 0, count * sizeof *kernel->set);
     }
@@ -288,8 +296,8 @@ static pel_status set_arguments(const pel_cl_device *device, pel_cl_kernel *kern
 }
 
 /* PoCL compiles once per local size x offset is zero x small grid; other drivers at most once per kernel. */
-static uint64_t variant_key(const pel_cl_device *device, const pel_cl_kernel *kernel, const size_t offset[3], const size_t global[3],
-                            const size_t local[3]) {
+static uint64_t variant_key(const pel_cl_device *device, const pel_cl_kernel *kernel, const size_t offset[3],
+                            const size_t global[3], const size_t local[3]) {
     uint64_t key = kernel->entry_key;
     if (device->is_pocl) {
         size_t widest = global[0] > global[1] ? global[0] : global[1];
@@ -321,8 +329,8 @@ static cl_kernel kernel_of(const pel_cl_flight *flight, const pel_cl_kernel *ker
     return flight->windowed ? pel_cl_windowed_kernel(kernel, form) : kernel->kernels[form];
 }
 
-static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece, bool *cold,
-                                pel_error **error) {
+static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece,
+                                bool *cold, pel_error **error) {
     pel_cl_device *device = flight->device;
     const pel_span *span = &flight->work->span;
     size_t offset[3], global[3], local[3];
@@ -340,18 +348,20 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
     if (status != PEL_OK) {
         return status;
     }
-    if (pel_cl_variant_is_new(device, flight->windowed ? pel_cl_windowed_program(kernel) : kernel->program, form, variant_key(device, kernel, offset, global, local))) {
+    if (pel_cl_variant_is_new(device, flight->windowed ? pel_cl_windowed_program(kernel) : kernel->program, form,
+                              variant_key(device, kernel, offset, global, local))) {
         *cold = true;
     }
     cl_event *event = &flight->events[flight->count];
     *event = NULL;
     const bool waits = flight->opening && !flight->gated; /* the queue is in order: what comes after it waits, too */
-    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel_of(flight, kernel, form), form != PEL_CL_PLAIN ? 3 : span->dims, offset, global, local,
-                                         waits ? 1 : 0, waits ? pel_cl_opening_event(flight->opening) : NULL, event);
+    cl_int code =
+        clEnqueueNDRangeKernel(device->queue, kernel_of(flight, kernel, form), form != PEL_CL_PLAIN ? 3 : span->dims, offset,
+                               global, local, waits ? 1 : 0, waits ? pel_cl_opening_event(flight->opening) : NULL, event);
     if (code != CL_SUCCESS) {
         return pel_cl_fail(device, error, code, "clEnqueueNDRangeKernel",
-                           "kernel %s cannot be launched (%zu x %zu x %zu items in groups of %zu x %zu x %zu)", kernel->image->name,
-                           global[0], global[1], global[2], local[0], local[1], local[2]);
+                           "kernel %s cannot be launched (%zu x %zu x %zu items in groups of %zu x %zu x %zu)",
+                           kernel->image->name, global[0], global[1], global[2], local[0], local[1], local[2]);
     }
     flight->count++;
     flight->gated = true;
@@ -359,8 +369,8 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
 }
 
 /* A piece, in as many enqueues as its work-groups need; the halves that wait are at most one per bit of their number. */
-static pel_status enqueue_parts(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, pel_cl_piece piece, bool *cold,
-                                pel_error **error) {
+static pel_status enqueue_parts(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, pel_cl_piece piece,
+                                bool *cold, pel_error **error) {
     pel_cl_piece waiting[PEL_CL_HALVINGS];
     uint32_t count = 0, dims = flight->work->span.dims;
     for (;;) {
@@ -384,7 +394,8 @@ static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_
 
     pel_cl_form form = work->chunked ? (pel_cl_form)work->span.dims : PEL_CL_PLAIN;
     if (work->span.dims < 1 || work->span.dims > 3) {
-        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "", "a launch has 1, 2 or 3 dimensions, not %u", work->span.dims);
+        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "", "a launch has 1, 2 or 3 dimensions, not %u",
+                             work->span.dims);
     }
     if (work->chunked && plain_only) {
         return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "run it whole on one device", "kernel %s cannot run in chunks: %s",
@@ -428,7 +439,8 @@ static pel_status scrub(pel_cl_flight *flight, pel_error **error) {
 }
 
 static bool is_habit(const pel_cl_kernel *kernel, const pel_work *work) {
-    return kernel->habit.known && kernel->habit.chunked == work->chunked && kernel->habit.group == work->group && memcmp(&kernel->habit.span, &work->span, sizeof work->span) == 0;
+    return kernel->habit.known && kernel->habit.chunked == work->chunked && kernel->habit.group == work->group &&
+           memcmp(&kernel->habit.span, &work->span, sizeof work->span) == 0;
 }
 
 bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
@@ -436,7 +448,8 @@ bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
     return kernel && is_habit(kernel, work);
 }
 
-static pel_status choose_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, pel_cl_form *form, bool *built, pel_error **error) {
+static pel_status choose_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, pel_cl_form *form, bool *built,
+                               pel_error **error) {
     const pel_work *work = flight->work;
     *kernel = pel_cl_kernel_known(flight->device, work->kernel->id);
     if (*kernel && is_habit(*kernel, work)) {
@@ -517,7 +530,8 @@ static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
         status = enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
         clFlush(device->queue);
     }
-    return status == PEL_OK ? settle(flight, launch_end, flight->count, 0, "a transfer from the device failed", &work->error) : status;
+    return status == PEL_OK ? settle(flight, launch_end, flight->count, 0, "a transfer from the device failed", &work->error)
+                            : status;
 }
 
 static pel_status run_transfers(pel_cl_flight *flight, pel_work *work) {
@@ -532,7 +546,8 @@ static pel_status run_transfers(pel_cl_flight *flight, pel_work *work) {
     return status;
 }
 
-pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count, pel_error **error) {
+pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count,
+                               pel_error **error) {
     pel_cl_flight flight = {.device = device, .work = step, .windowed = true};
     pel_status status = enqueue_launch(&flight, cold, error);
     memcpy(events, flight.events, flight.count * sizeof *events);
@@ -672,10 +687,12 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
     for (uint32_t i = 0; i < rider->count && work->status == PEL_OK; i++) {
         cl_int state = state_of(rider->events[i]);
         if (state > 0) {
-            if (device->broken_at == 0 || pel_cl_gate_is_new(device, work, DRAIN_NS) || pel_clock_now(&pel_clock_monotonic) - device->broken_at < DRAIN_NS) {
+            if (device->broken_at == 0 || pel_cl_gate_is_new(device, work, DRAIN_NS) ||
+                pel_clock_now(&pel_clock_monotonic) - device->broken_at < DRAIN_NS) {
                 return 1;
             }
-            work->status = pel_cl_refuse(device, &work->error, PEL_DEVICE_FAILED, "", "the launch did not end after an earlier one had failed");
+            work->status = pel_cl_refuse(device, &work->error, PEL_DEVICE_FAILED, "",
+                                         "the launch did not end after an earlier one had failed");
         } else if (state < 0) {
             work->status = pel_cl_fail(device, &work->error, state, "the command's event", "the launch failed");
         }
@@ -723,14 +740,16 @@ static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
 }
 
 /*
- * Others follow without us, so an end that is seen a twentieth late costs little, and whoever looks takes a core from them: 80 looks an iteration of
- * 10 ms cost about a tenth of the time where all cores computed (2 vCPUs, Jacobi on two halves of a CPU, 2026-11).
+ * Others follow without us, so an end that is seen a twentieth late costs little, and whoever looks takes a core from them: 80
+ * looks an iteration of 10 ms cost about a tenth of the time where all cores computed (2 vCPUs, Jacobi on two halves of a CPU,
+ * 2026-11).
  */
 static int64_t nap_beside_others(const pel_cl_device *device, const pel_work *work) {
     const int64_t opened = work->gate ? pel_gate_opened_at(work->gate) : 0;
     int64_t began = device->last_report > work->began ? device->last_report : work->began;
     began = opened > began ? opened : began;
-    const double left = work->predicted_ns - (double)(now(device) - began), step = work->predicted_ns / 20, wanted = left > step ? left : step;
+    const double left = work->predicted_ns - (double)(now(device) - began), step = work->predicted_ns / 20,
+                 wanted = left > step ? left : step;
     return wanted > LONGEST_BESIDE_NS ? LONGEST_BESIDE_NS : wanted > FIRST_NAP_NS ? (int64_t)wanted : FIRST_NAP_NS;
 }
 

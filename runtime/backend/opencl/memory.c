@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory objects. Every device has a cl_mem of its own for a range: shared contexts make drivers migrate whole buffers behind our back.
+ * Memory objects. Every device has a cl_mem of its own for a range: shared contexts make drivers migrate whole buffers behind our
+ * back.
  *
- * Host-coherent devices (PoCL on the CPU) use the host memory itself: USE_HOST_PTR without map and unmap (16-22 us each), and a view is another
- * cl_mem over a part of it, at any alignment. Other devices that share the host's memory get USE_HOST_PTR too, and transfers are reads and writes
- * whose host pointer is the buffer's own: the specification defines them as "make up to date", so drivers without a copy of their own do nothing.
- * Rejected there: map and unmap, which need a record of what is mapped and forbid kernels meanwhile. Devices with own memory get plain buffers;
- * views are sub-buffers, so their origin must be aligned.
+ * Host-coherent devices (PoCL on the CPU) use the host memory itself: USE_HOST_PTR without map and unmap (16-22 us each), and a
+ * view is another cl_mem over a part of it, at any alignment. Other devices that share the host's memory get USE_HOST_PTR too,
+ * and transfers are reads and writes whose host pointer is the buffer's own: the specification defines them as "make up to date",
+ * so drivers without a copy of their own do nothing. Rejected there: map and unmap, which need a record of what is mapped and
+ * forbid kernels meanwhile. Devices with own memory get plain buffers; views are sub-buffers, so their origin must be aligned.
  */
 #include "backend/opencl/internal.h"
 
@@ -18,7 +19,9 @@ static pel_status wrap(pel_cl_device *device, cl_mem cl, void *host, uint64_t by
         clReleaseMemObject(cl);
         return pel_cl_refuse(device, error, PEL_OUT_OF_MEMORY, "free host memory", "no memory for a buffer's record");
     }
-    *made = (pel_cl_mem){.base = {.host = host, .bytes = bytes}, .cl = cl, .id = atomic_fetch_add_explicit(&device->mems_made, 1, memory_order_relaxed) + 1};
+    *made = (pel_cl_mem){.base = {.host = host, .bytes = bytes},
+                         .cl = cl,
+                         .id = atomic_fetch_add_explicit(&device->mems_made, 1, memory_order_relaxed) + 1};
     *mem = &made->base;
     return PEL_OK;
 }
@@ -32,7 +35,8 @@ static pel_status create(pel_cl_device *device, void *host, uint64_t bytes, pel_
 
     *mem = NULL;
     if (bytes == 0) {
-        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "give it at least one byte", "a buffer of 0 bytes cannot be on a device");
+        return pel_cl_refuse(device, error, PEL_INVALID_ARGUMENT, "give it at least one byte",
+                             "a buffer of 0 bytes cannot be on a device");
     }
     if ((info->max_allocation_bytes != 0 && bytes > info->max_allocation_bytes) || !pel_u64_to_size(bytes, &size)) {
         return pel_cl_refuse(device, error, PEL_TOO_LARGE, "use smaller buffers, or another device",
@@ -73,8 +77,8 @@ pel_status pel_cl_mem_view(pel_backend_device *base, pel_mem *parent, uint64_t o
     uint32_t alignment = device->base.facts->view_alignment;
     if (alignment > 1 && offset % alignment != 0) {
         return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "begin the range at a multiple of the alignment, or copy it",
-                             "a range that begins at byte %llu: this device wants multiples of %u bytes", (unsigned long long)offset,
-                             alignment);
+                             "a range that begins at byte %llu: this device wants multiples of %u bytes",
+                             (unsigned long long)offset, alignment);
     }
     cl_buffer_region region = {.origin = (size_t)offset, .size = (size_t)bytes};
     cl_mem cl = clCreateSubBuffer(((pel_cl_mem *)parent)->cl, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);

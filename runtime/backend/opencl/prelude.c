@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The problem: a chunk is an enqueue of its own, and the built-in id functions speak of the enqueue, not of the launch. The prelude hides them
- * behind macros of the same names. A macro of function form is not expanded again inside its own expansion, but the argument may be any expression
- * and the functions call one another, so each macro calls a helper function that was defined before any macro: the helpers see the built-ins.
+ * The problem: a chunk is an enqueue of its own, and the built-in id functions speak of the enqueue, not of the launch. The
+ * prelude hides them behind macros of the same names. A macro of function form is not expanded again inside its own expansion,
+ * but the argument may be any expression and the functions call one another, so each macro calls a helper function that was
+ * defined before any macro: the helpers see the built-ins.
  *
- * The invariant: global id = group id x local size + local id + global offset, with sizes and numbers of the whole launch, in user functions too.
- * Whole sizes are read by get_global_id of a dimension with one item, never by get_global_offset: PoCL 3.1 returns only the low half of that.
- * Dimensions are constants in every call of a built-in, and the choice is between values: of `d < 2 ? get_global_id(d) : 0` LLVM makes a choice between
- * addresses of PoCL's hidden variables, which PoCL 3.1 fails to replace ("undefined symbol: _group_id_x", and the process aborts).
- * Rejected: rewriting the calls in the source, which needs a preprocessor of our own to be right.
+ * The invariant: global id = group id x local size + local id + global offset, with sizes and numbers of the whole launch, in
+ * user functions too. Whole sizes are read by get_global_id of a dimension with one item, never by get_global_offset: PoCL 3.1
+ * returns only the low half of that. Dimensions are constants in every call of a built-in, and the choice is between values: of
+ * `d < 2 ? get_global_id(d) : 0` LLVM makes a choice between addresses of PoCL's hidden variables, which PoCL 3.1 fails to
+ * replace ("undefined symbol: _group_id_x", and the process aborts). Rejected: rewriting the calls in the source, which needs a
+ * preprocessor of our own to be right.
  */
 #include "backend/opencl/prelude.h"
 

@@ -2,12 +2,13 @@
 /*
  * Programs on one device: built once per form, from a cached binary when there is one, else from source.
  *
- * The problem: a build takes 0.1-1 s, and PoCL compiles again at the first launch of each variant. A binary taken *after* launches holds what was
- * compiled then (1.5-3 ms build, 0.1 ms launch), so binaries are written late: when the device has been idle, or when the program or device goes.
+ * The problem: a build takes 0.1-1 s, and PoCL compiles again at the first launch of each variant. A binary taken *after*
+ * launches holds what was compiled then (1.5-3 ms build, 0.1 ms launch), so binaries are written late: when the device has been
+ * idle, or when the program or device goes.
  *
- * The invariant: a form is built by one thread under program->lock; its cl_program never changes after. Variants are recorded by the holder of the
- * baton. A cached binary that does not load is dropped and the source is built: a cache can only cost time. Rejected: writing binaries after the build,
- * which stores nothing of what is slow on PoCL.
+ * The invariant: a form is built by one thread under program->lock; its cl_program never changes after. Variants are recorded by
+ * the holder of the baton. A cached binary that does not load is dropped and the source is built: a cache can only cost time.
+ * Rejected: writing binaries after the build, which stores nothing of what is slow on PoCL.
  */
 #include "backend/opencl/internal.h"
 
@@ -16,7 +17,8 @@
 
 static pel_cl_program **bucket_of(pel_cl_device *device, uint64_t id) { return &device->programs[id % PEL_CL_BUCKETS]; }
 
-pel_status pel_cl_program_find(pel_cl_device *device, const pel_program_image *image, pel_cl_program **program, pel_error **error) {
+pel_status pel_cl_program_find(pel_cl_device *device, const pel_program_image *image, pel_cl_program **program,
+                               pel_error **error) {
     pthread_mutex_lock(&device->table_lock);
     pel_cl_program *found = *bucket_of(device, image->id);
     while (found && found->id != image->id) {
@@ -70,8 +72,8 @@ static pel_status build_failed(const pel_cl_device *device, const pel_program_im
                        .code = code,
                        .advice = status == PEL_BUILD_FAILED ? "read the build log; its line numbers are those of the source" : "",
                        .build_log = log};
-    status = pel_fail(error, device->env->allocator, status, &story, "program %s does not build: clBuildProgram said %s (%d)", image->name,
-                      pel_cl_code_name(code), (int)code);
+    status = pel_fail(error, device->env->allocator, status, &story, "program %s does not build: clBuildProgram said %s (%d)",
+                      image->name, pel_cl_code_name(code), (int)code);
     pel_free(device->env->allocator, log);
     return status;
 }
@@ -130,7 +132,8 @@ static pel_status from_source(pel_cl_device *device, const pel_program_image *im
     return PEL_OK;
 }
 
-static cl_program from_binary(pel_cl_device *device, const pel_program_image *image, const char *options, const pel_cl_binary *binary) {
+static cl_program from_binary(pel_cl_device *device, const pel_program_image *image, const char *options,
+                              const pel_cl_binary *binary) {
     const unsigned char *data = binary->data;
     cl_int loaded = CL_SUCCESS, code = CL_SUCCESS;
     cl_program program = clCreateProgramWithBinary(device->context, 1, &device->id, &binary->bytes, &data, &loaded, &code);
@@ -173,8 +176,8 @@ static void note_unsaved(pel_cl_device *device, const pel_program_image *image) 
     }
 }
 
-static pel_status build(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, pel_cl_form_state *state, bool *built,
-                        pel_error **error) {
+static pel_status build(pel_cl_device *device, const pel_program_image *image, pel_cl_form form, pel_cl_form_state *state,
+                        bool *built, pel_error **error) {
     pel_status status = pel_cl_ready(device, error);
     if (status != PEL_OK) {
         return status;
@@ -190,8 +193,8 @@ static pel_status build(pel_cl_device *device, const pel_program_image *image, p
         if (status == PEL_OK) {
             state->unsaved = true;
             note_unsaved(device, image);
-            pel_log(device->env->logger, PEL_LOG_DEBUG, "%s: built program %s, form %d, in %lld us", device->label, image->name, (int)form,
-                    (long long)((pel_clock_now(device->env->clock) - began) / 1000));
+            pel_log(device->env->logger, PEL_LOG_DEBUG, "%s: built program %s, form %d, in %lld us", device->label, image->name,
+                    (int)form, (long long)((pel_clock_now(device->env->clock) - began) / 1000));
         }
     }
     pel_free(device->env->allocator, options);
@@ -204,8 +207,8 @@ pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel
     pel_error *why = NULL;
 
     if (!program->image->source) {
-        return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "give the program OpenCL C source", "program %s has host functions only",
-                             program->image->name);
+        return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "give the program OpenCL C source",
+                             "program %s has host functions only", program->image->name);
     }
     pthread_mutex_lock(&program->lock);
     if (!state->program && !state->failure) {

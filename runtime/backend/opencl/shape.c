@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The problem: OpenCL 1.2 wants local sizes that divide, CPU drivers compile one variant per local size (70-300 ms on PoCL), and a NULL local size
- * makes them pick odd ones. So the local size is always ours and one of few: 64 items where nobody asked for another.
+ * The problem: OpenCL 1.2 wants local sizes that divide, CPU drivers compile one variant per local size (70-300 ms on PoCL), and
+ * a NULL local size makes them pick odd ones. So the local size is always ours and one of few: 64 items where nobody asked for
+ * another.
  *
- * The invariant: pieces are disjoint and cover the span; within each piece global id = group x local + local id + offset holds for whole-launch
- * numbers, because every piece begins at a multiple of its local size.
+ * The invariant: pieces are disjoint and cover the span; within each piece global id = group x local + local id + offset holds
+ * for whole-launch numbers, because every piece begins at a multiple of its local size.
  *
- * What does not divide by 64 is cut: a short head and tail run with local size 1 through the chunked form, which keeps whole-launch ids. Rejected:
- * the best divisor of each size (a new variant for each size, and 1 for primes); it is what remains when the chunked form cannot be used.
- * Drivers number the work-groups of an enqueue in 32 bits; a piece with more is halved until each part fits.
- * In rows of 2- and 3-D launches a divisor is tried first: a tail of single columns costs 13 ns an item (PoCL 3.1, 2 cores), a variant is paid once.
+ * What does not divide by 64 is cut: a short head and tail run with local size 1 through the chunked form, which keeps
+ * whole-launch ids. Rejected: the best divisor of each size (a new variant for each size, and 1 for primes); it is what remains
+ * when the chunked form cannot be used. Drivers number the work-groups of an enqueue in 32 bits; a piece with more is halved
+ * until each part fits. In rows of 2- and 3-D launches a divisor is tried first: a tail of single columns costs 13 ns an item
+ * (PoCL 3.1, 2 cores), a variant is paid once.
  */
 #include "backend/opencl/shape.h"
 
 #include "base/checked.h"
 
-/* 64: within 10 % of the best of 32..1024 on PoCL for triad, a 3x3 stencil and a 32-step recurrence (2 cores, 2026-11); 32 costs up to 1.8x. */
+/* 64: within 10 % of the best of 32..1024 on PoCL for triad, a 3x3 stencil and a 32-step recurrence (2 cores, 2026-11); 32
+ * costs up to 1.8x. */
 #define PREFERRED_GROUP 64u
-#define PLENTY 1024u      /* groups: from so many on there are enough to be shared out evenly, also when each is four times as large */
+#define PLENTY 1024u /* groups: from so many on there are enough to be shared out evenly, also when each is four times as large */
 #define LARGEST_ROW 256u  /* longest row of a work-group that is looked for as a divisor */
 #define SMALLEST_ROW 16u  /* shorter divisors waste vector lanes: strips are better */
 
@@ -38,7 +41,8 @@ static uint64_t floor_power_of_two(uint64_t n) {
     return power;
 }
 
-/* The largest divisor of n up to `limit`, multiples of 16 and 8 (whole vectors) before others unless those are less than a quarter as long. */
+/* The largest divisor of n up to `limit`, multiples of 16 and 8 (whole vectors) before others unless those are less than a
+ * quarter as long. */
 static uint64_t good_divisor(uint64_t n, uint64_t limit) {
     static const uint64_t lanes[] = {16, 8, 1};
     uint64_t best = 0;
@@ -123,8 +127,8 @@ static void choose_line(const pel_span *span, bool may_cut, uint64_t row, uint64
 }
 
 /*
- * Long rows: what PoCL does for each group, and the prelude's share of that, is about a tenth of a Jacobi iteration with groups of 64 items, a quarter
- * of that with 256 (2 cores, 2026-11). In lines it is not: there kernels are written for any local size.
+ * Long rows: what PoCL does for each group, and the prelude's share of that, is about a tenth of a Jacobi iteration with groups
+ * of 64 items, a quarter of that with 256 (2 cores, 2026-11). In lines it is not: there kernels are written for any local size.
  */
 static bool is_plenty(const pel_span *span, uint64_t width, uint64_t limit) {
     const uint64_t rows = span->hi[1] - span->lo[1];
@@ -132,7 +136,8 @@ static bool is_plenty(const pel_span *span, uint64_t width, uint64_t limit) {
 }
 
 /* 2- and 3-D: whole vectors along a row, then more rows when rows are short. */
-static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64_t asked, uint64_t max_group, pel_cl_shape *shape) {
+static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64_t asked, uint64_t max_group,
+                        pel_cl_shape *shape) {
     uint64_t width = shape->chunked ? extent(span, 0) : span->hi[0] - span->lo[0];
     uint64_t limit = max_group < LARGEST_ROW ? max_group : LARGEST_ROW;
     uint64_t x = asked == 0 && is_plenty(span, width, limit) ? LARGEST_ROW : width % row == 0 ? row : good_divisor(width, limit);
@@ -178,8 +183,8 @@ bool pel_cl_piece_halve(pel_cl_piece *piece, uint32_t dims, uint64_t max_groups,
 }
 
 /* More work-groups than one enqueue takes: several enqueues, which need the whole launch's ids. */
-static const char *fit_groups(const pel_span *span, bool cuttable, const char *uncuttable, uint64_t max_groups, pel_cl_shape *shape,
-                              pel_status *status) {
+static const char *fit_groups(const pel_span *span, bool cuttable, const char *uncuttable, uint64_t max_groups,
+                              pel_cl_shape *shape, pel_status *status) {
     for (uint32_t i = 0; i < shape->count; i++) {
         pel_cl_piece least = shape->pieces[i];
         if (!has_more_groups(&least, max_groups)) {
@@ -237,10 +242,12 @@ static const char *make(const pel_span *span, bool chunked, bool plain_only, con
     return NULL;
 }
 
-const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits, pel_cl_shape *shape,
-                              pel_status *status) {
+const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits,
+                              pel_cl_shape *shape, pel_status *status) {
     const char *why = make(span, chunked, plain_only, limits, shape, status);
     const char *refusal = pel_addressing_refusal(span);
-    const char *uncuttable = plain_only ? "it has more work-groups than the device takes at once, and its source or the device allows no chunks" : refusal;
+    const char *uncuttable =
+        plain_only ? "it has more work-groups than the device takes at once, and its source or the device allows no chunks"
+                   : refusal;
     return why ? why : fit_groups(span, !plain_only && !refusal, uncuttable, limits->max_groups, shape, status);
 }

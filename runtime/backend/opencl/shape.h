@@ -29,15 +29,15 @@ typedef struct pel_cl_shape {
 } pel_cl_shape;
 
 /*
- * Cuts a span. `chunked`: ids of the whole launch are asked for. `plain_only`: the chunked form must not be used, whatever the price.
- * Returns NULL, or why the span cannot run with such limits (static text; *status says which kind of refusal).
+ * Cuts a span. `chunked`: ids of the whole launch are asked for. `plain_only`: the chunked form must not be used, whatever the
+ * price. Returns NULL, or why the span cannot run with such limits (static text; *status says which kind of refusal).
  */
-const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits, pel_cl_shape *shape,
-                              pel_status *status);
+const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_only, const pel_cl_limits *limits,
+                              pel_cl_shape *shape, pel_status *status);
 
 /*
- * Whether a piece of a chunked shape has more than `max_groups` work-groups (0: any number). It then becomes two that meet at a work-group: *piece the
- * first, *rest what follows it.
+ * Whether a piece of a chunked shape has more than `max_groups` work-groups (0: any number). It then becomes two that meet at a
+ * work-group: *piece the first, *rest what follows it.
  */
 bool pel_cl_piece_halve(pel_cl_piece *piece, uint32_t dims, uint64_t max_groups, pel_cl_piece *rest);
 

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pinned staging rings: what goes to a device, or comes from it, passes through memory that the driver has locked, piece by piece, on a thread of its own.
+ * Pinned staging rings: what goes to a device, or comes from it, passes through memory that the driver has locked, piece by
+ * piece, on a thread of its own.
  *
- * The problem: a "non-blocking" copy of pageable memory blocks whoever enqueues it on the drivers of discrete devices, and moves at half the link's rate, so
- * transfers would run neither beside each other nor beside a launch. The memory of the callers cannot be locked: it is not ours, and locking costs
- * more than a copy. So each direction has a ring of slots in one mapped CL_MEM_ALLOC_HOST_PTR object: while one is filled by the thread, the device reads the
- * others. The invariant: the caller's memory is touched by this thread only, and only while the load is under way; a slot is used again when the command that used it
- * was *seen* to end well (nothing is ever enqueued behind an event that may fail). After a failure the ring is taken down when its last command
- * has ended, or has had a second for that, and made anew for the next load. Where there is no pinned memory, or no thread, transfers are
- * enqueued directly: slower, never wrong. Rejected: pinning with USE_HOST_PTR for each transfer, which costs a system call per page and alignment that
- * nobody promises; one thread for both directions, whose copies would wait for each other.
+ * The problem: a "non-blocking" copy of pageable memory blocks whoever enqueues it on the drivers of discrete devices, and moves
+ * at half the link's rate, so transfers would run neither beside each other nor beside a launch. The memory of the callers cannot
+ * be locked: it is not ours, and locking costs more than a copy. So each direction has a ring of slots in one mapped
+ * CL_MEM_ALLOC_HOST_PTR object: while one is filled by the thread, the device reads the others. The invariant: the caller's
+ * memory is touched by this thread only, and only while the load is under way; a slot is used again when the command that used it
+ * was *seen* to end well (nothing is ever enqueued behind an event that may fail). After a failure the ring is taken down when
+ * its last command has ended, or has had a second for that, and made anew for the next load. Where there is no pinned memory, or
+ * no thread, transfers are enqueued directly: slower, never wrong. Rejected: pinning with USE_HOST_PTR for each transfer, which
+ * costs a system call per page and alignment that nobody promises; one thread for both directions, whose copies would wait for
+ * each other.
  */
 #include "backend/opencl/staging.h"
 

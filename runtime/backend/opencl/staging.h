@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Transfers through pinned memory, in pieces, on a thread of their own: see staging.c. For the holder of the baton, who is the only one to use a device's rings. */
+/* Transfers through pinned memory, in pieces, on a thread of their own: see staging.c. For the holder of the baton, who is the
+ * only one to use a device's rings. */
 #ifndef PEL_BACKEND_OPENCL_STAGING_H
 #define PEL_BACKEND_OPENCL_STAGING_H
 

@@ -2,10 +2,11 @@
 /*
  * A launch in steps on three queues: one uploads, one computes, one downloads.
  *
- * The invariant: a command is enqueued only when all that it depends on has been seen to end well, so that no event of a failed command is ever waited for
- * (PoCL before 7 never comes back from that). The price is a look by the host between an upload and its launch; it is hidden as long as the device has another
- * step to compute meanwhile. Each phase of a step is a state; one loop moves every step on as far as it can go, oldest first, and naps when
- * nothing moved. Rejected: wait lists, which would need no looks, but spread failures in ways that each driver has of its own.
+ * The invariant: a command is enqueued only when all that it depends on has been seen to end well, so that no event of a failed
+ * command is ever waited for (PoCL before 7 never comes back from that). The price is a look by the host between an upload and
+ * its launch; it is hidden as long as the device has another step to compute meanwhile. Each phase of a step is a state; one loop
+ * moves every step on as far as it can go, oldest first, and naps when nothing moved. Rejected: wait lists, which would need no
+ * looks, but spread failures in ways that each driver has of its own.
  */
 #include "backend/opencl/staging.h"
 
@@ -82,7 +83,8 @@ static pel_status send(pipeline *p, slot *s, const pel_transfer *list, uint32_t 
 
 static pel_status start_launch(pipeline *p, slot *s) {
     const pel_step *step = &p->work->steps[s->step];
-    const pel_work part = {.kind = PEL_WORK_LAUNCH, .kernel = p->work->kernel, .args = step->args, .span = step->span, .chunked = true};
+    const pel_work part = {
+        .kind = PEL_WORK_LAUNCH, .kernel = p->work->kernel, .args = step->args, .span = step->span, .chunked = true};
     bool cold = false;
     pel_status status = pel_cl_enqueue_step(p->device, &part, &cold, s->events, &s->count, &p->work->error);
     p->work->cold = p->work->cold || cold;
@@ -225,7 +227,8 @@ static pel_status make_queues(pel_cl_device *device, pel_error **error) {
         *queues[i] = clCreateCommandQueue(device->context, device->id, 0, &code);
         if (!*queues[i] || code != CL_SUCCESS) {
             *queues[i] = NULL;
-            return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateCommandQueue", "no command queue for transfers");
+            return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateCommandQueue",
+                               "no command queue for transfers");
         }
     }
     return PEL_OK;

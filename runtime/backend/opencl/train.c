@@ -2,20 +2,23 @@
 /*
  * The train: launches that are on the in-order command queue together.
  *
- * The problem: to wait for each launch before the next one is enqueued costs a wake-up per launch, 50-70 us on PoCL where an empty one takes 4. So
- * launches that copy nothing get on while others run; they are looked at in order and reported in order, each by its own events, so that a failure
- * belongs to the launch that had it. The invariant: a work that is not a rider runs alone, after the train; nobody gets on behind a failure before
- * all that are on it are reported and the queue is replaced. The number of riders is bounded, so that a producer cannot fill the driver.
+ * The problem: to wait for each launch before the next one is enqueued costs a wake-up per launch, 50-70 us on PoCL where an
+ * empty one takes 4. So launches that copy nothing get on while others run; they are looked at in order and reported in order,
+ * each by its own events, so that a failure belongs to the launch that had it. The invariant: a work that is not a rider runs
+ * alone, after the train; nobody gets on behind a failure before all that are on it are reported and the queue is replaced. The
+ * number of riders is bounded, so that a producer cannot fill the driver.
  *
- * Times: whoever is seen to have ended alone ran from the end of the one before (or its own enqueuing) to now. Those that are found ended in one look
- * share the time since then, and say so (pooled). Rejected: the queue's profiling, whose times lack what a launch costs besides its kernel, and
- * which the models would have to tell from the others.
+ * Times: whoever is seen to have ended alone ran from the end of the one before (or its own enqueuing) to now. Those that are
+ * found ended in one look share the time since then, and say so (pooled). Rejected: the queue's profiling, whose times lack what
+ * a launch costs besides its kernel, and which the models would have to tell from the others.
  */
 #include "backend/opencl/internal.h"
 
 enum { TOGETHER = 64, GROUP = 16, SHORT_NS = 200000 };
 
-static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) { return &device->riders[(device->first_rider + index) % PEL_CL_TRAIN]; }
+static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) {
+    return &device->riders[(device->first_rider + index) % PEL_CL_TRAIN];
+}
 
 static uint32_t count_of(const pel_cl_device *device) { return atomic_load_explicit(&device->rider_count, memory_order_relaxed); }
 
@@ -49,7 +52,8 @@ static void enter_times(pel_cl_device *device, uint32_t ended, int64_t now) {
     for (uint32_t i = 0; i < ended; i++) {
         pel_work *work = rider_at(device, i)->work;
         work->began = work->launch_began = later(from + (now - from) / ended * i, work->began);
-        work->launch_ended = work->ended = i + 1 == ended ? later(now, work->began) : later(from + (now - from) / ended * (i + 1), work->began);
+        work->launch_ended = work->ended =
+            i + 1 == ended ? later(now, work->began) : later(from + (now - from) / ended * (i + 1), work->began);
         work->pooled = ended > 1;
     }
     device->last_report = now;
@@ -111,9 +115,9 @@ bool pel_cl_train_step(pel_cl_device *device) {
 }
 
 /*
- * Short launches behind others get on in groups: a thread of PoCL's that has nothing left sleeps, and each launch that comes alone pays for waking it,
- * several times what it costs by itself. (1,000 empty launches: 9-16 us each; in groups 5-6; 2 cores, 2026-11.) Whoever waits, or the next tick,
- * lets the rest of a group get on.
+ * Short launches behind others get on in groups: a thread of PoCL's that has nothing left sleeps, and each launch that comes
+ * alone pays for waking it, several times what it costs by itself. (1,000 empty launches: 9-16 us each; in groups 5-6; 2 cores,
+ * 2026-11.) Whoever waits, or the next tick, lets the rest of a group get on.
  */
 static bool can_wait(pel_cl_device *device) {
     const uint32_t count = count_of(device);

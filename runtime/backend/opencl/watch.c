@@ -2,8 +2,9 @@
 /*
  * Adopted cl_events: a thread of the device looks at them until they are complete and then ends the events that stand for them.
  *
- * Callbacks would be quicker, and are rejected: they come on a driver's own thread, and on PoCL before 7 never for commands that fail. So a thread looks, in growing
- * steps, while there is something to look at, and sleeps without an alarm otherwise. It is started by the first adoption.
+ * Callbacks would be quicker, and are rejected: they come on a driver's own thread, and on PoCL before 7 never for commands that
+ * fail. So a thread looks, in growing steps, while there is something to look at, and sleeps without an alarm otherwise. It is
+ * started by the first adoption.
  */
 #include "backend/opencl/internal.h"
 
@@ -51,7 +52,8 @@ static bool look(const pel_cl_device *device, pel_cl_watched **list) {
             continue;
         }
         *link = w->next;
-        (void)pel_event_set_status(w->event, state == CL_COMPLETE ? PEL_OK : pel_cl_status(state)); /* BUSY: the caller has ended it already */
+        /* BUSY: the caller has ended it already */
+        (void)pel_event_set_status(w->event, state == CL_COMPLETE ? PEL_OK : pel_cl_status(state));
         forget(device, w);
         any = true;
     }
@@ -118,8 +120,10 @@ static pel_status start(pel_cl_device *device, pel_error **error) {
         pthread_cond_destroy(&watch->wake);
         pthread_mutex_destroy(&watch->lock);
         pel_free(device->env->allocator, watch);
-        pel_story story = {.device = device->label, .call = "pthread_create", .code = code, .advice = "raise the limit of threads"};
-        return pel_fail(error, device->env->allocator, PEL_OUT_OF_MEMORY, &story, "no thread to watch an event: %s", strerror(code));
+        pel_story story = {
+            .device = device->label, .call = "pthread_create", .code = code, .advice = "raise the limit of threads"};
+        return pel_fail(error, device->env->allocator, PEL_OUT_OF_MEMORY, &story, "no thread to watch an event: %s",
+                        strerror(code));
     }
     return PEL_OK;
 }

@@ -2,14 +2,16 @@
 /*
  * Windows: a kernel computes on parts of its buffers with the addresses of the whole.
  *
- * The problem: `x[get_global_id(0)]` needs byte 0 of x to exist, and buffers that are larger than the device have none there. A generated wrapper takes
- * the window and the number of bytes that lie before it, and calls the user's kernel with a pointer that lies so far before the window. What the kernel touches
- * is in the window again. Such arithmetic is undefined in C; as integers of the size of a pointer it is what every flat address space does. So each
- * device has to prove it once, by a canary: a kernel of ours, with an offset beyond 32 bits and one that wraps around. Oclgrind is refused by name: it passes the
- * canary (21.10), as only the address of the access counts there, but who runs it wants to be told of pointers outside of their buffers.
+ * The problem: `x[get_global_id(0)]` needs byte 0 of x to exist, and buffers that are larger than the device have none there. A
+ * generated wrapper takes the window and the number of bytes that lie before it, and calls the user's kernel with a pointer that
+ * lies so far before the window. What the kernel touches is in the window again. Such arithmetic is undefined in C; as integers
+ * of the size of a pointer it is what every flat address space does. So each device has to prove it once, by a canary: a kernel
+ * of ours, with an offset beyond 32 bits and one that wraps around. Oclgrind is refused by name: it passes the canary (21.10), as
+ * only the address of the access counts there, but who runs it wants to be told of pointers outside of their buffers.
  *
- * The wrapper is made from what the driver tells of the arguments. A kernel with __local variables of its own is refused: whether those may be in a function that
- * a kernel calls is left to the implementation. Rejected: rewriting the source, which needs a compiler's front end.
+ * The wrapper is made from what the driver tells of the arguments. A kernel with __local variables of its own is refused: whether
+ * those may be in a function that a kernel calls is left to the implementation. Rejected: rewriting the source, which needs a
+ * compiler's front end.
  */
 #include "backend/opencl/internal.h"
 
@@ -76,7 +78,8 @@ static char *write_wrapper(const pel_cl_device *device, cl_kernel plain, const p
 }
 
 /*
- * The user's source with the wrapper behind it, as a program like any other: built per form, kept in the cache under a digest of both, saved when idle.
+ * The user's source with the wrapper behind it, as a program like any other: built per form, kept in the cache under a digest of
+ * both, saved when idle.
  */
 struct pel_cl_wrapping {
     pel_program_image image;
@@ -89,7 +92,8 @@ struct pel_cl_wrapping {
 
 static struct pel_cl_wrapping *make_wrapping(const pel_cl_device *device, const pel_kernel_image *kernel, const char *text) {
     const pel_program_image *image = kernel->program;
-    struct pel_cl_wrapping *made = pel_alloc_zero(device->env->allocator, 1, sizeof *made + image->source_bytes + strlen(text) + 1);
+    struct pel_cl_wrapping *made =
+        pel_alloc_zero(device->env->allocator, 1, sizeof *made + image->source_bytes + strlen(text) + 1);
     if (made) {
         pel_sha256 sha;
         memcpy(made->source, image->source, image->source_bytes);
@@ -121,8 +125,8 @@ static pel_status find_wrapping(pel_cl_device *device, pel_cl_kernel *kernel, pe
     struct pel_cl_wrapping *made = text ? make_wrapping(device, image, text) : NULL;
     pel_free(device->env->allocator, text);
     if (!made) {
-        return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "use smaller buffers", "no wrapper for kernel %s: the driver does not tell its arguments, or no memory",
-                             image->name);
+        return pel_cl_refuse(device, error, PEL_UNSUPPORTED, "use smaller buffers",
+                             "no wrapper for kernel %s: the driver does not tell its arguments, or no memory", image->name);
     }
     status = pel_cl_program_find(device, &made->image, &made->program, error);
     if (status != PEL_OK) {
@@ -148,7 +152,8 @@ pel_status pel_cl_windowed_get(pel_cl_device *device, pel_cl_kernel *kernel, pel
     (void)snprintf(name, sizeof name, "pel_windowed_%s", kernel->image->entry);
     cl_kernel made = clCreateKernel(wrapping->program->forms[form].program, name, &code);
     if (!made || code != CL_SUCCESS) {
-        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_HOST_MEMORY : code, "clCreateKernel", "no kernel %s for windows", kernel->image->entry);
+        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_HOST_MEMORY : code, "clCreateKernel",
+                           "no kernel %s for windows", kernel->image->entry);
     }
     wrapping->kernels[form] = made;
     return PEL_OK;
@@ -170,8 +175,8 @@ void pel_cl_windowed_forget(pel_cl_device *device, pel_cl_kernel *kernel) {
     }
 }
 
-pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form, const pel_work_arg *args,
-                                     pel_error **error) {
+pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form,
+                                     const pel_work_arg *args, pel_error **error) {
     cl_kernel cl = kernel->wrapping->kernels[form];
     cl_uint at = 0;
     for (uint32_t i = 0; i < kernel->image->param_count; i++) {
@@ -180,12 +185,14 @@ pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_k
         const bool pointer = kind != PEL_PARAM_KIND_VALUE && kind != PEL_PARAM_KIND_LOCAL;
         cl_mem mem = arg->mem ? ((pel_cl_mem *)arg->mem)->cl : NULL;
         const cl_ulong before = arg->rebase;
-        cl_int code = pointer ? clSetKernelArg(cl, at++, sizeof mem, &mem) : clSetKernelArg(cl, at++, (size_t)arg->bytes, arg->kind == PEL_WORK_ARG_LOCAL ? NULL : arg->host);
+        cl_int code = pointer ? clSetKernelArg(cl, at++, sizeof mem, &mem)
+                              : clSetKernelArg(cl, at++, (size_t)arg->bytes, arg->kind == PEL_WORK_ARG_LOCAL ? NULL : arg->host);
         if (code == CL_SUCCESS && pointer) {
             code = clSetKernelArg(cl, at++, sizeof before, &before);
         }
         if (code != CL_SUCCESS) {
-            return pel_cl_fail(device, error, code, "clSetKernelArg", "argument %u of kernel %s is not taken", i, kernel->image->name);
+            return pel_cl_fail(device, error, code, "clSetKernelArg", "argument %u of kernel %s is not taken", i,
+                               kernel->image->name);
         }
     }
     return PEL_OK;
@@ -209,9 +216,11 @@ static bool sing(const pel_cl_device *device, cl_kernel kernel, cl_mem mem, cl_c
     }
     (void)device;
     bool fine = clEnqueueWriteBuffer(queue, mem, CL_TRUE, 0, sizeof words, words, 0, NULL, NULL) == CL_SUCCESS &&
-                clSetKernelArg(kernel, 0, sizeof mem, &mem) == CL_SUCCESS && clSetKernelArg(kernel, 1, sizeof before, &before) == CL_SUCCESS &&
+                clSetKernelArg(kernel, 0, sizeof mem, &mem) == CL_SUCCESS &&
+                clSetKernelArg(kernel, 1, sizeof before, &before) == CL_SUCCESS &&
                 clSetKernelArg(kernel, 2, sizeof first, &first) == CL_SUCCESS &&
-                clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &items, NULL, 0, NULL, NULL) == CL_SUCCESS && clFinish(queue) == CL_SUCCESS &&
+                clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &items, NULL, 0, NULL, NULL) == CL_SUCCESS &&
+                clFinish(queue) == CL_SUCCESS &&
                 clEnqueueReadBuffer(queue, mem, CL_TRUE, 0, sizeof words, words, 0, NULL, NULL) == CL_SUCCESS;
     for (int i = 0; i < WORDS && fine; i++) {
         const cl_uint touched = (cl_uint)i * 3u + (cl_uint)(first + (cl_ulong)(i - FIRST));
@@ -229,7 +238,8 @@ static bool try_canary(pel_cl_device *device) {
     cl_mem mem = clCreateBuffer(device->context, CL_MEM_READ_WRITE, WORDS * sizeof(cl_int), NULL, &code);
     if (program && queue && mem && clBuildProgram(program, 1, &device->id, "", NULL, NULL) == CL_SUCCESS) {
         cl_kernel kernel = clCreateKernel(program, "pel_canary", &code);
-        fine = kernel && sing(device, kernel, mem, queue, FIRST) && sing(device, kernel, mem, queue, 3) && /* the window begins before the array */
+        fine = kernel && sing(device, kernel, mem, queue, FIRST) &&
+               sing(device, kernel, mem, queue, 3) && /* the window begins before the array */
                sing(device, kernel, mem, queue, ((cl_ulong)1 << 33) + 5);
         if (kernel) {
             clReleaseKernel(kernel);
@@ -254,7 +264,8 @@ static bool rebases(pel_cl_device *device) {
         const bool checks_addresses = strstr(device->base.facts->info.platform, "Oclgrind") != NULL;
         known = !checks_addresses && pel_cl_ready(device, NULL) == PEL_OK && try_canary(device) ? 1 : -1;
         atomic_store(&device->rebases, known);
-        pel_log(device->env->logger, PEL_LOG_DEBUG, "%s: windows of buffers %s", device->label, known > 0 ? "work" : "do not work");
+        pel_log(device->env->logger, PEL_LOG_DEBUG, "%s: windows of buffers %s", device->label,
+                known > 0 ? "work" : "do not work");
     }
     return known > 0;
 }
@@ -278,7 +289,9 @@ bool pel_cl_windows(pel_backend_device *base, const pel_kernel_image *image, con
         *why = "the kernel has __local variables of its own (give it local memory by argument)";
     }
     for (uint32_t i = 0; i < image->param_count && kernel && **why == '\0'; i++) {
-        *why = type_of(kernel->kernels[PEL_CL_PLAIN], i, &space, type, sizeof type) ? "" : "the driver does not tell the kernel's arguments";
+        *why = type_of(kernel->kernels[PEL_CL_PLAIN], i, &space, type, sizeof type)
+                   ? ""
+                   : "the driver does not tell the kernel's arguments";
     }
     return **why == '\0';
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The child: pel-device, started without fork() and ended without a trace. It is a process group of its own with default signals; it gets the caller's
- * stdout and stderr, because what kernels print belongs there, one socket, and nothing else. The kernel kills it when the thread that started it ends, whatever the reason
- * (PR_SET_PDEATHSIG goes by thread, so that thread is the device's own). It is waited for by its id only; if the host reaped it first, nothing is killed by a number that
- * may be another process's by now, and only the cause of its death stays unknown.
+ * The child: pel-device, started without fork() and ended without a trace. It is a process group of its own with default signals;
+ * it gets the caller's stdout and stderr, because what kernels print belongs there, one socket, and nothing else. The kernel
+ * kills it when the thread that started it ends, whatever the reason (PR_SET_PDEATHSIG goes by thread, so that thread is the
+ * device's own). It is waited for by its id only; if the host reaped it first, nothing is killed by a number that may be another
+ * process's by now, and only the cause of its death stays unknown.
  */
 #include "backend/outside/outside.h"
 
@@ -34,7 +35,8 @@ static int set_attributes(posix_spawnattr_t *attributes) {
     int code = posix_spawnattr_setsigmask(attributes, &none);
     code = code ? code : posix_spawnattr_setsigdefault(attributes, &all);
     code = code ? code : posix_spawnattr_setpgroup(attributes, 0);
-    return code ? code : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    return code ? code
+                : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 }
 
 static int spawn(const char *path, char *const *arguments, int socket, pid_t *child) {
@@ -65,7 +67,8 @@ pel_status pel_outside_start(pel_outside *device, pel_error **error) {
     char *arguments[] = {(char *)(uintptr_t)path, (char *)(uintptr_t)pel_outside_words(words, sizeof words), parent, NULL};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
         code = errno;
-        return pel_outside_refuse(device, error, PEL_IO, "socketpair", code, "raise the limit of descriptors (ulimit -n)", "no socket: %s", strerror(code));
+        return pel_outside_refuse(device, error, PEL_IO, "socketpair", code, "raise the limit of descriptors (ulimit -n)",
+                                  "no socket: %s", strerror(code));
     }
     /* The numbers that the child's descriptors get must not be those of the ends. */
     const int theirs = fcntl(ends[1], F_DUPFD_CLOEXEC, PEL_OUTSIDE_SOCKET + 1);
@@ -77,8 +80,8 @@ pel_status pel_outside_start(pel_outside *device, pel_error **error) {
     if (code != 0) {
         close(ends[0]);
         device->child = 0;
-        return pel_outside_refuse(device, error, code == ENOENT ? PEL_NOT_FOUND : PEL_IO, "posix_spawn", code, advice, "%s cannot be started: %s", path,
-                                  strerror(code));
+        return pel_outside_refuse(device, error, code == ENOENT ? PEL_NOT_FOUND : PEL_IO, "posix_spawn", code, advice,
+                                  "%s cannot be started: %s", path, strerror(code));
     }
     device->socket = ends[0];
     return PEL_OK;
@@ -119,7 +122,9 @@ pel_status pel_outside_introduce(pel_outside *device, pel_error **error) {
     const bool memory = !item.failed;
     pel_text_free(&item);
     const pel_status status = memory ? pel_outside_post_out(device, -1) : PEL_OUT_OF_MEMORY;
-    return status == PEL_OK ? status : pel_outside_refuse(device, error, status, NULL, 0, "free host memory", "no memory to start the device's process");
+    return status == PEL_OK ? status
+                            : pel_outside_refuse(device, error, status, NULL, 0, "free host memory",
+                                                 "no memory to start the device's process");
 }
 
 /* Waits for the end, a while; false: it goes on. */
@@ -160,7 +165,9 @@ int pel_outside_bury(pid_t child, bool kill_it, pel_text *how) {
         return 0;
     }
     if (end.si_code == CLD_EXITED) {
-        pel_text_format(how, end.si_status == PEL_OUTSIDE_OTHER_VERSION ? "is of another build of pel (status %d)" : "ended with status %d", end.si_status);
+        pel_text_format(
+            how, end.si_status == PEL_OUTSIDE_OTHER_VERSION ? "is of another build of pel (status %d)" : "ended with status %d",
+            end.si_status);
         return end.si_status;
     }
     const char *name = sigabbrev_np(end.si_status);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pel-device: opens one device by the real backend and serves the library's requests, until it is told to end, its parent is gone, or a driver kills it.
+ * pel-device: opens one device by the real backend and serves the library's requests, until it is told to end, its parent is
+ * gone, or a driver kills it.
  *
- * The main thread reads. After a work of unknown or short duration it drives the backend itself (help), so that nobody has to be woken; long works are left to the
- * backend's thread, or messages would wait for them. Builds have a thread each, because they take seconds while works run. Completions are sent by whoever
- * completes. The parent is trusted: it could kill us. What is wrong in its messages is answered as a defect. It ends by _exit: what drivers do in their
- * destructors is no longer anybody's business.
+ * The main thread reads. After a work of unknown or short duration it drives the backend itself (help), so that nobody has to be
+ * woken; long works are left to the backend's thread, or messages would wait for them. Builds have a thread each, because they
+ * take seconds while works run. Completions are sent by whoever completes. The parent is trusted: it could kill us. What is wrong
+ * in its messages is answered as a defect. It ends by _exit: what drivers do in their destructors is no longer anybody's
+ * business.
  */
 #include "backend/outside/protocol.h"
 
@@ -146,7 +148,8 @@ static void take_mem(pel_reader *reader, int descriptor) {
     if (made->mapping) {
         (void)backend->mem_create(device, made->mapping, bytes, &made->mem, &made->failure);
     } else {
-        pel_fail(&made->failure, env.allocator, PEL_OUT_OF_MEMORY, &(pel_story){.call = "mmap", .code = errno}, "the shared memory cannot be mapped");
+        pel_fail(&made->failure, env.allocator, PEL_OUT_OF_MEMORY, &(pel_story){.call = "mmap", .code = errno},
+                 "the shared memory cannot be mapped");
     }
 }
 
@@ -238,7 +241,8 @@ static void take_prepare(pel_reader *reader) {
     if (!b) {
         _exit(1);
     }
-    *b = (build){reader->head.id, program ? &program->program : NULL, kernel ? &kernel->kernel : NULL, !program || (kernel_id && !kernel)};
+    *b = (build){reader->head.id, program ? &program->program : NULL, kernel ? &kernel->kernel : NULL,
+                 !program || (kernel_id && !kernel)};
     if (pthread_create(&thread, NULL, run_build, b) == 0) {
         (void)pthread_detach(thread);
     } else {
@@ -258,7 +262,8 @@ typedef struct served {
 
 static void answer_work(pel_work *work) {
     served *self = (served *)work;
-    const pel_outside_done done = {(uint32_t)work->status, work->cold, work->pooled, 0, work->began, work->launch_began, work->launch_ended, work->ended};
+    const pel_outside_done done = {(uint32_t)work->status, work->cold,         work->pooled, 0, work->began,
+                                   work->launch_began,     work->launch_ended, work->ended};
     pel_packet *packet = begin_answer(PEL_OUTSIDE_DONE, self->sequence);
     pel_packet_put(packet, &done, sizeof done);
     put_result(packet, work->status, work->error);
@@ -287,7 +292,11 @@ static void read_transfers(served *self, pel_reader *reader, pel_transfer *to, u
     for (uint32_t i = 0; i < count; i++) {
         pel_outside_transfer sent;
         (void)pel_reader_get(reader, &sent, sizeof sent);
-        to[i] = (pel_transfer){.mem = mem_of(&self->work, sent.mem), .offset = sent.offset, .bytes = sent.bytes, .rows = sent.rows, .pitch = sent.pitch};
+        to[i] = (pel_transfer){.mem = mem_of(&self->work, sent.mem),
+                               .offset = sent.offset,
+                               .bytes = sent.bytes,
+                               .rows = sent.rows,
+                               .pitch = sent.pitch};
     }
 }
 
@@ -322,7 +331,8 @@ static bool take_work(pel_reader *reader) {
     pel_outside_work sent;
     served *self = calloc(1, sizeof *self + 3 * reader->left); /* values at multiples of 16 */
     (void)pel_reader_get(reader, &sent, sizeof sent);
-    if (!self || reader->failed || sent.arg_count > PEL_PACKET_BYTES || sent.in_count > PEL_PACKET_BYTES || sent.out_count > PEL_PACKET_BYTES) {
+    if (!self || reader->failed || sent.arg_count > PEL_PACKET_BYTES || sent.in_count > PEL_PACKET_BYTES ||
+        sent.out_count > PEL_PACKET_BYTES) {
         _exit(1);
     }
     pel_work *work = &self->work;
@@ -346,7 +356,8 @@ static bool take_work(pel_reader *reader) {
     work->out_count = sent.out_count;
     read_transfers(self, reader, self->transfers, sent.in_count + sent.out_count);
     read_args(self, reader, sent.arg_count);
-    if (work->status == PEL_OK && (reader->failed || (work->kind == PEL_WORK_LAUNCH && (!kernel || kernel->kernel.param_count != sent.arg_count)))) {
+    if (work->status == PEL_OK &&
+        (reader->failed || (work->kind == PEL_WORK_LAUNCH && (!kernel || kernel->kernel.param_count != sent.arg_count)))) {
         work->status = defect(&work->error, "a kernel");
     }
     atomic_fetch_add(&outstanding, 1);
@@ -380,7 +391,10 @@ static pel_status open_device(pel_reader *reader, bool *in_place, pel_error **er
     if (reader->failed || !cache) {
         return defect(error, "a device");
     }
-    const pel_topology_options options = {.allocator = env.allocator, .logger = &logger, .devices = list, .probe = (env.runtime_flags & PEL_RUNTIME_PROBE) != 0,
+    const pel_topology_options options = {.allocator = env.allocator,
+                                          .logger = &logger,
+                                          .devices = list,
+                                          .probe = (env.runtime_flags & PEL_RUNTIME_PROBE) != 0,
                                           .cache_directory = env.cache_directory};
     pel_status status = pel_topology_discover(&options, &topology, error);
     if (status != PEL_OK) {
@@ -390,7 +404,9 @@ static pel_status open_device(pel_reader *reader, bool *in_place, pel_error **er
     const char *found[4] = {facts->info.name, facts->info.platform, facts->info.driver, facts->info.identity};
     for (size_t i = 0; i < 4; i++) {
         if (strcmp(expected[i], found[i]) != 0) {
-            return pel_fail(error, env.allocator, PEL_NOT_FOUND, &(pel_story){.device = list, .advice = "see `pel info`; make the runtime again if drivers have changed meanwhile"},
+            return pel_fail(error, env.allocator, PEL_NOT_FOUND,
+                            &(pel_story){.device = list,
+                                         .advice = "see `pel info`; make the runtime again if drivers have changed meanwhile"},
                             "%s is \"%s\" in a process of its own, not \"%s\"", list, found[i], expected[i]);
         }
     }

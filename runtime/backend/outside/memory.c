@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory that both processes see: a memfd a mem, mapped here and there, its descriptor closed as soon as the child has it. Its size is sealed, so that a child
- * that went mad cannot cut it off and have us die by SIGBUS. To the library it is the device's own memory; for a device that works in host memory nothing is copied
- * beyond that. The child is told without waiting for its answer (these calls come under the runtime's lock): if the driver cannot take the memory, the works that use it fail.
+ * Memory that both processes see: a memfd a mem, mapped here and there, its descriptor closed as soon as the child has it. Its
+ * size is sealed, so that a child that went mad cannot cut it off and have us die by SIGBUS. To the library it is the device's
+ * own memory; for a device that works in host memory nothing is copied beyond that. The child is told without waiting for its
+ * answer (these calls come under the runtime's lock): if the driver cannot take the memory, the works that use it fail.
  */
 #include "backend/outside/outside.h"
 
@@ -24,7 +25,8 @@ int pel_outside_share(uint64_t bytes, void **mapping) {
         return -1;
     }
     *mapping = MAP_FAILED;
-    if (ftruncate(descriptor, (off_t)bytes) == 0 && fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
+    if (ftruncate(descriptor, (off_t)bytes) == 0 &&
+        fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
         *mapping = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     }
     if (*mapping == MAP_FAILED) {
@@ -43,11 +45,13 @@ static pel_status no_record(const pel_outside *device, pel_error **error) {
 static pel_status check_size(const pel_outside *device, uint64_t bytes, pel_error **error) {
     const uint64_t most = device->base.facts->info.max_allocation_bytes;
     if (bytes == 0) {
-        return pel_outside_refuse(device, error, PEL_INVALID_ARGUMENT, NULL, 0, "give it at least one byte", "a buffer of 0 bytes cannot be on a device");
+        return pel_outside_refuse(device, error, PEL_INVALID_ARGUMENT, NULL, 0, "give it at least one byte",
+                                  "a buffer of 0 bytes cannot be on a device");
     }
     if (most != 0 && bytes > most) {
         return pel_outside_refuse(device, error, PEL_TOO_LARGE, NULL, 0, "use smaller buffers, or another device",
-                                  "a buffer of %llu bytes is beyond the device's largest of %llu", (unsigned long long)bytes, (unsigned long long)most);
+                                  "a buffer of %llu bytes is beyond the device's largest of %llu", (unsigned long long)bytes,
+                                  (unsigned long long)most);
     }
     return PEL_OK;
 }
@@ -68,7 +72,8 @@ pel_status pel_outside_mem_create(pel_backend_device *base, void *host, uint64_t
     if (descriptor < 0) {
         const int code = errno;
         pel_free(device->env->allocator, made);
-        return pel_outside_refuse(device, error, PEL_OUT_OF_MEMORY, "memfd_create", code, "free host memory, or raise the limits of descriptors and mappings",
+        return pel_outside_refuse(device, error, PEL_OUT_OF_MEMORY, "memfd_create", code,
+                                  "free host memory, or raise the limits of descriptors and mappings",
                                   "no shared memory of %llu bytes: %s", (unsigned long long)bytes, strerror(code));
     }
     *made = (pel_outside_mem){.base = {.host = host, .bytes = bytes}, .region = mapping};
@@ -90,21 +95,24 @@ pel_status pel_outside_mem_create(pel_backend_device *base, void *host, uint64_t
     return PEL_OK;
 }
 
-static pel_status check_view(const pel_outside *device, const pel_mem *parent, uint64_t offset, uint64_t bytes, pel_error **error) {
+static pel_status check_view(const pel_outside *device, const pel_mem *parent, uint64_t offset, uint64_t bytes,
+                             pel_error **error) {
     const uint32_t alignment = device->base.facts->view_alignment;
     if (bytes == 0 || !pel_range_within(offset, bytes, parent->bytes)) {
         return pel_outside_refuse(device, error, PEL_INVALID_ARGUMENT, NULL, 0, "choose a range within the buffer",
-                                  "bytes [%llu, +%llu) are not a part of a buffer of %llu", (unsigned long long)offset, (unsigned long long)bytes,
-                                  (unsigned long long)parent->bytes);
+                                  "bytes [%llu, +%llu) are not a part of a buffer of %llu", (unsigned long long)offset,
+                                  (unsigned long long)bytes, (unsigned long long)parent->bytes);
     }
     if (alignment > 1 && offset % alignment != 0) {
-        return pel_outside_refuse(device, error, PEL_UNSUPPORTED, NULL, 0, "begin the range at a multiple of the alignment, or copy it",
-                                  "a range that begins at byte %llu: this device wants multiples of %u bytes", (unsigned long long)offset, alignment);
+        return pel_outside_refuse(
+            device, error, PEL_UNSUPPORTED, NULL, 0, "begin the range at a multiple of the alignment, or copy it",
+            "a range that begins at byte %llu: this device wants multiples of %u bytes", (unsigned long long)offset, alignment);
     }
     return PEL_OK;
 }
 
-pel_status pel_outside_mem_view(pel_backend_device *base, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view, pel_error **error) {
+pel_status pel_outside_mem_view(pel_backend_device *base, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
+                                pel_error **error) {
     pel_outside *device = (pel_outside *)base;
     const pel_outside_mem *whole = (pel_outside_mem *)parent;
     *view = NULL;
@@ -116,7 +124,8 @@ pel_status pel_outside_mem_view(pel_backend_device *base, pel_mem *parent, uint6
     if (!made) {
         return no_record(device, error);
     }
-    *made = (pel_outside_mem){.base = {.host = (unsigned char *)parent->host + offset, .bytes = bytes}, .region = whole->region + offset, .view = true};
+    *made = (pel_outside_mem){
+        .base = {.host = (unsigned char *)parent->host + offset, .bytes = bytes}, .region = whole->region + offset, .view = true};
     pthread_mutex_lock(&device->lock);
     made->id = device->next_id++;
     pel_packet_begin(&device->out, PEL_OUTSIDE_VIEW, made->id);

@@ -2,8 +2,9 @@
 /*
  * The outside backend's own structures: the library's end of a device that a child process drives.
  *
- * One lock guards everything that submitters, helpers and the device's thread share; nothing waits under it, and nothing of the caller's is called under it.
- * The baton (running) makes one thread at a time the receiver: it alone reads packets, copies, declares the child lost, and completes works.
+ * One lock guards everything that submitters, helpers and the device's thread share; nothing waits under it, and nothing of the
+ * caller's is called under it. The baton (running) makes one thread at a time the receiver: it alone reads packets, copies,
+ * declares the child lost, and completes works.
  */
 #ifndef PEL_BACKEND_OUTSIDE_OUTSIDE_H
 #define PEL_BACKEND_OUTSIDE_OUTSIDE_H
@@ -14,7 +15,8 @@
 #include <pthread.h>
 #include <sys/types.h>
 
-enum { PEL_OUTSIDE_SENT = 64 }; /* works that are with the child at once; beyond that nothing is gained (train.c) and each costs memory there */
+/* works that are with the child at once; beyond that nothing is gained (train.c) and each costs memory there */
+enum { PEL_OUTSIDE_SENT = 64 };
 
 /* Ids of what the child knows, in ascending order. */
 typedef struct pel_outside_ids {
@@ -76,12 +78,13 @@ typedef struct pel_outside_mem {
 } pel_outside_mem;
 
 /* An error of this device that is not a lost child. */
-pel_status pel_outside_refuse(const pel_outside *device, pel_error **error, pel_status status, const char *call, int code, const char *advice, const char *format, ...)
-    __attribute__((format(printf, 7, 8)));
+pel_status pel_outside_refuse(const pel_outside *device, pel_error **error, pel_status status, const char *call, int code,
+                              const char *advice, const char *format, ...) __attribute__((format(printf, 7, 8)));
 pel_status pel_outside_lost_error(const pel_outside *device, pel_error **error); /* (lock) a copy of the loss */
 
 /* proxy.c */
-/* Sends device->out, or keeps it until there is room; takes `attached` over. Needs the lock. OUT_OF_MEMORY, TOO_LARGE, DEVICE_LOST. */
+/* Sends device->out, or keeps it until there is room; takes `attached` over. Needs the lock. OUT_OF_MEMORY, TOO_LARGE,
+ * DEVICE_LOST. */
 pel_status pel_outside_post_out(pel_outside *device, int attached);
 bool pel_outside_flush(pel_outside *device); /* (lock) false: there are still some */
 
@@ -95,17 +98,21 @@ bool pel_outside_read_done(pel_outside *device, pel_work *work, pel_reader *read
 
 /* memory.c */
 pel_status pel_outside_mem_create(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
-pel_status pel_outside_mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view, pel_error **error);
+pel_status pel_outside_mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
+                                pel_error **error);
 void pel_outside_mem_destroy(pel_backend_device *device, pel_mem *mem);
-/* A descriptor of memory of `bytes` bytes whose size nobody can change any more, mapped; -1 with errno. The caller unmaps and closes. */
+/* A descriptor of memory of `bytes` bytes whose size nobody can change any more, mapped; -1 with errno. The caller unmaps and
+ * closes. */
 int pel_outside_share(uint64_t bytes, void **mapping);
 
 /* program.c */
-pel_status pel_outside_prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error);
+pel_status pel_outside_prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
+                               pel_error **error);
 void pel_outside_kernel_forget(pel_backend_device *device, const pel_kernel_image *kernel);
 void pel_outside_program_forget(pel_backend_device *device, const pel_program_image *program);
 /* Tells the child of a kernel and its program, unless it knows. (lock) */
-pel_status pel_outside_define(pel_outside *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error);
+pel_status pel_outside_define(pel_outside *device, const pel_program_image *program, const pel_kernel_image *kernel,
+                              pel_error **error);
 bool pel_outside_answer(pel_outside *device, pel_reader *reader); /* (lock) a REPLY; false: to nobody's question */
 void pel_outside_fail_requests(pel_outside *device);              /* (lock) */
 
@@ -113,7 +120,8 @@ void pel_outside_fail_requests(pel_outside *device);              /* (lock) */
 /* Starts pel-device; by the thread that ends last, because the child dies with it. (lock) */
 pel_status pel_outside_start(pel_outside *device, pel_error **error);
 pel_status pel_outside_introduce(pel_outside *device, pel_error **error); /* sends OPEN (lock) */
-/* Kills the child if it is still ours, and waits for its end, two seconds at most. Appends to `how` what became of it; returns its signal, else its exit status, else 0. */
+/* Kills the child if it is still ours, and waits for its end, two seconds at most. Appends to `how` what became of it; returns
+ * its signal, else its exit status, else 0. */
 int pel_outside_bury(pid_t child, bool kill_it, pel_text *how);
 
 /* For tests: the process behind an open device; 0: none. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Programs and kernels: told to the child once, by id, and from then on named. The source travels in shared memory, since it may be larger than a packet. A
- * build takes as long as it takes; whoever wants it sleeps without a deadline, as in-process, and is woken when the child dies of it.
+ * Programs and kernels: told to the child once, by id, and from then on named. The source travels in shared memory, since it may
+ * be larger than a packet. A build takes as long as it takes; whoever wants it sleeps without a deadline, as in-process, and is
+ * woken when the child dies of it.
  */
 #include "backend/outside/outside.h"
 
@@ -66,15 +67,18 @@ static pel_status told(const pel_outside *device, pel_status status, const char 
     case PEL_DEVICE_LOST:
         return pel_outside_lost_error(device, error);
     case PEL_TOO_LARGE:
-        return pel_outside_refuse(device, error, PEL_TOO_LARGE, NULL, 0, "use fewer parameters", "%s %s does not fit a message to the device's process", what, name);
+        return pel_outside_refuse(device, error, PEL_TOO_LARGE, NULL, 0, "use fewer parameters",
+                                  "%s %s does not fit a message to the device's process", what, name);
     default:
-        return pel_outside_refuse(device, error, status, NULL, 0, "free host memory", "no memory to tell the device's process of %s %s", what, name);
+        return pel_outside_refuse(device, error, status, NULL, 0, "free host memory",
+                                  "no memory to tell the device's process of %s %s", what, name);
     }
 }
 
 static pel_status define_program(pel_outside *device, const pel_program_image *program, pel_error **error) {
     const char *options = program->options ? program->options : "";
-    const size_t name_bytes = strlen(program->name) + 1, options_bytes = strlen(options) + 1, source_bytes = program->source_bytes;
+    const size_t name_bytes = strlen(program->name) + 1, options_bytes = strlen(options) + 1,
+                 source_bytes = program->source_bytes;
     const size_t bytes = name_bytes + options_bytes + source_bytes + 1;
     void *mapping;
     if (knows(&device->programs, program->id)) {
@@ -82,7 +86,8 @@ static pel_status define_program(pel_outside *device, const pel_program_image *p
     }
     const int descriptor = make_room(device->env->allocator, &device->programs) ? pel_outside_share(bytes, &mapping) : -1;
     if (descriptor < 0) {
-        return pel_outside_refuse(device, error, PEL_OUT_OF_MEMORY, "memfd_create", errno, "free host memory, or raise the limits of descriptors and mappings",
+        return pel_outside_refuse(device, error, PEL_OUT_OF_MEMORY, "memfd_create", errno,
+                                  "free host memory, or raise the limits of descriptors and mappings",
                                   "no shared memory for program %s", program->name);
     }
     memcpy(mapping, program->name, name_bytes);
@@ -106,7 +111,8 @@ static pel_status define_program(pel_outside *device, const pel_program_image *p
     return told(device, status, "program", program->name, error);
 }
 
-pel_status pel_outside_define(pel_outside *device, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error) {
+pel_status pel_outside_define(pel_outside *device, const pel_program_image *program, const pel_kernel_image *kernel,
+                              pel_error **error) {
     if (device->lost) {
         return pel_outside_lost_error(device, error);
     }
@@ -149,7 +155,8 @@ static void leave(pel_outside *device, const pel_outside_request *request) {
     *link = request->next;
 }
 
-pel_status pel_outside_prepare(pel_backend_device *base, const pel_program_image *program, const pel_kernel_image *kernel, pel_error **error) {
+pel_status pel_outside_prepare(pel_backend_device *base, const pel_program_image *program, const pel_kernel_image *kernel,
+                               pel_error **error) {
     pel_outside *device = (pel_outside *)base;
     pel_outside_request request = {0};
     pthread_mutex_lock(&device->lock);

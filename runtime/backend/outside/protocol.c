@@ -136,7 +136,8 @@ int pel_packet_receive(int socket, pel_packet *packet, pel_reader *reader, int *
     if (got == 0) {
         return EPIPE;
     }
-    const bool whole = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && pel_reader_get(reader, &reader->head, sizeof reader->head);
+    const bool whole =
+        (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && pel_reader_get(reader, &reader->head, sizeof reader->head);
     return whole && reader->head.bytes == (size_t)got ? 0 : EPROTO;
 }
 
@@ -218,7 +219,7 @@ pel_status pel_reader_error(pel_reader *reader, const pel_allocator *allocator, 
 }
 
 const char *pel_outside_words(char *buffer, size_t bytes) {
-    (void)snprintf(buffer, bytes, "%s/%d/%zu/%zu/%zu/%zu/%zu/%d", PEL_VERSION_STRING, PROTOCOL, sizeof(pel_outside_work), sizeof(pel_outside_done),
-                   sizeof(pel_outside_arg), sizeof(pel_span), sizeof(pel_param), (int)sizeof(void *));
+    (void)snprintf(buffer, bytes, "%s/%d/%zu/%zu/%zu/%zu/%zu/%d", PEL_VERSION_STRING, PROTOCOL, sizeof(pel_outside_work),
+                   sizeof(pel_outside_done), sizeof(pel_outside_arg), sizeof(pel_span), sizeof(pel_param), (int)sizeof(void *));
     return buffer;
 }

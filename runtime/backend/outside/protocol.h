@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the library and pel-device say to each other over a socket of packets (SOCK_SEQPACKET), one message a packet, memory attached as a descriptor.
+ * What the library and pel-device say to each other over a socket of packets (SOCK_SEQPACKET), one message a packet, memory
+ * attached as a descriptor.
  *
- * Both ends are of one build on one machine, which the first word settles (pel_outside_words), so numbers travel as they lie in memory. What must not be
- * believed is the *content*: a driver may have written anywhere in the child. So everything is taken out of a packet by a reader that knows its end, texts are
- * bounded, and a reader that was asked for more than there is has failed, once and for all. Rejected: a stream with frames (a broken length takes all that follows
- * along), and rings in shared memory (quicker by two system calls, but their state lies where the child can spoil it).
+ * Both ends are of one build on one machine, which the first word settles (pel_outside_words), so numbers travel as they lie in
+ * memory. What must not be believed is the *content*: a driver may have written anywhere in the child. So everything is taken out
+ * of a packet by a reader that knows its end, texts are bounded, and a reader that was asked for more than there is has failed,
+ * once and for all. Rejected: a stream with frames (a broken length takes all that follows along), and rings in shared memory
+ * (quicker by two system calls, but their state lies where the child can spoil it).
  */
 #ifndef PEL_BACKEND_OUTSIDE_PROTOCOL_H
 #define PEL_BACKEND_OUTSIDE_PROTOCOL_H
@@ -20,7 +22,8 @@ enum { PEL_OUTSIDE_OTHER_VERSION = 3, PEL_OUTSIDE_ORPHAN = 4 }; /* how the child
 
 typedef enum pel_outside_kind {
     /* To the child. `id` names what it is about. */
-    PEL_OUTSIDE_OPEN = 1,      /* runtime flags, probe, log level; device list, name, platform, driver, identity, cache directory */
+    /* runtime flags, probe, log level; device list, name, platform, driver, identity, cache directory */
+    PEL_OUTSIDE_OPEN = 1,
     PEL_OUTSIDE_MEM,           /* bytes; with the memory */
     PEL_OUTSIDE_VIEW,          /* parent's id, offset, bytes */
     PEL_OUTSIDE_MEM_DROP,
@@ -89,7 +92,8 @@ typedef struct pel_reader {
     bool failed;
 } pel_reader;
 
-/* Receives into `packet`. 0: *reader is at the first word; EAGAIN: nothing there; EPIPE: the other side is gone; EPROTO: no message of ours. *attached: -1: none. */
+/* Receives into `packet`. 0: *reader is at the first word; EAGAIN: nothing there; EPIPE: the other side is gone; EPROTO: no
+ * message of ours. *attached: -1: none. */
 int pel_packet_receive(int socket, pel_packet *packet, pel_reader *reader, int *attached, bool wait);
 
 const void *pel_reader_take(pel_reader *reader, size_t bytes);  /* NULL: not there */

@@ -2,13 +2,15 @@
 /*
  * A device that a child process drives: a crash of its driver costs what was with it, and not the program.
  *
- * The problem: PoCL aborts, a GPU's context is poisoned, a kernel writes through a wild pointer; in-process that is the end of everything. So pel-device opens
- * the real backend, and this one sends it works and copies bytes into and out of memory that both see. When the child is gone, everything that was with it, and all
- * that comes later, completes as DEVICE_LOST with a story that names its signal; retry does the rest elsewhere. Asked for outside, a device is outside or it is not opened.
+ * The problem: PoCL aborts, a GPU's context is poisoned, a kernel writes through a wild pointer; in-process that is the end of
+ * everything. So pel-device opens the real backend, and this one sends it works and copies bytes into and out of memory that both
+ * see. When the child is gone, everything that was with it, and all that comes later, completes as DEVICE_LOST with a story that
+ * names its signal; retry does the rest elsewhere. Asked for outside, a device is outside or it is not opened.
  *
- * The invariant: works reach the child in order, and one that copies is alone there, because its copying (here, by whoever has the baton) and the works before
- * and behind it use the same memory. Works that copy nothing follow each other without waiting. Submission sends them itself, and a thread that waits anyway receives
- * by help(), which saves two wake-ups of four. Rejected: a second thread for copying; it would overlap copies with works, which the steps of a device with windows do better.
+ * The invariant: works reach the child in order, and one that copies is alone there, because its copying (here, by whoever has
+ * the baton) and the works before and behind it use the same memory. Works that copy nothing follow each other without waiting.
+ * Submission sends them itself, and a thread that waits anyway receives by help(), which saves two wake-ups of four. Rejected: a
+ * second thread for copying; it would overlap copies with works, which the steps of a device with windows do better.
  */
 #include "backend/outside/outside.h"
 
@@ -29,8 +31,8 @@ enum { OPEN_SECONDS = 30, CLOSE_MS = 5000 }; /* a cold GPU driver takes 5 s (top
 
 /* ---- errors ---- */
 
-pel_status pel_outside_refuse(const pel_outside *device, pel_error **error, pel_status status, const char *call, int code, const char *advice,
-                              const char *format, ...) {
+pel_status pel_outside_refuse(const pel_outside *device, pel_error **error, pel_status status, const char *call, int code,
+                              const char *advice, const char *format, ...) {
     char message[512];
     va_list list;
     va_start(list, format);
@@ -130,12 +132,14 @@ static void note_sent(pel_outside *device, pel_work *work) {
     device->sent_count++;
 }
 
-static void begin(const pel_outside *device, pel_work *work) { work->began = work->launch_began = pel_clock_now(device->env->clock); }
+static void begin(const pel_outside *device, pel_work *work) {
+    work->began = work->launch_began = pel_clock_now(device->env->clock);
+}
 
 /* Sends works that copy nothing, as many as may be with the child. (lock) */
 static void send_riders(pel_outside *device) {
-    while (device->head && !device->lost && !device->alone && device->sent_count < PEL_OUTSIDE_SENT && pel_outside_is_rider(device->head) &&
-           !atomic_load(&device->head->skip)) {
+    while (device->head && !device->lost && !device->alone && device->sent_count < PEL_OUTSIDE_SENT &&
+           pel_outside_is_rider(device->head) && !atomic_load(&device->head->skip)) {
         pel_work *work = device->head;
         begin(device, work);
         if (pel_outside_send(device, work) != 0) {
@@ -165,11 +169,13 @@ static void fail_work(pel_outside *device, pel_work *work) {
     pthread_mutex_lock(&device->lock);
 }
 
-/* The oldest work, with nothing before it at the child: copies its bytes and sends it, or ends it. Takes and gives the lock. False: there is no room yet. */
+/* The oldest work, with nothing before it at the child: copies its bytes and sends it, or ends it. Takes and gives the lock.
+ * False: there is no room yet. */
 static bool send_alone(pel_outside *device) {
     pel_work *work = device->head;
     if (atomic_load(&work->skip)) {
-        work->status = pel_outside_refuse(device, &work->error, PEL_DEPENDENCY_FAILED, NULL, 0, NULL, "a work that this one follows has failed");
+        work->status = pel_outside_refuse(device, &work->error, PEL_DEPENDENCY_FAILED, NULL, 0, NULL,
+                                          "a work that this one follows has failed");
         fail_work(device, take_head(device));
         return true;
     }
@@ -233,12 +239,14 @@ static void lose(pel_outside *device, const char *why) {
     pthread_mutex_unlock(&device->lock);
     const int code = pel_outside_bury(child, why != NULL, &how);
     if (why) {
-        pel_outside_refuse(device, &loss, PEL_DEVICE_LOST, "pel-device", code, "the child's memory was spoilt: look for a kernel that writes out of bounds",
+        pel_outside_refuse(device, &loss, PEL_DEVICE_LOST, "pel-device", code,
+                           "the child's memory was spoilt: look for a kernel that writes out of bounds",
                            "its process %ld said what makes no sense (%s) and was killed", (long)child, why);
     } else {
-        pel_outside_refuse(device, &loss, PEL_DEVICE_LOST, "pel-device", code,
-                           "the driver or a kernel crashed: protection \"retry\" runs what was lost on other devices; a new runtime can use the device again",
-                           "its process %ld %s", (long)child, how.data ? how.data : "ended");
+        pel_outside_refuse(
+            device, &loss, PEL_DEVICE_LOST, "pel-device", code,
+            "the driver or a kernel crashed: protection \"retry\" runs what was lost on other devices; a new runtime can use the device again",
+            "its process %ld %s", (long)child, how.data ? how.data : "ended");
     }
     pel_text_free(&how);
     pthread_mutex_lock(&device->lock);
@@ -279,7 +287,8 @@ static bool take_done(pel_outside *device, pel_reader *reader) {
     pel_work *work = device->sent_head;
     const bool alone = device->alone;
     pthread_mutex_unlock(&device->lock);
-    if (!work || work->sequence != reader->head.id || !pel_outside_read_done(device, work, reader, pel_clock_now(device->env->clock))) {
+    if (!work || work->sequence != reader->head.id ||
+        !pel_outside_read_done(device, work, reader, pel_clock_now(device->env->clock))) {
         return false;
     }
     if (alone && work->status == PEL_OK) {
@@ -417,7 +426,8 @@ static bool help(pel_backend_device *base) {
 
 /* Sleeps until there is a message, room for one that waits, or a kick. Without the baton: a helper may be quicker. */
 static void sleep_idle(pel_outside *device) {
-    struct pollfd events[2] = {{.fd = device->kick, .events = POLLIN}, {.fd = device->lost ? -1 : device->socket, .events = POLLIN}};
+    struct pollfd events[2] = {{.fd = device->kick, .events = POLLIN},
+                               {.fd = device->lost ? -1 : device->socket, .events = POLLIN}};
     const bool blocked = device->posts != NULL || (device->head != NULL && !device->lost);
     uint64_t count;
     events[1].events = (short)(POLLIN | (blocked ? POLLOUT : 0));
@@ -457,8 +467,8 @@ static void dismiss(pel_outside *device) {
     }
     pel_text_init(&how, device->env->allocator);
     if (pel_outside_bury(device->child, !ended, &how) != 0) {
-        pel_log(device->env->logger, PEL_LOG_WARNING, "%s: its process %ld, told to end, %s", device->base.facts->info.id, (long)device->child,
-                how.data ? how.data : "failed");
+        pel_log(device->env->logger, PEL_LOG_WARNING, "%s: its process %ld, told to end, %s", device->base.facts->info.id,
+                (long)device->child, how.data ? how.data : "failed");
     }
     pel_text_free(&how);
     pthread_mutex_lock(&device->lock);
@@ -597,8 +607,9 @@ static pel_status wait_for_hello(pel_outside *device, pel_error **error) {
         status = status == PEL_OK ? PEL_OUT_OF_MEMORY : status;
         pel_outside_lost_error(device, error);
     } else if (!device->opened) {
-        status = pel_outside_refuse(device, error, PEL_TIMED_OUT, "pel-device", 0, "see whether `pel doctor` finds the driver well",
-                                    "its process has not opened it within %d s", OPEN_SECONDS);
+        status =
+            pel_outside_refuse(device, error, PEL_TIMED_OUT, "pel-device", 0, "see whether `pel doctor` finds the driver well",
+                               "its process has not opened it within %d s", OPEN_SECONDS);
         if (device->child != 0 && !device->dying) {
             (void)kill(device->child, SIGKILL); /* ours and not reaped: the lock says so */
         }
@@ -607,11 +618,14 @@ static pel_status wait_for_hello(pel_outside *device, pel_error **error) {
     return status;
 }
 
-static pel_status open_device(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **opened, pel_error **error) {
+static pel_status open_device(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **opened,
+                              pel_error **error) {
     *opened = NULL;
     if (facts->cl_context || facts->cl_queue) {
-        return pel_fail(error, env->allocator, PEL_UNSUPPORTED, &(pel_story){.device = facts->info.id, .advice = "leave \"outside\" away, or do not adopt its context"},
-                        "%s belongs to an adopted context, which is of this process: it cannot be driven outside", facts->info.id);
+        return pel_fail(error, env->allocator, PEL_UNSUPPORTED,
+                        &(pel_story){.device = facts->info.id, .advice = "leave \"outside\" away, or do not adopt its context"},
+                        "%s belongs to an adopted context, which is of this process: it cannot be driven outside",
+                        facts->info.id);
     }
     pel_outside *device = make(env, facts);
     if (!device) {
@@ -619,8 +633,9 @@ static pel_status open_device(const pel_backend_env *env, const pel_topology_dev
     }
     const int code = device->kick >= 0 ? start_thread(device) : errno;
     if (code != 0) {
-        pel_status status = pel_outside_refuse(device, error, PEL_IO, device->kick >= 0 ? "pthread_create" : "eventfd", code,
-                                               "raise the limits of threads and descriptors", "no thread for a device: %s", strerror(code));
+        pel_status status =
+            pel_outside_refuse(device, error, PEL_IO, device->kick >= 0 ? "pthread_create" : "eventfd", code,
+                               "raise the limits of threads and descriptors", "no thread for a device: %s", strerror(code));
         release(device);
         return status;
     }

@@ -2,15 +2,18 @@
 /*
  * Works: to the child as plain data, and back as a status and times. Bytes never travel in packets, but for values.
  *
- * Times are what is seen from here, so that the models learn what a launch costs *through* the child. Only works that ended together take the child's
- * division of the time, and works that copy beyond the shared memory its division into copying and computing; both only as far as they fit what is seen from here.
+ * Times are what is seen from here, so that the models learn what a launch costs *through* the child. Only works that ended
+ * together take the child's division of the time, and works that copy beyond the shared memory its division into copying and
+ * computing; both only as far as they fit what is seen from here.
  */
 #include "backend/outside/outside.h"
 
 #include <errno.h>
 #include <string.h>
 
-bool pel_outside_is_rider(const pel_work *work) { return work->kind == PEL_WORK_LAUNCH && work->in_count == 0 && work->out_count == 0; }
+bool pel_outside_is_rider(const pel_work *work) {
+    return work->kind == PEL_WORK_LAUNCH && work->in_count == 0 && work->out_count == 0;
+}
 
 static void copy_rows(const pel_transfer *t, bool in) {
     unsigned char *host = pel_transfer_host(t), *region = ((pel_outside_mem *)t->mem)->region + t->offset;
@@ -94,8 +97,10 @@ int pel_outside_send(pel_outside *device, pel_work *work) {
         return 0;
     }
     if (code == EMSGSIZE) {
-        work->status = pel_outside_refuse(device, &work->error, PEL_TOO_LARGE, "sendmsg", code, "pass large structures in buffers, or use the device in-process",
-                                          "the arguments of %s do not fit a message to the device's process", work->kernel ? work->kernel->name : "a transfer");
+        work->status = pel_outside_refuse(device, &work->error, PEL_TOO_LARGE, "sendmsg", code,
+                                          "pass large structures in buffers, or use the device in-process",
+                                          "the arguments of %s do not fit a message to the device's process",
+                                          work->kernel ? work->kernel->name : "a transfer");
         return ECANCELED;
     }
     return code; /* EAGAIN, or the child is gone, which the receiver finds out */

@@ -33,7 +33,8 @@ static pel_status move(pel_simulated_driver *driver, pel_work *work, const pel_t
         }
         unsigned char *host = pel_transfer_host(&transfers[i]), *device = mem->data + offset;
         for (uint64_t row = 0; row < rows && host != device && bytes > 0; row++) {
-            memcpy((in ? device : host) + row * transfers[i].pitch, (in ? host : device) + row * transfers[i].pitch, (size_t)bytes);
+            memcpy((in ? device : host) + row * transfers[i].pitch, (in ? host : device) + row * transfers[i].pitch,
+                   (size_t)bytes);
         }
     }
     return PEL_OK;
@@ -166,7 +167,8 @@ static pel_status launch_steps(pel_simulated_driver *driver, pel_work *work) {
 /* Bytes of memory that the kernel may write, as the device sees them. NULL: not such an argument. */
 static unsigned char *written_memory(const pel_work *work, uint32_t i) {
     const pel_work_arg *arg = &work->args[i];
-    if ((arg->kind != PEL_WORK_ARG_MEM && arg->kind != PEL_WORK_ARG_PRIVATE) || work->kernel->params[i].mode == PEL_READ || arg->bytes == 0) {
+    if ((arg->kind != PEL_WORK_ARG_MEM && arg->kind != PEL_WORK_ARG_PRIVATE) || work->kernel->params[i].mode == PEL_READ ||
+        arg->bytes == 0) {
         return NULL;
     }
     return arg->mem != NULL ? ((const pel_simulated_mem *)(const void *)arg->mem)->data : arg->host;
@@ -175,7 +177,8 @@ static unsigned char *written_memory(const pel_work *work, uint32_t i) {
 /* Runs the launch, and flips one bit of a byte that it changed; which one is the device's luck. */
 static pel_status launch_wrongly(pel_simulated_driver *driver, pel_work *work) {
     for (uint32_t i = 0; i < work->kernel->param_count; i++) {
-        unsigned char *data = written_memory(work, i), *before = data ? pel_alloc(driver->allocator, (size_t)work->args[i].bytes) : NULL;
+        unsigned char *data = written_memory(work, i),
+                      *before = data ? pel_alloc(driver->allocator, (size_t)work->args[i].bytes) : NULL;
         if (!before) {
             continue;
         }
@@ -239,8 +242,10 @@ void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
         return;
     }
     if (planned == PEL_DEVICE_LOST) {
-        if (work->kind == PEL_WORK_LAUNCH && work->launch_ended > work->launch_began && move(driver, work, work->in, work->in_count, true) == PEL_OK) {
-            (void)run(driver, work); /* lost on the way: whatever it wrote by then is spoilt, which everything is the worst case of */
+        if (work->kind == PEL_WORK_LAUNCH && work->launch_ended > work->launch_began &&
+            move(driver, work, work->in, work->in_count, true) == PEL_OK) {
+            /* lost on the way: whatever it wrote by then is spoilt, which everything is the worst case of */
+            (void)run(driver, work);
             pel_error_destroy(work->error);
             work->error = NULL;
         }

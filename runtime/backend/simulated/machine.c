@@ -282,13 +282,15 @@ void pel_machine_release(pel_machine *machine) {
 
 const pel_clock *pel_machine_clock(pel_machine *machine) { return &machine->clock; }
 
-/* Advances the clock to the end of the soonest work and takes that out of its lane. NULL: nothing waits, or *rings: the alarm is sooner. */
+/* Advances the clock to the end of the soonest work and takes that out of its lane. NULL: nothing waits, or *rings: the alarm
+ * is sooner. */
 static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver, bool *rings) {
     pel_simulated_lane *best = NULL;
     for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
         pel_simulated_lane *lanes[] = {&at->tasks, &at->jobs};
         for (int i = 0; i < 2; i++) {
-            bool over_some_day = lanes[i]->first != NULL && (i == 0 || at->running) && lanes[i]->first->ended != PEL_SIMULATED_NEVER;
+            bool over_some_day =
+                lanes[i]->first != NULL && (i == 0 || at->running) && lanes[i]->first->ended != PEL_SIMULATED_NEVER;
             if (over_some_day && (best == NULL || lanes[i]->first->ended < best->first->ended)) {
                 best = lanes[i];
                 *driver = at;

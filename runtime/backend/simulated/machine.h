@@ -21,7 +21,8 @@ pel_status pel_machine_create(const pel_allocator *allocator, const pel_simulati
 void pel_machine_destroy(pel_machine *machine);
 const pel_clock *pel_machine_clock(pel_machine *machine);
 
-/* Rings once when the clock gets there, unless something else is sooner; one alarm at a time, the soonest. INT64_MAX: none any more. */
+/* Rings once when the clock gets there, unless something else is sooner; one alarm at a time, the soonest. INT64_MAX: none any
+ * more. */
 void pel_machine_alarm(pel_machine *machine, int64_t when, void (*ring)(void *user), void *user);
 
 /* What hangs ends now. */

@@ -83,7 +83,8 @@ static void start_steps(pel_simulated_driver *driver, pel_work *work) {
         double duration = time_launch(driver, work, &step->span);
         computer_free = fmax(computer_free, in_free) + duration;
         computed += duration;
-        out_free = fmax(out_free, computer_free) + (work->status == PEL_OK ? transfer_time(driver, step->out, step->out_count) : 0.0);
+        out_free =
+            fmax(out_free, computer_free) + (work->status == PEL_OK ? transfer_time(driver, step->out, step->out_count) : 0.0);
         *slot = out_free;
     }
     work->launch_ended = after(work->launch_began, out_free);
@@ -140,8 +141,8 @@ static bool is_kept_back(const pel_work *work) { return work->gate && !pel_gate_
 static pel_simulated_driver *next_to_start(const pel_machine *machine) {
     pel_simulated_driver *best = NULL;
     for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
-        if (!at->running && at->jobs.first != NULL && !is_kept_back(at->jobs.first) && (best == NULL || at->jobs.first->sequence < best->jobs.first->sequence) &&
-            cores_are_free(at)) {
+        if (!at->running && at->jobs.first != NULL && !is_kept_back(at->jobs.first) &&
+            (best == NULL || at->jobs.first->sequence < best->jobs.first->sequence) && cores_are_free(at)) {
             best = at;
         }
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* From whom a worker steals, on machines that are not here: two packages with caches that some cores share, nodes, processors of one core; workers that are not wanted. */
+/* From whom a worker steals, on machines that are not here: two packages with caches that some cores share, nodes, processors
+ * of one core; workers that are not wanted. */
 #include "backend/host/host.h"
 #include "core/runtime.h"
 
@@ -67,18 +68,22 @@ static void check_lists(const pel_host_device *host, const pel_places *places) {
 
 static void test_two_packages(void **state) {
     (void)state;
-    hwloc_topology_t machine = machine_of("pack:2 numa:1 l3:2 l2:1 core:2 pu:2"); /* 16 processors: pairs in cores, fours in caches, eights in packages */
+    /* 16 processors: pairs in cores, fours in caches, eights in packages */
+    hwloc_topology_t machine = machine_of("pack:2 numa:1 l3:2 l2:1 core:2 pu:2");
     pel_runtime *runtime = open_runtime(machine, 0);
     const pel_host_device *host = (const pel_host_device *)runtime->task_device->driver;
     assert_int_equal(host->worker_count, 16);
     assert_non_null(host->places);
     check_lists(host, host->places);
-    expect_list(host->tasks.runners[5].victims, (const uint16_t[]){4, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15}, 3); /* its core's other half, its caches' */
+    /* its core's other half, its caches' */
+    expect_list(host->tasks.runners[5].victims, (const uint16_t[]){4, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15}, 3);
     for (uint32_t k = 0; k < 4; k++) {
         assert_true(host->tasks.runners[5].victims[3 + k] < 4); /* its package's */
     }
-    assert_true(pel_host_near_weight(&host->workers[5], &host->workers[4]) > pel_host_near_weight(&host->workers[5], &host->workers[6]));
-    assert_true(pel_host_near_weight(&host->workers[5], &host->workers[0]) > pel_host_near_weight(&host->workers[5], &host->workers[15]));
+    assert_true(pel_host_near_weight(&host->workers[5], &host->workers[4]) >
+                pel_host_near_weight(&host->workers[5], &host->workers[6]));
+    assert_true(pel_host_near_weight(&host->workers[5], &host->workers[0]) >
+                pel_host_near_weight(&host->workers[5], &host->workers[15]));
     assert_true(pel_host_near_weight(&host->workers[5], &host->workers[15]) >= 1);
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
     hwloc_topology_destroy(machine);
@@ -139,7 +144,8 @@ static void test_work_while_workers_change(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_nearest_first), cmocka_unit_test(test_two_packages), cmocka_unit_test(test_even_machines_are_left_alone),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_nearest_first), cmocka_unit_test(test_two_packages),
+                                       cmocka_unit_test(test_even_machines_are_left_alone),
                                        cmocka_unit_test(test_work_while_workers_change)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

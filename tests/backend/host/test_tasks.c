@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The parts of the task engine: the deque and lanes, alone and under thieves; each item exactly once, those of one submitter in order. */
+/* The parts of the task engine: the deque and lanes, alone and under thieves; each item exactly once, those of one submitter
+ * in order. */
 #include "backend/backend.h"
 #include "backend/host/tasks.h"
 
@@ -265,8 +266,11 @@ static void test_offers_lose_nothing(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_deque_ends), cmocka_unit_test(test_deque_under_thieves),
-                                       cmocka_unit_test(test_a_lane_is_first_in_first_out), cmocka_unit_test(test_lanes_lose_nothing),
-                                       cmocka_unit_test(test_one_offer_beside_the_list), cmocka_unit_test(test_offers_lose_nothing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_deque_ends),
+                                       cmocka_unit_test(test_deque_under_thieves),
+                                       cmocka_unit_test(test_a_lane_is_first_in_first_out),
+                                       cmocka_unit_test(test_lanes_lose_nothing),
+                                       cmocka_unit_test(test_one_offer_beside_the_list),
+                                       cmocka_unit_test(test_offers_lose_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,8 +91,12 @@ void fixture_run(fixture *f, pel_work *work) {
 }
 
 pel_program_image fixture_program(const char *source) {
-    pel_program_image image = {.id = atomic_fetch_add(&next_id, 1), .name = "test", .source = source, .source_bytes = strlen(source),
-                               .options = "", .cacheable = true};
+    pel_program_image image = {.id = atomic_fetch_add(&next_id, 1),
+                               .name = "test",
+                               .source = source,
+                               .source_bytes = strlen(source),
+                               .options = "",
+                               .cacheable = true};
     pel_sha256 sha;
     pel_sha256_init(&sha);
     pel_sha256_text(&sha, source);
@@ -101,8 +105,13 @@ pel_program_image fixture_program(const char *source) {
 }
 
 pel_kernel_image fixture_kernel(const pel_program_image *program, const char *entry, const pel_param *params, uint32_t count) {
-    return (pel_kernel_image){.id = atomic_fetch_add(&next_id, 1), .program = program, .entry = entry, .name = entry, .params = params,
-                              .param_count = count, .cost_hint = 1};
+    return (pel_kernel_image){.id = atomic_fetch_add(&next_id, 1),
+                              .program = program,
+                              .entry = entry,
+                              .name = entry,
+                              .params = params,
+                              .param_count = count,
+                              .cost_hint = 1};
 }
 
 pel_span fixture_span(uint32_t dims, uint64_t x, uint64_t y, uint64_t z) {

@@ -87,8 +87,15 @@ static bool live(uint64_t items, bool chunked, const char *text) {
     assert_int_equal(f.device->backend->mem_create(f.device, x, items * sizeof *x, &mem, &error), PEL_OK);
     pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = x, .bytes = items * sizeof *x};
     pel_transfer all = {.mem = mem, .bytes = items * sizeof *x};
-    pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = &arg, .span = fixture_span(1, items, 0, 0), .chunked = chunked,
-                     .in = &all, .in_count = 1, .out = &all, .out_count = 1};
+    pel_work work = {.kind = PEL_WORK_LAUNCH,
+                     .kernel = &kernel,
+                     .args = &arg,
+                     .span = fixture_span(1, items, 0, 0),
+                     .chunked = chunked,
+                     .in = &all,
+                     .in_count = 1,
+                     .out = &all,
+                     .out_count = 1};
     fixture_run(&f, &work);
     assert_int_equal(work.status, PEL_OK);
     for (uint64_t i = 0; i < items; i++) {
@@ -123,7 +130,8 @@ static void kept_and_used(void **state) {
     assert_false(live(128, true, source));
 }
 
-/* A size that does not divide runs in the chunked form alone; the plain form, which every program builds first, is kept all the same. */
+/* A size that does not divide runs in the chunked form alone; the plain form, which every program builds first, is kept all
+ * the same. */
 static void never_launched(void **state) {
     (void)state;
     assert_true(live(100, false, source));

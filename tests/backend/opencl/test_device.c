@@ -64,7 +64,8 @@ static void declarations(void **state) {
     refused("scale", good, 2, PEL_INVALID_ARGUMENT, "3 arguments");
     refused("scale", swapped, 3, PEL_INVALID_ARGUMENT, "parameter 0 (float* x)");
     refused("scale", wide, 3, PEL_INVALID_ARGUMENT, "parameter 1 (float f)");
-    const pel_param narrow[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, 2, 1, 1), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(uint32_t)};
+    const pel_param narrow[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, 2, 1, 1), PEL_PARAM_VALUE(float),
+                                PEL_PARAM_VALUE(uint32_t)};
     const pel_param row[] = {PEL_PARAM_BLOCK(PEL_READ_WRITE, 1, 0, 0, 0), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(uint32_t)};
     refused("scale", narrow, 3, PEL_INVALID_ARGUMENT, "has elements of 4 bytes and is declared with 2");
     refused("scale", row, 3, PEL_INVALID_ARGUMENT, "has elements of 4 bytes and is declared with 1");
@@ -81,7 +82,8 @@ static void declarations(void **state) {
 /* Reproducible: a * b + c is rounded twice, as C does on the host, and not contracted to one fused operation; in both forms. */
 static void reproducible(void **state) {
     (void)state;
-    static const char text[] = "kernel void madd(global float *x, float b, float c) { x[get_global_id(0)] = x[get_global_id(0)] * b + c; }\n";
+    static const char text[] =
+        "kernel void madd(global float *x, float b, float c) { x[get_global_id(0)] = x[get_global_id(0)] * b + c; }\n";
     const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(float), PEL_PARAM_VALUE(float)};
     pel_program_image madd = fixture_program(text);
     pel_kernel_image kernel = fixture_kernel(&madd, "madd", params, 3);
@@ -98,7 +100,8 @@ static void reproducible(void **state) {
         pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = x, .bytes = sizeof x},
                                {.kind = PEL_WORK_ARG_VALUE, .host = (void *)(uintptr_t)&b, .bytes = sizeof b},
                                {.kind = PEL_WORK_ARG_VALUE, .host = (void *)(uintptr_t)&c, .bytes = sizeof c}};
-        pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 128, 0, 0), .chunked = chunked};
+        pel_work work = {
+            .kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 128, 0, 0), .chunked = chunked};
         fixture_run(&f, &work);
         assert_int_equal(work.status, PEL_OK);
         for (int i = 0; i < 128; i++) {
@@ -134,7 +137,8 @@ static void memory_limits(void **state) {
 }
 
 /* Works that must fail, each with a word of its story, and after each the device still works. */
-static pel_status launch(const pel_kernel_image *kernel, const pel_work_arg *args, uint64_t items, uint64_t local, const char *word) {
+static pel_status launch(const pel_kernel_image *kernel, const pel_work_arg *args, uint64_t items, uint64_t local,
+                         const char *word) {
     pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = kernel, .args = args, .span = fixture_span(1, items, 0, 0)};
     work.span.local[0] = local;
     fixture_run(&f, &work);
@@ -155,7 +159,8 @@ static void bad_launches(void **state) {
     fixture_start(&f);
     const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_LOCAL};
     pel_kernel_image shared = fixture_kernel(&program, "shared", params, 2), eight = fixture_kernel(&program, "eight", params, 1);
-    pel_kernel_image vectors = fixture_kernel(&program, "vectors", params, 1), table = fixture_kernel(&program, "table", params, 2);
+    pel_kernel_image vectors = fixture_kernel(&program, "vectors", params, 1),
+                     table = fixture_kernel(&program, "table", params, 2);
     pel_kernel_image roomy = fixture_kernel(&program, "roomy", params, 1);
     _Alignas(64) int data[132] = {0};
     pel_mem *mem = NULL, *odd = NULL;
@@ -229,13 +234,21 @@ static void transfers(void) {
     pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = view, .host = view->host, .bytes = 8192},
                            {.kind = PEL_WORK_ARG_VALUE, .host = &factor, .bytes = sizeof factor},
                            {.kind = PEL_WORK_ARG_VALUE, .host = &n, .bytes = sizeof n}};
-    pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 1024, 0, 0), .in = in, .in_count = PARTS,
-                     .out = out, .out_count = 128, .predicted_ns = 200000};
+    pel_work work = {.kind = PEL_WORK_LAUNCH,
+                     .kernel = &kernel,
+                     .args = args,
+                     .span = fixture_span(1, 1024, 0, 0),
+                     .in = in,
+                     .in_count = PARTS,
+                     .out = out,
+                     .out_count = 128,
+                     .predicted_ns = 200000};
     fixture_run(&f, &work);
     assert_int_equal(work.status, PEL_OK);
     assert_true(work.began <= work.launch_began && work.launch_began <= work.launch_ended && work.launch_ended <= work.ended);
     for (unsigned i = 0; i < FLOATS; i++) {
-        bool scaled = i >= 1024 && i < 2048 && (f.facts.host_coherent || f.facts.info.shares_host_memory || (i - 1024) / 16 % 2 == 0);
+        bool scaled =
+            i >= 1024 && i < 2048 && (f.facts.host_coherent || f.facts.info.shares_host_memory || (i - 1024) / 16 % 2 == 0);
         if (!f.facts.info.shares_host_memory || f.facts.host_coherent || !scaled) {
             assert_true(x[i] == (scaled ? 2.0f : 1.0f) * (float)i);
         }
@@ -372,9 +385,9 @@ static void many_lives(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(declarations), cmocka_unit_test(reproducible), cmocka_unit_test(memory_limits), cmocka_unit_test(bad_launches),
-        cmocka_unit_test(coherent_memory), cmocka_unit_test(shared_memory), cmocka_unit_test(own_memory),
-        cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
+        cmocka_unit_test(declarations), cmocka_unit_test(reproducible),        cmocka_unit_test(memory_limits),
+        cmocka_unit_test(bad_launches), cmocka_unit_test(coherent_memory),     cmocka_unit_test(shared_memory),
+        cmocka_unit_test(own_memory),   cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every OpenCL call may fail. The functions below stand in front of the loader's: they count calls, make the nth one fail, and count what is made and
- * released. Whatever fails, the result is right or the error is clean, and nothing is left over.
+ * Every OpenCL call may fail. The functions below stand in front of the loader's: they count calls, make the nth one fail, and
+ * count what is made and released. Whatever fails, the result is right or the error is clean, and nothing is left over.
  */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 300
@@ -47,18 +47,20 @@ static void *real(const char *name) {
 }
 
 /* X(name, parameters, arguments): functions that return a code. */
-#define CODE_CALLS(X)                                                                                                                   \
-    X(clGetPlatformInfo, (cl_platform_id a, cl_platform_info b, size_t c, void *d, size_t *e), (a, b, c, d, e))                         \
-    X(clGetProgramInfo, (cl_program a, cl_program_info b, size_t c, void *d, size_t *e), (a, b, c, d, e))                               \
-    X(clGetProgramBuildInfo, (cl_program a, cl_device_id b, cl_program_build_info c, size_t d, void *e, size_t *f), (a, b, c, d, e, f)) \
-    X(clGetKernelInfo, (cl_kernel a, cl_kernel_info b, size_t c, void *d, size_t *e), (a, b, c, d, e))                                  \
-    X(clGetKernelArgInfo, (cl_kernel a, cl_uint b, cl_kernel_arg_info c, size_t d, void *e, size_t *f), (a, b, c, d, e, f))             \
-    X(clGetKernelWorkGroupInfo, (cl_kernel a, cl_device_id b, cl_kernel_work_group_info c, size_t d, void *e, size_t *f),               \
-      (a, b, c, d, e, f))                                                                                                               \
-    X(clSetKernelArg, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d))                                                  \
-    X(clBuildProgram, (cl_program a, cl_uint b, const cl_device_id *c, const char *d, void(CL_CALLBACK *e)(cl_program, void *), void *f), \
-      (a, b, c, d, e, f))                                                                                                               \
-    X(clFlush, (cl_command_queue a), (a))                                                                                               \
+#define CODE_CALLS(X)                                                                                                            \
+    X(clGetPlatformInfo, (cl_platform_id a, cl_platform_info b, size_t c, void *d, size_t *e), (a, b, c, d, e))                  \
+    X(clGetProgramInfo, (cl_program a, cl_program_info b, size_t c, void *d, size_t *e), (a, b, c, d, e))                        \
+    X(clGetProgramBuildInfo, (cl_program a, cl_device_id b, cl_program_build_info c, size_t d, void *e, size_t *f),              \
+      (a, b, c, d, e, f))                                                                                                        \
+    X(clGetKernelInfo, (cl_kernel a, cl_kernel_info b, size_t c, void *d, size_t *e), (a, b, c, d, e))                           \
+    X(clGetKernelArgInfo, (cl_kernel a, cl_uint b, cl_kernel_arg_info c, size_t d, void *e, size_t *f), (a, b, c, d, e, f))      \
+    X(clGetKernelWorkGroupInfo, (cl_kernel a, cl_device_id b, cl_kernel_work_group_info c, size_t d, void *e, size_t *f),        \
+      (a, b, c, d, e, f))                                                                                                        \
+    X(clSetKernelArg, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d))                                           \
+    X(clBuildProgram,                                                                                                            \
+      (cl_program a, cl_uint b, const cl_device_id *c, const char *d, void(CL_CALLBACK * e)(cl_program, void *), void *f),       \
+      (a, b, c, d, e, f))                                                                                                        \
+    X(clFlush, (cl_command_queue a), (a))                                                                                        \
     X(clFinish, (cl_command_queue a), (a))
 
 #define CODE_CALL(name, parameters, arguments)                                  \
@@ -72,14 +74,18 @@ static void *real(const char *name) {
 CODE_CALLS(CODE_CALL)
 
 /* X(type, name, parameters, arguments, code pointer): functions that make something. */
-#define MAKING_CALLS(X)                                                                                                                  \
-    X(cl_context, clCreateContext,                                                                                                       \
-      (const cl_context_properties *a, cl_uint b, const cl_device_id *c, void(CL_CALLBACK *d)(const char *, const void *, size_t, void *), \
-       void *e, cl_int *f), (a, b, c, d, e, f), f)                                                                                       \
-    X(cl_command_queue, clCreateCommandQueue, (cl_context a, cl_device_id b, cl_command_queue_properties c, cl_int * d), (a, b, c, d), d) \
-    X(cl_mem, clCreateBuffer, (cl_context a, cl_mem_flags b, size_t c, void *d, cl_int *e), (a, b, c, d, e), e)                          \
-    X(cl_mem, clCreateSubBuffer, (cl_mem a, cl_mem_flags b, cl_buffer_create_type c, const void *d, cl_int *e), (a, b, c, d, e), e)      \
-    X(cl_program, clCreateProgramWithSource, (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *e), (a, b, c, d, e), e)  \
+#define MAKING_CALLS(X)                                                                                                          \
+    X(cl_context, clCreateContext,                                                                                               \
+      (const cl_context_properties *a, cl_uint b, const cl_device_id *c,                                                         \
+       void(CL_CALLBACK * d)(const char *, const void *, size_t, void *), void *e, cl_int *f),                                   \
+      (a, b, c, d, e, f), f)                                                                                                     \
+    X(cl_command_queue, clCreateCommandQueue, (cl_context a, cl_device_id b, cl_command_queue_properties c, cl_int * d),         \
+      (a, b, c, d), d)                                                                                                           \
+    X(cl_mem, clCreateBuffer, (cl_context a, cl_mem_flags b, size_t c, void *d, cl_int *e), (a, b, c, d, e), e)                  \
+    X(cl_mem, clCreateSubBuffer, (cl_mem a, cl_mem_flags b, cl_buffer_create_type c, const void *d, cl_int *e), (a, b, c, d, e), \
+      e)                                                                                                                         \
+    X(cl_program, clCreateProgramWithSource, (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *e),              \
+      (a, b, c, d, e), e)                                                                                                        \
     X(cl_kernel, clCreateKernel, (cl_program a, const char *b, cl_int *c), (a, b, c), c)
 
 #define MAKING_CALL(type, name, parameters, arguments, code)                    \
@@ -100,22 +106,24 @@ CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithBinary(cl_context a, cl_u
         *g = fail_code;
         return NULL;
     }
-    cl_program made = ((cl_program(CL_API_CALL *)(cl_context, cl_uint, const cl_device_id *, const size_t *, const unsigned char **, cl_int *,
-                                                  cl_int *))real("clCreateProgramWithBinary"))(a, b, c, d, e, f, g);
+    cl_program made =
+        ((cl_program(CL_API_CALL *)(cl_context, cl_uint, const cl_device_id *, const size_t *, const unsigned char **, cl_int *,
+                                    cl_int *))real("clCreateProgramWithBinary"))(a, b, c, d, e, f, g);
     alive += made != NULL;
     return made;
 }
 
 /* X(name, parameters, arguments, event pointer): commands. */
-#define COMMANDS(X)                                                                                                                     \
-    X(clEnqueueNDRangeKernel,                                                                                                           \
-      (cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d, const size_t *e, const size_t *f, cl_uint g, const cl_event *h,     \
-       cl_event *i), (a, b, c, d, e, f, g, h, i), i)                                                                                    \
-    X(clEnqueueReadBuffer,                                                                                                              \
-      (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g, const cl_event *h, cl_event *i),                \
-      (a, b, c, d, e, f, g, h, i), i)                                                                                                   \
-    X(clEnqueueWriteBuffer,                                                                                                             \
-      (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, const void *f, cl_uint g, const cl_event *h, cl_event *i),          \
+#define COMMANDS(X)                                                                                                              \
+    X(clEnqueueNDRangeKernel,                                                                                                    \
+      (cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d, const size_t *e, const size_t *f, cl_uint g,                 \
+       const cl_event *h, cl_event *i),                                                                                          \
+      (a, b, c, d, e, f, g, h, i), i)                                                                                            \
+    X(clEnqueueReadBuffer,                                                                                                       \
+      (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g, const cl_event *h, cl_event *i),         \
+      (a, b, c, d, e, f, g, h, i), i)                                                                                            \
+    X(clEnqueueWriteBuffer,                                                                                                      \
+      (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, const void *f, cl_uint g, const cl_event *h, cl_event *i),   \
       (a, b, c, d, e, f, g, h, i), i)
 #define COMMAND(name, parameters, arguments, event)                             \
     CL_API_ENTRY cl_int CL_API_CALL name parameters {                           \
@@ -129,15 +137,15 @@ CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithBinary(cl_context a, cl_u
 COMMANDS(COMMAND)
 
 /* Pinned memory, which may be refused: then transfers go without. */
-CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e, size_t f, cl_uint g, const cl_event *h,
-                                                  cl_event *i, cl_int *j) {
+CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e, size_t f,
+                                                  cl_uint g, const cl_event *h, cl_event *i, cl_int *j) {
     first_map = first_map < 0 ? atomic_load(&calls) : first_map;
     if (fails("clEnqueueMapBuffer")) {
         *j = fail_code;
         return NULL;
     }
-    return ((void *(CL_API_CALL *)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, cl_uint, const cl_event *, cl_event *, cl_int *))real(
-        "clEnqueueMapBuffer"))(a, b, c, d, e, f, g, h, i, j);
+    return ((void *(CL_API_CALL *)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, cl_uint, const cl_event *,
+                                   cl_event *, cl_int *))real("clEnqueueMapBuffer"))(a, b, c, d, e, f, g, h, i, j);
 }
 
 #define RELEASES(X)                                                                                                     \
@@ -152,7 +160,8 @@ RELEASES(RELEASE)
 
 /* An event that has failed tells a negative state through a successful call. */
 CL_API_ENTRY cl_int CL_API_CALL clGetEventInfo(cl_event a, cl_event_info b, size_t c, void *d, size_t *e) {
-    cl_int code = ((cl_int(CL_API_CALL *)(cl_event, cl_event_info, size_t, void *, size_t *))real("clGetEventInfo"))(a, b, c, d, e);
+    cl_int code =
+        ((cl_int(CL_API_CALL *)(cl_event, cl_event_info, size_t, void *, size_t *))real("clGetEventInfo"))(a, b, c, d, e);
     if (fails("clGetEventInfo")) {
         if (!fail_events) {
             return fail_code;
@@ -171,10 +180,12 @@ static const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_
 
 enum { ITEMS = 100, LIVES = 4096 };
 
-/* Whole device life: prepare, memory, two launches (the second chunked), of which any step may fail. Returns the first failure. */
+/* Whole device life: prepare, memory, two launches (the second chunked), of which any step may fail. Returns the first
+ * failure. */
 static pel_status live(bool *right) {
     pel_kernel_image kernel = fixture_kernel(&program, "add", params, 2);
-    /* Memory of its own for each life: when a driver answers nothing any more (DEVICE_LOST), commands under way may still write late. */
+    /* Memory of its own for each life: when a driver answers nothing any more (DEVICE_LOST), commands under way may still
+     * write late. */
     _Alignas(128) static int memory[LIVES][ITEMS + 60];
     static unsigned lives;
     int *x = memory[lives++ % LIVES];
@@ -196,8 +207,15 @@ static pel_status live(bool *right) {
         pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = view, .host = view->host, .bytes = view->bytes},
                                {.kind = PEL_WORK_ARG_VALUE, .host = &a, .bytes = sizeof a}};
         pel_transfer all = {.mem = mem, .bytes = mem->bytes};
-        pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, ITEMS, 0, 0), .chunked = i == 1,
-                         .in = &all, .in_count = 1, .out = &all, .out_count = 1};
+        pel_work work = {.kind = PEL_WORK_LAUNCH,
+                         .kernel = &kernel,
+                         .args = args,
+                         .span = fixture_span(1, ITEMS, 0, 0),
+                         .chunked = i == 1,
+                         .in = &all,
+                         .in_count = 1,
+                         .out = &all,
+                         .out_count = 1};
         fixture_run(&f, &work);
         status = work.status;
         error = work.error;
@@ -241,7 +259,8 @@ static void calls_from(long at, long step, cl_int code, bool for_ever, bool even
     assert_in_range(at, 20, 1999);
     assert_int_equal(live(&right), PEL_OK);
     assert_true(right);
-    print_message("%ld calls, code %d%s%s: each right or clean\n", at, (int)code, for_ever ? " from then on" : "", events ? " in events" : "");
+    print_message("%ld calls, code %d%s%s: each right or clean\n", at, (int)code, for_ever ? " from then on" : "",
+                  events ? " in events" : "");
 }
 
 static void each_call(cl_int code, bool for_ever, bool events) { calls_from(0, 1, code, for_ever, events); }
@@ -319,6 +338,7 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(coherent_device), cmocka_unit_test(own_memory), cmocka_unit_test(staged), cmocka_unit_test(status_of_codes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(coherent_device), cmocka_unit_test(own_memory), cmocka_unit_test(staged),
+                                       cmocka_unit_test(status_of_codes)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

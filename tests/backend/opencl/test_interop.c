@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Interoperation: queues, memory and events of the caller's adopted, ours handed out, with every reference counted. Once on the CPU device as it is, in
- * host memory, and once disguised as a device with memory of its own, which PoCL's buffers are when nobody asks for host memory.
+ * Interoperation: queues, memory and events of the caller's adopted, ours handed out, with every reference counted. Once on the
+ * CPU device as it is, in host memory, and once disguised as a device with memory of its own, which PoCL's buffers are when
+ * nobody asks for host memory.
  */
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS /* clCreateCommandQueue */
 #include "core/runtime.h"
@@ -231,7 +232,8 @@ static void test_queues_are_adopted_and_given_back(void **state) {
         skip();
     }
     cl_device_id id = pel_opencl_device_id(opencl_device(first));
-    assert_int_equal(clRetainDevice(id), CL_SUCCESS); /* where the process may not use all cores it is a sub-device, made by the runtime */
+    /* where the process may not use all cores it is a sub-device, made by the runtime */
+    assert_int_equal(clRetainDevice(id), CL_SUCCESS);
     assert_int_equal(pel_runtime_destroy(first), PEL_OK);
     cl_context context = clCreateContext(NULL, 1, &id, NULL, NULL, &code);
     assert_int_equal(code, CL_SUCCESS);
@@ -290,7 +292,8 @@ static void adopt_and_use(cl_mem_flags flags) {
     pel_buffer *buffer = NULL;
     pel_error *error = NULL;
     cl_int code = CL_SUCCESS;
-    cl_mem again = NULL, memory = clCreateBuffer(w.context, CL_MEM_READ_WRITE | flags, BYTES, flags & CL_MEM_USE_HOST_PTR ? host : NULL, &code);
+    cl_mem again = NULL,
+           memory = clCreateBuffer(w.context, CL_MEM_READ_WRITE | flags, BYTES, flags & CL_MEM_USE_HOST_PTR ? host : NULL, &code);
     uint64_t offset = 7;
     assert_int_equal(code, CL_SUCCESS);
     write_all(&w, memory, 1);
@@ -342,7 +345,8 @@ static void test_memory_that_cannot_be_adopted(void **state) {
     cl_int code = CL_SUCCESS;
     cl_device_id id = pel_opencl_device_id(w.device);
     cl_context other = clCreateContext(NULL, 1, &id, NULL, NULL, &code);
-    cl_mem foreign = clCreateBuffer(other, CL_MEM_READ_WRITE, BYTES, NULL, &code), fine = clCreateBuffer(w.context, CL_MEM_READ_WRITE, BYTES, NULL, &code),
+    cl_mem foreign = clCreateBuffer(other, CL_MEM_READ_WRITE, BYTES, NULL, &code),
+           fine = clCreateBuffer(w.context, CL_MEM_READ_WRITE, BYTES, NULL, &code),
            closed = clCreateBuffer(w.context, CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS, BYTES, NULL, &code);
     pel_buffer *buffer = NULL;
     pel_error *error = NULL;
@@ -352,7 +356,8 @@ static void test_memory_that_cannot_be_adopted(void **state) {
     assert_int_equal(pel_opencl_buffer_adopt(w.device, NULL, &buffer, NULL), PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_opencl_buffer_adopt(w.device, closed, &buffer, NULL), PEL_UNSUPPORTED);
     assert_int_equal(pel_opencl_buffer_adopt(NULL, fine, &buffer, NULL), PEL_INVALID_ARGUMENT);
-    assert_int_equal(pel_opencl_buffer_adopt(pel_runtime_find_device(w.runtime, "host"), fine, &buffer, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_opencl_buffer_adopt(pel_runtime_find_device(w.runtime, "host"), fine, &buffer, NULL),
+                     PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_opencl_buffer_adopt(w.device, fine, NULL, NULL), PEL_INVALID_ARGUMENT);
     cl_buffer_region region = {0, 512};
     cl_mem part = clCreateSubBuffer(fine, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
@@ -399,8 +404,11 @@ static void test_our_memory_is_handed_out(void **state) {
     assert_int_equal(((int *)pel_buffer_data(buffer))[7], 70);
     /* What is no mapping there. */
     assert_int_equal(pel_opencl_map(w.queue, buffer, 0, 0, PEL_MAP_READ, NULL, NULL, &mapping), PEL_INVALID_ARGUMENT);
-    assert_int_equal(pel_opencl_map(w.queue, buffer, 0, 0, PEL_MAP_READ | PEL_MAP_GUARD, w.device, NULL, &mapping), PEL_INVALID_ARGUMENT);
-    assert_int_equal(pel_opencl_map(w.queue, buffer, 0, 0, PEL_MAP_READ, pel_runtime_find_device(w.runtime, "host"), NULL, &mapping), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_opencl_map(w.queue, buffer, 0, 0, PEL_MAP_READ | PEL_MAP_GUARD, w.device, NULL, &mapping),
+                     PEL_INVALID_ARGUMENT);
+    assert_int_equal(
+        pel_opencl_map(w.queue, buffer, 0, 0, PEL_MAP_READ, pel_runtime_find_device(w.runtime, "host"), NULL, &mapping),
+        PEL_INVALID_ARGUMENT);
     assert_null(mapping);
     assert_int_equal(pel_map(w.queue, buffer, 0, 0, PEL_MAP_READ, NULL, &mapping), PEL_OK);
     assert_int_equal(pel_opencl_map_wait(mapping, &memory, &offset), PEL_INVALID_ARGUMENT);
@@ -522,9 +530,10 @@ static int as_another(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(test_queues_are_adopted_and_given_back), BOTH(test_memory_is_adopted_in_place), BOTH(test_memory_that_cannot_be_adopted),
-        BOTH(test_wrapped_memory_is_used_in_place),
-        BOTH(test_our_memory_is_handed_out),          BOTH(test_a_cl_event_is_waited_for),   BOTH(test_our_event_as_a_cl_event),
+        BOTH(test_queues_are_adopted_and_given_back), BOTH(test_memory_is_adopted_in_place),
+        BOTH(test_memory_that_cannot_be_adopted),     BOTH(test_wrapped_memory_is_used_in_place),
+        BOTH(test_our_memory_is_handed_out),          BOTH(test_a_cl_event_is_waited_for),
+        BOTH(test_our_event_as_a_cl_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The addressing contract on a real device: every id and size function, called from a user's helper function with a non-constant dimension, tells in any
- * part of a launch what the whole launch would tell.
+ * The addressing contract on a real device: every id and size function, called from a user's helper function with a non-constant
+ * dimension, tells in any part of a launch what the whole launch would tell.
  */
 #include "backend/addressing.h"
 #include "backend/opencl/internal.h"
@@ -187,7 +187,8 @@ static void parts_3d(void **state) {
     check_split(w, &span, (const uint64_t[]){0, 2, 10}, 2, true);
 }
 
-/* A part far beyond 2^32 of a launch of more than 2^33 items: ids are checked through an output that is indexed relative to the part. */
+/* A part far beyond 2^32 of a launch of more than 2^33 items: ids are checked through an output that is indexed relative to
+ * the part. */
 static const char far_source[] =
     "kernel void far_off(global ulong *out, ulong first) {\n"
     "    ulong i = get_global_id(0) - first;\n"
@@ -208,7 +209,8 @@ static void beyond_32_bits(void **state) {
     pel_span span = fixture_span(1, (1ull << 34) + 77, 0, 0);
     span.lo[0] = first;
     span.hi[0] = first + 128;
-    pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = span, .chunked = true, .out = &all, .out_count = 1};
+    pel_work work = {
+        .kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = span, .chunked = true, .out = &all, .out_count = 1};
     fixture_run(&w->f, &work);
     assert_int_equal(work.status, PEL_OK);
     for (uint64_t i = 0; i < 128; i++) {
@@ -221,7 +223,8 @@ static void beyond_32_bits(void **state) {
     w->f.device->backend->program_forget(w->f.device, &program);
 }
 
-/* A device that takes few work-groups at once gets several enqueues, more than are kept in flight among them; ids stay those of the whole launch. */
+/* A device that takes few work-groups at once gets several enqueues, more than are kept in flight among them; ids stay those
+ * of the whole launch. */
 static void few_groups_at_once(void **state) {
     world *w = *state;
     pel_cl_device *device = (pel_cl_device *)w->f.device;
@@ -251,7 +254,8 @@ static void few_groups_at_once(void **state) {
     uint64_t out[64 * FIELDS];
     pel_mem *mem = NULL;
     assert_int_equal(w->f.device->backend->mem_create(w->f.device, out, sizeof out, &mem, NULL), PEL_OK);
-    pel_span slab = fixture_span(3, 4, 4, 4), moved = fixture_span(2, 8, 8, 0); /* cannot be cut so finely; cannot be cut at all */
+    /* cannot be cut so finely; cannot be cut at all */
+    pel_span slab = fixture_span(3, 4, 4, 4), moved = fixture_span(2, 8, 8, 0);
     slab.local[0] = slab.local[1] = slab.local[2] = 2;
     moved.local[0] = moved.local[1] = 4;
     moved.offset[1] = 1;
@@ -308,7 +312,8 @@ static void refusals(void **state) {
 
 static void build_log_lines(void **state) {
     world *w = *state;
-    pel_program_image program = fixture_program("kernel void good(global int *x) { x[get_global_id(0)] = 1; }\n\nkernel void bad() { no_such_thing(); int }\n");
+    pel_program_image program = fixture_program(
+        "kernel void good(global int *x) { x[get_global_id(0)] = 1; }\n\nkernel void bad() { no_such_thing(); int }\n");
     pel_error *error = NULL;
     assert_int_equal(w->f.device->backend->prepare(w->f.device, &program, NULL, &error), PEL_BUILD_FAILED);
     assert_non_null(strstr(pel_error_build_log(error), ":3:"));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sensitive data on an OpenCL device: memory objects are zeroed before the library lets go of them, seen through a reference of the test's own, and local
- * memory after the launch that used it, seen by a kernel that reads it uninitialised. On one compute unit, so that it is the same local memory.
+ * Sensitive data on an OpenCL device: memory objects are zeroed before the library lets go of them, seen through a reference of
+ * the test's own, and local memory after the launch that used it, seen by a kernel that reads it uninitialised. On one compute
+ * unit, so that it is the same local memory.
  */
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS /* clCreateCommandQueue */
 #include <pel/opencl.h>
@@ -163,6 +164,7 @@ static void test_local_memory_is_scrubbed(void **state) {
 int main(void) {
     setenv("POCL_MAX_PTHREAD_COUNT", "1", 1);
     setenv("POCL_CPU_MAX_CU_COUNT", "1", 1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_objects_are_zeroed), cmocka_unit_test(test_local_memory_is_scrubbed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_objects_are_zeroed),
+                                       cmocka_unit_test(test_local_memory_is_scrubbed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

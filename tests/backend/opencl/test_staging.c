@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transfers through pinned memory: bytes and rows of every shape against the size of a slot arrive where they belong and nowhere else; nothing sensitive
- * stays behind; where there is no pinned memory they go without. PoCL stands in for a discrete device. That each call may fail: test_faults.c.
+ * Transfers through pinned memory: bytes and rows of every shape against the size of a slot arrive where they belong and nowhere
+ * else; nothing sensitive stays behind; where there is no pinned memory they go without. PoCL stands in for a discrete device.
+ * That each call may fail: test_faults.c.
  */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 300

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device in a process of its own dies: in a launch, between launches, by a signal, by a kernel. Under retry the results are right, without protection there
- * is a story; afterwards no process, thread or descriptor is left. And a child that lies: it is this program, called with the words of pel-device.
+ * A device in a process of its own dies: in a launch, between launches, by a signal, by a kernel. Under retry the results are
+ * right, without protection there is a story; afterwards no process, thread or descriptor is left. And a child that lies: it is
+ * this program, called with the words of pel-device.
  */
 #include "support/cores.h"
 #include "support/update.h"
@@ -274,7 +275,8 @@ static void test_refusals(void **state) {
 
 /* ---- a child that lies ---- */
 
-static const char *const lies[] = {"nothing", "bytes", "kind", "twice", "done", "reply", "length", "text", "descriptor", "status", "exit"};
+static const char *const lies[] = {"nothing", "bytes", "kind",       "twice",  "done", "reply",
+                                   "length",  "text",  "descriptor", "status", "exit"};
 
 static void put_hello(pel_packet *packet) {
     pel_packet_begin(packet, PEL_OUTSIDE_HELLO, 0);

@@ -118,6 +118,7 @@ static void test_cut_and_flipped(void **state) {
 }
 
 int main(void) {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_too_much), cmocka_unit_test(test_cut_and_flipped)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_too_much),
+                                              cmocka_unit_test(test_cut_and_flipped)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

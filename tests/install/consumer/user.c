@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A user's program: doubles an array by a kernel that has a host function, through nothing but the public headers. Compiled as C and as C++. */
+/* A user's program: doubles an array by a kernel that has a host function, through nothing but the public headers. Compiled as
+ * C and as C++. */
 #include <pel/pel.h>
 
 #include <stdio.h>
