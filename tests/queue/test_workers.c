@@ -220,6 +220,8 @@ static void test_lent_threads(void **state) {
     atomic_store(&lending.stop, 1);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    for (int i = 0; i < 2; i++) { /* numbered in the order in which they began, not in that of their making */
         assert_int_equal(lending.status[i], PEL_OK);
     }
     assert_int_equal(pel_queue_destroy(queue), PEL_OK);
