@@ -13,6 +13,7 @@
  * written, which would move whole grids for one row.
  */
 #include "queue/command.h"
+#include "queue/retry.h"
 #include "queue/stream.h"
 
 typedef struct drain {
@@ -23,6 +24,15 @@ typedef struct drain {
 
 static bool may_drain(const pel_job *job) {
     return job->device->place != 0 && !job->stream && !job->superseded && !job->vote && !job->sampled;
+}
+
+/* A retry begins with what host memory has: of what is read and written in place that must stay as it was (retry.c). */
+static bool must_stay(const pel_command *command, const pel_allocation *allocation) {
+    bool stays = false;
+    for (uint32_t i = 0; i < command->bound.arg_count && command->protection >= PEL_PROTECT_RETRY; i++) {
+        stays = stays || (command->bound.args[i].allocation == allocation && pel_retry_must_save(&command->bound, i));
+    }
+    return stays;
 }
 
 /* Of [lo, hi), read elsewhere: what this job will have written. */
@@ -43,7 +53,7 @@ static void note_slice(drain *d, const pel_command *after, const pel_plan_slice 
     pel_bound_span(bound, slice->lo, slice->hi, &span);
     for (uint32_t i = 0; i < bound->arg_count && !d->failed; i++) {
         const pel_bound_arg *arg = &bound->args[i];
-        if (!arg->allocation ||
+        if (!arg->allocation || must_stay(d->command, arg->allocation) ||
             arg->param == PEL_PARAM_KIND_CUSTOM) { /* the caller's function is asked once a launch, not for guesses */
             continue;
         }

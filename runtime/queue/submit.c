@@ -532,7 +532,7 @@ pel_status pel_command_submit_locked(pel_command *command, const pel_event *cons
         pel_error_destroy(queue->refused);
         queue->refused = error;
         withdraw(command);
-        pthread_mutex_unlock(&runtime->lock);
+        pel_dispatcher_unlock(runtime, false); /* forgets the moment of a repeated launch */
         return status;
     }
     join_queue(command);

@@ -474,6 +474,7 @@ static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *c
     if (!node) {
         pel_host_lane_give_back(dispatcher->tasks, lane, false);
         pel_event_release(made);
+        pel_event_release(made); /* the caller's reference, too */
         return out_of_memory(queue);
     }
     node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);

@@ -270,6 +270,69 @@ static void test_halos_that_are_waited_for_go_home_with_their_chunk(void **state
     assert_int_equal(ahead.last.moved, 2 * ROW); /* on */
 }
 
+static pel_status bump(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    float *grid = arguments[0];
+    (void)scratch, (void)user;
+    for (uint64_t y = span->lo[1]; y < span->hi[1]; y++) {
+        for (uint64_t x = span->lo[0]; x < span->hi[0]; x++) {
+            grid[y * SIZE + x] += 1;
+        }
+    }
+    return PEL_OK;
+}
+
+/* What a stencil moved behind launches that read and write in place. */
+static uint64_t moved_behind_one_in_place(pel_protection protection) {
+    static const pel_param in_place[] = {PEL_PARAM_BLOCK(PEL_READ_WRITE, sizeof(float), SIZE * sizeof(float), 0, 0)};
+    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(float), SIZE * sizeof(float), 1, 1),
+                                       PEL_PARAM_BLOCK(PEL_WRITE, sizeof(float), SIZE * sizeof(float), 0, 0)};
+    pel_simulated_device devices[] = {machine_device("gpu0", 4, 10), machine_device("gpu1", 4, 10)};
+    pel_runtime *runtime = machine_create(devices, 2, "sim:gpu0,sim:gpu1");
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *first = machine_kernel(runtime, "bump", in_place, 1, bump, 0);
+    pel_kernel *last = machine_kernel(runtime, "jacobi", params, 2, jacobi, 0);
+    pel_buffer *grid[2];
+    pel_event *event = NULL;
+    pel_plan_bytes bytes;
+    pel_share halves[] = {{pel_runtime_device(runtime, 0), 1}, {pel_runtime_device(runtime, 1), 1}};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = desc.global[1] = SIZE;
+    desc.shares = halves;
+    desc.share_count = 2;
+    for (int g = 0; g < 2; g++) {
+        assert_int_equal(pel_buffer_create(runtime, SIZE * SIZE * sizeof(float), &grid[g], NULL), PEL_OK);
+    }
+    pel_arg args[] = {pel_buf(grid[0]), pel_buf(grid[1])};
+    desc.protection = protection;
+    for (int i = 0; i < 2; i++) { /* the second begins when its successor is known */
+        assert_int_equal(pel_launch(queue, first, &desc, args, 1, NULL), PEL_OK);
+    }
+    desc.protection = PEL_PROTECT_NONE;
+    assert_int_equal(pel_launch(queue, last, &desc, args, 2, &event), PEL_OK);
+    pel_plan *plan = machine_plan_of(event);
+    assert_int_equal(pel_plan_get_bytes(plan, &bytes), PEL_OK);
+    pel_plan_destroy(plan);
+    assert_int_equal(pel_buffer_sync(grid[0]), PEL_OK);
+    for (int i = 0; i < SIZE * SIZE; i++) {
+        assert_true(((float *)pel_buffer_data(grid[0]))[i] == 2);
+    }
+    pel_kernel_destroy(first);
+    pel_kernel_destroy(last);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(grid[0]);
+    pel_buffer_destroy(grid[1]);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    return bytes.moved;
+}
+
+/* A chunk that fails after a part of its results came home would be run again with them as its input. */
+static void test_what_a_retry_begins_with_is_not_overwritten_early(void **state) {
+    (void)state;
+    enum { ROW = SIZE * sizeof(float) };
+    assert_int_equal(moved_behind_one_in_place(PEL_PROTECT_NONE), 2 * ROW); /* on: they came home with their chunk */
+    assert_int_equal(moved_behind_one_in_place(PEL_PROTECT_RETRY), 4 * ROW);
+}
+
 static pel_status sum(const pel_span *span, void *const *arguments, void *scratch, void *user) {
     const int *a = arguments[0], *b = arguments[1];
     int *out = arguments[2];
@@ -318,6 +381,7 @@ int main(void) {
         cmocka_unit_test(test_a_link_is_learned),
         cmocka_unit_test(test_a_stencil_moves_its_halos),
         cmocka_unit_test(test_halos_that_are_waited_for_go_home_with_their_chunk),
+        cmocka_unit_test(test_what_a_retry_begins_with_is_not_overwritten_early),
         cmocka_unit_test(test_what_two_arguments_read_moves_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

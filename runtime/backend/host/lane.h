@@ -10,7 +10,8 @@
  *
  * Beside the list there is room for one *offer*, for an item that somebody is going to wait for: whoever comes first takes it
  * with one exchange, its submitter too when it waits, and nothing else of the lane is touched on the way. What is behind the item
- * is named with it (`about`), so that a taker on another core fetches both lines at once. An offer goes before the list.
+ * is named with it (`about`), so that a taker on another core fetches both lines at once. An offer goes before the list, but for
+ * one look in 64.
  *
  * The links are the items' own, so a push cannot fail. Whoever makes sure that a lane is empty before it sleeps claims it: the
  * claims of one lane are totally ordered, so either the sleeper sees the item, or the submitter, inside its claim, sees that

@@ -133,14 +133,19 @@ bool pel_host_still_offered(const pel_host_tasks *tasks, const pel_host_item *it
 
 pel_host_item *pel_host_take_back(pel_host_tasks *tasks) { return pel_host_lane_take_offer(&tasks->lanes[preferred_lane]); }
 
-/* The first of a batch is returned, the others go to the deque so that the owner takes them in order. */
+/*
+ * The first of a batch is returned, the others go to the deque so that the owner takes them in order. Every so often the list
+ * goes before the offer: who submits faster than tasks are run would shut out what is in it.
+ */
 static pel_host_item *take_from_lanes(pel_host_runner *runner) {
     pel_host_tasks *tasks = runner->tasks;
     pel_host_item *items[PEL_HOST_BATCH];
     const uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed), first = first_lane(runner, used);
+    const bool list_first = runner->ticks % OUTSIDE_FIRST == 0;
     for (uint32_t i = 0; i < used; i++) {
         pel_host_lane *lane = &tasks->lanes[first + i < used ? first + i : first + i - used];
-        pel_host_item *offered = pel_host_lane_take_offer(lane);
+        const bool waits = list_first && atomic_load_explicit(&lane->head, memory_order_relaxed);
+        pel_host_item *offered = waits ? NULL : pel_host_lane_take_offer(lane);
         if (offered) {
             if (pel_host_lane_any(lane)) {
                 wake_if_needed(tasks);

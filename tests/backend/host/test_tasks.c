@@ -265,12 +265,46 @@ static void test_offers_lose_nothing(void **state) {
     free(items);
 }
 
+/* Somebody makes offers as fast as they are taken: the list beside them gets its turn all the same. */
+static void test_offers_do_not_shut_out_the_list(void **state) {
+    (void)state;
+    enum { LISTED = 3, ROUNDS = 64 * (LISTED + 1) };
+    items = calloc(LISTED + ROUNDS, sizeof *items);
+    assert_non_null(items);
+    memset(seen, 0, sizeof seen);
+    memset(&engine, 0, sizeof engine);
+    assert_int_equal(pel_host_tasks_init(&engine, &pel_allocator_default, 1, wake_nobody, NULL), PEL_OK);
+    engine.run = note_item;
+    for (uint32_t i = 0; i < LISTED + ROUNDS; i++) {
+        items[i].number = i;
+        pel_host_lane *lane = pel_host_lane_claim(&engine);
+        if (i < LISTED) {
+            pel_host_lane_push(lane, &items[i].item);
+        } else {
+            pel_host_lane_offer(lane, &items[i].item, &items[i]);
+        }
+        pel_host_lane_give_back(&engine, lane, true);
+        assert_true(i < LISTED || pel_host_runner_work(&engine.runners[0]));
+    }
+    for (uint32_t i = 0; i < LISTED; i++) {
+        assert_int_equal(atomic_load(&seen[i]), 1);
+    }
+    while (pel_host_runner_work(&engine.runners[0])) {
+    }
+    for (uint32_t i = 0; i < LISTED + ROUNDS; i++) {
+        assert_int_equal(atomic_load(&seen[i]), 1);
+    }
+    pel_host_tasks_free(&engine, &pel_allocator_default);
+    free(items);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_deque_ends),
                                        cmocka_unit_test(test_deque_under_thieves),
                                        cmocka_unit_test(test_a_lane_is_first_in_first_out),
                                        cmocka_unit_test(test_lanes_lose_nothing),
                                        cmocka_unit_test(test_one_offer_beside_the_list),
-                                       cmocka_unit_test(test_offers_lose_nothing)};
+                                       cmocka_unit_test(test_offers_lose_nothing),
+                                       cmocka_unit_test(test_offers_do_not_shut_out_the_list)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
