@@ -43,6 +43,11 @@ static pel_status negate_first(void *context) {
     return PEL_OK;
 }
 
+static pel_status do_nothing(void *context) {
+    (void)context;
+    return PEL_OK;
+}
+
 typedef struct life {
     pel_runtime *runtime;
     pel_queue *queue;
@@ -93,7 +98,7 @@ static pel_status submit(life *l) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[] = {pel_buf(l->in), pel_buf(l->out), pel_buf(l->partial), pel_buf(l->bins)};
     pel_access first = PEL_ACCESS(l->in, 0, sizeof(int), PEL_READ_WRITE);
-    pel_event *event = NULL;
+    pel_event *event = NULL, *awaited = NULL;
     for (uint32_t i = 0; i < count && i < 4; i++) {
         shares[i] = (pel_share){pel_runtime_device(l->runtime, i), 1};
     }
@@ -101,13 +106,15 @@ static pel_status submit(life *l) {
     desc.local[0] = LOCAL;
     desc.shares = shares;
     desc.share_count = count;
-    if ((status = pel_task(l->queue, negate_first, l->in_memory, &first, 1, NULL, NULL)) != PEL_OK ||
+    if ((status = pel_task(l->queue, do_nothing, NULL, NULL, 0, NULL, &awaited)) != PEL_OK ||
+        (status = pel_task(l->queue, negate_first, l->in_memory, &first, 1, NULL, NULL)) != PEL_OK ||
         (status = pel_launch(l->queue, l->kernel, &desc, args, 4, &event)) != PEL_OK ||
         (status = pel_copy(l->queue, l->copy, 0, l->out, 0, sizeof l->out_memory, NULL, NULL)) != PEL_OK ||
         (status = pel_read(l->queue, l->copy, 0, sizeof l->copy_memory, l->copy_memory, NULL, NULL)) != PEL_OK) {
         pel_error_destroy(pel_queue_error(l->queue));
     }
     pel_status finished = pel_queue_finish(l->queue);
+    pel_event_release(awaited);
     if (event) {
         pel_plan *plan = NULL;
         assert_int_equal(pel_event_get_state(event), PEL_EVENT_COMPLETE);
