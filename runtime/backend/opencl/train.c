@@ -70,11 +70,25 @@ static void tell(pel_work **works, uint32_t count) {
     }
 }
 
+/*
+ * How many of the oldest are told of together: a failed one by itself. What awaits its gate before it alights may wait for others to
+ * hear of an earlier failure (gate.c).
+ */
+static uint32_t batch_of(pel_cl_device *device, uint32_t ended) {
+    uint32_t count = 1;
+    bool fine = rider_at(device, 0)->work->status == PEL_OK;
+    while (fine && count < ended && count < TOGETHER) {
+        fine = rider_at(device, count)->work->status == PEL_OK;
+        count += fine ? 1u : 0u;
+    }
+    return count;
+}
+
 static void report(pel_cl_device *device, uint32_t ended) {
     enter_times(device, ended, pel_clock_now(device->env->clock));
     while (ended > 0) {
         pel_work *works[TOGETHER] = {NULL};
-        const uint32_t count = ended < TOGETHER ? ended : TOGETHER;
+        const uint32_t count = batch_of(device, ended);
         for (uint32_t i = 0; i < count; i++) {
             pel_cl_rider *rider = rider_at(device, i);
             works[i] = rider->work;
