@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The interval map against a value per byte: random operations, counted references, failing allocations, hints of any age. */
 #include "support/random.h"
+#include "support/slow.h"
 
 #include "base/interval_map.h"
 
@@ -14,16 +15,7 @@
 
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FEWER 20
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define FEWER 20
-#endif
-#endif
-#ifndef FEWER
-#define FEWER 1
-#endif
+#define FEWER (PEL_TEST_SLOW ? 20 : 1)
 
 /* values below REFERENCE are numbers, the same plus REFERENCE are references */
 enum { MOST_BYTES = 8192, VALUES = 6, REFERENCE = 8 };

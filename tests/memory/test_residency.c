@@ -3,22 +3,14 @@
 #include "memory/residency.h"
 #include "support/fake_runtime.h"
 #include "support/random.h"
+#include "support/slow.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FEWER 20
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define FEWER 20
-#endif
-#endif
-#ifndef FEWER
-#define FEWER 1
-#endif
+#define FEWER (PEL_TEST_SLOW ? 20 : 1)
 
 #define BYTES 300
 #define PLACES 4 /* host, devices 0 to 2 */

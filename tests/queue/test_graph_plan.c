@@ -2,6 +2,7 @@
 /* Graphs that are planned as a whole, on simulated machines: results, time against command by command, what the plan says, and
  * what happens when times change. */
 #include "machines.h"
+#include "support/slow.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,18 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Virtual times are the same in all builds: those without sanitizers judge all seeds, the others look for races and wrong
- * accesses in some of them. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SEEDS 4
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define SEEDS 4
-#endif
-#endif
-#ifndef SEEDS
-#define SEEDS 24
-#endif
+#define SEEDS (PEL_TEST_SLOW ? 4 : 24)
 
 enum { BUFFERS = 32, ITEMS = 2048, KERNELS = 4, STEPS = 40 };
 

@@ -11,17 +11,9 @@
 #include "base/alloc.h"
 #include "queue/hazard.h"
 #include "support/random.h"
+#include "support/slow.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FEWER 10
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define FEWER 10
-#endif
-#endif
-#ifndef FEWER
-#define FEWER 1
-#endif
+#define FEWER (PEL_TEST_SLOW ? 10 : 1)
 
 enum { BASE = 1000, BYTES = 260, PITCH = 16, COMMANDS = 400, ROUNDS = 60 / FEWER };
 
