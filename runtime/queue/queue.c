@@ -327,7 +327,8 @@ static pel_status drain_queue(pel_queue *queue) {
         /* no memory for it: then we wait until the queue is empty for once */
         const bool uncut = pel_queue_cut(queue, &before) != PEL_OK;
         const pel_waiting what = {is_drained, seems_drained, drain_works, &d, PATIENCE, uncut};
-        if (!inside && !runtime->machine && !drives_devices(runtime, drain_works(&d))) {
+        /* who looks takes a core from isolated works, with which it cannot help */
+        if (!inside && !runtime->machine && !dispatcher->watched && !drives_devices(runtime, drain_works(&d))) {
             pthread_mutex_unlock(&runtime->lock);
             pel_help_tasks(runtime, &what);
             pthread_mutex_lock(&runtime->lock);

@@ -80,6 +80,9 @@ int64_t pel_starvation_look(pel_starvation *starvation, const char *root, int64_
     read_machine(root, &fresh.busy, &fresh.stolen);
     for (uint32_t i = 0; i < fresh.count; i++) {
         const pel_starved_thread *thread = &fresh.threads[i], *before = earlier(starvation, i, thread->id);
+        if (before && (thread->waited_ns < before->waited_ns || thread->ran_ns < before->ran_ns)) {
+            before = NULL; /* another one, that was given the same id */
+        }
         const uint64_t waited = thread->waited_ns - (before ? before->waited_ns : 0),
                        did = thread->ran_ns - (before ? before->ran_ns : 0);
         worst = waited > worst && (before || starvation->at != 0) ? waited : worst;
@@ -92,5 +95,6 @@ int64_t pel_starvation_look(pel_starvation *starvation, const char *root, int64_
         lost += (double)passed * (double)(fresh.stolen - starvation->stolen) / (double)(fresh.busy - starvation->busy);
     }
     *starvation = fresh;
-    return passed > 0 ? (int64_t)lost : 0;
+    /* one that could not be seen the last time tells of its whole life */
+    return passed <= 0 ? 0 : lost < (double)passed ? (int64_t)lost : passed;
 }

@@ -22,8 +22,8 @@ typedef struct pel_starvation {
 
 /*
  * Nanoseconds since the last look, by `now`, in which the thread that fared worst did not run although it could; and, where the
- * machine is a virtual one, what was stolen from it while threads ran. 0 where the system does not tell. `root`: "", or a folder
- * in place of / for tests.
+ * machine is a virtual one, what was stolen from it while threads ran; not more than has passed. 0 where the system does not
+ * tell. `root`: "", or a folder in place of / for tests.
  */
 int64_t pel_starvation_look(pel_starvation *starvation, const char *root, int64_t now);
 

@@ -81,6 +81,19 @@ static void test_who_fared_worst(void **state) {
     assert_int_equal(pel_starvation_look(&s, root, 9150 * MS), 0);
 }
 
+/* Its figures are another thread's, or of a whole life: never more than the time that has passed. */
+static void test_not_more_than_has_passed(void **state) {
+    (void)state;
+    pel_starvation s = {.at = 0};
+    write_file("proc/self/task/10/schedstat", "6000000 890000000 13\n");
+    (void)pel_starvation_look(&s, root, 1000 * MS);
+    write_file("proc/self/task/10/schedstat", "100 3000000 1\n"); /* the id was given to a new one */
+    assert_int_equal(pel_starvation_look(&s, root, 1050 * MS), 3 * MS);
+    (void)pel_starvation_look(&s, "/nonexistent", 1100 * MS); /* no descriptor was left */
+    write_file("proc/self/task/10/schedstat", "6000000 890000000 13\n");
+    assert_int_equal(pel_starvation_look(&s, root, 1150 * MS), 50 * MS);
+}
+
 static void test_what_a_hypervisor_takes(void **state) {
     (void)state;
     pel_starvation s = {.at = 0};
@@ -108,6 +121,7 @@ static void test_a_kernel_that_does_not_tell(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_fared_worst),
+        cmocka_unit_test(test_not_more_than_has_passed),
         cmocka_unit_test(test_what_a_hypervisor_takes),
         cmocka_unit_test(test_a_kernel_that_does_not_tell),
     };

@@ -151,7 +151,7 @@ bool pel_host_is_parked(const pel_host_worker *worker);
 void pel_host_wake_one(void *device); /* for the task engine */
 /* Whether the calling thread is a worker of this device. Any device, also another backend's. */
 bool pel_host_is_worker(const pel_backend_device *device);
-/* A thread that waits works on the queued or the running job. False: there was nothing for it to do. */
+/* A thread that waits works on the queued or the running job, unless that runs alone. False: there was nothing for it to do. */
 bool pel_host_help(pel_host_device *device);
 /*
  * Inside a task that waits. work: a worker does whatever it finds, a guest runs an item; false: nothing was found. Who would
@@ -203,8 +203,9 @@ static inline void pel_host_pause_once(void) {
 
 /* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */
 bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work);
-/* Takes part in the running job if it is open and has a lane left. *ended as above. False: there was nothing to join. */
-bool pel_host_job_join(pel_host_worker *lane, uint64_t *seen, bool *ended);
+/* Takes part in the running job if it is open and has a lane left; a guest not in one that runs alone, because it may hang.
+ * *ended as above. False: there was nothing to join. */
+bool pel_host_job_join(pel_host_worker *lane, bool guest, uint64_t *seen, bool *ended);
 static inline bool pel_host_is_last(const pel_host_worker *worker) {
     return worker->index + 1 == worker->device->worker_count;
 }

@@ -282,7 +282,7 @@ static bool leave(pel_host_worker *lane) {
     return true;
 }
 
-bool pel_host_job_join(pel_host_worker *lane, uint64_t *seen, bool *ended) {
+bool pel_host_job_join(pel_host_worker *lane, bool guest, uint64_t *seen, bool *ended) {
     pel_host_job *job = &lane->device->job;
     *ended = false;
     unsigned gate = atomic_load_explicit(&job->gate, memory_order_relaxed);
@@ -295,7 +295,8 @@ bool pel_host_job_join(pel_host_worker *lane, uint64_t *seen, bool *ended) {
         }
     } while (!atomic_compare_exchange_weak_explicit(&job->gate, &gate, gate + 1, memory_order_acq_rel, memory_order_relaxed));
     *seen = atomic_load_explicit(&job->generation, memory_order_relaxed);
-    const bool mine = !pel_host_is_last(lane) || atomic_exchange_explicit(&job->last_lane_free, false, memory_order_acq_rel);
+    const bool mine = !(guest && job->work->alone) && /* inside the gate, so it is this job's */
+                      (!pel_host_is_last(lane) || atomic_exchange_explicit(&job->last_lane_free, false, memory_order_acq_rel));
     if (mine) {
         work_off(lane);
     }
@@ -348,8 +349,8 @@ static void open_job(pel_host_worker *lane) {
     }
     atomic_store_explicit(&job->failed, false, memory_order_relaxed);
     atomic_store_explicit(&job->last_lane_free, !pel_host_is_last(lane), memory_order_relaxed);
-    atomic_store_explicit(&job->reserve_called, !atomic_load_explicit(&device->guests, memory_order_relaxed),
-                          memory_order_relaxed);
+    const bool no_guests = job->work->alone || !atomic_load_explicit(&device->guests, memory_order_relaxed);
+    atomic_store_explicit(&job->reserve_called, no_guests, memory_order_relaxed);
     job->opened = job->work->launch_began;
     atomic_store_explicit(&job->cpu, sched_getcpu(), memory_order_relaxed);
     atomic_fetch_add_explicit(&job->generation, 1, memory_order_relaxed);
@@ -365,6 +366,9 @@ static void call_others(pel_host_worker *lane) {
         return;
     }
     pel_host_wake_for_job(device, lane);
+    if (job->work->alone) { /* who was woken may be queued on this core while the waiter's is idle: let it go there */
+        (void)sched_yield();
+    }
     while (!atomic_load_explicit(&job->reserve_called, memory_order_relaxed) &&
            atomic_load_explicit(&job->last_lane_free, memory_order_relaxed) &&
            pel_clock_now(&pel_clock_monotonic) - job->opened < guest_arrival_ns) {

@@ -262,7 +262,7 @@ static pel_work *take(pel_host_worker *worker) {
     if (job_ready && !(worker->task_turn && device->queue.tasks > 0)) {
         work = pel_host_queue_pop_job(&device->queue);
         device->busy = true;
-        crowd = device->submitter_cpu;
+        crowd = work->alone ? -1 : device->submitter_cpu; /* whoever waits for that one sleeps, and its core is free */
     } else {
         work = pel_host_queue_pop_task(&device->queue);
         device->in_tasks += work != NULL;
@@ -314,7 +314,7 @@ static bool work_locked(pel_host_worker *worker) {
             wake_for_waiting(device); /* whoever submitted may have counted on this worker, which spun */
         }
         make_room(worker, atomic_load_explicit(&device->job.cpu, memory_order_relaxed));
-        if (pel_host_job_join(worker, &worker->seen, &ended)) {
+        if (pel_host_job_join(worker, false, &worker->seen, &ended)) {
             worker->task_turn = true;
             if (pel_host_is_last(worker)) {
                 atomic_store_explicit(&device->guests, false, memory_order_relaxed);
@@ -598,11 +598,11 @@ static bool settle(pel_host_device *device) {
     return true;
 }
 
-/* The queued job, if it is there to take. */
+/* The queued job, if it is there for a guest to take: not one that may hang. */
 static pel_work *take_job(pel_host_device *device) {
     pel_work *work = NULL;
     pthread_mutex_lock(&device->lock);
-    if (device->queue.jobs > 0 && !device->busy) {
+    if (device->queue.jobs > 0 && !device->busy && !device->queue.first_job->alone) {
         work = pel_host_queue_pop_job(&device->queue);
         device->busy = true;
         publish_counts(device);
@@ -618,8 +618,8 @@ static bool help_once(pel_host_device *device, pel_host_worker *lane) {
     while (!helped && settle(device)) {
         pel_work *work = NULL;
         if (job_open(device, 0)) {
-            helped =
-                atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) && pel_host_job_join(lane, &seen, &ended);
+            helped = atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) &&
+                     pel_host_job_join(lane, true, &seen, &ended);
             atomic_store_explicit(&device->guests, true, memory_order_relaxed);
             if (!helped) {
                 return false;
