@@ -83,8 +83,8 @@ static int read_options(int argc, char **argv, explanation *e) {
             names[i] = pel_catalogue[i]->name;
         }
         const char *near = pel_cli_nearest(argv[first], names);
-        pel_cli_error("explain", "there is no kernel '%s'%s%s%s", argv[first], near ? "; did you mean '" : "", near ? near : "",
-                      near ? "'?" : "");
+        pel_cli_error("explain", "there is no kernel '%s'; %s%s%s", argv[first], near ? "did you mean '" : "", near ? near : "",
+                      near ? "'?" : "`pel explain --help` lists them");
         return PEL_CLI_WRONG;
     }
     return 0;

@@ -51,6 +51,12 @@ static bool wrong(const parser *p, const char *what, const char *text) {
     return false;
 }
 
+static bool wrong_number(const parser *p, unsigned key, const char *what, const char *value) {
+    pel_cli_error("sim", "%s:%u: %s needs a %s from %g to %g, not: \"%.40s\"", p->path, p->line, keys[key].name, what,
+                  keys[key].least, keys[key].most, value);
+    return false;
+}
+
 static char *trimmed(char *text) {
     text += strspn(text, " \t\r\n");
     size_t length = strlen(text);
@@ -107,19 +113,20 @@ static bool set_key(const parser *p, unsigned key, char *value, pel_sim_kernel *
         return set_speed(p, value, kernel);
     case FLAG:
         if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0) {
-            return wrong(p, "needs yes or no, not", value);
+            pel_cli_error("sim", "%s:%u: %s needs yes or no, not: \"%.40s\"", p->path, p->line, keys[key].name, value);
+            return false;
         }
         *(bool *)field = *value == 'y';
         return true;
     case COUNT:
         if (!pel_cli_read_u64(value, &count) || (double)count < keys[key].least || (double)count > keys[key].most) {
-            return wrong(p, "no whole number, or out of range", value);
+            return wrong_number(p, key, "whole number, in digits,", value);
         }
         *(uint64_t *)field = count;
         return true;
     case REAL:
         if (!pel_cli_read_real(value, &real) || !(real >= keys[key].least && real <= keys[key].most)) {
-            return wrong(p, "no number, or out of range", value);
+            return wrong_number(p, key, "number", value);
         }
         *(double *)field = real;
         return true;
@@ -168,9 +175,12 @@ static bool parse_line(const parser *p, char *line) {
     line = trimmed(line);
     value = trimmed(value);
     if (p->workload->kernel_count == 0) {
-        bool good = strcmp(line, "rounds") == 0 && pel_cli_read_u64(value, &p->workload->rounds) && p->workload->rounds > 0 &&
+        if (strcmp(line, "rounds") != 0) {
+            return wrong(p, "before the first [kernel] only \"rounds = NUMBER\" may stand, not", line);
+        }
+        bool good = pel_cli_read_u64(value, &p->workload->rounds) && p->workload->rounds > 0 &&
                     (double)p->workload->rounds <= LAUNCHES_MOST;
-        return good || wrong(p, "before the first [kernel] only \"rounds = NUMBER\" may stand, not", line);
+        return good || wrong(p, "rounds needs a whole number, in digits, from 1 to 10000000, not", value);
     }
     for (unsigned i = 0; i < KEYS; i++) {
         if (strcmp(line, keys[i].name) == 0) {

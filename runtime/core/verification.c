@@ -71,6 +71,8 @@ bool pel_verification_parse(const char *text, pel_verification *how) {
             if (!take_integer(&text, &how->seed)) {
                 return false;
             }
+        } else if (how->scalar != 0) {
+            return false; /* one tolerance only */
         } else {
             how->scalar = take_word(&text, "f32=") ? PEL_F32 : take_word(&text, "f64=") ? PEL_F64 : 0;
             if (how->scalar == 0 || !take_integer(&text, &how->ulps)) {

@@ -352,7 +352,11 @@ pel_status pel_checkpoint_load_header(const pel_checkpoint_env *env, const char 
         }
         return failed_call(env, error, "open", path);
     }
-    pel_status status = env->io->size(env->io->state, *file, &bytes) == 0 ? PEL_OK : failed_call(env, error, "fstat", path);
+    pel_status status = PEL_OK;
+    if (env->io->size(env->io->state, *file, &bytes) != 0) {
+        status = errno == EINVAL ? pel_fail(error, env->allocator, PEL_IO, NULL, "checkpoint %s is no regular file", path)
+                                 : failed_call(env, error, "fstat", path);
+    }
     if (status == PEL_OK && bytes < HEADER + TRAILER) {
         status = damaged(env, error, path, "it is too short", bytes);
     }

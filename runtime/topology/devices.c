@@ -39,7 +39,8 @@ static pel_status bad_item(const pel_device_list *list, const char *item, size_t
         error, list->allocator, PEL_INVALID_ARGUMENT,
         &(pel_story){
             .advice =
-                "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','; options as opencl:0[memory=64M;allocation=16M;own;outside]"},
+                "write items like host, opencl:0, gpu, !llvmpipe, host@0, opencl:0@1-3+6, separated by ','; options as "
+                "opencl:0[memory=64M;allocation=16M;staging=4M;own;outside]"},
         "%s: item \"%.*s\": %s", list->source, (int)(length < 200 ? length : 200), item, what);
 }
 

@@ -22,6 +22,7 @@ run 0 "$pel" explain nbody --machine "$machine" --launches 8
 unset PEL_FREEZE
 refuses 2 "which kernel" "$pel" explain
 refuses 2 "did you mean 'matmul'" "$pel" explain matmull
+refuses 2 "lists them" "$pel" explain zzzzzzzz
 refuses 2 "one kernel" "$pel" explain dot triad
 refuses 2 "launches" "$pel" explain dot --launches 0
 refuses 1 "nowhere.machine" "$pel" explain dot --machine nowhere.machine

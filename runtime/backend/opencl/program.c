@@ -67,11 +67,10 @@ static pel_status build_failed(const pel_cl_device *device, const pel_program_im
     if (status == PEL_DEVICE_FAILED && log && log[0] != '\0') {
         status = PEL_BUILD_FAILED;
     }
-    pel_story story = {.device = device->label,
-                       .call = "clBuildProgram",
-                       .code = code,
-                       .advice = status == PEL_BUILD_FAILED ? "read the build log; its line numbers are those of the source" : "",
-                       .build_log = log};
+    const char *advice = code == CL_INVALID_BUILD_OPTIONS ? "correct the options for the compiler: the driver refuses one"
+                         : status == PEL_BUILD_FAILED     ? "read the build log; its line numbers are those of the source"
+                                                          : "";
+    pel_story story = {.device = device->label, .call = "clBuildProgram", .code = code, .advice = advice, .build_log = log};
     status = pel_fail(error, device->env->allocator, status, &story, "program %s does not build: clBuildProgram said %s (%d)",
                       image->name, pel_cl_code_name(code), (int)code);
     pel_free(device->env->allocator, log);
