@@ -9,10 +9,10 @@
  * CL_MEM_ALLOC_HOST_PTR object: while one is filled by the thread, the device reads the others. The invariant: the caller's
  * memory is touched by this thread only, and only while the load is under way; a slot is used again when the command that used it
  * was *seen* to end well (nothing is ever enqueued behind an event that may fail). After a failure the ring is taken down when
- * its last command has ended, or has had a second for that, and made anew for the next load. Where there is no pinned memory, or
- * no thread, transfers are enqueued directly: slower, never wrong. Rejected: pinning with USE_HOST_PTR for each transfer, which
- * costs a system call per page and alignment that nobody promises; one thread for both directions, whose copies would wait for
- * each other.
+ * its last command has ended, or has had a second for that, and made anew for the next load; the memory of one whose commands do
+ * not end is left to the driver, which may still be using it. Where there is no pinned memory, or no thread, transfers are
+ * enqueued directly: slower, never wrong. Rejected: pinning with USE_HOST_PTR for each transfer, which costs a system call per
+ * page and alignment that nobody promises; one thread for both directions, whose copies would wait for each other.
  */
 #include "backend/opencl/staging.h"
 
@@ -46,6 +46,7 @@ struct pel_cl_ring {
     unsigned char *mapped;
     slot slots[SLOTS];
     bool broken; /* (lock) a load failed: it is made anew */
+    bool stuck;  /* a command of such a load does not end: its memory stays (written before `broken`) */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake, over;
@@ -132,25 +133,27 @@ static pel_status start(pel_cl_ring *ring, slot *s, pel_error **error) {
                        ring->in ? "to" : "from");
 }
 
-/* > 0: still under way after `limit_ns` (0: no limit); 0: ended well; < 0: a code. */
-static cl_int await(const slot *s, int64_t limit_ns) {
-    const int64_t began = pel_clock_now(&pel_clock_monotonic);
+/* > 0: still under way at `until` (monotonic), or (0) when nobody wants the load any more; 0: ended well; < 0: a code. */
+static cl_int await(const slot *s, const pel_cl_load *load, int64_t until) {
     for (;;) {
         cl_int state = CL_QUEUED;
         const cl_int code = clGetEventInfo(s->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
-        if (code != CL_SUCCESS || state <= 0 || (limit_ns > 0 && pel_clock_now(&pel_clock_monotonic) - began > limit_ns)) {
+        const bool enough = until != 0 ? pel_clock_now(&pel_clock_monotonic) >= until
+                                       : atomic_load_explicit(&load->given_up, memory_order_relaxed);
+        if (code != CL_SUCCESS || state <= 0 || enough) {
             return code != CL_SUCCESS ? code : state;
         }
         (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
     }
 }
 
-static void free_slot(slot *s, bool sensitive) {
+static void free_slot(slot *s) {
     clReleaseEvent(s->event);
     s->event = NULL;
-    if (sensitive) {
-        pel_wipe(s->memory, (size_t)(s->piece.bytes * s->piece.rows));
-    }
+}
+
+static pel_status give_up(const pel_cl_ring *ring, pel_error **error) {
+    return pel_cl_refuse(ring->device, error, PEL_DEPENDENCY_FAILED, "", "a transfer was given up: its launch has failed");
 }
 
 /* What was begun in this slot has ended, and is where it belongs. */
@@ -158,7 +161,10 @@ static pel_status retire(pel_cl_ring *ring, slot *s, const pel_cl_load *load, pe
     if (!s->event) {
         return PEL_OK;
     }
-    const cl_int state = await(s, 0);
+    const cl_int state = await(s, load, 0);
+    if (state > 0) {
+        return give_up(ring, error);
+    }
     if (state < 0) { /* the event stays for the drain: the command may have ended, or not */
         return pel_cl_fail(ring->device, error, state, "the command's event", "a transfer %s the device failed",
                            ring->in ? "to" : "from");
@@ -166,7 +172,10 @@ static pel_status retire(pel_cl_ring *ring, slot *s, const pel_cl_load *load, pe
     if (!ring->in) {
         copy(s, false);
     }
-    free_slot(s, load->sensitive);
+    free_slot(s);
+    if (load->sensitive) {
+        pel_wipe(s->memory, (size_t)(s->piece.bytes * s->piece.rows));
+    }
     return PEL_OK;
 }
 
@@ -177,20 +186,25 @@ static bool is_mute(const slot *s) {
 
 /* After a failure: no command of the load touches the device's memory any more, as far as can be learned. */
 static void drain(pel_cl_ring *ring, const pel_cl_load *load) {
+    const int64_t until = pel_clock_now(&pel_clock_monotonic) + DRAIN_NS;
     clFlush(ring->queue);
     for (uint32_t i = 0; i < SLOTS; i++) {
         slot *s = &ring->slots[i];
         if (!s->event) {
             continue;
         }
-        const cl_int state = await(s, DRAIN_NS);
+        const cl_int state = await(s, load, until);
         if (state < 0 && is_mute(s)) {
             clFinish(ring->queue); /* the last way to learn that it has ended */
         } else if (state > 0) {
+            ring->stuck = true;
             pel_log(ring->device->env->logger, PEL_LOG_ERROR, "%s: transfers do not end after one of them failed",
                     ring->device->label);
         }
-        free_slot(s, load->sensitive);
+        free_slot(s);
+    }
+    if (load->sensitive) { /* all of it: also what was copied into a slot and never enqueued */
+        pel_wipe(ring->mapped, SLOTS * (size_t)ring->device->staging_bytes);
     }
 }
 
@@ -201,9 +215,12 @@ static pel_status move(pel_cl_ring *ring, pel_cl_load *load) {
     uint32_t at = 0;
     for (; status == PEL_OK && next_piece(&c, &next); at++) {
         slot *s = &ring->slots[at % SLOTS];
-        status = retire(ring, s, load, &load->error);
-        s->piece = next;
-        status = status == PEL_OK ? start(ring, s, &load->error) : status;
+        status = atomic_load_explicit(&load->given_up, memory_order_relaxed) ? give_up(ring, &load->error)
+                                                                             : retire(ring, s, load, &load->error);
+        if (status == PEL_OK) {
+            s->piece = next;
+            status = start(ring, s, &load->error);
+        }
     }
     for (uint32_t i = 0; i < SLOTS && status == PEL_OK; i++) { /* oldest first */
         status = retire(ring, &ring->slots[(at + i) % SLOTS], load, &load->error);
@@ -250,6 +267,7 @@ void pel_cl_ring_give(pel_cl_ring *ring, pel_cl_load *load) {
     load->status = PEL_OK;
     load->error = NULL;
     atomic_store_explicit(&load->over, false, memory_order_relaxed);
+    atomic_store_explicit(&load->given_up, false, memory_order_relaxed);
     pthread_mutex_lock(&ring->lock);
     *(ring->tail ? &ring->tail->next : &ring->head) = load;
     ring->tail = load;
@@ -265,6 +283,10 @@ void pel_cl_ring_await(pel_cl_ring *ring, pel_cl_load *load) {
     pthread_mutex_unlock(&ring->lock);
 }
 
+void pel_cl_ring_give_up(pel_cl_load *load) {
+    atomic_store_explicit(&load->given_up, true, memory_order_relaxed);
+}
+
 /* ---- made and ended ---- */
 
 /* Its thread is asleep. */
@@ -273,9 +295,10 @@ static void take_down(pel_cl_ring *ring) {
         (void)clEnqueueUnmapMemObject(ring->queue, ring->pinned, ring->mapped, 0, NULL, NULL);
         (void)clFinish(ring->queue);
     }
-    if (ring->pinned) {
+    if (ring->pinned && !ring->stuck) {
         clReleaseMemObject(ring->pinned);
     }
+    ring->stuck = false;
     if (ring->queue) {
         clReleaseCommandQueue(ring->queue);
     }

@@ -17,6 +17,7 @@ typedef struct pel_cl_load {
     pel_status status; /* these two once it is over; the error is the caller's */
     pel_error *error;
     atomic_bool over;
+    atomic_bool given_up; /* it need not arrive any more */
 } pel_cl_load;
 
 /* Whether there may be a ring for these: it can still come to nothing. */
@@ -26,6 +27,8 @@ pel_cl_ring *pel_cl_ring_for(pel_cl_device *device, const pel_transfer *list, ui
 /* `load` says what, and is not over. Loads of one ring go one after the other. */
 void pel_cl_ring_give(pel_cl_ring *ring, pel_cl_load *load);
 void pel_cl_ring_await(pel_cl_ring *ring, pel_cl_load *load);
+/* A load that is given, and over or not, fails soon, also where its commands do not end: for whoever has failed and must wait. */
+void pel_cl_ring_give_up(pel_cl_load *load);
 
 void pel_cl_rings_end(pel_cl_device *device); /* nothing is under way */
 

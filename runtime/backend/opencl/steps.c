@@ -83,8 +83,12 @@ static pel_status send(pipeline *p, slot *s, const pel_transfer *list, uint32_t 
 
 static pel_status start_launch(pipeline *p, slot *s) {
     const pel_step *step = &p->work->steps[s->step];
-    const pel_work part = {
-        .kind = PEL_WORK_LAUNCH, .kernel = p->work->kernel, .args = step->args, .span = step->span, .chunked = true};
+    const pel_work part = {.kind = PEL_WORK_LAUNCH,
+                           .kernel = p->work->kernel,
+                           .args = step->args,
+                           .span = step->span,
+                           .chunked = true,
+                           .group = p->work->group};
     bool cold = false;
     pel_status status = pel_cl_enqueue_step(p->device, &part, &cold, s->events, &s->count, &p->work->error);
     p->work->cold = p->work->cold || cold;
@@ -200,6 +204,11 @@ static void drain(pipeline *p) {
     cl_command_queue *queues[] = {&device->upload, &device->download};
     const int64_t until = pel_clock_now(&pel_clock_monotonic) + DRAIN_NS;
     clFlush(device->queue);
+    for (uint32_t i = 0; i < p->depth; i++) {
+        if (p->slots[i].ring) {
+            pel_cl_ring_give_up(&p->slots[i].load);
+        }
+    }
     for (uint32_t i = 0; i < p->depth; i++) {
         if (p->slots[i].ring) {
             pel_cl_ring_await(p->slots[i].ring, &p->slots[i].load);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Transfers through pinned memory: bytes and rows of every shape against the size of a slot arrive where they belong and nowhere
- * else; nothing sensitive stays behind; where there is no pinned memory they go without. PoCL stands in for a discrete device.
+ * else; nothing sensitive stays behind, also after a failure; where there is no pinned memory they go without; what does not end
+ * can be given up. PoCL stands in for a discrete device.
  * That each call may fail: test_faults.c.
  */
 #ifndef CL_TARGET_OPENCL_VERSION
@@ -10,11 +11,13 @@
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl.h>
 
+#include "backend/opencl/staging.h"
 #include "fixture.h"
 #include "support/random.h"
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -27,8 +30,27 @@ enum { BYTES = 1 << 16, SLOT = 1000, SLOTS = 4, ROUNDS = 300, SEED = 41 };
 /* ---- what the driver is asked for ---- */
 
 static unsigned char *pinned[2]; /* mapped by the rings, in the order in which they are made */
-static unsigned maps;
+static unsigned maps, writes, fail_write; /* which write fails; 0: none */
 static bool refuse;
+static atomic_bool hang; /* no command is seen to end */
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueWriteBuffer(cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, const void *f,
+                                                     cl_uint g, const cl_event *h, cl_event *i) {
+    cl_int(CL_API_CALL * write)(cl_command_queue, cl_mem, cl_bool, size_t, size_t, const void *, cl_uint, const cl_event *,
+                                cl_event *);
+    *(void **)&write = dlsym(RTLD_NEXT, "clEnqueueWriteBuffer");
+    return ++writes == fail_write ? CL_OUT_OF_RESOURCES : write(a, b, c, d, e, f, g, h, i);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetEventInfo(cl_event a, cl_event_info b, size_t c, void *d, size_t *e) {
+    cl_int(CL_API_CALL * info)(cl_event, cl_event_info, size_t, void *, size_t *);
+    *(void **)&info = dlsym(RTLD_NEXT, "clGetEventInfo");
+    const cl_int code = info(a, b, c, d, e);
+    if (code == CL_SUCCESS && b == CL_EVENT_COMMAND_EXECUTION_STATUS && atomic_load(&hang)) {
+        *(cl_int *)d = CL_RUNNING;
+    }
+    return code;
+}
 
 CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e, size_t f,
                                                   cl_uint g, const cl_event *h, cl_event *i, cl_int *j) {
@@ -170,6 +192,53 @@ static void nothing_sensitive_stays(void **state) {
     stop();
 }
 
+/* Each slot has been filled, one of them for a write that was never enqueued. */
+static void nothing_sensitive_stays_after_a_failure(void **state) {
+    (void)state;
+    for (unsigned which = 1; which <= 7; which++) {
+        start(SLOT);
+        const pel_transfer list[] = {{.mem = mem, .bytes = 5 * SLOT}, {.mem = mem, .offset = 6 * SLOT, .bytes = 3}};
+        pel_work work = {.kind = PEL_WORK_TRANSFER, .sensitive = true, .in = list, .in_count = 2};
+        set_all(host, 77);
+        writes = 0;
+        fail_write = which;
+        fixture_run(&f, &work);
+        fail_write = 0;
+        assert_int_equal(work.status == PEL_OK, which == 7); /* there are six */
+        assert_true(is_clear(pinned[0]));
+        pel_error_destroy(work.error);
+        move(list, 2, true, true);
+        stop();
+    }
+}
+
+static void what_does_not_end_is_given_up(void **state) {
+    (void)state;
+    start(SLOT);
+    const pel_transfer all = {.mem = mem, .bytes = BYTES};
+    pel_cl_device *device = (pel_cl_device *)f.device;
+    pel_cl_load load = {.list = &all, .count = 1};
+    set_all(host, 9);
+    move(&all, 1, true, false);
+    pel_cl_ring *ring = pel_cl_ring_for(device, &all, 1, true);
+    assert_non_null(ring);
+    atomic_store(&hang, true);
+    pel_cl_ring_give(ring, &load);
+    pel_cl_ring_give_up(&load);
+    pel_cl_ring_await(ring, &load);
+    assert_int_not_equal(load.status, PEL_OK);
+    pel_error_destroy(load.error);
+    atomic_store(&hang, false);
+    memcpy(expected, host, BYTES); /* the ring is made anew */
+    const unsigned before = maps;
+    move(&all, 1, true, false);
+    assert_int_equal(maps, before + 1);
+    memset(host, 0, BYTES);
+    move(&all, 1, false, false);
+    assert_memory_equal(host, expected, BYTES);
+    stop();
+}
+
 static void small_ones_go_directly(void **state) {
     (void)state;
     start(1 << 14);
@@ -224,6 +293,8 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(right_bytes), cmocka_unit_test(nothing_sensitive_stays),
+                                       cmocka_unit_test(nothing_sensitive_stays_after_a_failure),
+                                       cmocka_unit_test(what_does_not_end_is_given_up),
                                        cmocka_unit_test(small_ones_go_directly), cmocka_unit_test(without_pinned_memory)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
