@@ -253,8 +253,8 @@ struct pel_backend {
     bool (*windows)(pel_backend_device *device, const pel_kernel_image *kernel, const char **why);
 
     /* Optional (NULL: only the device's own limit is known): items of the largest work-group of a kernel that prepare has
-     * accepted; 0: not known. */
-    uint64_t (*largest_group)(pel_backend_device *device, const pel_kernel_image *kernel);
+     * accepted; 0: not known. *fixed: its source demands one size (reqd_work_group_size), so there is nothing to choose. */
+    uint64_t (*largest_group)(pel_backend_device *device, const pel_kernel_image *kernel, bool *fixed);
 };
 
 /* The open driver behind a device of a runtime, for interoperation; NULL for NULL. Defined beside the device table

@@ -234,7 +234,9 @@ static bool is_mistake(pel_status status) {
 /* What the device takes, and what is left of that with what this kernel needs of it: registers, for one. */
 static uint64_t largest_group(const maker *m, const pel_device *device) {
     const pel_backend *backend = device->driver->backend;
-    const uint64_t own = backend->largest_group ? backend->largest_group(device->driver, &m->kernel->image) : 0;
+    bool fixed = false;
+    const uint64_t own = backend->largest_group ? backend->largest_group(device->driver, &m->kernel->image, &fixed) : 0;
+    m->kernel->fixed_group |= fixed ? 1ull << device->index : 0;
     const uint64_t all = device->facts->info.max_work_group;
     return own != 0 && (all == 0 || own < all) ? own : all;
 }

@@ -7,9 +7,16 @@
 #define COMPILES_NS 200e6 /* another size of work-groups, on drivers that compile one variant each: PoCL takes 70 to 300 ms */
 enum { DEFAULT_ITEMS = 64 };
 
+/* Nothing is open where the kernel's source demands a size, nor where the caller has sized local memory for its groups. */
 static bool is_open(const pel_device *device, const pel_bound *bound) {
     const uint64_t *local = bound->span.local;
-    return device->facts->info.kind == PEL_DEVICE_OPENCL && local[0] == 0 && local[1] == 0 && local[2] == 0;
+    for (uint32_t i = 0; i < bound->arg_count; i++) {
+        if (bound->args[i].param == PEL_PARAM_KIND_LOCAL) {
+            return false;
+        }
+    }
+    return device->facts->info.kind == PEL_DEVICE_OPENCL && local[0] == 0 && local[1] == 0 && local[2] == 0 &&
+           (bound->kernel->fixed_group >> device->index & 1u) == 0;
 }
 
 /* Where the driver takes no group of that size, it is never tried. */

@@ -17,11 +17,23 @@ enum { COUNT = 4096, ENOUGH = 30 };
 static const char source[] = "__kernel void twice(__global const uint *in, __global uint *out) {\n"
                              "    size_t i = get_global_id(0);\n"
                              "    out[i] = 2 * in[i] + (uint)get_local_size(0);\n"
+                             "}\n"
+                             "__kernel __attribute__((reqd_work_group_size(64, 1, 1)))\n"
+                             "void demanding(__global const uint *in, __global uint *out) {\n"
+                             "    size_t i = get_global_id(0);\n"
+                             "    out[i] = 2 * in[i] + (uint)get_local_size(0);\n"
+                             "}\n"
+                             "__kernel void local_one(__global const uint *in, __global uint *out, __local uint *own) {\n"
+                             "    size_t i = get_global_id(0), l = get_local_id(0);\n"
+                             "    own[l] = in[i];\n"
+                             "    barrier(CLK_LOCAL_MEM_FENCE);\n"
+                             "    out[i] = 2 * own[l] + (uint)get_local_size(0);\n"
                              "}\n";
 static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
-                                   PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1)};
+                                   PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_LOCAL};
 
 typedef struct scene {
+    uint32_t arg_count;
     pel_runtime *runtime;
     pel_program *program;
     pel_kernel *kernel;
@@ -32,13 +44,13 @@ typedef struct scene {
 
 /* One launch. *group: as the plan says; NULL: nobody asks for the plan. Whether the plan's words name a size of work-groups. */
 static bool launch(scene *s, uint64_t local, uint32_t *group) {
-    const pel_arg args[] = {pel_buf(s->in), pel_buf(s->out)};
+    const pel_arg args[] = {pel_buf(s->in), pel_buf(s->out), pel_local(64 * sizeof(uint32_t))};
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_event *event = NULL;
     bool named = false;
     desc.global[0] = COUNT;
     desc.local[0] = local;
-    assert_int_equal(pel_launch(s->queue, s->kernel, &desc, args, 2, group ? &event : NULL), PEL_OK);
+    assert_int_equal(pel_launch(s->queue, s->kernel, &desc, args, s->arg_count, group ? &event : NULL), PEL_OK);
     assert_int_equal(pel_queue_finish(s->queue), PEL_OK);
     if (group) {
         pel_plan *plan = NULL;
@@ -76,24 +88,23 @@ static uint64_t samples_of(const scene *s, pel_model_key key) {
     return pel_models_predict(s->runtime->models, key).samples;
 }
 
-static void test_planned_groups(void **state) {
+/* NULL: there is no device. */
+static scene *start(const char *entry, uint32_t arg_count) {
     scene *s = calloc(1, sizeof *s);
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
     pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
-    uint32_t group = 1;
-    (void)state;
     assert_non_null(s);
     desc.devices = "opencl:0";
     desc.history = "off";
     if (pel_runtime_create(&desc, &s->runtime, NULL) != PEL_OK) {
         free(s);
-        skip();
+        return NULL;
     }
     program_desc.source = source;
-    kernel_desc.entry = "twice";
+    kernel_desc.entry = entry;
     kernel_desc.params = params;
-    kernel_desc.param_count = 2;
+    s->arg_count = kernel_desc.param_count = arg_count;
     for (uint32_t i = 0; i < COUNT; i++) {
         s->values[i] = i * 2654435761u;
     }
@@ -102,16 +113,42 @@ static void test_planned_groups(void **state) {
     assert_int_equal(pel_kernel_create(s->program, &kernel_desc, &s->kernel, NULL), PEL_OK);
     assert_int_equal(pel_buffer_wrap(s->runtime, s->values, sizeof s->values, &s->in), PEL_OK);
     assert_int_equal(pel_buffer_wrap(s->runtime, s->results, sizeof s->results, &s->out), PEL_OK);
+    return s;
+}
+
+static void stop(scene *s) {
+    pel_queue_destroy(s->queue);
+    pel_kernel_destroy(s->kernel);
+    pel_program_destroy(s->program);
+    pel_buffer_destroy(s->in);
+    pel_buffer_destroy(s->out);
+    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
+    free(s);
+}
+
+/* As if groups of 128 had been seen to take half. */
+static pel_model_key favour(const scene *s, pel_model_key key) {
+    const pel_model_key other = {key.kernel, pel_group_device(key.device, 1)};
+    for (int i = 0; i < ENOUGH; i++) {
+        assert_int_equal(pel_models_observe(s->runtime->models, key, COUNT, 100e6), PEL_OK);
+        assert_int_equal(pel_models_observe(s->runtime->models, other, COUNT, 50e6), PEL_OK);
+    }
+    return other;
+}
+
+static void test_planned_groups(void **state) {
+    scene *s = start("twice", 2);
+    uint32_t group = 1;
+    (void)state;
+    if (!s) {
+        skip();
+    }
     for (int i = 0; i < 4; i++) { /* the first ones compile */
         assert_false(launch(s, 0, &group));
         assert_int_equal(group, 0);
     }
     expect(s, 64);
-    const pel_model_key key = taught(s), other = {key.kernel, pel_group_device(key.device, 1)};
-    for (int i = 0; i < ENOUGH; i++) { /* as if groups of 128 had been seen to take half */
-        assert_int_equal(pel_models_observe(s->runtime->models, key, COUNT, 100e6), PEL_OK);
-        assert_int_equal(pel_models_observe(s->runtime->models, other, COUNT, 50e6), PEL_OK);
-    }
+    const pel_model_key other = favour(s, taught(s));
     assert_true(launch(s, 0, &group));
     assert_int_equal(group, pel_group_sizes[1]);
     expect(s, 128);
@@ -128,16 +165,33 @@ static void test_planned_groups(void **state) {
         assert_true(local == 64 || local == 128);
         expect(s, local);
     }
-    pel_queue_destroy(s->queue);
-    pel_kernel_destroy(s->kernel);
-    pel_program_destroy(s->program);
-    pel_buffer_destroy(s->in);
-    pel_buffer_destroy(s->out);
-    assert_int_equal(pel_runtime_destroy(s->runtime), PEL_OK);
-    free(s);
+    stop(s);
+}
+
+/* A size that the kernel's source demands, or that the caller has sized its local memory for, is not the planner's. */
+static void test_nothing_to_choose(void **state) {
+    static const char *const entries[] = {"demanding", "local_one"};
+    (void)state;
+    for (uint32_t e = 0; e < 2; e++) {
+        scene *s = start(entries[e], 2 + e);
+        uint32_t group = 1;
+        if (!s) {
+            skip();
+        }
+        for (int i = 0; i < 4; i++) {
+            (void)launch(s, 0, &group);
+        }
+        (void)favour(s, taught(s));
+        for (int i = 0; i < 20; i++) {
+            assert_false(launch(s, 0, &group));
+            assert_int_equal(group, 0);
+            expect(s, 64);
+        }
+        stop(s);
+    }
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_planned_groups)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_planned_groups), cmocka_unit_test(test_nothing_to_choose)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

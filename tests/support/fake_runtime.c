@@ -77,7 +77,8 @@ static pel_status prepare(pel_backend_device *device, const pel_program_image *p
                     kernel ? kernel->name : program->name, fake->base.facts->info.id);
 }
 
-static uint64_t largest_group(pel_backend_device *device, const pel_kernel_image *kernel) {
+static uint64_t largest_group(pel_backend_device *device, const pel_kernel_image *kernel, bool *fixed) {
+    (void)fixed;
     (void)kernel;
     return of(device)->largest_group;
 }

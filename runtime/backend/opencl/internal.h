@@ -267,7 +267,7 @@ pel_status pel_cl_run_steps(pel_cl_device *device, pel_work *work);
 
 /* window.c */
 bool pel_cl_windows(pel_backend_device *device, const pel_kernel_image *image, const char **why);
-uint64_t pel_cl_largest_group(pel_backend_device *device, const pel_kernel_image *image);
+uint64_t pel_cl_largest_group(pel_backend_device *device, const pel_kernel_image *image, bool *fixed);
 pel_status pel_cl_windowed_get(pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form form, bool *built, pel_error **error);
 cl_kernel pel_cl_windowed_kernel(const pel_cl_kernel *kernel, pel_cl_form form); /* these two after a successful get */
 pel_cl_program *pel_cl_windowed_program(const pel_cl_kernel *kernel);

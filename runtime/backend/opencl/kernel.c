@@ -317,11 +317,13 @@ pel_status pel_cl_prepare(pel_backend_device *base, const pel_program_image *ima
     return status == PEL_OK ? check_declaration(device, kernel, error) : status;
 }
 
-uint64_t pel_cl_largest_group(pel_backend_device *base, const pel_kernel_image *image) {
+uint64_t pel_cl_largest_group(pel_backend_device *base, const pel_kernel_image *image, bool *fixed) {
     pel_cl_device *device = (pel_cl_device *)base;
     pthread_mutex_lock(&device->table_lock);
     const pel_cl_kernel *kernel = look_up(device, image->id);
-    uint64_t most = kernel && kernel->kernels[PEL_CL_PLAIN] ? kernel->limits[PEL_CL_PLAIN].max_group : 0;
+    const pel_cl_limits *limits = kernel && kernel->kernels[PEL_CL_PLAIN] ? &kernel->limits[PEL_CL_PLAIN] : NULL;
+    const uint64_t most = limits ? limits->max_group : 0;
+    *fixed = limits && limits->required[0] != 0;
     pthread_mutex_unlock(&device->table_lock);
     return most;
 }

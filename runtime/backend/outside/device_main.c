@@ -347,6 +347,8 @@ static bool take_work(pel_reader *reader) {
     work->kind = (pel_work_kind)sent.kind;
     work->complete = answer_work;
     work->chunked = sent.chunked != 0;
+    work->sensitive = sent.sensitive != 0;
+    work->group = sent.group;
     work->predicted_ns = sent.predicted_ns;
     work->kernel = kernel ? &kernel->kernel : NULL;
     work->args = self->args;

@@ -48,7 +48,7 @@ typedef struct pel_outside_head {
 
 typedef struct pel_outside_work {
     uint64_t kernel;
-    uint32_t kind, chunked;
+    uint32_t kind, chunked, sensitive, group;
     uint32_t arg_count, in_count, out_count, reserved;
     double predicted_ns;
 } pel_outside_work;

@@ -58,7 +58,11 @@ static void put_launch(pel_packet *out, const pel_work *work) {
 
 static void put_work(pel_outside *device, const pel_work *work, uint64_t sequence) {
     const bool launch = work->kind == PEL_WORK_LAUNCH;
-    pel_outside_work sent = {.kind = (uint32_t)work->kind, .chunked = work->chunked, .predicted_ns = work->predicted_ns};
+    pel_outside_work sent = {.kind = (uint32_t)work->kind,
+                             .chunked = work->chunked,
+                             .sensitive = work->sensitive,
+                             .group = work->group,
+                             .predicted_ns = work->predicted_ns};
     if (launch) {
         sent.kernel = work->kernel->id;
         sent.arg_count = work->kernel->param_count;
