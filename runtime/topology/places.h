@@ -24,12 +24,13 @@ typedef struct pel_places {
 
 /* 0: the same core, to PEL_PLACE_LEVELS: nothing in common, or not known. */
 static inline uint32_t pel_place_distance(const pel_places *places, uint32_t a, uint32_t b) {
-    uint32_t distance = 0;
     if (a >= places->count || b >= places->count) {
         return PEL_PLACE_LEVELS;
     }
+    const pel_place *one = &places->at[a], *other = &places->at[b];
+    uint32_t distance = 0;
     for (uint32_t level = 0; level < PEL_PLACE_LEVELS; level++) {
-        distance += places->at[a].of[level] != places->at[b].of[level];
+        distance += one->of[level] != other->of[level];
     }
     return distance;
 }
