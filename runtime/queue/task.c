@@ -73,7 +73,7 @@ static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status 
     event = !event && pel_node_accesses(node) ? pel_event_new(runtime) : event;
     if (event) {
         event->queue = queue->id;
-        pel_event_finish(event, status, error, NULL, pel_clock_now(runtime->clock));
+        pel_event_finish(event, status, error, NULL, event->untimed ? 0 : pel_clock_now(runtime->clock));
     } else {
         event = pel_event_retain(queue->anonymous);
         pel_error_destroy(error);

@@ -655,7 +655,12 @@ static void test_a_waiter_runs_what_nobody_has_begun(void **state) {
         }
         atomic_store(&w.open, true);
         assert_int_equal(pel_queue_finish(queue), PEL_OK);
-        assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+        assert_int_equal(pel_task(queue, refuse, NULL, NULL, 0, NULL, &events[0]), PEL_OK);
+        assert_int_equal(pel_event_wait(events[0]), PEL_TASK_FAILED);
+        pel_event_get_timing(events[0], &timing);
+        assert_int_equal(timing.ended == 0, i == 1);
+        pel_event_release(events[0]);
+        assert_int_equal(pel_queue_destroy(queue), PEL_TASK_FAILED);
     }
     untimed.flags = 1u << 31;
     pel_queue *none = NULL;
