@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * PEL_TEST_SLOW: 1 where code runs many times slower than it does for users, because of a sanitizer or for want of optimisation. Such
- * builds look for races and wrong accesses, which a part of the cases shows as well; the release build tries all of them.
+ * PEL_TEST_SLOW: 1 where code runs many times slower than it does for users, because of a sanitizer or for want of optimisation.
+ * Such builds look for races and wrong accesses, which a part of the cases shows as well; the release build tries all of them.
  */
 #ifndef PEL_TEST_SUPPORT_SLOW_H
 #define PEL_TEST_SUPPORT_SLOW_H

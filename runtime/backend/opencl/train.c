@@ -71,8 +71,8 @@ static void tell(pel_work **works, uint32_t count) {
 }
 
 /*
- * How many of the oldest are told of together: a failed one by itself. What awaits its gate before it alights may wait for others to
- * hear of an earlier failure (gate.c).
+ * How many of the oldest are told of together: a failed one by itself. What awaits its gate before it alights may wait for others
+ * to hear of an earlier failure (gate.c).
  */
 static uint32_t batch_of(pel_cl_device *device, uint32_t ended) {
     uint32_t count = 1;
