@@ -98,6 +98,14 @@ static atomic_uint taken;
 
 static void wake_nobody(void *unused) { (void)unused; }
 
+static pel_host_item *note_item(pel_host_runner *runner, pel_host_item *item) {
+    const numbered *n = (const numbered *)(const void *)item;
+    (void)runner;
+    atomic_fetch_add(&seen[n->submitter * EACH + n->number], 1);
+    atomic_fetch_add(&taken, 1);
+    return NULL;
+}
+
 static void *submit_all(void *argument) {
     uint32_t submitter = (uint32_t)(uintptr_t)argument;
     for (uint32_t i = 0; i < EACH; i++) {
@@ -129,16 +137,18 @@ static void *drain_all(void *unused) {
     return NULL;
 }
 
-static void test_lanes_lose_nothing(void **state) {
-    (void)state;
+/* Threads that submit EACH items beside two that take them: each item is seen once, and nothing is left. */
+static void each_is_seen_once(void *(*submit)(void *), void *(*take)(void *)) {
     pthread_t threads[SUBMITTERS + 2];
     items = calloc(SUBMITTERS * EACH, sizeof *items);
     assert_non_null(items);
     memset(seen, 0, sizeof seen);
     memset(&engine, 0, sizeof engine);
+    atomic_store(&taken, 0);
     assert_int_equal(pel_host_tasks_init(&engine, &pel_allocator_default, 2, wake_nobody, NULL), PEL_OK);
+    engine.run = note_item;
     for (uintptr_t i = 0; i < SUBMITTERS + 2; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, i < SUBMITTERS ? submit_all : drain_all, (void *)i), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, i < SUBMITTERS ? submit : take, (void *)i), 0);
     }
     for (int i = 0; i < SUBMITTERS + 2; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -149,6 +159,11 @@ static void test_lanes_lose_nothing(void **state) {
     assert_false(pel_host_tasks_any_for_sure(&engine));
     pel_host_tasks_free(&engine, &pel_allocator_default);
     free(items);
+}
+
+static void test_lanes_lose_nothing(void **state) {
+    (void)state;
+    each_is_seen_once(submit_all, drain_all);
 }
 
 static void test_a_lane_is_first_in_first_out(void **state) {
@@ -219,14 +234,6 @@ static void *offer_all(void *argument) {
     return NULL;
 }
 
-static pel_host_item *note_item(pel_host_runner *runner, pel_host_item *item) {
-    const numbered *n = (const numbered *)(const void *)item;
-    (void)runner;
-    atomic_fetch_add(&seen[n->submitter * EACH + n->number], 1);
-    atomic_fetch_add(&taken, 1);
-    return NULL;
-}
-
 static void *catch_all(void *argument) {
     pel_host_runner *runner = &engine.runners[(uintptr_t)argument - SUBMITTERS];
     while (atomic_load(&taken) < SUBMITTERS * EACH) {
@@ -243,26 +250,7 @@ static void *catch_all(void *argument) {
 /* Offers that submitters take back while two runners want them, too: each item once. */
 static void test_offers_lose_nothing(void **state) {
     (void)state;
-    pthread_t threads[SUBMITTERS + 2];
-    items = calloc(SUBMITTERS * EACH, sizeof *items);
-    assert_non_null(items);
-    memset(seen, 0, sizeof seen);
-    memset(&engine, 0, sizeof engine);
-    atomic_store(&taken, 0);
-    assert_int_equal(pel_host_tasks_init(&engine, &pel_allocator_default, 2, wake_nobody, NULL), PEL_OK);
-    engine.run = note_item;
-    for (uintptr_t i = 0; i < SUBMITTERS + 2; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, i < SUBMITTERS ? offer_all : catch_all, (void *)i), 0);
-    }
-    for (int i = 0; i < SUBMITTERS + 2; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
-    for (uint32_t i = 0; i < SUBMITTERS * EACH; i++) {
-        assert_int_equal(atomic_load(&seen[i]), 1);
-    }
-    assert_false(pel_host_tasks_any_for_sure(&engine));
-    pel_host_tasks_free(&engine, &pel_allocator_default);
-    free(items);
+    each_is_seen_once(offer_all, catch_all);
 }
 
 /* Somebody makes offers as fast as they are taken: the list beside them gets its turn all the same. */
