@@ -8,7 +8,7 @@
  * --seconds N: runtimes on the host and OpenCL come and go for so long while the fault layer fails, falsifies and delays
  * commands; all launches are verified, so all results must be right, or the launch an error. After each runtime no block of its
  * allocator and no OpenCL object may be left; descriptors and threads must be flat, and so must what the process has of the heap,
- * whosever it is. Resident pages are told, not judged: compilers inside drivers come and go with 100 MB.
+ * whosever it is. Resident pages may be a tenth more at the end: compilers inside drivers come and go with 100 MB.
  * --driver N: as many lives as the soak would have, of OpenCL objects alone and without faults: what drivers keep of each.
  */
 #include "base/hash.h"
