@@ -13,7 +13,10 @@
  * a while.
  *
  *   queue.c    what waits: the jobs' queue and the order of tasks. Guarded by the device's lock.
- *   workers.c  the threads: taking, spinning, sleeping, waking.
+ *   workers.c  the threads: taking, spinning, sleeping.
+ *   wake.c     submitting, and waking whom it needs; the end of a work.
+ *   place.c    where workers run.
+ *   guest.c    a thread of the caller's in the last worker's place.
  *   job.c      one job: units, joining and leaving, pieces, stealing, the end.
  *   launch.c   from units to calls of the user's function; memory of a worker for one launch.
  *   near.c     from whom a worker steals first.

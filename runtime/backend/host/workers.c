@@ -1,193 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The workers: threads that take work, spin for a moment when there is none, and sleep. Looking for work needs no lock (copies of
- * the counts, the job's gate); taking it does. A sleeper is woken by token, and only as many as there is work for beyond the
- * workers that spin or are waking already; a worker that takes work and leaves some behind wakes the next. Invariant: whoever
- * makes work available does so under the lock or takes it afterwards, and a worker looks once more under the lock before it
- * sleeps; so nothing can be missed between the two. Workers run the user's functions: they keep the synchronous signals, so that
- * a crash is reported where it happened, and block all others, which belong to the caller's threads. They are confined to the
- * device's cores, never the caller's threads. A caller that waits takes the last worker's place (host.h). Rejected: one condition
- * variable per worker (cheaper wake-ups of many, but more state to agree upon).
+ * the counts, the job's gate); taking it does. A worker that takes work and leaves some behind wakes the next, and looks once
+ * more under the lock before it sleeps (wake.c). Workers run the user's functions: they keep the synchronous signals, so that a
+ * crash is reported where it happened, and block all others, which belong to the caller's threads.
  */
-#include "backend/host/host.h"
-#include "topology/core_set.h"
+#include "backend/host/workers.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
-#include <string.h>
 
-static const int64_t settle_ns = 50000;
 enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
     /* so many looks at tasks in a row; then one in SPARSE, because each takes the line from a submitter who does all by itself */
     CLOSE_LOOKS = 64,
-    SPARSE = 8,
-    WAKE_FANOUT = 2 /* a wake-up costs its caller 10-19 us (same machine): sleepers wake each other, in a tree */
+    SPARSE = 8
 };
 
 void pel_host_pause(void) {
     for (int i = 0; i < PAUSES_PER_LOOK; i++) {
         pel_host_pause_once();
-    }
-}
-
-/* Under the lock: the counts for those who look without it. */
-static void publish_counts(pel_host_device *device) {
-    atomic_store_explicit(&device->tasks_waiting, device->queue.tasks, memory_order_relaxed);
-    atomic_store_explicit(&device->jobs_waiting, device->queue.jobs, memory_order_relaxed);
-    atomic_store_explicit(&device->job_busy, device->busy, memory_order_relaxed);
-    const pel_host_queue *queue = &device->queue;
-    bool background = queue->heap && queue->heap->priority < 0 && !queue->first_task && (queue->jobs == 0 || device->busy);
-    atomic_store_explicit(&device->background, background, memory_order_relaxed);
-}
-
-/* Under the lock, after each change: whom the task engine may have woken. */
-static void publish_sleepers(pel_host_device *device) {
-    uint32_t asleep = device->sleeping - device->tokens + (device->reserve_asleep && !device->reserve_token ? 1 : 0);
-    atomic_store_explicit(&device->tasks.asleep, asleep, memory_order_seq_cst);
-}
-
-/* Under the lock. */
-static bool issue_reserve_token(pel_host_device *device) {
-    bool issued = device->reserve_asleep && !device->reserve_token;
-    device->reserve_token = device->reserve_token || issued;
-    publish_sleepers(device);
-    return issued;
-}
-
-void pel_host_wake_reserve(pel_host_device *device) {
-    pthread_mutex_lock(&device->lock);
-    bool issued = issue_reserve_token(device);
-    pthread_mutex_unlock(&device->lock);
-    if (issued) {
-        pthread_cond_signal(&device->wake_reserve);
-    }
-}
-
-/* Under the lock: hands out up to `wanted` tokens, to be followed by send_tokens without the lock. */
-static uint32_t issue_tokens(pel_host_device *device, size_t wanted) {
-    uint32_t asleep = device->sleeping - device->tokens, count = wanted < asleep ? (uint32_t)wanted : asleep;
-    device->tokens += count;
-    publish_sleepers(device);
-    return count;
-}
-
-/* Not more than a few: whoever takes a token passes the rest on. A signal too many finds no token and sleeps on. */
-static void send_tokens(pel_host_device *device, uint32_t count) {
-    for (count = count < WAKE_FANOUT ? count : WAKE_FANOUT; count > 0; count--) {
-        pthread_cond_signal(&device->wake);
-    }
-}
-
-/*
- * Under the lock: tokens for the work that waits, beyond those who are looking for some already. The reserve is told last, and of
- * a job only when all others are in tasks: a worker that neither sleeps nor looks is about to.
- */
-static uint32_t issue_for_waiting(pel_host_device *device) {
-    const bool job = device->queue.jobs > 0 && !device->busy;
-    size_t wanted = device->queue.tasks + job;
-    size_t looking =
-        device->tokens + (size_t)atomic_load_explicit(&device->spinning, memory_order_relaxed) + device->reserve_token;
-    if (wanted <= looking) {
-        return 0;
-    }
-    uint32_t issued = issue_tokens(device, wanted - looking);
-    const bool all_in_tasks =
-        device->in_tasks + pel_host_tasks_running(&device->tasks) + device->parked + 1 >= device->worker_count;
-    if (issued < wanted - looking && (device->queue.tasks > 0 || all_in_tasks) && issue_reserve_token(device)) {
-        pthread_cond_signal(&device->wake_reserve);
-    }
-    return issued;
-}
-
-void pel_host_wake_for_job(pel_host_device *device, const pel_host_worker *lane) {
-    uint32_t wanted =
-        device->job.units.count - 1 < device->worker_count - 1 ? device->job.units.count - 1 : device->worker_count - 1;
-    pthread_mutex_lock(&device->lock);
-    const bool reserve = !pel_host_is_last(lane) && atomic_load_explicit(&device->job.reserve_called, memory_order_relaxed) &&
-                         issue_reserve_token(device);
-    uint32_t tokens = issue_tokens(device, wanted);
-    pthread_mutex_unlock(&device->lock);
-    if (reserve) {
-        pthread_cond_signal(&device->wake_reserve);
-    }
-    send_tokens(device, tokens);
-}
-
-/* One that is waking already will look, and wake the next when there is more than it takes. */
-void pel_host_wake_one(void *user) {
-    pel_host_device *device = user;
-    uint32_t tokens = 0;
-    bool reserve = false;
-    pthread_mutex_lock(&device->lock);
-    device->fork_cpu = -1;
-    if (device->tokens == 0 && !device->reserve_token) {
-        tokens = issue_tokens(device, 1);
-        reserve = tokens == 0 && issue_reserve_token(device);
-    }
-    pthread_mutex_unlock(&device->lock);
-    send_tokens(device, tokens);
-    if (reserve) {
-        pthread_cond_signal(&device->wake_reserve);
-    }
-}
-
-static void wake_for_waiting(pel_host_device *device) {
-    pthread_mutex_lock(&device->lock);
-    uint32_t tokens = issue_for_waiting(device);
-    pthread_mutex_unlock(&device->lock);
-    send_tokens(device, tokens);
-}
-
-/*
- * A thread that is woken on the core of its waker takes that core from it at once, or waits until it sleeps. So where the
- * submitter is on a declared core, the wake-up is the last thing that it does (pel_host_begin): a division's other part was begun
- * a whole chunk late (3 ms; 2 cores, 2026-11).
- */
-static bool is_in_the_way(const pel_host_device *device, int cpu) {
-    return cpu >= 0 && cpu < PEL_CORE_LIMIT && device->base.facts->core_set_declared &&
-           pel_core_set_has(&device->base.facts->info.cores, (uint32_t)cpu);
-}
-
-void pel_host_begin(pel_host_device *device) {
-    wake_for_waiting(device);
-}
-
-void pel_host_submit(pel_host_device *device, pel_work *work) {
-    work->status = PEL_OK;
-    work->error = NULL;
-    work->cold = false;
-    atomic_fetch_add_explicit(&device->pending, 1, memory_order_relaxed);
-    pthread_mutex_lock(&device->lock);
-    pel_host_queue_push(&device->queue, work);
-    device->submitter_cpu = sched_getcpu();
-    publish_counts(device);
-    uint32_t tokens = work->soon && is_in_the_way(device, device->submitter_cpu) ? 0 : issue_for_waiting(device);
-    pthread_mutex_unlock(&device->lock);
-    send_tokens(device, tokens);
-    if (device->tasks.invite && work->kind != PEL_WORK_TASK) { /* workers run those */
-        device->tasks.invite(device->tasks.invite_host);
-    }
-}
-
-/* Delivers a work that is done. It may be gone afterwards. */
-static void complete(pel_host_device *device, pel_work *work, bool job) {
-    work->ended = pel_clock_now(device->env->clock);
-    work->complete(work);
-    pthread_mutex_lock(&device->lock);
-    if (job) {
-        device->busy = false;
-        publish_counts(device);
-    } else {
-        device->in_tasks--;
-    }
-    pthread_mutex_unlock(&device->lock);
-    if (atomic_fetch_sub_explicit(&device->pending, 1, memory_order_acq_rel) == 1) {
-        pthread_mutex_lock(&device->lock); /* so that it cannot fall between the look and the wait of whoever closes */
-        pthread_cond_broadcast(&device->drained);
-        pthread_mutex_unlock(&device->lock);
     }
 }
 
@@ -200,56 +33,6 @@ static void run_task(pel_host_device *device, pel_work *work) {
                                 pel_status_name(returned), pel_status_text(returned));
     }
     work->launch_ended = pel_clock_now(device->env->clock);
-}
-
-/* Where the worker may run: its own core when binding was asked for, else the cores of the device. False: not known. */
-static bool allowed_cores(const pel_host_worker *worker, pel_core_set *set) {
-    const pel_host_device *device = worker->device;
-    const pel_topology_device *facts = device->base.facts;
-    if (facts->info.cores_count == 0) {
-        return false;
-    }
-    *set = facts->info.cores;
-    if (pel_host_is_bound(device)) {
-        memset(set, 0, sizeof *set);
-        pel_core_set_add(set, pel_host_home_core(device, worker->index));
-    }
-    return true;
-}
-
-static bool run_on(const pel_core_set *set) {
-    cpu_set_t masks[(sizeof *set + sizeof(cpu_set_t) - 1) / sizeof(cpu_set_t)];
-    memset(masks, 0, sizeof masks);
-    for (uint32_t core = 0; core < PEL_CORE_LIMIT; core++) {
-        if (pel_core_set_has(set, core)) {
-            CPU_SET_S(core, sizeof masks, masks);
-        }
-    }
-    return sched_setaffinity(0, sizeof masks, masks) == 0;
-}
-
-static void confine(const pel_host_worker *worker) {
-    pel_core_set set;
-    if (allowed_cores(worker, &set) && !run_on(&set)) {
-        pel_log(worker->device->env->logger, PEL_LOG_WARNING,
-                "%s: worker %u cannot be bound to its cores (errno %d); it runs where the system likes",
-                worker->device->base.facts->info.id, worker->index, errno);
-    }
-}
-
-/*
- * Leaves the core to the thread that is known to be there. The system likes to put a woken thread beside its waker, and takes
- * milliseconds to part them: two of one job shared a core in a fifth of all launches (2 cores, Linux 6, 2026-11).
- */
-static void make_room(const pel_host_worker *worker, int cpu) {
-    pel_core_set set;
-    if (cpu < 0 || cpu >= PEL_CORE_LIMIT || sched_getcpu() != cpu || pel_host_is_bound(worker->device) ||
-        worker->device->base.facts->info.cores_count < 2 || !allowed_cores(worker, &set)) {
-        return;
-    }
-    set.bits[cpu / 64] &= ~(1ull << (cpu % 64));
-    (void)run_on(&set);
-    confine(worker);
 }
 
 /* Takes what is this worker's turn: a task or the next job. NULL: others were faster. */
@@ -267,11 +50,11 @@ static pel_work *take(pel_host_worker *worker) {
         work = pel_host_queue_pop_task(&device->queue);
         device->in_tasks += work != NULL;
     }
-    publish_counts(device);
-    uint32_t tokens = issue_for_waiting(device);
+    pel_host_publish_counts(device);
+    uint32_t tokens = pel_host_issue_for_waiting(device);
     pthread_mutex_unlock(&device->lock);
-    send_tokens(device, tokens);
-    make_room(worker, crowd);
+    pel_host_send_tokens(device, tokens);
+    pel_host_make_room(worker, crowd);
     return work;
 }
 
@@ -284,15 +67,9 @@ static bool anything_waits(const pel_host_device *device) {
                                   !atomic_load_explicit(&device->job_busy, memory_order_relaxed));
 }
 
-static bool job_open(const pel_host_device *device, uint64_t seen) {
-    const pel_host_job *job = &device->job;
-    return (atomic_load_explicit(&job->gate, memory_order_relaxed) & PEL_HOST_OPEN) != 0 &&
-           atomic_load_explicit(&job->generation, memory_order_relaxed) != seen;
-}
-
 static bool job_to_join(const pel_host_worker *worker) {
     const pel_host_job *job = &worker->device->job;
-    return job_open(worker->device, worker->seen) &&
+    return pel_host_job_open(worker->device, worker->seen) &&
            (!pel_host_is_last(worker) || (atomic_load_explicit(&job->last_lane_free, memory_order_relaxed) &&
                                           atomic_load_explicit(&job->reserve_called, memory_order_relaxed)));
 }
@@ -300,7 +77,7 @@ static bool job_to_join(const pel_host_worker *worker) {
 static bool run_item(pel_host_worker *worker) {
     worker->node_turn = false;
     if (anything_waits(worker->device) && pel_host_runner_sees_work(worker->runner)) {
-        wake_for_waiting(worker->device); /* whoever submitted may have counted on this worker */
+        pel_host_wake_for_waiting(worker->device); /* whoever submitted may have counted on this worker */
     }
     return pel_host_runner_work(worker->runner);
 }
@@ -311,16 +88,16 @@ static bool work_locked(pel_host_worker *worker) {
     if (job_to_join(worker) && !(worker->task_turn && tasks_wait(device))) {
         bool ended;
         if (tasks_wait(device)) {
-            wake_for_waiting(device); /* whoever submitted may have counted on this worker, which spun */
+            pel_host_wake_for_waiting(device); /* whoever submitted may have counted on this worker, which spun */
         }
-        make_room(worker, atomic_load_explicit(&device->job.cpu, memory_order_relaxed));
+        pel_host_make_room(worker, atomic_load_explicit(&device->job.cpu, memory_order_relaxed));
         if (pel_host_job_join(worker, false, &worker->seen, &ended)) {
             worker->task_turn = true;
             if (pel_host_is_last(worker)) {
                 atomic_store_explicit(&device->guests, false, memory_order_relaxed);
             }
             if (ended) {
-                complete(device, device->job.work, true);
+                pel_host_complete(device, device->job.work, true);
             }
             return true;
         }
@@ -335,9 +112,9 @@ static bool work_locked(pel_host_worker *worker) {
     worker->task_turn = work->kind != PEL_WORK_TASK;
     if (work->kind == PEL_WORK_TASK) {
         run_task(device, work);
-        complete(device, work, false);
+        pel_host_complete(device, work, false);
     } else if (pel_host_job_run(worker, &worker->seen, work)) {
-        complete(device, work, true);
+        pel_host_complete(device, work, true);
     }
     return true;
 }
@@ -383,14 +160,6 @@ pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outs
 
 bool pel_host_is_attended(const pel_host_device *device) {
     return atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->attending, memory_order_relaxed) > 0;
-}
-
-void pel_host_fork_wake(pel_host_device *device, uint32_t most) {
-    pthread_mutex_lock(&device->lock);
-    const uint32_t tokens = issue_tokens(device, most);
-    device->fork_cpu = tokens > 0 ? sched_getcpu() : device->fork_cpu;
-    pthread_mutex_unlock(&device->lock);
-    send_tokens(device, tokens);
 }
 
 /* The reserve does not spin where guests come: they need the core. */
@@ -486,21 +255,21 @@ static bool nudged(const pel_host_device *device, const unsigned *nudges) {
 static void sleep_as_reserve(const pel_host_worker *worker, const unsigned *nudges) {
     pel_host_device *device = worker->device;
     device->reserve_asleep = true;
-    publish_sleepers(device);
+    pel_host_publish_sleepers(device);
     if (!must_not_sleep(worker)) {
         while (!device->reserve_token && !device->stop && !nudged(device, nudges)) {
             pthread_cond_wait(&device->wake_reserve, &device->lock);
         }
     }
     device->reserve_asleep = device->reserve_token = false;
-    publish_sleepers(device);
+    pel_host_publish_sleepers(device);
 }
 
 /* Under the lock. */
 static void sleep_for_token(const pel_host_worker *worker, const unsigned *nudges) {
     pel_host_device *device = worker->device;
     device->sleeping++;
-    publish_sleepers(device);
+    pel_host_publish_sleepers(device);
     if (!must_not_sleep(worker)) {
         while (device->tokens == 0 && !device->stop && !nudged(device, nudges) && (nudges || !pel_host_is_parked(worker))) {
             pthread_cond_wait(&device->wake, &device->lock);
@@ -509,7 +278,7 @@ static void sleep_for_token(const pel_host_worker *worker, const unsigned *nudge
     }
     device->sleeping--;
     device->tokens = device->tokens < device->sleeping ? device->tokens : device->sleeping;
-    publish_sleepers(device);
+    pel_host_publish_sleepers(device);
 }
 
 bool pel_host_is_parked(const pel_host_worker *worker) {
@@ -523,7 +292,7 @@ static bool park(pel_host_worker *worker) {
     pthread_mutex_lock(&device->lock);
     device->parked++; /* first: with all others parked, the reserve must do everything */
     pthread_mutex_unlock(&device->lock);
-    wake_for_waiting(device);
+    pel_host_wake_for_waiting(device);
     if (pel_host_tasks_any_for_sure(&device->tasks)) {
         pel_host_wake_one(device);
     }
@@ -551,14 +320,20 @@ static bool sleep_until_woken(pel_host_worker *worker, const unsigned *nudges) {
     uint32_t left = device->tokens;
     const int crowd = device->fork_cpu;
     pthread_mutex_unlock(&device->lock);
-    send_tokens(device, left);
-    make_room(worker, crowd);
+    pel_host_send_tokens(device, left);
+    pel_host_make_room(worker, crowd);
     pel_host_near_look(worker);
     return go_on;
 }
 
 static _Thread_local const pel_host_device *worker_of;
 static _Thread_local pel_host_worker *myself; /* of workers' threads */
+
+const pel_host_device *pel_host_become_worker(const pel_host_device *device) {
+    const pel_host_device *before = worker_of;
+    worker_of = device;
+    return before;
+}
 
 bool pel_host_is_worker(const pel_backend_device *device) { return worker_of != NULL && &worker_of->base == device; }
 
@@ -586,76 +361,12 @@ bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges) {
     return true;
 }
 
-/* A worker that has just taken the job opens it in a moment, and one that ends it is done with it in a moment. */
-static bool settle(pel_host_device *device) {
-    const int64_t until = pel_clock_now(&pel_clock_monotonic) + settle_ns;
-    while (atomic_load_explicit(&device->job_busy, memory_order_relaxed) && !job_open(device, 0)) {
-        pel_host_pause();
-        if (pel_clock_now(&pel_clock_monotonic) > until) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The queued job, if it is there for a guest to take: not one that may hang. */
-static pel_work *take_job(pel_host_device *device) {
-    pel_work *work = NULL;
-    pthread_mutex_lock(&device->lock);
-    if (device->queue.jobs > 0 && !device->busy && !device->queue.first_job->alone) {
-        work = pel_host_queue_pop_job(&device->queue);
-        device->busy = true;
-        publish_counts(device);
-    }
-    pthread_mutex_unlock(&device->lock);
-    return work;
-}
-
-/* Works on the running job, or else on the queued one. */
-static bool help_once(pel_host_device *device, pel_host_worker *lane) {
-    uint64_t seen = 0;
-    bool ended = false, helped = false;
-    while (!helped && settle(device)) {
-        pel_work *work = NULL;
-        if (job_open(device, 0)) {
-            helped = atomic_load_explicit(&device->job.last_lane_free, memory_order_relaxed) &&
-                     pel_host_job_join(lane, true, &seen, &ended);
-            atomic_store_explicit(&device->guests, true, memory_order_relaxed);
-            if (!helped) {
-                return false;
-            }
-        } else if ((work = take_job(device)) != NULL) {
-            atomic_store_explicit(&device->guests, true, memory_order_relaxed);
-            ended = pel_host_job_run(lane, &seen, work);
-            helped = true;
-        } else if (!atomic_load_explicit(&device->job_busy, memory_order_relaxed)) {
-            return false;
-        }
-    }
-    if (ended) {
-        complete(device, device->job.work, true);
-        wake_for_waiting(device); /* a worker would go on with what waits; a guest may leave */
-    }
-    return helped;
-}
-
-bool pel_host_help(pel_host_device *device) {
-    const pel_host_device *outer = worker_of;
-    if (pel_host_is_bound(device)) {
-        return false; /* the calling thread may run elsewhere than the device may */
-    }
-    worker_of = device;
-    const bool helped = help_once(device, &device->workers[device->worker_count - 1]);
-    worker_of = outer;
-    return helped;
-}
-
 static void *worker_main(void *argument) {
     pel_host_worker *worker = argument;
-    worker_of = worker->device;
+    (void)pel_host_become_worker(worker->device);
     myself = worker;
     (void)pel_host_runner_enter(worker->runner);
-    confine(worker);
+    pel_host_confine(worker);
     pel_host_near_look(worker);
     for (;;) {
         while (!pel_host_is_parked(worker) && work_once(worker)) {
