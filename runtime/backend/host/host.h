@@ -29,6 +29,7 @@
 #define PEL_BACKEND_HOST_H
 
 #include "backend/backend.h"
+#include "base/pause.h"
 #include "backend/host/tasks.h"
 #include "backend/host/team.h"
 #include "topology/places.h"
@@ -194,15 +195,7 @@ void pel_host_tasks_forget(pel_host_tasks *tasks);
 bool pel_host_may_help(const pel_backend_device *device);
 /* A moment between two looks; the shortest there is. */
 void pel_host_pause(void);
-static inline void pel_host_pause_once(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#else
-    atomic_signal_fence(memory_order_seq_cst);
-#endif
-}
+static inline void pel_host_pause_once(void) { pel_pause(); }
 
 /* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */
 bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work);

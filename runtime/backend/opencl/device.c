@@ -146,9 +146,10 @@ static bool has_work(const pel_cl_device *device) {
 }
 
 /* Needs the lock and takes the baton; the lock is held again on return. */
-static void run_some(pel_cl_device *device) {
+static void run_some(pel_cl_device *device, bool guest) {
     device->running = true;
     pthread_mutex_unlock(&device->lock);
+    device->guest = guest;
     (void)pel_cl_train_step(device);
     pthread_mutex_lock(&device->lock);
     device->running = false;
@@ -193,7 +194,7 @@ static void *drive(void *argument) {
     pthread_mutex_lock(&device->lock);
     for (;;) {
         if (has_work(device) && !device->running && !device->touched) {
-            run_some(device);
+            run_some(device, false);
             ticks = WATCH_TICKS;
         } else if (device->closing && !device->running && !has_work(device)) {
             break;
@@ -242,7 +243,7 @@ static bool help(pel_backend_device *base) {
         pthread_mutex_unlock(&device->lock);
         return false;
     }
-    run_some(device);
+    run_some(device, true);
     wake = !device->watching && (has_work(device) || device->closing || (device->sleeps_long && atomic_load(&device->unsaved)));
     device->touched = true;
     pthread_mutex_unlock(&device->lock);

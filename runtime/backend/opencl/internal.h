@@ -136,6 +136,8 @@ typedef struct pel_cl_device {
     bool may_begin;          /* enqueueing does not run the kernel */
     bool sleeps_long;        /* the driver thread sleeps without an alarm for saving binaries */
     pel_cl_rider riders[PEL_CL_TRAIN]; /* (baton) a ring */
+    bool guest;              /* (baton) who has it waits anyway */
+    uint32_t vain_looks, looks_left_out; /* (baton) flight.c */
     uint32_t first_rider;
     atomic_uint rider_count; /* written by who has the baton */
     int64_t last_report;     /* (baton) when the last of them was seen to have ended, of the runtime's clock */

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One launch on the train (train.c): getting on, whether it has ended, how the next end is waited for, getting off. */
+#include "backend/opencl/flight.h"
+
+#include <string.h>
+
+#define LONGEST_BESIDE_NS 5000000 /* beside launches that follow by themselves: what a prediction that is far too long may cost */
+#define SOON_NS 300000.0          /* what a report may be late for those behind it: five times what waiting costs at all */
+
+bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
+    return work->kind == PEL_WORK_LAUNCH && !work->alone && work->step_count == 0 && !work->sensitive &&
+           (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
+}
+
+void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
+    pel_cl_flight flight;
+    rider->work = work;
+    rider->count = 0;
+    rider->opening = NULL;
+    work->status = pel_cl_flight_begin(&flight, device, work);
+    if (work->status == PEL_OK) {
+        work->status = pel_cl_enqueue_launch(&flight, &work->cold, &work->error);
+    }
+    rider->opening = flight.opening;
+    if (work->status == PEL_OK && !device->is_pocl) {
+        clFlush(device->queue);
+    }
+    if (work->status == PEL_OK && flight.count > 0) {
+        pel_cl_tell_end(device, work, flight.events[flight.count - 1]);
+    }
+    if (work->status == PEL_OK && flight.count > PEL_CL_RIDER_EVENTS) { /* more work-groups than one enqueue takes: billions */
+        work->status = pel_cl_settle(&flight, 0, flight.count, work->predicted_ns, "the launch failed", &work->error);
+    } else if (flight.count <= PEL_CL_RIDER_EVENTS) {
+        memcpy(rider->events, flight.events, flight.count * sizeof *rider->events);
+        rider->count = flight.count;
+        flight.count = 0;
+    }
+    if (flight.count > 0) {
+        if (work->status != PEL_OK) {
+            device->broken_at = pel_clock_now(&pel_clock_monotonic);
+            pel_cl_gate_await(work, rider->opening);
+            pel_cl_drain_events(device, flight.events, flight.count, PEL_CL_DRAIN_NS);
+        }
+        pel_cl_flight_drop(&flight);
+    }
+    if (work->status != PEL_OK && rider->count > 0 && device->broken_at == 0) {
+        device->broken_at = pel_clock_now(&pel_clock_monotonic);
+    }
+}
+
+int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
+    pel_work *work = rider->work;
+    const int open = pel_cl_opening_state(rider->opening);
+    if (work->status == PEL_OK && open == 0) { /* those before it are reported first: it may be their report that opens it */
+        return 1;
+    }
+    if (work->status == PEL_OK && open < 0) {
+        work->status = pel_cl_opening_failed(device, &work->error);
+    }
+    for (uint32_t i = 0; i < rider->count && work->status == PEL_OK; i++) {
+        cl_int state = pel_cl_state_of(rider->events[i]);
+        if (state > 0) {
+            if (device->broken_at == 0 || pel_cl_gate_is_new(device, work, PEL_CL_DRAIN_NS) ||
+                pel_clock_now(&pel_clock_monotonic) - device->broken_at < PEL_CL_DRAIN_NS) {
+                return 1;
+            }
+            work->status = pel_cl_refuse(device, &work->error, PEL_DEVICE_FAILED, "",
+                                         "the launch did not end after an earlier one had failed");
+        } else if (state < 0) {
+            work->status = pel_cl_fail(device, &work->error, state, "the command's event", "the launch failed");
+        }
+    }
+    return 0;
+}
+
+void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
+    if (rider->work->status != PEL_OK && rider->count > 0) {
+        pel_cl_gate_await(rider->work, rider->opening);
+        device->broken_at = device->broken_at != 0 ? device->broken_at : pel_clock_now(&pel_clock_monotonic);
+        if (pel_cl_opening_state(rider->opening) > 0) { /* else it never begins */
+            pel_cl_drain_events(device, rider->events, rider->count, PEL_CL_DRAIN_NS);
+        }
+    }
+    for (uint32_t i = 0; i < rider->count; i++) {
+        clReleaseEvent(rider->events[i]);
+    }
+    pel_cl_opening_release(rider->opening);
+    rider->count = 0;
+    rider->opening = NULL;
+}
+
+/* clFinish waits for all of them: where that is not much longer than for the oldest. */
+static bool ends_soon(const pel_cl_device *device, uint32_t count) {
+    double sum = 0;
+    for (uint32_t i = 0; i < count && count > 1 && sum < SOON_NS; i++) {
+        const double predicted = device->riders[(device->first_rider + i) % PEL_CL_TRAIN].work->predicted_ns;
+        sum += predicted > 0 ? predicted : SOON_NS;
+    }
+    return sum < SOON_NS;
+}
+
+/* Or may never end, which clFinish would wait for. */
+static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
+    bool failed = false;
+    for (uint32_t i = 0; i < count && !failed; i++) {
+        const pel_cl_rider *rider = &device->riders[(device->first_rider + i) % PEL_CL_TRAIN];
+        failed = failed || pel_cl_opening_state(rider->opening) <= 0;
+        for (uint32_t k = 0; k < rider->count && !failed; k++) {
+            failed = pel_cl_state_of(rider->events[k]) < 0;
+        }
+    }
+    return failed;
+}
+
+/*
+ * Others follow without us, so an end that is seen a twentieth late costs little, and whoever looks takes a core from them: 80
+ * looks an iteration of 10 ms cost about a tenth of the time where all cores computed (2 vCPUs, Jacobi on two halves of a CPU,
+ * 2026-11).
+ */
+static int64_t nap_beside_others(const pel_cl_device *device, const pel_work *work) {
+    const int64_t opened = work->gate ? pel_gate_opened_at(work->gate) : 0;
+    int64_t began = device->last_report > work->began ? device->last_report : work->began;
+    began = opened > began ? opened : began;
+    const double left = work->predicted_ns - (double)(pel_cl_now(device) - began), step = work->predicted_ns / 20,
+                 wanted = left > step ? left : step;
+    return wanted > LONGEST_BESIDE_NS ? LONGEST_BESIDE_NS : wanted > PEL_CL_FIRST_NAP_NS ? (int64_t)wanted : PEL_CL_FIRST_NAP_NS;
+}
+
+void pel_cl_await(pel_cl_device *device) {
+    const uint32_t count = atomic_load_explicit(&device->rider_count, memory_order_relaxed);
+    pel_cl_rider *oldest = &device->riders[device->first_rider];
+    pel_work *work = oldest->work;
+    if (device->is_pocl && device->broken_at == 0 && ends_soon(device, count) && !one_has_failed(device, count)) {
+        const bool seen = count == 1 && pel_cl_look_awhile(device, oldest->events[oldest->count - 1]);
+        cl_int code = seen ? CL_SUCCESS : clFinish(device->queue);
+        if (code != CL_SUCCESS) {
+            work->status = pel_cl_fail(device, &work->error, code, "clFinish", "the launch failed");
+        }
+    } else if (device->is_pocl || device->broken_at != 0) {
+        pel_cl_nap(device->broken_at == 0 ? nap_beside_others(device, work) : PEL_CL_FIRST_NAP_NS);
+    } else {
+        if (work->predicted_ns > PEL_CL_WORTH_SLEEPING_NS && count == 1) {
+            pel_cl_nap((int64_t)(work->predicted_ns * PEL_CL_SLEEP_SHARE));
+        }
+        (void)pel_cl_poll_event(oldest->events[oldest->count - 1], 0);
+    }
+}
