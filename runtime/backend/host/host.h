@@ -129,6 +129,7 @@ struct pel_host_device {
     /* Copies for workers that look without the lock. */
     _Alignas(PEL_HOST_LINE) atomic_size_t tasks_waiting, jobs_waiting;
     atomic_bool job_busy;
+    atomic_bool after_alone; /* the last job was an isolated one */
     atomic_bool background; /* nothing waits but tasks of negative priority */
     atomic_uint spinning;
     atomic_uint attending; /* those that spin, or run a region that they met while they did */

@@ -8,6 +8,7 @@
 #include "backend/host/workers.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
 enum {
@@ -15,7 +16,8 @@ enum {
     LOOKS_PER_CLOCK = 64,
     /* so many looks at tasks in a row; then one in SPARSE, because each takes the line from a submitter who does all by itself */
     CLOSE_LOOKS = 64,
-    SPARSE = 8
+    SPARSE = 8,
+    CLOSE_CLOCKS = 8 /* looks per look at the clock after an isolated launch */
 };
 
 void pel_host_pause(void) {
@@ -45,6 +47,7 @@ static pel_work *take(pel_host_worker *worker) {
     if (job_ready && !(worker->task_turn && device->queue.tasks > 0)) {
         work = pel_host_queue_pop_job(&device->queue);
         device->busy = true;
+        atomic_store_explicit(&device->after_alone, work->alone, memory_order_relaxed);
         crowd = work->alone ? -1 : device->submitter_cpu; /* whoever waits for that one sleeps, and its core is free */
     } else {
         work = pel_host_queue_pop_task(&device->queue);
@@ -201,6 +204,8 @@ static void look_stop(pel_host_device *device) {
 static bool spin(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;
+    /* the waiter of an isolated launch sleeps, runs for 30 us where a worker is, and brings the next one: no core falls asleep */
+    const unsigned clocks = atomic_load_explicit(&device->after_alone, memory_order_relaxed) ? CLOSE_CLOCKS : LOOKS_PER_CLOCK;
     bool found = false;
     pel_host_item *caught = NULL;
     atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
@@ -221,7 +226,8 @@ static bool spin(pel_host_worker *worker) {
         if (gives_way(worker)) {
             break;
         }
-        if (look % LOOKS_PER_CLOCK == 0) {
+        if (look % clocks == 0) { /* whoever waits for what just ended, or an OpenCL device's threads, may want this core */
+            (void)sched_yield();
             const int64_t now = pel_clock_now(&pel_clock_monotonic);
             until = until == 0 ? now + device->env->spin_ns : until;
             if (now > until) {
