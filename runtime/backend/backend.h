@@ -169,6 +169,9 @@ typedef struct pel_work {
 
     const pel_transfer *in, *out;
     uint32_t in_count, out_count;
+    /* The last so many of `out` are hints: one that fails is told by hint_lost and fails nothing. A backend may know none, and
+     * then they are as the others. Only without steps. */
+    uint32_t hint_count;
 
     /* LAUNCH. span.local all zero: the backend chooses. chunked: ids and sizes must mean the whole launch (DESIGN "Addressing
      * contract"). */
@@ -194,6 +197,7 @@ typedef struct pel_work {
     pel_status status;
     pel_error *error;              /* owned by whoever completes; NULL when OK */
     bool cold;                     /* a compilation took place inside */
+    bool hint_lost;                /* none of the hints counts as having arrived; the rest of the work is as its status says */
     /* several ended unseen between two looks: its launch_* times are a share of what these took together */
     bool pooled;
     int64_t began, launch_began, launch_ended, ended;

@@ -3,9 +3,9 @@
  * Readers take no lock: the file is only ever replaced by rename, so they see an old one or a new one. Writers hold a lock on a
  * file beside it from reading to renaming, so that nobody's lessons are lost between the two, and only the holder uses the one
  * temporary name; what a killed writer left there is removed by the next. Without locks (some network file systems) nothing is
- * written: a history that might swallow another's is worse than none. An unusable file is renamed, not deleted: it may be a newer
- * version's. What is no regular file is left alone: a privileged program told to keep its history in /dev/null must not replace
- * the device.
+ * written: a history that might swallow another's is worse than none. A damaged history is renamed, not deleted: it may be a newer
+ * version's. What is no history is left alone, whether a device (a privileged program told to keep its history in /dev/null must
+ * not replace it) or a file of the user's whose name was given by mistake; so is such a file under the name for damaged ones.
  */
 #include "core/history_file.h"
 #include "base/text.h"
@@ -162,21 +162,40 @@ static pel_status replace(const char *path, const char *temporary, const pel_his
     return io_failure(error, allocator, "write", "cannot write", path);
 }
 
-/* An unusable file makes room. */
-static void set_aside(const char *path, const pel_allocator *allocator, pel_logger *logger, pel_error *why) {
+/* Whether renaming to this name destroys nothing but an older history. */
+static bool may_replace(const char *path, const pel_allocator *allocator) {
+    pel_history history = {.allocator = allocator};
+    struct stat facts;
+    const pel_status status = stat(path, &facts) == 0 && facts.st_size == 0 ? PEL_OK : pel_history_file_read(path, &history, NULL);
+    pel_history_free(&history);
+    return status == PEL_OK || status == PEL_NOT_FOUND || status == PEL_INVALID_ARGUMENT || status == PEL_UNSUPPORTED;
+}
+
+/* A damaged history makes room. */
+static pel_status set_aside(const char *path, const pel_allocator *allocator, pel_logger *logger, pel_error *why,
+                            pel_error **error) {
     char *away = beside(allocator, path, ".bad");
-    bool moved = away != NULL && rename(path, away) == 0;
-    pel_log(logger, PEL_LOG_WARNING, "%s%s%s", pel_error_message(why), moved ? "; it is kept as " : "", moved ? away : "");
+    const bool free_name = away != NULL && may_replace(away, allocator), moved = free_name && rename(path, away) == 0;
+    pel_status status = PEL_OK;
+    if (moved) {
+        pel_log(logger, PEL_LOG_WARNING, "%s; it is kept as %s", pel_error_message(why), away);
+    } else if (away != NULL && !free_name) {
+        status = pel_fail(error, allocator, PEL_IO, &(pel_story){.advice = "move one of the two files, or name another history"},
+                          "%s, and cannot be set aside: %s is no history", pel_error_message(why), away);
+    } else {
+        status = away == NULL ? pel_fail(error, allocator, PEL_OUT_OF_MEMORY, NULL, "no memory to set %s aside", path)
+                              : io_failure(error, allocator, "rename", "cannot set aside", path);
+    }
     pel_free(allocator, away);
     pel_error_destroy(why);
+    return status;
 }
 
 static pel_status read_or_begin(const char *path, pel_logger *logger, pel_history *history, pel_error **error) {
     pel_error *why = NULL;
     pel_status status = pel_history_file_read(path, history, &why);
     if (status == PEL_INVALID_ARGUMENT || status == PEL_UNSUPPORTED) {
-        set_aside(path, history->allocator, logger, why);
-        return PEL_OK;
+        return set_aside(path, history->allocator, logger, why, error);
     }
     if (status == PEL_OK || status == PEL_NOT_FOUND) {
         pel_error_destroy(why);

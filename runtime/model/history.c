@@ -266,9 +266,13 @@ static const char *read_entry(const unsigned char **at, const unsigned char *end
 static const char *read_header(const unsigned char *bytes, size_t count, pel_status *status) {
     pel_sha256 sha;
     uint8_t digest[32];
-    *status = PEL_INVALID_ARGUMENT;
-    if (count < HEADER || memcmp(bytes, magic, sizeof magic) != 0) {
+    *status = PEL_CORRUPT; /* whoever keeps histories leaves such a file alone */
+    if (count < sizeof magic || memcmp(bytes, magic, sizeof magic) != 0) {
         return "it is not a history";
+    }
+    *status = PEL_INVALID_ARGUMENT;
+    if (count < HEADER) {
+        return "it is cut off";
     }
     if (read_u64(bytes + 8, 4) != FORMAT || read_u64(bytes + 12, 4) != PEL_MODEL_STATE_VERSION) {
         *status = PEL_UNSUPPORTED;

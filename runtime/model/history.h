@@ -55,7 +55,8 @@ void pel_history_drop(pel_history *history, bool (*drop)(void *user, const pel_h
 void pel_history_shrink(pel_history *history, uint32_t most);
 
 /*
- * Reads bytes into an empty history. INVALID_ARGUMENT: not a history, or damaged; UNSUPPORTED: another version's; OUT_OF_MEMORY.
+ * Reads bytes into an empty history. CORRUPT: not a history; INVALID_ARGUMENT: a damaged one; UNSUPPORTED: another version's;
+ * OUT_OF_MEMORY.
  * The error says what is wrong and calls the bytes `name`.
  */
 pel_status pel_history_decode(pel_history *history, const void *bytes, size_t count, const char *name, pel_error **error);

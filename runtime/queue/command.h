@@ -51,6 +51,7 @@ struct pel_job {
     pel_work work;
     pel_uses copied_in;         /* valid at device->place once it succeeded */
     pel_uses copied_out;        /* valid in host memory once it succeeded */
+    uint32_t certain_out;       /* entries of it before those that work.hint_lost takes back */
     pel_uses written;           /* valid at device->place only */
     pel_uses drained;           /* of that, what goes home because others wait for it: drain.c */
     pel_transfer *in, *out;     /* storage behind work.in, work.out */

@@ -333,6 +333,8 @@ pel_status pel_job_bring_out(pel_job *job, pel_mem *mem, pel_allocation *allocat
 void pel_job_bring_home(pel_job *job) {
     const pel_allocator *allocator = &job->command->runtime->allocator;
     pel_uses *parts = &job->drained;
+    const uint32_t certain = job->work.out_count;
+    job->certain_out = job->copied_out.count;
     merge_uses(parts);
     for (uint32_t from = 0, to; from < parts->count; from = to) {
         const pel_use *use = &parts->data[from];
@@ -348,6 +350,7 @@ void pel_job_bring_home(pel_job *job) {
         }
     }
     job->work.out = job->out;
+    job->work.hint_count = job->work.out_count - certain;
 }
 
 void pel_job_apply(pel_job *job) {
@@ -355,8 +358,10 @@ void pel_job_apply(pel_job *job) {
     job->device->counters.needed += job->needed;
     if (job->device->place != 0) {
         job->device->counters.to_device += pel_transfers_bytes(job->work.in, job->work.in_count) + pel_stream_bytes(job, true);
-        job->device->counters.to_host += pel_transfers_bytes(job->work.out, job->work.out_count) + pel_stream_bytes(job, false);
+        const uint32_t arrived = job->work.out_count - (job->work.hint_lost ? job->work.hint_count : 0);
+        job->device->counters.to_host += pel_transfers_bytes(job->work.out, arrived) + pel_stream_bytes(job, false);
     }
+    const uint32_t home = job->work.hint_lost ? job->certain_out : job->copied_out.count;
     for (uint32_t i = 0; i < job->streamed_in.count; i++) {
         const pel_use *use = &job->streamed_in.data[i];
         count_bytes(use->allocation, use->lo, use->hi, offsetof(pel_buffer_counters, to_devices));
@@ -375,7 +380,7 @@ void pel_job_apply(pel_job *job) {
         const pel_use *use = &job->written.data[i];
         status = pel_allocation_written(use->allocation, job->device->place, use->lo, use->hi);
     }
-    for (uint32_t i = 0; i < job->copied_out.count && status == PEL_OK; i++) {
+    for (uint32_t i = 0; i < home && status == PEL_OK; i++) {
         const pel_use *use = &job->copied_out.data[i];
         status = pel_allocation_copied(use->allocation, 0, use->lo, use->hi);
         count_bytes(use->allocation, use->lo, use->hi, offsetof(pel_buffer_counters, to_host));

@@ -163,7 +163,7 @@ static void unusable_ones_are_set_aside(void **state) {
         const char *text;
         size_t bytes;
         const char *complaint;
-    } files[] = {{"hello", 5, "it is not a history"}, {"", 0, "it is empty"}, {foreign, sizeof foreign, "another version"}};
+    } files[] = {{"pelhist\nhello", 13, "it is cut off"}, {"", 0, "it is empty"}, {foreign, sizeof foreign, "another version"}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         write_file(path, files[i].text, files[i].bytes);
         assert_true(run(&usual) == 0.0);
@@ -177,6 +177,36 @@ static void unusable_ones_are_set_aside(void **state) {
         assert_string_equal(last_log, "");
         assert_int_equal(unlink(path), 0);
     }
+}
+
+static void assert_file_has(const char *name, const char *text) {
+    char bytes[64] = {0};
+    FILE *file = fopen(name, "r");
+    assert_non_null(file);
+    assert_true(fread(bytes, 1, sizeof bytes - 1, file) == strlen(text));
+    (void)fclose(file);
+    assert_string_equal(bytes, text);
+}
+
+/* A file of the user's, named as the history or in the place where a damaged one would go, stays as it is. */
+static void what_is_no_history_is_left_alone(void **state) {
+    (void)state;
+    write_file(path, "my thesis", 9);
+    for (int i = 0; i < 2; i++) {
+        last_log[0] = '\0';
+        assert_true(run(&usual) == 0.0);
+        assert_non_null(strstr(last_log, "it is not a history"));
+        assert_file_has(path, "my thesis");
+        assert_true(access(away, F_OK) != 0);
+    }
+    write_file(path, "pelhist\nhello", 13);
+    write_file(away, "my thesis", 9);
+    last_log[0] = '\0';
+    assert_true(run(&usual) == 0.0);
+    assert_non_null(strstr(last_log, "cannot be set aside"));
+    assert_file_has(path, "pelhist\nhello");
+    assert_file_has(away, "my thesis");
+    assert_true(unlink(away) == 0 && unlink(path) == 0);
 }
 
 static void places_that_cannot_be_written(void **state) {
@@ -316,7 +346,7 @@ int main(void) {
 #define ROW(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
     const struct CMUnitTest tests[] = {
         ROW(the_second_process_knows),      ROW(what_has_changed_does_not_inherit),
-        ROW(unusable_ones_are_set_aside),   ROW(places_that_cannot_be_written),
+        ROW(unusable_ones_are_set_aside),   ROW(what_is_no_history_is_left_alone), ROW(places_that_cannot_be_written),
         ROW(what_is_no_file_is_left_alone), ROW(processes_share),
         ROW(killed_writers_leave_it_whole), ROW(memory_runs_out),
     };

@@ -22,7 +22,7 @@
 
 /* A tick is what an end may go unseen where nobody waits for it; the price is 5-10 us of a core each, for 2 ms after the last
  * use. */
-enum { TICK_NS = 250000, WATCH_TICKS = 8 };
+enum { TICK_NS = 250000, WATCH_TICKS = 8, USUAL_SLOT = 1 << 20 };
 #define SAVE_AFTER_IDLE_NS                                                                                                       \
     50000000 /* new binaries are written once the device has been idle so long: not between two launches of a loop */
 
@@ -337,15 +337,18 @@ static void release(pel_cl_device *device) {
 }
 
 /* 1 MiB: the copy of a piece takes 100 us, ten times what a command costs, and both directions' slots fit beside each other
- * into caches. */
+ * into caches. The two rings of four are beside what launches claim of the device, so where the caller did not say how large they
+ * are to be they take an eighth of its memory at most. */
 static uint64_t staging_of(const pel_cl_device *device) {
     const pel_topology_device *facts = device->base.facts;
     if (facts->host_coherent || facts->info.shares_host_memory) {
         return 0;
     }
-    return facts->staging_bytes > 0                                             ? facts->staging_bytes
-           : !device->is_pocl && facts->info.device_class == PEL_CLASS_DISCRETE ? 1u << 20
-                                                                                : 0;
+    if (facts->staging_bytes > 0 || device->is_pocl || facts->info.device_class != PEL_CLASS_DISCRETE) {
+        return facts->staging_bytes;
+    }
+    const uint64_t most = facts->info.memory_bytes / 64;
+    return most > 0 && most < USUAL_SLOT ? most : USUAL_SLOT;
 }
 
 static pel_status open_device(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **opened,

@@ -8,6 +8,62 @@
 #include "backend/opencl/staging.h"
 #include <string.h>
 
+static const char from_device[] = "a transfer from the device failed";
+
+static const pel_transfer *hints_of(const pel_work *work) { return work->out + (work->out_count - work->hint_count); }
+
+/* What came of them is all the same to the work. */
+static void note_hints(const pel_cl_device *device, pel_work *work, pel_status status, pel_error *error) {
+    work->hint_lost = work->hint_lost || status != PEL_OK;
+    if (status != PEL_OK) {
+        pel_log(device->env->logger, PEL_LOG_INFO,
+                "%s: results that were sent home early did not arrive, and are fetched when they are wanted: %s", device->label,
+                error ? pel_error_message(error) : pel_status_text(status));
+    }
+    pel_error_destroy(error);
+}
+
+static void enqueue_hints(pel_cl_flight *flight, pel_work *work) {
+    pel_error *error = NULL;
+    if (work->hint_count > 0) {
+        note_hints(flight->device, work, pel_cl_enqueue_transfers(flight, hints_of(work), work->hint_count, false, &error), error);
+    }
+}
+
+static void settle_hints(pel_cl_flight *flight, pel_work *work, uint32_t from) {
+    pel_error *error = NULL;
+    if (from < flight->count) {
+        note_hints(flight->device, work, pel_cl_settle(flight, from, flight->count, 0, from_device, &error), error);
+    }
+}
+
+/* Behind the launch, without waiting; hints are those from *hints_begin on. */
+static pel_status enqueue_results(pel_cl_flight *flight, pel_work *work, uint32_t *hints_begin) {
+    pel_status status =
+        pel_cl_enqueue_transfers(flight, work->out, work->out_count - work->hint_count, false, &work->error);
+    *hints_begin = flight->count;
+    if (status == PEL_OK) {
+        enqueue_hints(flight, work);
+    }
+    return status;
+}
+
+/* More than fits beside the launch, or through pinned memory: the launch has been seen to end. */
+static pel_status bring_results(pel_cl_flight *flight, pel_work *work) {
+    pel_cl_flight_drop(flight);
+    pel_status status =
+        pel_cl_enqueue_transfers(flight, work->out, work->out_count - work->hint_count, false, &work->error);
+    clFlush(flight->device->queue);
+    status = status == PEL_OK ? pel_cl_settle(flight, 0, flight->count, 0, from_device, &work->error) : status;
+    if (status == PEL_OK && work->hint_count > 0) {
+        pel_cl_flight_drop(flight);
+        enqueue_hints(flight, work);
+        clFlush(flight->device->queue);
+        settle_hints(flight, work, 0);
+    }
+    return status;
+}
+
 static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
     pel_cl_device *device = flight->device;
     pel_status status = pel_cl_enqueue_transfers(flight, work->in, work->in_count, true, &work->error);
@@ -19,13 +75,13 @@ static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
     if (status == PEL_OK) {
         status = pel_cl_enqueue_launch(flight, &work->cold, &work->error);
     }
-    uint32_t launch_end = flight->count;
+    uint32_t launch_end = flight->count, hints_begin = launch_end;
     bool copies_out = work->out_count > 0 && !device->base.facts->host_coherent;
     /* More transfers than fit are enqueued after the launch has been seen to end. */
     bool together = copies_out && work->out_count <= PEL_CL_FLIGHT_EVENTS - launch_end &&
                     !pel_cl_may_stage(device, work->out, work->out_count);
     if (status == PEL_OK && together) {
-        status = pel_cl_enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
+        status = enqueue_results(flight, work, &hints_begin);
     }
     if (status == PEL_OK && !device->is_pocl) {
         clFlush(device->queue);
@@ -40,14 +96,15 @@ static pel_status run_launch(pel_cl_flight *flight, pel_work *work) {
         work->launch_ended = pel_cl_now(device);
     }
     if (status == PEL_OK && copies_out && !together) {
-        pel_cl_flight_drop(flight);
-        launch_end = 0;
-        status = pel_cl_enqueue_transfers(flight, work->out, work->out_count, false, &work->error);
-        clFlush(device->queue);
+        return bring_results(flight, work);
     }
-    return status == PEL_OK
-               ? pel_cl_settle(flight, launch_end, flight->count, 0, "a transfer from the device failed", &work->error)
-               : status;
+    if (status == PEL_OK) {
+        status = pel_cl_settle(flight, launch_end, hints_begin, 0, from_device, &work->error);
+    }
+    if (status == PEL_OK) {
+        settle_hints(flight, work, hints_begin);
+    }
+    return status;
 }
 
 static pel_status run_transfers(pel_cl_flight *flight, pel_work *work) {
@@ -91,7 +148,7 @@ static pel_status run_stepped(pel_cl_flight *flight, pel_work *work) {
     }
     if (status == PEL_OK && flight->count > 0) {
         clFlush(device->queue);
-        status = pel_cl_settle(flight, 0, flight->count, 0, "a transfer from the device failed", &work->error);
+        status = pel_cl_settle(flight, 0, flight->count, 0, from_device, &work->error);
     }
     return status;
 }
@@ -116,7 +173,7 @@ pel_status pel_cl_flight_begin(pel_cl_flight *flight, pel_cl_device *device, pel
     flight->opening = NULL;
     flight->gated = false;
     work->error = NULL;
-    work->cold = work->pooled = false;
+    work->cold = work->pooled = work->hint_lost = false;
     work->began = work->launch_began = work->launch_ended = pel_cl_now(device);
     atomic_store_explicit(&work->started, work->began, memory_order_relaxed);
     if (atomic_load_explicit(&work->skip, memory_order_acquire)) {
@@ -142,7 +199,7 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
                                          "host tasks and loops do not run on an OpenCL device");
         }
     }
-    if (work->status != PEL_OK && flight.count > 0) {
+    if ((work->status != PEL_OK || work->hint_lost) && flight.count > 0) {
         pel_cl_gate_await(work, flight.opening);
         pel_cl_flight_drain(&flight);
     }

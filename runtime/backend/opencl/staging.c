@@ -12,7 +12,8 @@
  * its last command has ended, or has had a second for that, and made anew for the next load; the memory of one whose commands do
  * not end is left to the driver, which may still be using it. Where there is no pinned memory, or no thread, transfers are
  * enqueued directly: slower, never wrong. Rejected: pinning with USE_HOST_PTR for each transfer, which costs a system call per
- * page and alignment that nobody promises; one thread for both directions, whose copies would wait for each other.
+ * page and alignment that nobody promises; one thread for both directions, whose copies would wait for each other. A driver that
+ * refused is not asked again before some loads have gone without, twice as many each time.
  */
 #include "backend/opencl/staging.h"
 
@@ -21,6 +22,8 @@
 
 enum {
     SLOTS = 4,        /* one is filled, one is under way, two for the jitter of either side */
+    FIRST_PATIENCE = 64, /* a refusal costs three calls, of which one may scan an address space; a load without, half a rate */
+    MOST_DOUBLINGS = 10,
     SMALL_SHARE = 16, /* lists below this part of a slot go directly: drivers copy those into the command itself */
     NAP_NS = 10000,
     DRAIN_NS = 1000000000 /* as launch.c: what a failed load's other commands get to end */
@@ -45,6 +48,8 @@ struct pel_cl_ring {
     cl_mem pinned;
     unsigned char *mapped;
     slot slots[SLOTS];
+    uint32_t refusals; /* in a row */
+    uint32_t patience; /* so many loads go without before it is asked again */
     bool broken; /* (lock) a load failed: it is made anew */
     bool stuck;  /* a command of such a load does not end: its memory stays (written before `broken`) */
     pthread_t thread;
@@ -322,6 +327,8 @@ static bool set_up(pel_cl_ring *ring) {
     if (!ring->mapped || code != CL_SUCCESS) {
         pel_log(device->env->logger, PEL_LOG_INFO, "%s: no pinned memory for transfers (%s): they go without", device->label,
                 pel_cl_code_name(code));
+        ring->patience = (uint32_t)FIRST_PATIENCE << (ring->refusals < MOST_DOUBLINGS ? ring->refusals : MOST_DOUBLINGS);
+        ring->refusals++;
         ring->mapped = NULL;
         take_down(ring);
         return false;
@@ -330,6 +337,7 @@ static bool set_up(pel_cl_ring *ring) {
         ring->slots[i] = (slot){.memory = ring->mapped + i * (size_t)device->staging_bytes};
     }
     ring->broken = false;
+    ring->refusals = 0;
     return true;
 }
 
@@ -377,7 +385,14 @@ pel_cl_ring *pel_cl_ring_for(pel_cl_device *device, const pel_transfer *list, ui
     if (idle && broken) {
         take_down(*ring);
     }
-    return (*ring)->queue || (idle && set_up(*ring)) ? *ring : NULL;
+    if ((*ring)->queue) {
+        return *ring;
+    }
+    if ((*ring)->patience > 0) {
+        (*ring)->patience--;
+        return NULL;
+    }
+    return idle && set_up(*ring) ? *ring : NULL;
 }
 
 void pel_cl_rings_end(pel_cl_device *device) {

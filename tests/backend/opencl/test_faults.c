@@ -179,6 +179,8 @@ static const char source[] = "kernel void add(global int *x, int a) { x[get_glob
 static const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE), PEL_PARAM_VALUE(int)};
 
 enum { ITEMS = 100, LIVES = 4096 };
+static bool hints; /* the second half of the results is a hint */
+static long lost_hints;
 
 /* Whole device life: prepare, memory, two launches (the second chunked), of which any step may fail. Returns the first
  * failure. */
@@ -206,7 +208,9 @@ static pel_status live(bool *right) {
     for (int i = 0; i < 2 && status == PEL_OK; i++) {
         pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = view, .host = view->host, .bytes = view->bytes},
                                {.kind = PEL_WORK_ARG_VALUE, .host = &a, .bytes = sizeof a}};
-        pel_transfer all = {.mem = mem, .bytes = mem->bytes};
+        pel_transfer all = {.mem = mem, .bytes = mem->bytes},
+                     halves[] = {{.mem = mem, .bytes = mem->bytes / 2},
+                                 {.mem = mem, .offset = mem->bytes / 2, .bytes = mem->bytes / 2}};
         pel_work work = {.kind = PEL_WORK_LAUNCH,
                          .kernel = &kernel,
                          .args = args,
@@ -214,13 +218,24 @@ static pel_status live(bool *right) {
                          .chunked = i == 1,
                          .in = &all,
                          .in_count = 1,
-                         .out = &all,
-                         .out_count = 1};
+                         .out = hints ? halves : &all,
+                         .out_count = hints ? 2 : 1,
+                         .hint_count = hints ? 1 : 0};
         fixture_run(&f, &work);
         status = work.status;
         error = work.error;
-        for (int k = 0; k < ITEMS && status == PEL_OK; k++) {
+        for (int k = 0; k < (work.hint_lost ? (ITEMS + 60) / 2 - 32 : ITEMS) && status == PEL_OK; k++) {
             *right &= x[32 + k] == 5 * (i + 1);
+        }
+        if (status == PEL_OK && work.hint_lost) { /* it is still on the device */
+            pel_work fetch = {.kind = PEL_WORK_TRANSFER, .out = &halves[1], .out_count = 1};
+            fixture_run(&f, &fetch);
+            status = fetch.status;
+            error = fetch.error;
+            lost_hints++;
+            for (int k = (ITEMS + 60) / 2 - 32; k < ITEMS && status == PEL_OK; k++) {
+                *right &= x[32 + k] == 5 * (i + 1);
+            }
         }
     }
     assert_true((status == PEL_OK) == (error == NULL));
@@ -280,8 +295,11 @@ static void own_memory(void **state) {
     bool coherent = f.facts.host_coherent;
     f.facts.host_coherent = false;
     f.facts.info.shares_host_memory = 0;
+    hints = true;
     each_call(CL_DEVICE_NOT_AVAILABLE, true, false);
     each_call(CL_OUT_OF_RESOURCES, false, true);
+    hints = false;
+    assert_true(lost_hints > 0);
     f.facts.host_coherent = coherent;
 }
 

@@ -268,13 +268,35 @@ static void without_pinned_memory(void **state) {
     move(&all, 1, false, false);
     assert_memory_equal(host, expected, BYTES);
     assert_non_null(strstr(f.log, "no pinned memory"));
+    const unsigned asked = maps; /* once each way; now a while without asking, then a longer one */
+    assert_int_equal(asked, 2);
+    for (int i = 0; i < 64 + 1 + 128; i++) {
+        move(&all, 1, true, false);
+    }
+    assert_int_equal(maps, asked + 1);
     refuse = false; /* and once there is some, it is used */
-    const unsigned before = maps;
     move(&all, 1, true, false);
-    assert_int_equal(maps, before + 1);
+    assert_int_equal(maps, asked + 2);
     move(&all, 1, true, false);
-    assert_int_equal(maps, before + 1);
+    assert_int_equal(maps, asked + 2);
     stop();
+}
+
+/* Nobody said how large: two rings of four slots are an eighth of the device's memory at most. */
+static void rings_leave_room(void **state) {
+    (void)state;
+    const pel_topology_device usual = f.facts;
+    f.facts.info.platform = "another driver";
+    f.facts.info.device_class = PEL_CLASS_DISCRETE;
+    f.facts.info.memory_bytes = 64 * 1600;
+    start(0);
+    pel_transfer few = {.mem = mem, .bytes = 99}, enough = {.mem = mem, .bytes = 100};
+    move(&few, 1, true, false);
+    assert_int_equal(maps, 0);
+    move(&enough, 1, true, false);
+    assert_int_equal(maps, 1);
+    stop();
+    f.facts = usual;
 }
 
 static int set_up(void **state) {
@@ -295,6 +317,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(right_bytes), cmocka_unit_test(nothing_sensitive_stays),
                                        cmocka_unit_test(nothing_sensitive_stays_after_a_failure),
                                        cmocka_unit_test(what_does_not_end_is_given_up),
-                                       cmocka_unit_test(small_ones_go_directly), cmocka_unit_test(without_pinned_memory)};
+                                       cmocka_unit_test(small_ones_go_directly), cmocka_unit_test(without_pinned_memory),
+                                       cmocka_unit_test(rings_leave_room)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
