@@ -467,7 +467,7 @@ static pel_status fetch_for_host(pel_command *command, bool *stalled) {
 
 static void begin(pel_command *command) {
     command->event->timing.began = pel_dispatcher_moment(command->runtime);
-    atomic_store_explicit(&command->event->state, PEL_EVENT_RUNNING, memory_order_relaxed);
+    atomic_store_explicit(&command->event->phase, PEL_EVENT_RUNNING, memory_order_relaxed);
 }
 
 static void start(pel_command *command) {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "queue/event.h"
+#include "base/barrier.h"
 #include <string.h>
 
 enum { LINE = 64 };
 
 static void begin(pel_event *event, void *block, pel_runtime *runtime, unsigned references) {
     memset(event, 0, sizeof *event);
-    atomic_init(&event->references, references);
-    atomic_init(&event->state, PEL_EVENT_SUBMITTED);
+    atomic_init(&event->word, references * PEL_EVENT_REFERENCE);
+    atomic_init(&event->phase, PEL_EVENT_SUBMITTED);
+    atomic_init(&event->wish, 0);
     event->allocator = runtime->allocator;
     event->runtime = runtime;
     event->block = block;
@@ -56,12 +58,45 @@ void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel
     if (event->command) { /* under the lock then; tasks that are only nodes end without it */
         event->command = NULL;
     }
-    atomic_store_explicit(&event->state, PEL_EVENT_COMPLETE, memory_order_release);
+    (void)atomic_fetch_or_explicit(&event->word, PEL_EVENT_OVER, memory_order_release);
+}
+
+static void give_up(pel_event *event) {
+    pel_allocator allocator = event->allocator;
+    pel_error_destroy(event->error);
+    pel_plan_destroy(event->plan);
+    pel_free(&allocator, event->block);
+}
+
+void pel_event_over(pel_event *event, int64_t now) {
+    event->status = PEL_OK;
+    event->timing.ended = now;
+    if (atomic_fetch_sub_explicit(&event->word, PEL_EVENT_REFERENCE - PEL_EVENT_OVER, memory_order_acq_rel) ==
+        PEL_EVENT_REFERENCE) {
+        give_up(event);
+    }
+}
+
+/* Second wishes are too late, whatever became of the first. */
+bool pel_event_cancel_task(pel_event *event, bool fence) {
+    unsigned char wished = PEL_EVENT_WISHED;
+    if (atomic_load(&event->wish) != 0) {
+        return false;
+    }
+    atomic_store(&event->wish, PEL_EVENT_WISHED);
+    if (!fence) {
+        pel_barrier_heavy();
+    }
+    return atomic_load(&event->phase) == PEL_EVENT_SUBMITTED && !pel_event_is_complete(event) &&
+           atomic_compare_exchange_strong(&event->wish, &wished, PEL_EVENT_CANCELLED);
 }
 
 pel_event_state pel_event_get_state(const pel_event *event) {
-    int state = event ? atomic_load_explicit(&((pel_event *)(uintptr_t)event)->state, memory_order_acquire) : PEL_EVENT_COMPLETE;
-    return state == PEL_EVENT_CLAIMED ? PEL_EVENT_SUBMITTED : (pel_event_state)state;
+    if (!event || pel_event_is_complete(event)) {
+        return PEL_EVENT_COMPLETE;
+    }
+    const int phase = atomic_load_explicit(&((pel_event *)(uintptr_t)event)->phase, memory_order_relaxed);
+    return phase == PEL_EVENT_RUNNING ? PEL_EVENT_RUNNING : PEL_EVENT_SUBMITTED;
 }
 
 pel_status pel_event_status(const pel_event *event) {
@@ -104,19 +139,21 @@ pel_status pel_event_get_plan(const pel_event *event, pel_plan **plan) {
 
 pel_event *pel_event_retain(pel_event *event) {
     if (event) {
-        atomic_fetch_add_explicit(&event->references, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&event->word, PEL_EVENT_REFERENCE, memory_order_relaxed);
     }
     return event;
 }
 
 void pel_event_release(pel_event *event) {
-    if (event && atomic_fetch_sub_explicit(&event->references, 1, memory_order_acq_rel) == 1) {
-        pel_allocator allocator = event->allocator;
+    if (!event) {
+        return;
+    }
+    /* a reference that is the only one is the caller's, and nobody could get another meanwhile: no atomic operation */
+    if (!pel_event_is_shared(event) ||
+        atomic_fetch_sub_explicit(&event->word, PEL_EVENT_REFERENCE, memory_order_acq_rel) < 2 * PEL_EVENT_REFERENCE) {
         if (event->user && !pel_event_is_complete(event)) { /* nobody could end it any more */
             (void)pel_event_set_status(event, PEL_CANCELLED);
         }
-        pel_error_destroy(event->error);
-        pel_plan_destroy(event->plan);
-        pel_free(&allocator, event->block);
+        give_up(event);
     }
 }

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Events: the part of a command that outlives it. Whoever ends the command writes all but `references` before state becomes
- * COMPLETE: under runtime->lock, or, of a task that is only a node, its runner without. What the end of a command writes and a
- * waiting thread looks at is one cache line, so that it travels once.
+ * Events: the part of a command that outlives it. Whoever ends the command writes all of it before `word` says that it is over:
+ * under runtime->lock, or, of a task that is only a node, its runner without. What the end of a command writes and a waiting
+ * thread looks at is one cache line, so that it travels once; and being complete is a bit beside the count of references, so that
+ * a runner ends a task's event and gives up its own reference by one atomic operation.
+ *
+ * A command begins or is cancelled, not both: `phase` is claimed. A task begins with a plain store: millions begin and hardly one
+ * is cancelled, so whoever cancels pays for both (base/barrier.h): it says so in `wish`, makes every processor pass a fence, and
+ * only then looks whether the task has begun. A runner that meets a wish after its store settles it by compare-and-swap.
  */
 #ifndef PEL_QUEUE_EVENT_H
 #define PEL_QUEUE_EVENT_H
@@ -15,15 +20,16 @@
 struct pel_command;
 
 struct pel_event {
-    atomic_int state;               /* pel_event_state; the first field, at the beginning of a cache line */
-    atomic_uint references;
+    atomic_uint word;               /* references and PEL_EVENT_OVER; the first field, at the beginning of a cache line */
+    atomic_uchar phase;             /* SUBMITTED, RUNNING or CLAIMED */
+    atomic_uchar wish;              /* pel_event_wish: to cancel a task that is only a node */
+    bool is_node;                   /* its task is only a node: the dispatcher knows no command */
+    bool untimed;                   /* no clock is read for it */
     pel_event_timing timing;
     pel_error *error;
     pel_plan *plan;                 /* NULL for commands other than launches */
     struct pel_command *command;    /* (L) NULL once complete, and of a task that is only a node */
     pel_status status;
-    bool is_node;                   /* its task is only a node: the dispatcher knows no command */
-    bool untimed;                   /* no clock is read for it */
     bool user;                      /* ended by the caller; has a node of its own and no command */
     bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */
     struct pel_node *node;          /* with this generation; meaningful until COMPLETE */
@@ -46,19 +52,38 @@ void pel_event_renew(pel_event *event, pel_runtime *runtime); /* one that nobody
 /* Makes the event complete; takes over `error` and `plan`. Under the lock when it has a command. */
 void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now);
 
-/* Besides the public states: will not run, or is being ended by its owner; told as SUBMITTED. */
+enum { PEL_EVENT_OVER = 1, PEL_EVENT_REFERENCE = 2 }; /* of `word` */
+/* Besides the public states, of `phase`: will not run, or is being ended by its owner; told as SUBMITTED. */
 enum { PEL_EVENT_CLAIMED = 3 };
 
-/* From submitted to `state`, once: who begins a command and who cancels it may be two threads. False: the other was first. */
-static inline bool pel_event_claim(pel_event *event, int state) {
-    int expected = PEL_EVENT_SUBMITTED;
-    return atomic_compare_exchange_strong_explicit(&event->state, &expected, state, memory_order_acq_rel, memory_order_relaxed);
+/* From submitted to claimed, once. Not of tasks that are only nodes. False: it was claimed or has begun. */
+static inline bool pel_event_claim(pel_event *event) {
+    unsigned char expected = PEL_EVENT_SUBMITTED;
+    return atomic_compare_exchange_strong_explicit(&event->phase, &expected, PEL_EVENT_CLAIMED, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+/* Of a task that is only a node. begin: by its runner; false: it was cancelled. cancel: under runtime->lock; false: too late.
+ * `fence`: there is no heavy barrier. over: it has succeeded; the runner's reference goes with it. */
+enum { PEL_EVENT_WISHED = 1, PEL_EVENT_CANCELLED = 2, PEL_EVENT_BEGUN = 3 };
+static inline bool pel_event_begin_task(pel_event *event, bool fence) {
+    unsigned char wished = PEL_EVENT_WISHED;
+    atomic_store_explicit(&event->phase, PEL_EVENT_RUNNING, fence ? memory_order_seq_cst : memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* the store, then the look; who wishes sees to it that processors keep to that */
+    return atomic_load_explicit(&event->wish, fence ? memory_order_seq_cst : memory_order_relaxed) == 0 ||
+           atomic_compare_exchange_strong(&event->wish, &wished, PEL_EVENT_BEGUN);
+}
+bool pel_event_cancel_task(pel_event *event, bool fence);
+void pel_event_over(pel_event *event, int64_t now);
+
+static inline bool pel_event_is_shared(const pel_event *event) { /* somebody but its command has it */
+    return atomic_load_explicit(&((pel_event *)(uintptr_t)event)->word, memory_order_acquire) >= 2 * PEL_EVENT_REFERENCE;
 }
 
 pel_error *pel_event_cancelled(const pel_event *event, const char *name); /* the story of a cancelled command; name may be NULL */
 
 static inline bool pel_event_is_complete(const pel_event *event) {
-    return atomic_load_explicit(&((pel_event *)(uintptr_t)event)->state, memory_order_acquire) == PEL_EVENT_COMPLETE;
+    return (atomic_load_explicit(&((pel_event *)(uintptr_t)event)->word, memory_order_acquire) & PEL_EVENT_OVER) != 0;
 }
 
 #endif

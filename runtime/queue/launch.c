@@ -396,7 +396,7 @@ pel_status pel_launch_take_device(pel_command *command, uint32_t device, double 
 
 /* Nobody can ask for the plan of a launch whose event nobody has, now or later. */
 static bool is_asked_for(const pel_command *command) {
-    return atomic_load_explicit(&command->event->references, memory_order_relaxed) > 1;
+    return pel_event_is_shared(command->event);
 }
 
 /* Planned for something else than time. */

@@ -167,7 +167,7 @@ void pel_command_free(pel_command *command) {
     pel_plan_destroy(command->plan);
     pel_error_destroy(command->error);
     if (!command->kin || command->event->error || command->event->plan ||
-        atomic_load_explicit(&command->event->references, memory_order_acquire) > 1) {
+        pel_event_is_shared(command->event)) {
         pel_event_release(command->event);
         command->event = NULL;
     }

@@ -103,12 +103,13 @@ static pel_error *task_failed(pel_runtime *runtime, pel_status returned) {
 /* Its event is complete before its successors are closed. */
 static pel_node *end_shared(pel_runtime *runtime, pel_host_runner *runner, pel_node *node, pel_status status, pel_error *error) {
     pel_event *event = pel_node_event(node);
-    pel_error *told = NULL;
-    if (status != PEL_OK) {
-        told = note_failure(runtime, node, status, error);
-    } else if (event) {
-        pel_event_finish(event, PEL_OK, NULL, NULL, event->untimed ? 0 : pel_clock_now(runtime->clock));
+    if (status == PEL_OK) {
+        if (event) {
+            pel_event_over(event, event->untimed ? 0 : pel_clock_now(runtime->clock));
+        }
+        return wake_successors(runtime, runner, node, NULL);
     }
+    pel_error *told = note_failure(runtime, node, status, error);
     pel_node *next = wake_successors(runtime, runner, node, told);
     pel_event_release(event);
     pel_error_destroy(told);
@@ -141,7 +142,7 @@ static pel_node *count(pel_runtime *runtime, pel_host_runner *runner, pel_stage 
 
 /* False: it was cancelled. */
 static bool begin_event(const pel_runtime *runtime, pel_event *event) {
-    const bool begins = pel_event_claim(event, PEL_EVENT_RUNNING);
+    const bool begins = pel_event_begin_task(event, runtime->dispatcher->fence);
     if (begins && !event->untimed) {
         event->timing.began = pel_clock_now(runtime->clock);
     }

@@ -80,7 +80,7 @@ pel_status pel_event_set_status(pel_event *event, pel_status status) {
     if (usable != PEL_OK) {
         return usable;
     }
-    if (!pel_event_claim(event, PEL_EVENT_CLAIMED)) {
+    if (!pel_event_claim(event)) {
         return PEL_BUSY;
     }
     end(event, status);
@@ -132,9 +132,13 @@ pel_status pel_event_cancel(pel_event *event) {
         return status;
     }
     pthread_mutex_lock(&runtime->lock);
-    if (!pel_event_claim(event, PEL_EVENT_CLAIMED)) {
-        status = !pel_event_is_complete(event) && cancel_running(event->command) ? PEL_OK : PEL_BUSY;
-    } else if (event->command) { /* a task that is only a node finds the claim when it is run */
+    if (pel_event_is_complete(event)) {
+        status = PEL_BUSY;
+    } else if (event->is_node) { /* whoever runs it finds out */
+        status = pel_event_cancel_task(event, runtime->dispatcher->fence) ? PEL_OK : PEL_BUSY;
+    } else if (!pel_event_claim(event)) {
+        status = cancel_running(event->command) ? PEL_OK : PEL_BUSY;
+    } else if (event->command) {
         pel_command_fail(event->command, PEL_CANCELLED, pel_event_cancelled(event, event->command->name));
     }
     pthread_mutex_unlock(&runtime->lock);

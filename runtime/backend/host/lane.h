@@ -49,6 +49,7 @@ typedef struct pel_host_lane {
     _Atomic(pel_host_item *) head;      /* the first item; set by a submitter only while the lane is empty */
     _Atomic(pel_host_item *) offer;     /* set by a submitter only while there is none; taken by anybody */
     _Atomic(void *) about;              /* of the offer, or of the one before: what its taker will write to */
+    atomic_uint offers;                 /* how many there were; written with the claim */
 } pel_host_lane;
 
 static inline bool pel_host_lane_try_claim(pel_host_lane *lane) {
@@ -73,6 +74,7 @@ static inline void pel_host_lane_offer(pel_host_lane *lane, pel_host_item *item,
         return;
     }
     atomic_store_explicit(&lane->about, about, memory_order_relaxed);
+    atomic_store_explicit(&lane->offers, atomic_load_explicit(&lane->offers, memory_order_relaxed) + 1, memory_order_relaxed);
     atomic_store_explicit(&lane->offer, item, memory_order_release);
 }
 

@@ -84,8 +84,8 @@ pel_host_item *pel_host_take_back(pel_host_tasks *tasks);
 
 /* Runs an item if there is one. False: nothing was found; it may be there all the same. */
 bool pel_host_runner_work(pel_host_runner *runner);
-/* An offer of some lane; NULL: there is none. Who took one must run it. */
-pel_host_item *pel_host_runner_catch(pel_host_runner *runner);
+/* An offer of some lane; NULL: there is none. Who took one must run it. *offers: how many there have been, of all lanes. */
+pel_host_item *pel_host_runner_catch(pel_host_runner *runner, uint32_t *offers);
 void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item);
 /* How many workers run tasks: a guess. */
 uint32_t pel_host_tasks_running(const pel_host_tasks *tasks);

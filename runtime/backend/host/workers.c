@@ -14,9 +14,7 @@
 enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
-    /* so many looks at tasks in a row; then one in SPARSE, because each takes the line from a submitter who does all by itself */
-    CLOSE_LOOKS = 64,
-    SPARSE = 8,
+    SPAREST = 64,    /* looks at regions and jobs for one at tasks, at most */
     CLOSE_CLOCKS = 8 /* looks per look at the clock after an isolated launch */
 };
 
@@ -199,6 +197,19 @@ static void look_stop(pel_host_device *device) {
     atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
 }
 
+/*
+ * Each look takes the line from a submitter who does all by itself, and costs nobody anything while none submits: where there
+ * have been offers since the last look and somebody took them, half as many looks are made from now on, else twice as many.
+ */
+static pel_host_item *look_at_tasks(pel_host_worker *worker, unsigned *interval) {
+    uint32_t offers;
+    pel_host_item *caught = pel_host_runner_catch(worker->runner, &offers);
+    const bool missed = !caught && offers != worker->offers;
+    worker->offers = offers;
+    *interval = missed ? (*interval < SPAREST ? 2 * *interval : SPAREST) : *interval > 1 ? *interval / 2 : 1;
+    return caught;
+}
+
 /* Looks for work for a while, and runs what regions there are on the spot: another one is likely to follow. True: there is
  * something else. */
 static bool spin(pel_host_worker *worker) {
@@ -206,6 +217,7 @@ static bool spin(pel_host_worker *worker) {
     int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;
     /* the waiter of an isolated launch sleeps, runs for 30 us where a worker is, and brings the next one: no core falls asleep */
     const unsigned clocks = atomic_load_explicit(&device->after_alone, memory_order_relaxed) ? CLOSE_CLOCKS : LOOKS_PER_CLOCK;
+    unsigned next = 1, interval = 1;
     bool found = false;
     pel_host_item *caught = NULL;
     atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
@@ -219,9 +231,10 @@ static bool spin(pel_host_worker *worker) {
             until = 0;
         }
         found = job_to_join(worker) || anything_waits(device);
-        if (!found && (look < CLOSE_LOOKS || look % SPARSE == 0)) {
-            caught = pel_host_runner_catch(worker->runner);
+        if (!found && look == next) {
+            caught = look_at_tasks(worker, &interval);
             found = caught || pel_host_runner_sees_work(worker->runner);
+            next = look + interval;
         }
         if (gives_way(worker)) {
             break;

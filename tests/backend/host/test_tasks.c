@@ -237,7 +237,8 @@ static void *offer_all(void *argument) {
 static void *catch_all(void *argument) {
     pel_host_runner *runner = &engine.runners[(uintptr_t)argument - SUBMITTERS];
     while (atomic_load(&taken) < SUBMITTERS * EACH) {
-        pel_host_item *item = pel_host_runner_catch(runner);
+        uint32_t offers;
+        pel_host_item *item = pel_host_runner_catch(runner, &offers);
         if (item) {
             pel_host_runner_run(runner, item);
         } else if (!pel_host_runner_work(runner)) {
