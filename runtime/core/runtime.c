@@ -260,13 +260,20 @@ static void dismantle(pel_runtime *runtime) {
  */
 enum { SPIN_US = 50, MOST_SPIN_US = 1000000 };
 
-static int64_t spin_of(const pel_runtime_desc *desc) {
+/*
+ * A variable that decides what is computed, or where, is refused when it is not understood (PEL_DEVICES, PEL_VERIFY): the caller
+ * would get something else than was asked for. One that only tunes is warned of and taken as not set, as here.
+ */
+static int64_t spin_of(pel_runtime *runtime, const pel_runtime_desc *desc) {
     int64_t us = desc->spin_us;
     const char *text = desc->simulation ? NULL : secure_getenv("PEL_SPIN");
     if (us == 0) {
         char *end = NULL;
         us = text && text[0] ? strtol(text, &end, 10) : SPIN_US;
-        us = end && *end ? SPIN_US : us;
+        if (end && (*end || end == text)) {
+            pel_log(&runtime->logger, PEL_LOG_WARNING, "PEL_SPIN=%s is no whole number of microseconds: %d are taken", text, SPIN_US);
+            us = SPIN_US;
+        }
     }
     return us < 0 ? 0 : us < MOST_SPIN_US ? us * 1000 : (int64_t)MOST_SPIN_US * 1000;
 }
@@ -298,7 +305,7 @@ static pel_status set_up(pel_runtime *runtime, const pel_runtime_desc *desc, pel
                                      .cache_directory = runtime->cache_directory,
                                      .runtime_flags = desc->flags,
                                      .host_workers = desc->host_workers > 0 || !desc->executor ? desc->host_workers : 1,
-                                     .spin_ns = spin_of(desc),
+                                     .spin_ns = spin_of(runtime, desc),
                                      .machine = runtime->machine};
     runtime->models = pel_models_create(&runtime->allocator);
     if (!runtime->models) {

@@ -30,14 +30,18 @@
 
 extern char **environ;
 
-static int timeout_ms(void) {
-    const char *text = getenv("PEL_PROBE_TIMEOUT_MS");
-    if (!text)
+static int timeout_ms(pel_logger *logger) {
+    const char *text = secure_getenv("PEL_PROBE_TIMEOUT_MS");
+    if (!text || *text == '\0')
         return PEL_PROBE_TIMEOUT_MS;
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
-    return errno == 0 && end > text && *end == '\0' && value > 0 && value <= 600000 ? (int)value : PEL_PROBE_TIMEOUT_MS;
+    if (errno == 0 && end > text && *end == '\0' && value > 0 && value <= 600000)
+        return (int)value;
+    pel_log(logger, PEL_LOG_WARNING, "PEL_PROBE_TIMEOUT_MS=%s is no number of milliseconds from 1 to 600000: %d are taken", text,
+            PEL_PROBE_TIMEOUT_MS);
+    return PEL_PROBE_TIMEOUT_MS;
 }
 
 static pel_status no_memory(const pel_allocator *allocator, pel_error **error) {
@@ -285,7 +289,8 @@ void pel_probe_remove_directory(const pel_allocator *allocator, char *directory)
 }
 
 /* Adds driver after driver to a set and keeps those with which the child survives. */
-static pel_status try_one_by_one(const pel_icd_list *drivers, pel_logger *logger, pel_probe_answer *answer, pel_error **error) {
+static pel_status try_one_by_one(const pel_icd_list *drivers, int timeout, pel_logger *logger, pel_probe_answer *answer,
+                                 pel_error **error) {
     const pel_allocator *allocator = answer->keep.allocator;
     char *directory = new_directory(allocator);
     if (!directory) {
@@ -300,7 +305,7 @@ static pel_status try_one_by_one(const pel_icd_list *drivers, pel_logger *logger
         pel_helper_run run;
         if (!write_icd(directory, i, icd))
             continue;
-        status = pel_helper(allocator, NULL, NULL, directory, timeout_ms(), &run, error);
+        status = pel_helper(allocator, NULL, NULL, directory, timeout, &run, error);
         if (status)
             break;
         if (run.end == PEL_HELPER_DONE) {
@@ -326,8 +331,9 @@ static pel_status try_one_by_one(const pel_icd_list *drivers, pel_logger *logger
 }
 
 static pel_status ask_helper(const pel_icd_list *drivers, pel_logger *logger, pel_probe_answer *answer, pel_error **error) {
+    const int timeout = timeout_ms(logger);
     pel_helper_run run;
-    pel_status status = pel_helper(answer->keep.allocator, NULL, NULL, NULL, timeout_ms(), &run, error);
+    pel_status status = pel_helper(answer->keep.allocator, NULL, NULL, NULL, timeout, &run, error);
     if (status)
         return status;
     answer->asked = run.end != PEL_HELPER_MISSING;
@@ -338,7 +344,7 @@ static pel_status ask_helper(const pel_icd_list *drivers, pel_logger *logger, pe
         pel_log(logger, PEL_LOG_DEBUG, "pel-probe tried the OpenCL drivers in %lld us", (long long)(run.took_ns / 1000));
         status = run.output.data ? read_findings(answer, run.output.data, error) : PEL_OK;
     } else {
-        status = try_one_by_one(drivers, logger, answer, error);
+        status = try_one_by_one(drivers, timeout, logger, answer, error);
     }
     pel_text_free(&run.output);
     return status;

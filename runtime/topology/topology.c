@@ -33,7 +33,7 @@ typedef struct discovery {
 static pel_status read_list(discovery *work, pel_error **error) {
     const char *text = work->options->devices, *source = "the device list";
     if (!text) {
-        text = getenv("PEL_DEVICES");
+        text = secure_getenv("PEL_DEVICES");
         source = "PEL_DEVICES";
         if (!text || *text == '\0') {
             text = NULL;

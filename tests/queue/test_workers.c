@@ -17,12 +17,21 @@
 
 enum { WORKERS = 4, TASKS = 400 };
 
+static char warning[256]; /* the last one */
+
+static void keep_warning(void *user, pel_log_level level, const char *message) {
+    (void)user, (void)level;
+    (void)snprintf(warning, sizeof warning, "%s", message);
+}
+
 static pel_runtime *open_runtime(int32_t spin_us) {
     pel_runtime *runtime = NULL;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     desc.devices = "host";
     desc.host_workers = WORKERS;
     desc.spin_us = spin_us;
+    desc.log = keep_warning;
+    desc.log_level = PEL_LOG_WARNING;
     assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
     return runtime;
 }
@@ -234,6 +243,7 @@ static int64_t spin_with(const char *text, int32_t us) {
     } else {
         unsetenv("PEL_SPIN");
     }
+    warning[0] = '\0';
     pel_runtime *runtime = open_runtime(us);
     const int64_t ns = runtime->env.spin_ns;
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
@@ -249,8 +259,15 @@ static void test_spin(void **state) {
     assert_int_equal(spin_with("20", 0), 20000);
     assert_int_equal(spin_with("0", 0), 0);
     assert_int_equal(spin_with("20", 7), 7000);
-    assert_int_equal(spin_with("much", 0), 50000);
     assert_int_equal(spin_with("99999999999", 0), 1000000000);
+    assert_int_equal(spin_with("", 0), 50000);
+    assert_string_equal(warning, "");
+    static const char *const wrong[] = {"much", " ", "20us", "1.5"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(spin_with(wrong[i], 0), 50000);
+        assert_non_null(strstr(warning, "PEL_SPIN"));
+        assert_non_null(strstr(warning, wrong[i]));
+    }
 }
 
 int main(void) {

@@ -2,7 +2,7 @@
 /*
  * Sensitive data on an OpenCL device: memory objects are zeroed before the library lets go of them, seen through a reference of
  * the test's own, and local memory after the launch that used it, seen by a kernel that reads it uninitialised. On one compute
- * unit, so that it is the same local memory.
+ * unit, so that it is the same local memory. And what the library writes (files and words) holds no contents.
  */
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS /* clCreateCommandQueue */
 #include <pel/opencl.h>
@@ -12,8 +12,12 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <ftw.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -48,12 +52,10 @@ static pel_kernel *make_kernel(const world *w, const char *entry, uint32_t count
     return kernel;
 }
 
-static world begin(const char *devices) {
+static world begin_with(pel_runtime_desc desc) {
     world w = {0};
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_program_desc program = PEL_PROGRAM_DESC_INIT;
     pel_error *error = NULL;
-    desc.devices = devices;
     if (pel_runtime_create(&desc, &w.runtime, &error) != PEL_OK) {
         print_message("%s\n", pel_error_story(error));
         pel_error_destroy(error);
@@ -68,6 +70,8 @@ static world begin(const char *devices) {
     w.put = make_kernel(&w, "put", 1);
     return w;
 }
+
+static world begin(const char *devices) { return begin_with((pel_runtime_desc){.devices = devices}); }
 
 static void end(world *w) {
     assert_int_equal(pel_queue_destroy(w->queue), PEL_OK);
@@ -87,13 +91,21 @@ static pel_buffer *make(const world *w, bool sensitive) {
     return buffer;
 }
 
+static char plan_text[4096]; /* of the last launch */
+
 static void run(world *w, pel_kernel *kernel, pel_buffer *buffer) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     const pel_arg args[] = {pel_buf(buffer), pel_local(GROUP * sizeof(int))};
     desc.global[0] = N;
     desc.local[0] = GROUP;
-    assert_int_equal(pel_launch(w->queue, kernel, &desc, args, kernel == w->put ? 1 : 2, NULL), PEL_OK);
+    pel_event *event = NULL;
+    pel_plan *plan = NULL;
+    assert_int_equal(pel_launch(w->queue, kernel, &desc, args, kernel == w->put ? 1 : 2, &event), PEL_OK);
     assert_int_equal(pel_queue_finish(w->queue), PEL_OK);
+    assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
+    (void)snprintf(plan_text, sizeof plan_text, "%s", pel_plan_text(plan));
+    pel_plan_destroy(plan);
+    pel_event_release(event);
 }
 
 static int secrets_in(const int *values) {
@@ -161,10 +173,94 @@ static void test_local_memory_is_scrubbed(void **state) {
     assert_int_equal(left_in_local_memory(true), 0);
 }
 
+/* ---- what is written ---- */
+
+static const char pattern[] = "q7#Zw!4vQ~t8@Lm^r2q7#Zw!contents-of-a-buffer!p0%KxJx*9Pk|b5!Hs"; /* 32 bytes; any 8 of them would be a trace */
+static char words[1 << 18];                                       /* the log, and what plans say */
+static int files, found;
+
+static void hear(void *user, pel_log_level level, const char *message) {
+    (void)user, (void)level;
+    strncat(words, message, sizeof words - strlen(words) - 1);
+}
+
+static bool holds_contents(const char *bytes, size_t count) {
+    for (size_t i = 0; i + 8 <= sizeof pattern - 1; i++) {
+        if (memmem(bytes, count, pattern + i, 8)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int look_into(const char *path, const struct stat *facts, int type, struct FTW *place) {
+    (void)place;
+    if (type == FTW_F && facts->st_size > 0) {
+        char *bytes = malloc((size_t)facts->st_size);
+        FILE *file = fopen(path, "r");
+        assert_true(bytes && file && fread(bytes, 1, (size_t)facts->st_size, file) == (size_t)facts->st_size);
+        (void)fclose(file);
+        found += holds_contents(bytes, (size_t)facts->st_size);
+        files++;
+        free(bytes);
+    }
+    return remove(path);
+}
+
+/* Programs and history in the cache, a checkpoint, every line of the log, plans, the story of a checkpoint that was refused.
+ * Returns how many files held contents. */
+static int written_of(bool sensitive) {
+    char directory[] = "/tmp/pel-written-XXXXXX", path[64];
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof path, "%s/checkpoint", directory);
+    world w = begin_with((pel_runtime_desc){.devices = "host,opencl:0", .cache_directory = directory, .log = hear,
+                                            .log_level = PEL_LOG_DEBUG,
+                                            .verification = &(pel_verification){.share = 1}});
+    pel_buffer *buffer = make(&w, sensitive), *plain = make(&w, false);
+    pel_mapping *mapping = NULL;
+    pel_checkpoint *checkpoint = NULL;
+    void *memory = NULL;
+    words[0] = '\0';
+    files = found = 0;
+    assert_int_equal(pel_map(w.queue, buffer, 0, 0, PEL_MAP_WRITE | PEL_MAP_DISCARD, NULL, &mapping), PEL_OK);
+    assert_int_equal(pel_map_wait(mapping, &memory), PEL_OK);
+    for (size_t i = 0; i + sizeof pattern - 1 <= N * sizeof(int); i += sizeof pattern - 1) {
+        memcpy((char *)memory + i, pattern, sizeof pattern - 1);
+    }
+    pel_mapping_destroy(mapping);
+    for (int i = 0; i < 3; i++) {
+        run(&w, w.leave, buffer);
+        hear(NULL, PEL_LOG_DEBUG, plan_text);
+    }
+    const pel_checkpoint_desc desc = {.path = path};
+    const pel_checkpoint_item items[] = {{"plain", plain}, {"contents", buffer}};
+    pel_error *error = NULL;
+    assert_int_equal(pel_checkpoint_open(w.runtime, &desc, &checkpoint, NULL), PEL_OK);
+    assert_int_equal(pel_checkpoint_write(checkpoint, w.queue, items, 1, 1, NULL), PEL_OK);
+    assert_int_equal(pel_checkpoint_write(checkpoint, w.queue, items, 2, 2, &error), sensitive ? PEL_UNSUPPORTED : PEL_OK);
+    hear(NULL, PEL_LOG_DEBUG, error ? pel_error_story(error) : "");
+    pel_error_destroy(error);
+    pel_checkpoint_close(checkpoint);
+    assert_int_equal(pel_buffer_destroy(buffer), PEL_OK);
+    assert_int_equal(pel_buffer_destroy(plain), PEL_OK);
+    end(&w);
+    assert_int_equal(nftw(directory, look_into, 8, FTW_DEPTH | FTW_PHYS), 0);
+    assert_true(files >= 2 && strlen(words) > 100); /* there was something to look into */
+    assert_false(holds_contents(words, strlen(words)));
+    return found;
+}
+
+static void test_files_and_words_hold_no_contents(void **state) {
+    (void)state;
+    assert_true(written_of(false) > 0); /* in the checkpoint: so the search finds them */
+    assert_int_equal(written_of(true), 0);
+}
+
 int main(void) {
     setenv("POCL_MAX_PTHREAD_COUNT", "1", 1);
     setenv("POCL_CPU_MAX_CU_COUNT", "1", 1);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_objects_are_zeroed),
-                                       cmocka_unit_test(test_local_memory_is_scrubbed)};
+                                       cmocka_unit_test(test_local_memory_is_scrubbed),
+                                       cmocka_unit_test(test_files_and_words_hold_no_contents)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
