@@ -71,7 +71,9 @@ static world begin_with(pel_runtime_desc desc) {
     return w;
 }
 
-static world begin(const char *devices) { return begin_with((pel_runtime_desc){.devices = devices}); }
+static world begin(const char *devices) {
+    return begin_with((pel_runtime_desc){.devices = devices});
+}
 
 static void end(world *w) {
     assert_int_equal(pel_queue_destroy(w->queue), PEL_OK);
@@ -175,7 +177,7 @@ static void test_local_memory_is_scrubbed(void **state) {
 
 /* ---- what is written ---- */
 
-static const char pattern[] = "q7#Zw!4vQ~t8@Lm^r2q7#Zw!contents-of-a-buffer!p0%KxJx*9Pk|b5!Hs"; /* 32 bytes; any 8 of them would be a trace */
+static const char pattern[] = "q7#Zw!4vQ~t8@Lm^r2+Jx*9Pk|b5!Hs."; /* 32 bytes; any 8 of them would be a trace */
 static char words[1 << 18];                                       /* the log, and what plans say */
 static int files, found;
 
@@ -213,7 +215,9 @@ static int written_of(bool sensitive) {
     char directory[] = "/tmp/pel-written-XXXXXX", path[64];
     assert_non_null(mkdtemp(directory));
     (void)snprintf(path, sizeof path, "%s/checkpoint", directory);
-    world w = begin_with((pel_runtime_desc){.devices = "host,opencl:0", .cache_directory = directory, .log = hear,
+    world w = begin_with((pel_runtime_desc){.devices = "host,opencl:0",
+                                            .cache_directory = directory,
+                                            .log = hear,
                                             .log_level = PEL_LOG_DEBUG,
                                             .verification = &(pel_verification){.share = 1}});
     pel_buffer *buffer = make(&w, sensitive), *plain = make(&w, false);
@@ -246,7 +250,10 @@ static int written_of(bool sensitive) {
     end(&w);
     assert_int_equal(nftw(directory, look_into, 8, FTW_DEPTH | FTW_PHYS), 0);
     assert_true(files >= 2 && strlen(words) > 100); /* there was something to look into */
-    assert_false(holds_contents(words, strlen(words)));
+    if (holds_contents(words, strlen(words))) {
+        (void)fputs(words, stderr);
+        fail();
+    }
     return found;
 }
 
