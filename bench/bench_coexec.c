@@ -156,7 +156,13 @@ static bool run(scene *s, const contestant *who, double *ns, double *stolen) {
     const bool good = who->kind == HAND ? pel_hand_run(s->hand, who->share, &busy) : launch(s, who, ns, &busy);
     const double end = pel_bench_now();
     *ns = who->kind == HAND ? end - begin : *ns;
-    *stolen = busy > 0.0 ? 1.0 - (process_time() - before) / busy : 0.0;
+    const double ran = process_time() - before;
+    *stolen = busy > 0.0 ? 1.0 - ran / busy : 0.0;
+    if (getenv("PEL_BENCH_PLANS")) {
+        printf("# %s, %s: %.0f us, at work %.0f, on processors %.0f: %.1f %% stolen\n", s->row,
+               who->kind == HAND ? "by hand" : who->kind == ALL ? "all" : "alone", *ns * 1e-3, busy * 1e-3, ran * 1e-3,
+               100.0 * *stolen);
+    }
     return good;
 }
 
