@@ -11,6 +11,7 @@ typedef struct pel_clock {
 } pel_clock;
 
 extern const pel_clock pel_clock_monotonic;
+extern const pel_clock pel_clock_process; /* processor time of all threads of this process */
 
 static inline int64_t pel_clock_now(const pel_clock *clock) { return clock->now(clock->state); }
 

@@ -55,6 +55,7 @@ struct pel_device {
     pel_backend_device *former; /* the driver before its context was built anew; closed at the end */
     double link_bytes_per_ns;  /* what transfers achieved; 0: not yet known */
     double link_latency_ns;    /* and what starting one took */
+    double piece_gap_ns;       /* from the end of a chunk to the begin of the piece that follows it; 0: not yet known */
     pel_device_counters counters;
 };
 

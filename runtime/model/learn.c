@@ -23,6 +23,8 @@
 #define WATCH_WHILE 64u /* launches in which an irregular kernel would show; later ones are looked at now and then */
 #define WATCH_EVERY 64u
 #define WATCHED 16u      /* chunks of a launch whose errors tell whether the kernel is irregular */
+/* Launches that lost cores beyond those that did not: where most of them do, that is how fast the devices are. */
+#define DEPRIVED_PATIENCE 4u
 #define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
 
 static uint64_t family_of(const pel_model_family *family) {
@@ -174,8 +176,16 @@ static void note_division(pel_division *last, const pel_lesson *lesson) {
     }
 }
 
-/* The launch in its family's account. */
-static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
+/* Whether its times tell less about its devices than about who took their cores. */
+static bool is_robbed(pel_record *record, const pel_lesson *lesson) {
+    const bool robbed = lesson->deprived && record->deprived < DEPRIVED_PATIENCE;
+    record->deprived = robbed ? record->deprived + 1 : lesson->deprived || record->deprived == 0 ? record->deprived
+                                                                                                : record->deprived - 1;
+    return robbed;
+}
+
+/* The launch in its family's account. What a robbed one took is nothing that a trial has cost or shown. */
+static void enter(pel_record *record, const pel_lesson *lesson, bool cold, bool robbed) {
     record->launches++;
     record->cold_in_a_row = cold ? record->cold_in_a_row + 1 : 0;
     if (cold && lesson->variant_probe && lesson->makespan_ns > lesson->expected_ns && lesson->makespan_ns < 1e18) {
@@ -183,7 +193,7 @@ static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
     }
     if (!cold && lesson->makespan_ns > 0.0 && lesson->makespan_ns < 1e18) {
         record->total_ns += lesson->makespan_ns;
-        if (lesson->expected_ns > 0.0 && lesson->makespan_ns > lesson->expected_ns) {
+        if (!robbed && lesson->expected_ns > 0.0 && lesson->makespan_ns > lesson->expected_ns) {
             record->explored_ns += lesson->makespan_ns - lesson->expected_ns;
         }
     }
@@ -193,7 +203,7 @@ static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
         record->together_last = record->launches > WON_PAUSE ? record->launches - WON_PAUSE : 0;
         record->explored_ns -= fmin(record->explored_ns, lesson->expected_ns - lesson->makespan_ns);
     } else if (lesson->together_probe) {
-        record->together_probes++;
+        record->together_probes += robbed ? 0 : 1;
         record->together_last = record->launches;
     } else if (lesson->chunk_count > 1 && lesson->expected_ns <= 0.0) {
         record->together_probes = 0; /* a division is believed in again */
@@ -202,7 +212,7 @@ static void enter(pel_record *record, const pel_lesson *lesson, bool cold) {
 
 pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
     pel_record_entry *entry = pel_models_record_place(models, family_of(&lesson->family));
-    bool cold = false, learned = entry != NULL;
+    bool cold = false, robbed = false, learned = entry != NULL;
     double range = (double)lesson->units, errors[WATCHED] = {0.0};
     for (uint32_t i = 0; i < lesson->chunk_count; i++) {
         cold = cold || lesson->chunks[i].cold;
@@ -211,10 +221,11 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
     if (entry != NULL) {
         entry->record.told = lesson->irregular;
         entry->kernel = lesson->family.kernel;
-        enter(&entry->record, lesson, cold);
+        robbed = is_robbed(&entry->record, lesson);
+        enter(&entry->record, lesson, cold, robbed);
         note_division(&entry->record.last, lesson);
     }
-    bool spoilt = cold && (entry == NULL || entry->record.cold_in_a_row <= COLD_PATIENCE);
+    bool spoilt = robbed || (cold && (entry == NULL || entry->record.cold_in_a_row <= COLD_PATIENCE));
     for (uint32_t i = 0; i < lesson->chunk_count && !spoilt; i++) {
         if (!lesson->chunks[i].cold) {
             learned = learn_chunk(models, lesson, i, range, entry, errors) && learned;

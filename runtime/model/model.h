@@ -72,6 +72,7 @@ typedef struct pel_record {
     uint64_t profiled_since; /* launch; 0 with a profile: it came from the history */
     bool told;               /* its user says that items differ in cost */
     uint32_t cold_in_a_row;  /* launches in which something was compiled */
+    uint32_t deprived;       /* launches in which cores were missing, less those that had them; at most a few */
     pel_division last;       /* planner/stay.c */
 } pel_record;
 
@@ -107,6 +108,7 @@ typedef struct pel_lesson {
     bool together_probe; /* it tried a combination that looked slower */
     bool variant_probe;  /* it tried another size of work-groups: what that took is paid for, a compilation included */
     bool irregular;      /* the kernel's user says that its items differ in cost */
+    bool deprived;       /* its devices lost their cores to others for a while: not learned from, while that is not the rule */
 } pel_lesson;
 
 /*

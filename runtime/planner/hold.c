@@ -46,6 +46,7 @@ static pel_line piece_line(const pel_planning *planning, uint32_t device) {
         line.unit_ns = planning->unit[device] / grain;
     }
     line.unit_ns += moved;
+    line.start_ns += of->piece_start_ns > 0.0 ? of->piece_start_ns : 0.0;
     return line;
 }
 

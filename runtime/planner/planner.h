@@ -34,6 +34,7 @@ typedef struct pel_plan_device {
     double move_start_ns;      /* predicted transfers, added to the model: fixed part */
     double move_unit_ns;       /* and per unit */
     double piece_unit_ns;      /* per unit that is nobody's before: what it costs to bring it, on top */
+    double piece_start_ns;     /* from a chunk's end to the begin of the next on this device, in no line */
     double busy_watts, idle_watts; /* busy 0: not known */
     uint64_t unit_limit;       /* most units that fit into its memory; UINT64_MAX: no limit */
 } pel_plan_device;

@@ -76,6 +76,7 @@ struct pel_job {
     int64_t starved;            /* time in which one of its threads waited for a core */
     pel_error *verdict_error;   /* of one that was given up */
     bool again;                 /* the same work was submitted a second time */
+    int64_t after;              /* pieces.c: when the chunk ended that it follows on its device; 0: it follows none */
     bool sampled;               /* verify.c: its result is to be verified */
     bool verified;              /* and was */
     bool landed;                /* what is right is in host memory, whatever becomes of its device */
@@ -156,6 +157,7 @@ struct pel_command {
     pel_plan *plan;             /* NULL: not made yet, or nobody has the event to ask for it with */
     double expected_ns;         /* the plan's, for the lesson */
     bool together_probe, variant_probe;
+    int64_t processor_ns;       /* calm.c: of the process, before its chunks were made; 0: not looked at */
     uint64_t fetched;           /* bytes that came home for it */
     pel_pin *pins;              /* claim.c */
     bool makes_room;            /* its fetches write back what goes for it; then it starts anew */
@@ -429,6 +431,7 @@ void pel_launch_done(pel_command *command);                        /* actual tim
 /* pieces.c: chunks that begin while the launch runs */
 void pel_launch_tail_begin(pel_command *command);
 void pel_launch_chunk_done(pel_job *job);
+double pel_piece_gap_ns(const pel_device *device); /* from the end of a chunk to the begin of the piece after it: usual */
 /* all that is left becomes one failed chunk: nobody took any */
 void pel_launch_tail_forfeit(pel_command *command, const pel_device *device);
 

@@ -14,6 +14,7 @@
 #include "planner/planner.h"
 #include "queue/command.h"
 #include "queue/graph_plan.h"
+#include "queue/calm.h"
 #include "queue/claim.h"
 #include "queue/stream.h"
 #include "queue/transfers.h"
@@ -143,6 +144,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         entry->unit_limit = UINT64_MAX;
         predict_moves(q, device, entry, &footprint);
         entry->piece_unit_ns = piece_cost(bound, device);
+        entry->piece_start_ns = pel_piece_gap_ns(device);
         entry->busy_watts = device->busy_watts;
         entry->idle_watts = device->idle_watts;
     }
@@ -546,6 +548,7 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
 
 pel_status pel_launch_run(pel_command *command) {
     pel_error *error = NULL;
+    command->processor_ns = pel_calm_begin(command);
     if (pel_repeat_run(command)) {
         return PEL_OK;
     }
@@ -604,6 +607,7 @@ static void learn(pel_command *command, double makespan_ns) {
     if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) {
         return;
     }
+    lesson.deprived = pel_calm_was_deprived(command);
     lesson.family = family_of(&command->bound);
     command->runtime->dispatcher->lessons++;
     (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */

@@ -150,6 +150,20 @@ static void is_not_held_back_for_nothing(void **state) {
         assert_int_equal(pel_planner_plan(&m.request, &result), PEL_OK);
         assert_true(result.tail.lo == result.tail.hi || result.predicted_ns > 5e5);
     }
+    uint32_t cheap = 0, dear = 0; /* what lies between two chunks is a price, too */
+    for (int round = 0; round < 300; round++) {
+        draw(&m, 0.2);
+        m.request.units = 3000000;
+        assert_int_equal(pel_planner_plan(&m.request, &result), PEL_OK);
+        cheap += result.tail.lo < result.tail.hi;
+        for (uint32_t i = 0; i < m.count; i++) {
+            m.devices[i].piece_start_ns = 1e7;
+        }
+        assert_int_equal(pel_planner_plan(&m.request, &result), PEL_OK);
+        dear += result.tail.lo < result.tail.hi;
+    }
+    assert_true(cheap > 50);
+    assert_int_equal(dear, 0);
 }
 
 /* Whoever is slow, or overdue, gets less than its share on paper. */
