@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where accesses are looked up and noted: one map over addresses, and grids over memory that is used in rectangles.
+ * Where accesses are looked up and noted: one map over addresses, fields over memory that is used in pieces of one size
+ * (hazard_cells.h), and grids over memory that is used in rectangles.
  *
- * Memory is governed by exactly one of them: by a grid from the first rectangle on that is used there, before that by the map.
- * Whatever lies across is taken apart at the borders. A rectangle that its grid cannot express (another pitch, or no grid for
- * want of memory) counts as its enclosing interval, read and, if it writes, written in part.
+ * Memory is governed by exactly one of them: by a grid from the first rectangle on that is used there, before that by the map, or
+ * by a field as long as all accesses there are its cells. Whatever lies across grids is taken apart at the borders. A rectangle
+ * that its grid cannot express (another pitch, or no grid for want of memory) counts as its enclosing interval, read and, if it
+ * writes, written in part.
  *
  * Cost follows what is under way, not history: what is over is dropped when met, and a sweep drops the rest whenever the pieces
  * have grown fourfold since the last one, so every access pays for a fraction of a visit.
@@ -12,6 +14,7 @@
 #include "queue/hazard.h"
 
 #include "base/alloc.h"
+#include "queue/hazard_cells.h"
 #include "queue/hazard_grid.h"
 #include "queue/hazard_state.h"
 #include <string.h>
@@ -30,6 +33,7 @@ struct pel_hazards {
     pel_interval_hint hints[HINTS]; /* by the number of a range: programs walk over memory with each access of their tasks */
     pel_hazard_grid **grids;  /* by address; disjoint */
     uint32_t grid_count, grid_capacity;
+    pel_hazard_fields fields;
     node_slab *slabs;
     pel_hazard_node *free; /* linked through `user` */
 };
@@ -47,6 +51,7 @@ pel_hazards *pel_hazards_create(const pel_allocator *allocator) {
         pel_free(allocator, hazards);
         return NULL;
     }
+    pel_hazard_fields_init(&hazards->fields, &hazards->states, hazards->map);
     return hazards;
 }
 
@@ -57,6 +62,7 @@ void pel_hazards_destroy(pel_hazards *hazards) {
             pel_hazard_grid_destroy(hazards->grids[i]);
         }
         pel_free(&allocator, hazards->grids);
+        pel_hazard_fields_destroy(&hazards->fields);
         pel_interval_map_destroy(hazards->map);
         pel_hazard_states_destroy(&hazards->states);
         while (hazards->slabs) {
@@ -323,6 +329,37 @@ static void suit(pel_hazards *hazards, const pel_hazard_range *range) {
     }
 }
 
+static bool look_at_cell(void *looking, pel_interval_value *value) { return pel_hazard_look_at(looking, 0, 0, *value); }
+
+/* What fields know of an access; the map knows nothing there. */
+static bool look_at_fields(pel_hazards *hazards, const pel_hazard_range *range, pel_hazard_looking *l) {
+    if (hazards->fields.count > 0) {
+        l->mode = is_rectangle(range) ? in_part(range->mode) : range->mode;
+        pel_hazard_fields_alter(&hazards->fields, range->lo, range->hi, look_at_cell, l);
+    }
+    return !l->failed;
+}
+
+/* Notes an access in a field if it is a cell there; else no field is in its way any more. */
+static pel_status note_in_field(pel_hazards *hazards, const pel_hazard_range *range, pel_hazard_node *self, bool *noted) {
+    pel_hazard_field *field = pel_hazard_fields_touching(&hazards->fields, range->lo, range->hi);
+    uint64_t number;
+    *noted = field && !is_rectangle(range) && pel_hazard_field_fits(field, range->lo, range->hi, &number);
+    if (!*noted) {
+        return !field || pel_hazard_fields_dissolve(&hazards->fields, range->lo, range->hi) ? PEL_OK : PEL_OUT_OF_MEMORY;
+    }
+    if (!pel_hazard_field_has_room(field, 1)) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    pel_hazard_cell *cell = pel_hazard_field_cell(field, number);
+    pel_hazard_reading reading = {&hazards->states, self};
+    if ((range->mode & PEL_WRITE) != 0) {
+        pel_hazard_replace(&hazards->states, &cell->value, self, range->mode);
+        return PEL_OK;
+    }
+    return pel_hazard_add_reader(&reading, &cell->value) ? PEL_OK : PEL_OUT_OF_MEMORY;
+}
+
 static void sweep_when_due(pel_hazards *hazards) {
     if (pel_interval_map_pieces(hazards->map) >= hazards->sweep_at) {
         pel_interval_map_alter(hazards->map, 0, UINT64_MAX, pel_hazard_drop_stale, &hazards->states);
@@ -352,6 +389,9 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
             pel_hazard_grid_sweep(grid);
         }
         if (is_rectangle(&ranges[i])) {
+            if (!pel_hazard_fields_dissolve(&hazards->fields, ranges[i].domain_lo, ranges[i].domain_hi)) {
+                return PEL_OUT_OF_MEMORY;
+            }
             suit(hazards, &ranges[i]);
         }
     }
@@ -359,6 +399,9 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
         seek(hazards, ranges, count);
     }
     for (uint32_t i = 0; i < count && r.status == PEL_OK; i++) {
+        if (!look_at_fields(hazards, &ranges[i], &looking)) {
+            return PEL_OUT_OF_MEMORY;
+        }
         if (!is_plain(hazards, &ranges[i])) {
             act_on_range(&r, &ranges[i], i);
             continue;
@@ -383,6 +426,11 @@ static pel_status note_plain(pel_hazards *hazards, const pel_hazard_range *range
 pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self) {
     route r = {hazards, true, note_in, self, PEL_OK};
     for (uint32_t i = 0; i < count; i++) {
+        bool noted = false;
+        keep_first(&r, note_in_field(hazards, &ranges[i], self, &noted));
+        if (noted) {
+            continue;
+        }
         if (is_plain(hazards, &ranges[i])) {
             keep_first(&r, note_plain(hazards, &ranges[i], i, self));
         } else {
@@ -416,25 +464,93 @@ static pel_status enter_one(pel_hazards *hazards, const pel_hazard_span *span, b
                : pel_interval_map_set(hazards->map, span->lo, span->hi, mine, hint);
 }
 
-bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
-                       pel_hazard_fn found, void *user) {
-    pel_hazard_looking looking = {PEL_READ, self, found, user, false};
-    bool alone[PEL_HAZARD_SPANS], noted = true;
-    if (hazards->grid_count > 0 || overlap(spans, count)) {
-        return false;
+/* The fields of ranges that have one, or may get one. All that is made, or makes room for it, comes before any is named. */
+static void find_fields(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count) {
+    pel_hazard_fields *fields = &hazards->fields;
+    for (uint32_t i = 0; i < count; i++) {
+        if (spans[i].domain_hi > 0 && !pel_hazard_fields_touching(fields, spans[i].lo, spans[i].hi) &&
+            !grid_touching(hazards, spans[i].domain_lo, spans[i].domain_hi)) {
+            pel_hazard_fields_try(fields, spans[i].domain_lo, spans[i].domain_hi, spans[i].lo, spans[i].hi);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        fields->near[i] = pel_hazard_fields_touching(fields, spans[i].lo, spans[i].hi);
+    }
+}
+
+/* Finds the cells of those ranges that are cells of fields; *others are not. False: one lies across cells, or no memory. */
+static bool find_cells(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_cell **cells,
+                       uint32_t *others) {
+    pel_hazard_field *const *near = hazards->fields.near;
+    uint64_t numbers[PEL_HAZARD_SPANS];
+    bool known = true;
+    for (uint32_t i = 0; i < count; i++) {
+        known = known && near[i] && spans[i].lo >= near[i]->lo && spans[i].lo < near[i]->hi;
+    }
+    if (!known) {
+        find_fields(hazards, spans, count);
+    }
+    *others = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!near[i]) {
+            ++*others;
+            continue;
+        }
+        if (!pel_hazard_field_fits(near[i], spans[i].lo, spans[i].hi, &numbers[i]) ||
+            !pel_hazard_field_has_room(near[i], PEL_HAZARD_SPANS)) {
+            return false;
+        }
+        near[i]->served++;
+        pel_hazard_field_fetch(near[i], numbers[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        cells[i] = near[i] ? pel_hazard_field_cell(near[i], numbers[i]) : NULL;
+        if (cells[i]) {
+            pel_hazard_fetch(cells[i]->value);
+        }
+    }
+    return true;
+}
+
+static void enter_cell(pel_hazards *hazards, pel_hazard_cell *cell, const pel_hazard_span *span, bool alone,
+                       pel_hazard_node *self, bool *noted) {
+    if (alone) {
+        pel_hazard_replace(&hazards->states, &cell->value, self, span->mode);
+    } else {
+        pel_hazard_reading reading = {&hazards->states, self};
+        *noted = pel_hazard_add_reader(&reading, &cell->value) && *noted;
+    }
+}
+
+static void seek_spans(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count) {
+    uint64_t keys[PEL_HAZARD_SPANS];
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = spans[i].lo;
     }
     sweep_when_due(hazards);
     if (count > 1) {
-        uint64_t keys[PEL_HAZARD_SPANS];
-        for (uint32_t i = 0; i < count; i++) {
-            keys[i] = spans[i].lo;
-        }
         pel_interval_map_seek(hazards->map, keys, hazards->hints, count);
+    }
+}
+
+bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
+                       pel_hazard_fn found, void *user) {
+    pel_hazard_looking looking = {PEL_READ, self, found, user, false};
+    pel_hazard_cell *cells[PEL_HAZARD_SPANS];
+    bool alone[PEL_HAZARD_SPANS], noted = true;
+    uint32_t others;
+    if (overlap(spans, count) || !find_cells(hazards, spans, count, cells, &others) || (others > 0 && hazards->grid_count > 0)) {
+        return false;
+    }
+    if (others > 0) {
+        seek_spans(hazards, spans, count);
     }
     for (uint32_t i = 0; i < count; i++) {
         pel_interval_value value;
         looking.mode = spans[i].mode;
-        if (pel_interval_map_one(hazards->map, spans[i].lo, spans[i].hi, &value, &hazards->hints[i])) {
+        if (cells[i]) {
+            alone[i] = pel_hazard_meet(&looking, cells[i]->value);
+        } else if (pel_interval_map_one(hazards->map, spans[i].lo, spans[i].hi, &value, &hazards->hints[i])) {
             alone[i] = pel_hazard_meet(&looking, value);
         } else {
             alone[i] = false;
@@ -445,7 +561,11 @@ bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint3
         }
     }
     for (uint32_t i = 0; i < count; i++) {
-        noted = enter_one(hazards, &spans[i], alone[i], self, &hazards->hints[i]) == PEL_OK && noted;
+        if (cells[i]) {
+            enter_cell(hazards, cells[i], &spans[i], alone[i], self, &noted);
+        } else {
+            noted = enter_one(hazards, &spans[i], alone[i], self, &hazards->hints[i]) == PEL_OK && noted;
+        }
     }
     return noted; /* if not, what is noted already keeps the order right */
 }
@@ -456,12 +576,14 @@ void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint
     route r = {hazards, false, fail_in, &failing, PEL_OK};
     for (uint32_t i = 0; i < count; i++) {
         if ((ranges[i].mode & PEL_WRITE) != 0) {
+            pel_hazard_fields_alter(&hazards->fields, ranges[i].lo, ranges[i].hi, pel_hazard_fail_writer, &failing);
             act_on_range(&r, &ranges[i], i);
         }
     }
 }
 
 void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi) {
+    pel_hazard_fields_forget(&hazards->fields, lo, hi);
     for (uint32_t at = grid_behind(hazards, lo); at < hazards->grid_count && hazards->grids[at]->lo < hi;) {
         if (hazards->grids[at]->lo >= lo && hazards->grids[at]->hi <= hi) {
             remove_grid(hazards, at);
@@ -474,7 +596,10 @@ void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi) {
     act_on_range(&r, &(pel_hazard_range){.lo = lo, .hi = hi, .mode = PEL_WRITE}, 0);
 }
 
+static bool forgive_cell(void *queue, pel_interval_value *value) { return pel_hazard_forgive_at(queue, 0, 0, *value); }
+
 void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue) {
+    pel_hazard_fields_alter(&hazards->fields, 0, UINT64_MAX, forgive_cell, &queue);
     pel_interval_map_visit(hazards->map, 0, UINT64_MAX, pel_hazard_forgive_at, &queue, NULL);
     for (uint32_t i = 0; i < hazards->grid_count; i++) {
         pel_interval_map_visit(hazards->grids[i]->map, 0, UINT64_MAX, pel_hazard_forgive_at, &queue, NULL);

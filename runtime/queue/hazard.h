@@ -43,10 +43,12 @@ typedef struct pel_hazard_range {
     uint64_t domain_lo, domain_hi; /* of a rectangle: the memory that it is a part of, as a rule the allocation */
 } pel_hazard_range;
 
-/* One in one piece. */
+/* One in one piece, and the memory that it is a part of, as a rule the buffer (0, 0: not known): which only says where programs
+ * are likely to use pieces of one size. */
 typedef struct pel_hazard_span {
     uint64_t lo, hi;
     pel_access_mode mode;
+    uint64_t domain_lo, domain_hi;
 } pel_hazard_span;
 
 /* An earlier command that must come first. */

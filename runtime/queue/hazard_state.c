@@ -110,6 +110,18 @@ static void release(void *states, pel_interval_value value) {
     }
 }
 
+void pel_hazard_hold(pel_hazard_states *states, pel_interval_value value) {
+    if ((value.a & KIND_COUNTED) != 0) {
+        retain(states, value);
+    }
+}
+
+void pel_hazard_let_go(pel_hazard_states *states, pel_interval_value value) {
+    if ((value.a & KIND_COUNTED) != 0) {
+        release(states, value);
+    }
+}
+
 pel_interval_hooks pel_hazard_state_hooks(pel_hazard_states *states) {
     return (pel_interval_hooks){retain, release, states, KIND_COUNTED};
 }
@@ -258,7 +270,7 @@ bool pel_hazard_fail_writer(void *user, pel_interval_value *value) {
     return true;
 }
 
-static bool is_stale(pel_interval_value value) {
+bool pel_hazard_is_stale(pel_interval_value value) {
     if (kind_of(value) != KIND_RECORD) {
         return kind_of(value) == KIND_READER ? is_over(reference_of(value)) : !writer_matters(value);
     }
@@ -273,10 +285,8 @@ static bool is_stale(pel_interval_value value) {
 }
 
 bool pel_hazard_drop_stale(void *states, pel_interval_value *value) {
-    if (!is_nothing(*value) && is_stale(*value)) {
-        if ((value->a & KIND_COUNTED) != 0) {
-            release(states, *value);
-        }
+    if (!is_nothing(*value) && pel_hazard_is_stale(*value)) {
+        pel_hazard_let_go(states, *value);
         *value = (pel_interval_value){0, 0};
     }
     return true;
@@ -325,6 +335,12 @@ bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_va
 pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode) {
     const reference me = reference_to(self);
     return value_of(me.node, (mode & PEL_WRITE) != 0 ? KIND_WRITER : KIND_READER, me.generation);
+}
+
+void pel_hazard_replace(pel_hazard_states *states, pel_interval_value *value, pel_hazard_node *self, pel_access_mode mode) {
+    const pel_interval_value old = *value;
+    *value = pel_hazard_alone(self, mode);
+    pel_hazard_let_go(states, old);
 }
 
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value) {

@@ -30,6 +30,10 @@ pel_interval_hooks pel_hazard_state_hooks(pel_hazard_states *states);
 
 pel_interval_value pel_hazard_written(pel_hazard_node *self); /* by self, and read by nobody since */
 
+/* For values that stand outside of maps: one reference more, or one less. */
+void pel_hazard_hold(pel_hazard_states *states, pel_interval_value value);
+void pel_hazard_let_go(pel_hazard_states *states, pel_interval_value value);
+
 /* A change_fn: self reads now. False: no memory, as it was. */
 typedef struct pel_hazard_reading {
     pel_hazard_states *states;
@@ -44,6 +48,7 @@ typedef struct pel_hazard_failing {
 } pel_hazard_failing;
 bool pel_hazard_fail_writer(void *failing, pel_interval_value *value);
 
+bool pel_hazard_is_stale(pel_interval_value value); /* it orders nothing and marks nothing any more */
 /* A change_fn that forgets what orders nothing and marks nothing any more. `states` */
 bool pel_hazard_drop_stale(void *states, pel_interval_value *value);
 
@@ -62,6 +67,10 @@ bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_va
  */
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value);
 pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode);
+/* What will be asked about a value is brought near. */
+static inline void pel_hazard_fetch(pel_interval_value value) { __builtin_prefetch((const void *)(uintptr_t)value.a); }
+/* The same in place of what was there. */
+void pel_hazard_replace(pel_hazard_states *states, pel_interval_value *value, pel_hazard_node *self, pel_access_mode mode);
 
 bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value); /* a visit_fn; uint64_t *queue */
 

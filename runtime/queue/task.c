@@ -510,6 +510,8 @@ static bool take_accesses(const submission *s, const pel_access *accesses, uint3
         spans[i].lo = more->ranges[i].lo = (uintptr_t)buffer->data + a->offset;
         spans[i].hi = spans[i].lo + bytes;
         spans[i].mode = a->mode;
+        spans[i].domain_lo = (uintptr_t)buffer->data;
+        spans[i].domain_hi = spans[i].domain_lo + buffer->bytes;
         more->ranges[i].bytes = bytes | (uint64_t)a->mode << PEL_MORE_MODE_SHIFT;
     }
     for (uint32_t i = count; i < PEL_MORE_RANGES; i++) {

@@ -69,7 +69,7 @@ static bool wrote(const model *m, int i, uint64_t b, pel_access_mode mode) {
 /* What command i means for an access: an order, and whether its result is read. */
 static void expect(const model *m, int i, const pel_hazard_range *range, bool *order, bool *data) {
     *order = *data = false;
-    for (uint64_t b = 0; b < BYTES; b++) {
+    for (uint64_t b = range->lo - BASE; b < range->hi - BASE; b++) {
         if (covers(range, b)) {
             *order |= wrote(m, i, b, range->mode) || ((range->mode & PEL_WRITE) && m->reads[b][i] && !done(i));
             *data |= wrote(m, i, b, range->mode) && (range->mode & PEL_READ);
@@ -129,7 +129,7 @@ static void begin_command(pel_hazards *hazards, int i, pel_hazard_range range) {
     ranges[i] = range;
     memset(found_order, 0, sizeof found_order);
     memset(found_data, 0, sizeof found_data);
-    const pel_hazard_span span = {range.lo, range.hi, range.mode};
+    const pel_hazard_span span = {range.lo, range.hi, range.mode, BASE, BASE + BYTES};
     entered = range.pitch == 0 && next_random() % 2 == 0 && pel_hazards_enter(hazards, &span, 1, nodes[i], remember, NULL);
     short_ways += entered;
     if (!entered) {
@@ -154,6 +154,25 @@ static pel_hazard_range random_or_known_bytes(int i) {
     return range.lo < range.hi ? range : random_bytes();
 }
 
+/* Cells of one size, another size now and then, and what lies across them once in a while. */
+static pel_hazard_range random_cell(int i) {
+    const uint64_t size = i / 100 % 2 == 0 ? 20 : 7, lo = next_random() % (BYTES / size + 1) * size;
+    if (next_random() % 32 == 0 || lo >= BYTES) {
+        return next_random() % 8 == 0 ? random_rectangle(PITCH) : random_bytes();
+    }
+    return (pel_hazard_range){.lo = BASE + lo,
+                              .hi = BASE + (lo + size < BYTES ? lo + size : BYTES),
+                              .mode = (pel_access_mode)(1 + next_random() % 3)};
+}
+
+typedef enum what { ANY_BYTES, RECTANGLES, CELLS } what;
+
+static pel_hazard_range random_range(what kind, int i) {
+    return kind == CELLS                                  ? random_cell(i)
+           : kind == RECTANGLES && next_random() % 3 != 0 ? random_rectangle(PITCH)
+                                                          : random_or_known_bytes(i);
+}
+
 static void end_all(pel_hazards *hazards) {
     pel_hazards_forget(hazards, BASE, BASE + BYTES);
     memset(found_order, 0, sizeof found_order);
@@ -167,14 +186,14 @@ static void end_all(pel_hazards *hazards) {
 }
 
 /* Bytes alone, or bytes and rectangles of one pitch: exactly what the model says. */
-static void one_round(uint64_t seed, bool rectangles) {
+static void one_round(uint64_t seed, what kind) {
     static model m;
     random_state = seed;
     start_model(&m);
     pel_hazards *hazards = pel_hazards_create(&runtime.allocator);
     assert_non_null(hazards);
     for (int i = 0; i < COMMANDS; i++) {
-        begin_command(hazards, i, rectangles && next_random() % 3 != 0 ? random_rectangle(PITCH) : random_or_known_bytes(i));
+        begin_command(hazards, i, random_range(kind, i));
         for (int k = 0; k < i; k++) {
             bool order, data;
             expect(&m, k, &ranges[i], &order, &data);
@@ -205,7 +224,7 @@ static void test_bytes(void **state) {
     (void)state;
     printf("hazards: seeds 1 to %d, %d commands each\n", ROUNDS, COMMANDS);
     for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
-        one_round(seed, false);
+        one_round(seed, ANY_BYTES);
     }
     assert_true(short_ways > ROUNDS);
 }
@@ -213,7 +232,14 @@ static void test_bytes(void **state) {
 static void test_rectangles_of_one_pitch(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
-        one_round(seed, true);
+        one_round(seed, RECTANGLES);
+    }
+}
+
+static void test_cells(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
+        one_round(seed, CELLS);
     }
 }
 
@@ -336,8 +362,11 @@ static int64_t long_run(uint64_t commands, pel_hazard_range (*make)(uint64_t i))
         pel_hazards_give_node(hazards, under_way[i % WINDOW]);
         pel_hazard_node *node = under_way[i % WINDOW] = pel_hazards_take_node(hazards, NULL);
         assert_non_null(node);
-        assert_int_equal(pel_hazards_look(hazards, &range, 1, node, count_only, NULL), PEL_OK);
-        assert_int_equal(pel_hazards_note(hazards, &range, 1, node), PEL_OK);
+        const pel_hazard_span span = {range.lo, range.hi, range.mode, range.domain_lo, range.domain_hi};
+        if (range.pitch > 0 || range.domain_hi == 0 || !pel_hazards_enter(hazards, &span, 1, node, count_only, NULL)) {
+            assert_int_equal(pel_hazards_look(hazards, &range, 1, node, count_only, NULL), PEL_OK);
+            assert_int_equal(pel_hazards_note(hazards, &range, 1, node), PEL_OK);
+        }
     }
     pel_hazards_destroy(hazards);
     assert_int_equal(live_bytes, 0);
@@ -347,6 +376,22 @@ static int64_t long_run(uint64_t commands, pel_hazard_range (*make)(uint64_t i))
 static pel_hazard_range scattered(uint64_t i) {
     uint64_t lo = next_random() % (1u << 30);
     return (pel_hazard_range){.lo = lo, .hi = lo + 1 + next_random() % 4096, .mode = (pel_access_mode)(1 + i % 3)};
+}
+
+static pel_hazard_range scattered_cells(uint64_t i) {
+    const uint64_t lo = next_random() % (1u << 20) * 24;
+    return (pel_hazard_range){
+        .lo = lo, .hi = lo + 24, .mode = (pel_access_mode)(1 + i % 3), .domain_lo = 0, .domain_hi = 24u << 20};
+}
+
+/* Now and then somebody takes all of it, and everything moves. */
+static pel_hazard_range cells_and_all(uint64_t i) {
+    pel_hazard_range range = scattered_cells(i);
+    if (i % 16 == 0) {
+        range.lo = range.domain_lo;
+        range.hi = range.domain_hi;
+    }
+    return range;
 }
 
 static pel_hazard_range always_read(uint64_t i) {
@@ -364,6 +409,8 @@ static void test_history_costs_nothing(void **state) {
     (void)state;
     const uint64_t many = 1000000 / FEWER;
     assert_true(long_run(many, scattered) < 2 << 20);
+    assert_true(long_run(many, scattered_cells) < 1 << 18);
+    assert_true(long_run(many, cells_and_all) < 2 << 20);
     assert_true(long_run(many, always_read) < 1 << 20);
     assert_int_equal(told, 0);
     assert_true(long_run(100000 / FEWER, scattered_tiles) < 64 << 20);
@@ -466,6 +513,11 @@ static void test_failing_allocations(void **state) {
             if (!node) {
                 continue;
             }
+            const uint64_t lo = BASE + (uint64_t)i % 64 * 4;
+            const pel_hazard_span cell = {lo, lo + 4, PEL_WRITE, BASE, BASE + BYTES};
+            if (i < 120 && i % 40 != 39 && pel_hazards_enter(hazards, &cell, 1, node, count_only, NULL)) {
+                continue; /* cells, until something else comes */
+            }
             if (pel_hazards_look(hazards, &range, 1, node, count_only, NULL) != PEL_OK) {
                 refused = true;
                 assert_int_equal(pel_hazards_look(hazards, &range, 1, node, count_only, NULL), PEL_OK);
@@ -493,7 +545,7 @@ static bool come_later(void *user, const pel_hazard *before) {
 
 static void test_place_changes_while_looking(void **state) {
     (void)state;
-    const pel_hazard_span span = {BASE, BASE + 8, PEL_READ_WRITE};
+    const pel_hazard_span span = {BASE, BASE + 8, PEL_READ_WRITE, 0, 0};
     pel_hazards *hazards = pel_hazards_create(&runtime.allocator);
     pel_hazard_node *first = pel_hazards_take_node(hazards, NULL);
     looker = pel_hazards_take_node(hazards, NULL);
@@ -512,6 +564,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_rectangles_of_one_pitch),
+        cmocka_unit_test(test_cells),
         cmocka_unit_test(test_several_pitches),
         cmocka_unit_test(test_place_changes_while_looking),
         cmocka_unit_test(test_history_costs_nothing),

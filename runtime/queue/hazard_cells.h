@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Hazards of memory that is used in pieces of one size: the elements, tiles and rows of most programs.
+ *
+ * Such memory is a *field* of numbered cells. What is known of a cell stands in a table by its number, found with one cache line
+ * where a tree needs a search, an insertion and three lines. Only cells that are used stand there; what is over is dropped when
+ * the table is five eighths full, so it is as large as what is under way asks for. Eight numbers that follow each other have
+ * homes side by side, so programs that walk over memory meet few lines; whoever finds its home taken goes where a hash of its own
+ * leads, and on from there. (Homes in longer rows were tried: two rows in one place make whoever comes second walk along the
+ * first.)
+ *
+ * Invariant: an access either is exactly one cell, or it ends the field: what is not over goes back into the map of intervals,
+ * which alone knows partial overlaps. While a field lives, the map knows nothing of its memory. Rejected: a table of exact ranges
+ * beside the map, of all memory (each access would have to ask both), pages of cells (they are cleared for each cell that is used
+ * when cells are scattered), several sizes at once.
+ */
+#ifndef PEL_QUEUE_HAZARD_CELLS_H
+#define PEL_QUEUE_HAZARD_CELLS_H
+
+#include "queue/hazard_state.h"
+
+typedef struct pel_hazard_cell {
+    uint64_t key;                /* its number + 1; 0: free */
+    pel_interval_value value;
+} pel_hazard_cell;
+
+typedef struct pel_hazard_field {
+    uint64_t lo, hi, size;   /* memory; bytes of a cell, the last one may have fewer */
+    uint64_t mask;           /* of the table */
+    uint64_t used, limit;    /* cells in the table; when so many, it is made anew */
+    uint64_t served, last;   /* accesses; the number of the last one */
+    uint32_t shift, bits;    /* size is 1 << shift, 64: no power of two; the table has 1 << bits, 8 at least */
+    pel_hazard_cell *cells;
+    void *block;             /* as allocated */
+    pel_hazard_states *states;
+} pel_hazard_field;
+
+/* NULL: no memory */
+pel_hazard_field *pel_hazard_field_create(pel_hazard_states *states, uint64_t lo, uint64_t hi, uint64_t size);
+void pel_hazard_field_destroy(pel_hazard_field *field);
+
+/* Whether [lo, hi) is one cell, and which. */
+static inline bool pel_hazard_field_fits(const pel_hazard_field *field, uint64_t lo, uint64_t hi, uint64_t *number) {
+    if (lo < field->lo || hi > field->hi) {
+        return false;
+    }
+    const uint64_t offset = lo - field->lo;
+    *number = field->shift < 64 ? offset >> field->shift : offset / field->size;
+    return *number * field->size == offset && (hi - lo == field->size || (hi == field->hi && hi - lo < field->size));
+}
+
+static inline pel_hazard_cell *pel_hazard_field_home(const pel_hazard_field *field, uint64_t number) {
+    return &field->cells[((number >> 3) * 0x9e3779b97f4a7c15u >> (64 - field->bits) & ~(uint64_t)7) | (number & 7)];
+}
+
+/* Brings a number's line near, and where numbers ascend the three lines of the next eight, in time. */
+static inline void pel_hazard_field_fetch(pel_hazard_field *field, uint64_t number) {
+    __builtin_prefetch(pel_hazard_field_home(field, number), 1);
+    if ((number & 7) == 0 && number == field->last + 1) {
+        const pel_hazard_cell *next = pel_hazard_field_home(field, number + 8);
+        __builtin_prefetch(next, 1);
+        __builtin_prefetch(next + 3, 1);
+        __builtin_prefetch(next + 6, 1);
+    }
+    field->last = number;
+}
+
+/* Where a number may stand otherwise, one place after the other: `cell` is the one before. */
+static inline pel_hazard_cell *pel_hazard_field_next(const pel_hazard_field *field, uint64_t number, const pel_hazard_cell *cell,
+                                                     bool first) {
+    const uint64_t at = first ? number * 0xd6e8feb86659fd93u >> (64 - field->bits) : (uint64_t)(cell - field->cells) + 1;
+    return &field->cells[at & field->mask];
+}
+
+/* Room for so many cells more: before they are added, because the table may move. False: no memory, nothing changed. */
+bool pel_hazard_field_make_room(pel_hazard_field *field, uint64_t more);
+static inline bool pel_hazard_field_has_room(pel_hazard_field *field, uint64_t more) {
+    return field->used + more <= field->limit || pel_hazard_field_make_room(field, more);
+}
+
+/* The cell of a number, added if it was not there. There is room. */
+static inline pel_hazard_cell *pel_hazard_field_cell(pel_hazard_field *field, uint64_t number) {
+    pel_hazard_cell *cell = pel_hazard_field_home(field, number);
+    for (bool first = true; cell->key != number + 1; first = false) {
+        if (cell->key == 0) {
+            cell->key = number + 1; /* its value is nothing */
+            field->used++;
+            break;
+        }
+        cell = pel_hazard_field_next(field, number, cell, first);
+    }
+    return cell;
+}
+
+/* Changes every cell that is known and touches [lo, hi), as far as `change` goes on. */
+void pel_hazard_field_alter(pel_hazard_field *field, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user);
+
+/* Takes over what the map knows of the field's memory. False: that is not all whole cells, or no memory; nothing changed. */
+bool pel_hazard_field_fill(pel_hazard_field *field, pel_interval_map *map);
+/* Gives all to the map that is not over. False: no memory; the field stays as it is. */
+bool pel_hazard_field_empty(pel_hazard_field *field, pel_interval_map *map);
+
+/*
+ * All fields, by address; they do not touch each other. One that ended is not made again at once: programs that mix sizes would
+ * pay for moving all the time. `quiet` accesses pass first, more each time, and four for each cell that was moved.
+ */
+enum { PEL_HAZARD_FIELDS = 64 };
+typedef struct pel_hazard_fields {
+    pel_hazard_states *states;
+    pel_interval_map *map;
+    uint32_t count;
+    uint64_t quiet, patience;
+    pel_hazard_field *near[PEL_HAZARD_SPANS]; /* where the accesses of the last command were, by their number */
+    pel_hazard_field *at[PEL_HAZARD_FIELDS];
+} pel_hazard_fields;
+
+void pel_hazard_fields_init(pel_hazard_fields *fields, pel_hazard_states *states, pel_interval_map *map);
+void pel_hazard_fields_destroy(pel_hazard_fields *fields);
+
+/* The first that touches [lo, hi), or NULL. */
+pel_hazard_field *pel_hazard_fields_touching(const pel_hazard_fields *fields, uint64_t lo, uint64_t hi);
+/* Makes a field of the memory [lo, hi) with cells like [cell_lo, cell_hi), if that is worth trying. Others may go. */
+void pel_hazard_fields_try(pel_hazard_fields *fields, uint64_t lo, uint64_t hi, uint64_t cell_lo, uint64_t cell_hi);
+/* No field touches [lo, hi) any more. False: no memory, one or several are as they were. */
+bool pel_hazard_fields_dissolve(pel_hazard_fields *fields, uint64_t lo, uint64_t hi);
+/* The memory is gone. */
+void pel_hazard_fields_forget(pel_hazard_fields *fields, uint64_t lo, uint64_t hi);
+void pel_hazard_fields_alter(pel_hazard_fields *fields, uint64_t lo, uint64_t hi, pel_interval_change_fn change, void *user);
+
+#endif
