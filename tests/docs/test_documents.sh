@@ -35,6 +35,7 @@ while read -r variable; do
     PEL_FAKE_* | PEL_DOCTOR_ROOT) continue ;; # for tests
     esac
     grep -q "$variable" "$source/docs/guide.md" || complain "docs/guide.md does not name $variable"
+    grep -qs "Ev $variable" "$source"/docs/man/pel.1 "$source"/docs/man/pel-faults.7 || complain "no man page names $variable"
 done < "$work/variables"
 
 # Keys of machine descriptions.
@@ -43,6 +44,13 @@ sed -n 's/^    {"\([a-z_]*\)", \(REAL\|COUNT\|BYTES\|GROUP\),.*/\1/p' "$source/r
 while read -r key; do
     grep -q "\`$key\`" "$source/docs/guide.md" || complain "docs/guide.md does not name the key $key"
 done < "$work/keys"
+
+# Files that the map of the house names.
+sed -n '/^## Where things live/,/^## Decisions/p' "$source/docs/design/house.md" | grep -o '`[a-z_/]*\(\*\)\{0,1\}\.[ch]`\|`[a-z]*/[a-z_/]*\(\*\)\{0,1\}\(\.[ch]\)\{0,1\}`' | tr -d '`' | sort -u > "$work/named"
+[ "$(wc -l < "$work/named")" -gt 40 ] || complain "the map of the house names too few files: $(wc -l < "$work/named")"
+while read -r named; do
+    find "$source/runtime" "$source/bench" -path "*/${named%/}" | grep -q . || complain "docs/design/house.md names $named, which is not there"
+done < "$work/named"
 
 # The tutorial: its kernel and its commands, as they stand there.
 if [ -x "${PEL_BIN:-}" ]; then
