@@ -106,7 +106,8 @@ static void tell_times(const scene *s, const pel_plan *plan, const pel_event *ev
     pel_event_timing timing;
     double ended = 0.0;
     pel_event_get_timing(event, &timing);
-    printf("# %s: %.0f us, begins after %.0f", s->row, ns * 1e-3, ((double)timing.began - begin) * 1e-3);
+    printf("# %s, at %.6f s: %.0f us, begins after %.0f", s->row, begin * 1e-9, ns * 1e-3,
+           ((double)timing.began - begin) * 1e-3);
     for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
         pel_plan_chunk chunk;
         if (pel_plan_get_chunk(plan, i, &chunk) == PEL_OK) {

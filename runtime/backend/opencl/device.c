@@ -227,7 +227,7 @@ static void submit(pel_backend_device *base, pel_work *work) {
     }
     device->tail = work;
     device->queued++;
-    bool wake = !device->running && !(device->may_begin && work->soon); /* begin() follows, which wakes whoever is still needed */
+    bool wake = !device->running && !work->soon; /* begin() follows, which wakes whoever is still needed */
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);
@@ -258,7 +258,11 @@ static void begin(pel_backend_device *base) {
     pel_cl_device *device = (pel_cl_device *)base;
     pthread_mutex_lock(&device->lock);
     if (!device->may_begin || device->running || !device->head) { /* who has the baton sees to it */
+        const bool waits = !device->running && device->head;
         pthread_mutex_unlock(&device->lock);
+        if (waits) { /* not before the others have begun: who is woken here may take the core from us for as long as it computes */
+            pthread_cond_signal(&device->wake);
+        }
         return;
     }
     device->running = true;

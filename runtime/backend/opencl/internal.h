@@ -233,7 +233,7 @@ cl_context pel_cl_context_of(pel_backend_device *device);
 void pel_cl_run(pel_cl_device *device, pel_work *work);
 /* Only a launch, and nothing to copy before or after it. */
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work);
-/* It was enqueued like this before, so that to do it again compiles nothing and takes no time. Baton. */
+/* It, or another part of the same launch, was enqueued like this before: it compiles nothing and takes no time. Baton. */
 bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work);
 /* Enqueues it and comes back; what went wrong is in work->status. */
 void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider);

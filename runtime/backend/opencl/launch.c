@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SMALL_GRID 65535u /* PoCL's limit for its small-grid variants */
+#define PART_ITEMS 256u /* parts of whole such have the same work-groups where nobody asked for a size (shape.c) */
 
 /* PoCL compiles once per local size x offset is zero x small grid; other drivers at most once per kernel. */
 static uint64_t variant_key(const pel_cl_device *device, const pel_cl_kernel *kernel, const size_t offset[3],
@@ -146,9 +147,28 @@ static bool is_habit(const pel_cl_kernel *kernel, const pel_work *work) {
            memcmp(&kernel->habit.span, &work->span, sizeof work->span) == 0;
 }
 
+static bool is_large(const pel_span *span) {
+    const uint64_t local = span->local[span->split] > 0 ? span->local[span->split] : 1;
+    return (span->hi[span->split] - span->lo[span->split]) / local >= SMALL_GRID;
+}
+
+/* Another part of the same launch, for which nothing has to be compiled that the usual one did not need. */
+static bool is_like(const pel_span *a, const pel_span *b) {
+    const uint32_t s = a->split;
+    bool like = a->dims == b->dims && s == b->split && s < a->dims && (a->lo[s] == 0) == (b->lo[s] == 0) &&
+                is_large(a) == is_large(b) && (a->local[s] > 0 || ((a->hi[s] - a->lo[s]) % PART_ITEMS == 0 &&
+                                                                   (b->hi[s] - b->lo[s]) % PART_ITEMS == 0));
+    for (uint32_t d = 0; d < a->dims; d++) {
+        like = like && a->global[d] == b->global[d] && a->local[d] == b->local[d] && a->offset[d] == b->offset[d] &&
+               (d == s || (a->lo[d] == b->lo[d] && a->hi[d] == b->hi[d]));
+    }
+    return like;
+}
+
 bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
     const pel_cl_kernel *kernel = pel_cl_kernel_known(device, work->kernel->id);
-    return kernel && is_habit(kernel, work);
+    return kernel && kernel->habit.known && kernel->habit.chunked == work->chunked && kernel->habit.group == work->group &&
+           is_like(&kernel->habit.span, &work->span);
 }
 
 static pel_status choose_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, pel_cl_form *form, bool *built,
