@@ -65,7 +65,8 @@ static bool make_scene(scene *s) {
         s->memory[i] = i * 2654435761u;
         s->memory[ITEMS + i] = s->memory[2 * ITEMS + i] = i;
     }
-    return pel_runtime_create(&desc, &s->runtime, NULL) == PEL_OK && pel_queue_create(s->runtime, NULL, &s->queue, NULL) == PEL_OK &&
+    return pel_runtime_create(&desc, &s->runtime, NULL) == PEL_OK &&
+           pel_queue_create(s->runtime, NULL, &s->queue, NULL) == PEL_OK &&
            pel_program_create(s->runtime, &program_desc, &s->program, NULL) == PEL_OK &&
            pel_kernel_create(s->program, &kernel_desc, &s->kernel, NULL) == PEL_OK &&
            pel_buffer_wrap(s->runtime, s->memory, ITEMS * sizeof(uint32_t), &s->x) == PEL_OK &&

@@ -97,7 +97,7 @@ PEL_API void pel_device_get_counters(const pel_device *device, pel_device_counte
 typedef enum pel_device_state {
     PEL_DEVICE_WELL = 0,
     PEL_DEVICE_QUARANTINED = 1,
-    PEL_DEVICE_TESTED = 2,     /* a known-answer test is under way */
+    PEL_DEVICE_TESTED = 2,     /* a known-answer test is under way; of a lost device, after its context has been built anew */
     PEL_DEVICE_RETIRED = 3,    /* gone for good */
     /* used, but it computed wrongly: where a launch is verified, all its chunks are, and when it is wrong again it is
      * quarantined */

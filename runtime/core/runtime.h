@@ -100,6 +100,7 @@ struct pel_runtime {
     struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */
     void (*dispatcher_destroy)(pel_runtime *runtime);
     bool (*quiesce)(pel_runtime *runtime); /* false: a driver that hangs still uses what belongs to the runtime */
+    uint32_t rebuilding;                       /* drivers that are being opened by host workers (resilience/rebuild.c) */
     struct pel_watchdog *watchdog;      /* resilience/: made with the first isolated launch */
     struct pel_known_answers *known_answers; /* resilience/: made with the first test */
     void (*known_answers_destroy)(pel_runtime *runtime); /* after the drivers are closed */

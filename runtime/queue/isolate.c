@@ -34,6 +34,8 @@
 #define SLACK_NS 20000000ll          /* lateness that needs no explanation */
 #define STARVED_PART 0.95            /* of its time that may not count */
 
+enum { HUNG_MS = 1000, OPENING_MS = 60000 }; /* how long a runtime that goes waits for what hangs, and for a driver that opens */
+
 typedef struct read_range {
     uint64_t lo, hi; /* of the allocation */
 } read_range;
@@ -440,10 +442,14 @@ bool pel_isolate_quiesce(pel_runtime *runtime) {
         } while (pel_machine_advance(runtime->machine));
         return true;
     }
-    for (int i = 0; i < 1000 && waiting; i++) {
+    for (int i = 0; waiting; i++) {
         pthread_mutex_lock(&runtime->lock);
-        waiting = runtime->dispatcher->kept != NULL;
+        const bool kept = runtime->dispatcher->kept != NULL, rebuilding = runtime->rebuilding > 0;
         pthread_mutex_unlock(&runtime->lock);
+        waiting = kept || rebuilding;
+        if (waiting && i >= (kept ? HUNG_MS : OPENING_MS)) {
+            break;
+        }
         if (waiting) {
             (void)nanosleep(&nap, NULL);
         }

@@ -57,8 +57,8 @@ const pel_error *pel_job_verdict_error(const pel_job *job);
 pel_status pel_isolate_move_jobs(pel_command *command, uint32_t more);
 /* A command that is over and has works that have not returned is kept. */
 bool pel_isolate_keeps(pel_command *command);
-/* Without the lock, before the runtime goes: waits a second for what has not returned. False: a driver still has works, and
- * all they point to must stay. */
+/* Without the lock, before the runtime goes: waits a second for what has not returned, a minute for drivers that are being
+ * opened. False: a driver still has works, and all they point to must stay. */
 bool pel_isolate_quiesce(pel_runtime *runtime);
 void pel_isolate_forget_moved(pel_command *command);
 

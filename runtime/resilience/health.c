@@ -6,7 +6,8 @@
  * ... and must pass a known-answer test each time before it works again. A device that said that it is lost needs a new context
  * for that: it gets one, once; who is lost again is retired. The context is only replaced while nothing of the old one is in use
  * and no byte is valid there alone: such bytes stay marked as lost until they are written anew, or given up by pel_queue_reset.
- * The old driver is kept, asleep, until the runtime ends: closing it could block, and this never does.
+ * The old driver is kept, asleep, until the runtime ends: closing it could block, and this never does. Nor does opening the new
+ * one, which may take seconds: a host worker does that (rebuild.c).
  *
  * A result that was compared and found wrong makes a device suspect: all its chunks of verified launches are compared from then
  * on. The second one before 64 right ones in a row quarantines it; a known-answer test says little about a fault that comes now
@@ -145,8 +146,7 @@ static bool uses_it(const pel_queue *queue, const pel_device *device) {
     return false;
 }
 
-/* Whether nothing uses what the device holds, and nothing is there alone. */
-static bool may_be_rebuilt(const pel_device *device) {
+bool pel_health_may_rebuild(const pel_device *device) {
     const pel_dispatcher *dispatcher = device->runtime->dispatcher;
     for (const pel_allocation *a = device->runtime->allocations; a; a = a->next) {
         if (device->place != 0 && pel_allocation_alone_at(a, device->place)) {
@@ -162,27 +162,6 @@ static bool may_be_rebuilt(const pel_device *device) {
         used = uses_it(queue, device);
     }
     return !used;
-}
-
-/* A new driver in the place of the old one. */
-static pel_status rebuild(pel_device *device, pel_error **error) {
-    pel_runtime *runtime = device->runtime;
-    const pel_backend *backend = device->driver->backend;
-    pel_backend_device *fresh = NULL;
-    pel_status status = backend->open(&runtime->env, device->facts, &fresh, error);
-    if (status != PEL_OK) {
-        return status;
-    }
-    for (pel_allocation *a = runtime->allocations; a; a = a->next) {
-        if (device->place != 0) {
-            pel_allocation_forget_place(a, device->place);
-        }
-        pel_allocation_drop_mem(a, device);
-    }
-    device->former = device->driver;
-    device->driver = fresh;
-    device->lost = false;
-    return PEL_OK;
 }
 
 void pel_health_tested(pel_device *device, pel_status status, const pel_error *why, int64_t now) {
@@ -207,16 +186,13 @@ void pel_health_tend(pel_runtime *runtime) {
             continue;
         }
         const int64_t now = pel_clock_now(runtime->clock);
-        if (now < device->health.until || (device->lost && !may_be_rebuilt(device))) {
+        if (now < device->health.until || (device->lost && !pel_health_may_rebuild(device))) {
             continue;
         }
-        pel_error *error = NULL;
-        pel_status status = device->lost ? rebuild(device, &error) : PEL_OK;
-        if (status == PEL_OK) {
-            pel_known_answer_begin(device);
+        if (device->lost) {
+            pel_rebuild_begin(device);
         } else {
-            pel_health_tested(device, status, error, now);
+            pel_known_answer_begin(device);
         }
-        pel_error_destroy(error);
     }
 }

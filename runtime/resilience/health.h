@@ -26,6 +26,12 @@ const char *pel_health_exclusion(const pel_device *device, char **text);
 /* Has those tested whose time is over. Costs a look at each device; never blocks. */
 void pel_health_tend(pel_runtime *runtime);
 
+/* Whether nothing uses what a lost device holds, and nothing is there alone. */
+bool pel_health_may_rebuild(const pel_device *device);
+
+/* rebuild.c: a new driver for a lost device, then a known-answer test; what fails counts as a failed test. Does not wait. */
+void pel_rebuild_begin(pel_device *device);
+
 /* known_answer.c: submits a test; its end changes the device's state. What does not even begin counts as failed. */
 void pel_known_answer_begin(pel_device *device);
 /* How a test ended: OK, MISMATCH, or what failed. */

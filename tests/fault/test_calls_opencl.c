@@ -389,7 +389,8 @@ static int campaign(const char *program, uint64_t seed, bool all, const char *on
                 printf("%-10s %-18s skipped: no such devices here\n", kernels[k], device_lists[d]);
                 continue;
             }
-            printf("%-10s %-18s %6u cases, %6u run: %6u right, %6u clean errors, %4u not reached, %u late once, %3u DEFECTS; %.1f s\n",
+            printf("%-10s %-18s %6u cases, %6u run: %6u right, %6u clean errors, %4u not reached, %u late once, "
+                   "%3u DEFECTS; %.1f s\n",
                    kernels[k], device_lists[d], t.total, t.ran, t.right, t.clean, t.untouched, t.late, t.defects,
                    (double)(ended.tv_sec - began.tv_sec) + 1e-9 * (double)(ended.tv_nsec - began.tv_nsec));
             fflush(stdout);

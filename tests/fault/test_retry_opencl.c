@@ -227,6 +227,56 @@ static void test_a_stop_is_no_hang(void **state) {
     tear_down(&s);
 }
 
+static pel_device_health health_of(const pel_device *device) {
+    pel_device_health health;
+    pel_device_get_health(device, &health);
+    return health;
+}
+
+/* How many launches the host ended while the context of the lost device was being built anew. */
+static int launches_meanwhile(const char *script) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share shares[8];
+    update_scene s;
+    int meanwhile = 0, all = 0;
+    assert_true(set_up(&s, "host,opencl:0"));
+    const pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_RETRY;
+    desc.shares = shares;
+    desc.share_count = pick(&s, true, shares);
+    const pel_device *lost = shares[0].device;
+    layer_script(faults, "%s", "clEnqueueNDRangeKernel@1:vanish");
+    for (; all == 0 || health_of(lost).state != PEL_DEVICE_WELL; all++) {
+        const pel_device_state before = health_of(lost).state;
+        update_expect(&s);
+        assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+        assert_int_equal(pel_queue_finish(s.queue), PEL_OK);
+        meanwhile += before == PEL_DEVICE_TESTED && health_of(lost).state == PEL_DEVICE_TESTED ? 1 : 0;
+        if (all == 0) {
+            layer_script(faults, "%s", script);
+            shares[0].device = pel_runtime_device(s.runtime, shares[0].device == pel_runtime_device(s.runtime, 0) ? 1 : 0);
+        }
+        assert_true(all < 60000);
+        (void)usleep(1000);
+    }
+    assert_true(update_is_right(&s));
+    layer_script(faults, "%s", "");
+    tear_down(&s);
+    return meanwhile;
+}
+
+/* A driver that takes long to open holds nobody up. Tried again when everything stood still during just that time. */
+static void test_a_slow_context(void **state) {
+    int meanwhile = 0;
+    (void)state;
+    for (int i = 0; i < 5 && meanwhile == 0; i++) {
+        meanwhile = launches_meanwhile("clCreateContext@1:delay(300ms)");
+    }
+    print_message("%d launches while a context was built anew\n", meanwhile);
+    assert_true(meanwhile > 0);
+}
+
 static int find_layer(void **state) {
     (void)state;
     faults = layer_load();
@@ -240,6 +290,6 @@ static int find_layer(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail),
                                        cmocka_unit_test(test_commands_that_hang), cmocka_unit_test(test_the_next_one_hangs_too),
-                                       cmocka_unit_test(test_a_stop_is_no_hang)};
+                                       cmocka_unit_test(test_a_stop_is_no_hang), cmocka_unit_test(test_a_slow_context)};
     return cmocka_run_group_tests(tests, find_layer, NULL);
 }
