@@ -17,6 +17,8 @@ typedef struct pel_fit {
     double start, slope;             /* ns, and ns per scale */
     double variance;                 /* of relative residuals */
     double up, down;                 /* CUSUM of clipped standardised residuals */
+    double before;                   /* the latest standardised residual, clipped; */
+    double repeated, squared;        /* decayed sums of its products with the next one, and with itself */
     double largest;                  /* units */
     double recent_n[PEL_FIT_RECENT]; /* the last observations, oldest first; in units of scale, and ns */
     double recent_t[PEL_FIT_RECENT];

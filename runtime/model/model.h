@@ -127,7 +127,7 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
  * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a
  * change of meaning raises the version, and what an older version wrote is forgotten.
  */
-#define PEL_MODEL_STATE_VERSION 2u
+#define PEL_MODEL_STATE_VERSION 3u
 #define PEL_MODEL_STATE_LIMIT 64u
 
 /* See above. */
