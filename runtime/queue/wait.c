@@ -20,10 +20,11 @@ enum { LOOKS_PER_CLOCK = 32, PATIENCE = 8 };
 
 /*
  * Nobody helps with an isolated launch, because it may hang. Who sleeps meanwhile is woken on a core that sleeps, too, which
- * takes 30 to 60 us on a virtual machine, a tenth of the shortest launches. So where all that runs isolated is on OpenCL devices and
- * predicted to end soon, its waiter gives its core away again and again instead of sleeping, for at most this long in one wait:
- * launches of 350 us on PoCL take 1.01 of unprotected ones, and 1.08 to 1.23 with a waiter that sleeps (2 vCPUs, 2026-11). On the
- * host it is the workers who give way (backend/host/workers.c); a waiter that does so, too, made them 1.4 times as long.
+ * takes 30 to 60 us on a virtual machine, a tenth of the shortest launches. So where all that runs isolated is on OpenCL devices
+ * and predicted to end soon, its waiter gives its core away again and again instead of sleeping, for at most this long in one
+ * wait: launches of 350 us on PoCL take 1.01 to 1.08 of unprotected ones, and 1.08 to 1.23 with a waiter that sleeps (2 vCPUs,
+ * 2026-11). On the host it is the workers who give way (backend/host/workers.c); a waiter that did so, too, made them 1.4 times
+ * as long.
  */
 #define YIELD_MOST_NS 1000000
 #define YIELD_TIMES_PREDICTED 2

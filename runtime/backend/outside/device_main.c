@@ -109,7 +109,7 @@ static entry *add(uint64_t id, int kind) {
     return made;
 }
 
-static void drop(uint64_t id, int kind) {
+static void drop(uint64_t id, int kind, bool wipe) {
     entry **link = &table[id % BUCKETS];
     while (*link && ((*link)->id != id || (int)(*link)->kind != kind)) {
         link = &(*link)->next;
@@ -120,6 +120,11 @@ static void drop(uint64_t id, int kind) {
     }
     *link = gone->next;
     if (kind == ENTRY_MEM && gone->mem) {
+        pel_error *error = NULL;
+        if (wipe && backend->mem_wipe && backend->mem_wipe(device, gone->mem, &error) != PEL_OK) {
+            pel_log(env.logger, PEL_LOG_ERROR, "a sensitive buffer's memory could not be zeroed: %s", pel_error_message(error));
+        }
+        pel_error_destroy(error);
         backend->mem_destroy(device, gone->mem);
     } else if (kind == ENTRY_PROGRAM) {
         backend->program_forget(device, &gone->program);
@@ -446,19 +451,19 @@ static bool serve(pel_reader *reader, int attached, bool shorts) {
         take_view(reader);
         break;
     case PEL_OUTSIDE_MEM_DROP:
-        drop(reader->head.id, ENTRY_MEM);
+        drop(reader->head.id, ENTRY_MEM, pel_reader_u32(reader) != 0);
         break;
     case PEL_OUTSIDE_PROGRAM:
         take_program(reader, attached);
         break;
     case PEL_OUTSIDE_PROGRAM_DROP:
-        drop(reader->head.id, ENTRY_PROGRAM);
+        drop(reader->head.id, ENTRY_PROGRAM, false);
         break;
     case PEL_OUTSIDE_KERNEL:
         take_kernel(reader);
         break;
     case PEL_OUTSIDE_KERNEL_DROP:
-        drop(reader->head.id, ENTRY_KERNEL);
+        drop(reader->head.id, ENTRY_KERNEL, false);
         break;
     case PEL_OUTSIDE_PREPARE:
         take_prepare(reader);

@@ -145,6 +145,15 @@ pel_status pel_outside_mem_view(pel_backend_device *base, pel_mem *parent, uint6
     return PEL_OK;
 }
 
+/* Both processes see the zeroes; what the child's device has beside is zeroed when it lets go of it. */
+pel_status pel_outside_mem_wipe(pel_backend_device *base, pel_mem *mem, pel_error **error) {
+    pel_outside_mem *secret = (pel_outside_mem *)mem;
+    (void)base, (void)error;
+    pel_wipe(secret->region, (size_t)mem->bytes);
+    secret->wiped = true;
+    return PEL_OK;
+}
+
 void pel_outside_mem_destroy(pel_backend_device *base, pel_mem *mem) {
     pel_outside *device = (pel_outside *)base;
     pel_outside_mem *gone = (pel_outside_mem *)mem;
@@ -153,6 +162,7 @@ void pel_outside_mem_destroy(pel_backend_device *base, pel_mem *mem) {
     }
     pthread_mutex_lock(&device->lock);
     pel_packet_begin(&device->out, PEL_OUTSIDE_MEM_DROP, gone->id);
+    pel_packet_put_u32(&device->out, gone->wiped);
     (void)pel_outside_post_out(device, -1); /* without memory for the message the child keeps it until it ends */
     pthread_mutex_unlock(&device->lock);
     if (!gone->view) {

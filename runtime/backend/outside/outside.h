@@ -75,6 +75,7 @@ typedef struct pel_outside_mem {
     uint64_t id;
     unsigned char *region;     /* byte 0 of it, in memory that both processes see */
     bool view;
+    bool wiped;                /* it held what is sensitive */
 } pel_outside_mem;
 
 /* An error of this device that is not a lost child. */
@@ -100,6 +101,7 @@ bool pel_outside_read_done(pel_outside *device, pel_work *work, pel_reader *read
 pel_status pel_outside_mem_create(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error);
 pel_status pel_outside_mem_view(pel_backend_device *device, pel_mem *parent, uint64_t offset, uint64_t bytes, pel_mem **view,
                                 pel_error **error);
+pel_status pel_outside_mem_wipe(pel_backend_device *device, pel_mem *mem, pel_error **error);
 void pel_outside_mem_destroy(pel_backend_device *device, pel_mem *mem);
 /* A descriptor of memory of `bytes` bytes whose size nobody can change any more, mapped; -1 with errno. The caller unmaps and
  * closes. */

@@ -26,7 +26,7 @@ typedef enum pel_outside_kind {
     PEL_OUTSIDE_OPEN = 1,
     PEL_OUTSIDE_MEM,           /* bytes; with the memory */
     PEL_OUTSIDE_VIEW,          /* parent's id, offset, bytes */
-    PEL_OUTSIDE_MEM_DROP,
+    PEL_OUTSIDE_MEM_DROP,      /* whether to zero it first */
     PEL_OUTSIDE_PROGRAM,       /* flags, digest, bytes of name, options, source; with memory that holds these */
     PEL_OUTSIDE_PROGRAM_DROP,
     PEL_OUTSIDE_KERNEL,        /* program's id, flags, parameters; entry, name */

@@ -663,6 +663,7 @@ const pel_backend pel_backend_outside = {
     .close = close_device,
     .mem_create = pel_outside_mem_create,
     .mem_view = pel_outside_mem_view,
+    .mem_wipe = pel_outside_mem_wipe,
     .mem_destroy = pel_outside_mem_destroy,
     .prepare = pel_outside_prepare,
     .kernel_forget = pel_outside_kernel_forget,

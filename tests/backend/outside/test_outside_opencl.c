@@ -141,6 +141,28 @@ static void expect_right(update_scene *s) {
     assert_true(update_is_right(s));
 }
 
+/* Both processes see the same pages, so what is zeroed here is zeroed there; and the child goes on. */
+static void test_sensitive_memory(void **state) {
+    enum { BYTES = 12345 };
+    static unsigned char host[BYTES];
+    pel_mem *mem = NULL;
+    update_scene s;
+    (void)state;
+    set_up(&s, "opencl:0[outside]");
+    pel_backend_device *driver = device_of(&s)->driver;
+    assert_int_equal(driver->backend->mem_create(driver, host, BYTES, &mem, NULL), PEL_OK);
+    unsigned char *region = ((pel_outside_mem *)mem)->region;
+    memset(region, 0xa5, BYTES);
+    assert_int_equal(driver->backend->mem_wipe(driver, mem, NULL), PEL_OK);
+    for (size_t i = 0; i < BYTES; i++) {
+        assert_int_equal(region[i], 0);
+    }
+    driver->backend->mem_destroy(driver, mem);
+    launch(&s, PEL_PROTECT_NONE, 10, 0, NULL);
+    expect_right(&s);
+    tear_down(&s);
+}
+
 static void test_works(void **state) {
     (void)state;
     static const char *const lists[] = {"opencl:0[outside]", "host@0,opencl:0@1[outside]", "opencl:0@1[own;outside],host@0"};
@@ -375,7 +397,7 @@ int main(int argc, char **argv) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_works),          cmocka_unit_test(test_killed_in_a_launch), cmocka_unit_test(test_crashing_kernel),
         cmocka_unit_test(test_killed_when_idle), cmocka_unit_test(test_many_runtimes),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_lies),           cmocka_unit_test(test_sensitive_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
