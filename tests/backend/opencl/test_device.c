@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Errors with their story, memory in its three kinds (coherent, shared, own), and failing allocations. */
+#include "backend/opencl/internal.h"
 #include "fixture.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,6 +112,49 @@ static void reproducible(void **state) {
     }
     fixture_stop(&f);
     f.env.runtime_flags = 0;
+}
+
+static pel_span part_of(uint64_t items, uint64_t local, uint64_t lo, uint64_t hi) {
+    pel_span span = fixture_span(1, items, 0, 0);
+    span.local[0] = local;
+    span.lo[0] = lo;
+    span.hi[0] = hi;
+    span.group_lo[0] = lo / local;
+    span.group_hi[0] = hi / local;
+    return span;
+}
+
+/* Whoever submits may begin another part of a launch that was here, because nothing is compiled for it; nothing else. */
+static void parts_are_usual(void **state) {
+    (void)state;
+    static uint32_t x[4096];
+    const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_program_image adder = fixture_program("kernel void add(global uint *x) { x[get_global_id(0)]++; }\n");
+    pel_kernel_image kernel = fixture_kernel(&adder, "add", params, 1);
+    pel_mem *mem = NULL;
+    fixture_start(&f);
+    assert_int_equal(f.device->backend->mem_create(f.device, x, sizeof x, &mem, NULL), PEL_OK);
+    pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = x, .bytes = sizeof x};
+    pel_work work = {
+        .kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = &arg, .chunked = true, .span = part_of(4096, 64, 1024, 4096)};
+    pel_cl_device *device = (pel_cl_device *)f.device; /* nothing is under way: the baton is anybody's */
+    assert_false(pel_cl_is_usual(device, &work));
+    fixture_run(&f, &work);
+    assert_int_equal(work.status, PEL_OK);
+    const struct {
+        pel_span span;
+        bool chunked, usual;
+    } cases[] = {{part_of(4096, 64, 1024, 4096), true, true},   {part_of(4096, 64, 1088, 4096), true, true},
+                 {part_of(4096, 64, 64, 2048), true, true},     {part_of(4096, 64, 0, 1024), true, false},
+                 {part_of(4096, 128, 1024, 4096), true, false}, {part_of(8192, 64, 1024, 4096), true, false},
+                 {part_of(4096, 64, 1024, 4096), false, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pel_work other = {
+            .kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = &arg, .chunked = cases[i].chunked, .span = cases[i].span};
+        assert_int_equal(pel_cl_is_usual(device, &other), cases[i].usual);
+    }
+    f.device->backend->mem_destroy(f.device, mem);
+    fixture_stop(&f);
 }
 
 static void memory_limits(void **state) {
@@ -385,6 +429,7 @@ static void many_lives(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_are_usual),
         cmocka_unit_test(declarations), cmocka_unit_test(reproducible),        cmocka_unit_test(memory_limits),
         cmocka_unit_test(bad_launches), cmocka_unit_test(coherent_memory),     cmocka_unit_test(shared_memory),
         cmocka_unit_test(own_memory),   cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
