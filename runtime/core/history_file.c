@@ -3,8 +3,8 @@
  * Readers take no lock: the file is only ever replaced by rename, so they see an old one or a new one. Writers hold a lock on a
  * file beside it from reading to renaming, so that nobody's lessons are lost between the two, and only the holder uses the one
  * temporary name; what a killed writer left there is removed by the next. Without locks (some network file systems) nothing is
- * written: a history that might swallow another's is worse than none. A damaged history is renamed, not deleted: it may be a newer
- * version's. What is no history is left alone, whether a device (a privileged program told to keep its history in /dev/null must
+ * written: a history that might swallow another's is worse than none. A damaged history is renamed, not deleted: it may be a
+ * newer version's. What is no history is left alone, whether a device (a privileged program told to keep its history in /dev/null must
  * not replace it) or a file of the user's whose name was given by mistake; so is such a file under the name for damaged ones.
  */
 #include "core/history_file.h"
@@ -166,7 +166,8 @@ static pel_status replace(const char *path, const char *temporary, const pel_his
 static bool may_replace(const char *path, const pel_allocator *allocator) {
     pel_history history = {.allocator = allocator};
     struct stat facts;
-    const pel_status status = stat(path, &facts) == 0 && facts.st_size == 0 ? PEL_OK : pel_history_file_read(path, &history, NULL);
+    const bool is_empty = stat(path, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size == 0;
+    const pel_status status = is_empty ? PEL_OK : pel_history_file_read(path, &history, NULL);
     pel_history_free(&history);
     return status == PEL_OK || status == PEL_NOT_FOUND || status == PEL_INVALID_ARGUMENT || status == PEL_UNSUPPORTED;
 }

@@ -271,7 +271,8 @@ static int64_t spin_of(pel_runtime *runtime, const pel_runtime_desc *desc) {
         char *end = NULL;
         us = text && text[0] ? strtol(text, &end, 10) : SPIN_US;
         if (end && (*end || end == text)) {
-            pel_log(&runtime->logger, PEL_LOG_WARNING, "PEL_SPIN=%s is no whole number of microseconds: %d are taken", text, SPIN_US);
+            pel_log(&runtime->logger, PEL_LOG_WARNING, "PEL_SPIN=%s is no whole number of microseconds: %d are taken", text,
+                    SPIN_US);
             us = SPIN_US;
         }
     }

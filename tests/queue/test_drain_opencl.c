@@ -26,8 +26,8 @@ enum { SIZE = 32, ROUNDS = 5, MOST_READS = 40 };
 
 static atomic_int reads, fail_at; /* which read fails, from 1; 0: none */
 
-CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g,
-                                                    const cl_event *h, cl_event *i) {
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f,
+                                                    cl_uint g, const cl_event *h, cl_event *i) {
     cl_int(CL_API_CALL * read)(cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *, cl_event *);
     *(void **)&read = dlsym(RTLD_NEXT, "clEnqueueReadBuffer");
     return atomic_fetch_add(&reads, 1) + 1 == atomic_load(&fail_at) ? CL_OUT_OF_RESOURCES : read(a, b, c, d, e, f, g, h, i);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A work that runs by itself: transfers in, the launch, transfers out, each waited for in order so that the times of the parts are
- * seen. What only launches goes with others instead: rider.c.
+ * A work that runs by itself: transfers in, the launch, transfers out, each waited for in order so that the times of the parts
+ * are seen. What only launches goes with others instead: rider.c.
  */
 #include "backend/opencl/flight.h"
 
@@ -26,14 +26,16 @@ static void note_hints(const pel_cl_device *device, pel_work *work, pel_status s
 static void enqueue_hints(pel_cl_flight *flight, pel_work *work) {
     pel_error *error = NULL;
     if (work->hint_count > 0) {
-        note_hints(flight->device, work, pel_cl_enqueue_transfers(flight, hints_of(work), work->hint_count, false, &error), error);
+        const pel_status status = pel_cl_enqueue_transfers(flight, hints_of(work), work->hint_count, false, &error);
+        note_hints(flight->device, work, status, error);
     }
 }
 
 static void settle_hints(pel_cl_flight *flight, pel_work *work, uint32_t from) {
     pel_error *error = NULL;
     if (from < flight->count) {
-        note_hints(flight->device, work, pel_cl_settle(flight, from, flight->count, 0, from_device, &error), error);
+        const pel_status status = pel_cl_settle(flight, from, flight->count, 0, from_device, &error);
+        note_hints(flight->device, work, status, error);
     }
 }
 
