@@ -47,6 +47,14 @@ typedef struct region {
     member_range ranges[MEMBERS];  /* auto */
 } region;
 
+/* What a member of a static loop over one dimension needs: it travels with the announcement. Its part is of `step` points. */
+typedef struct brief {
+    pel_parallel_fn body;
+    void *context;
+    uint64_t lo, hi, step;
+} brief;
+_Static_assert(sizeof(brief) == PEL_HOST_TEAM_BRIEF, "as long as what is copied");
+
 /* ---- ranges ---- */
 
 static uint64_t extent(const pel_range *range, uint32_t d) { return range->hi[d] - range->lo[d]; }
@@ -112,6 +120,13 @@ static pel_status call_run(const region *r, uint32_t lo, uint32_t hi) {
     return status == PEL_OK && tail > 0 ? call_box(r, row_end, row_end + 1, 0, tail) : status;
 }
 
+static void note_status(region *r, pel_status status) {
+    int none = PEL_OK;
+    if (status != PEL_OK) {
+        atomic_compare_exchange_strong(&r->failed, &none, (int)status);
+    }
+}
+
 static bool call_cells(region *r, uint32_t lo, uint32_t hi) {
     pel_status status = PEL_OK;
     for (uint32_t cell = lo; r->reduce && cell < hi && status == PEL_OK; cell++) {
@@ -120,10 +135,7 @@ static bool call_cells(region *r, uint32_t lo, uint32_t hi) {
     if (!r->reduce && lo < hi) {
         status = call_run(r, lo, hi);
     }
-    int none = PEL_OK;
-    if (status != PEL_OK) {
-        atomic_compare_exchange_strong(&r->failed, &none, (int)status);
-    }
+    note_status(r, status);
     return status == PEL_OK;
 }
 
@@ -204,8 +216,16 @@ static void run_static(region *r, uint32_t member) {
     }
 }
 
-static void run_member(void *region_of, uint32_t member) {
+static void run_brief(void *region_of, const void *brief_of, uint32_t member) {
+    const brief *b = brief_of;
+    const uint64_t lo = b->lo + member * b->step;
+    const pel_range part = {.lo = {lo}, .hi = {b->hi - lo < b->step ? b->hi : lo + b->step}, .dims = 1};
+    note_status(region_of, b->body(&part, b->context));
+}
+
+static void run_member(void *region_of, const void *none, uint32_t member) {
     region *r = region_of;
+    (void)none;
     if (r->partition == PEL_PARTITION_STATIC) {
         run_static(r, member);
     } else if (r->partition == PEL_PARTITION_DYNAMIC) {
@@ -217,27 +237,37 @@ static void run_member(void *region_of, uint32_t member) {
 
 /* ---- the caller ---- */
 
-/* A worker that is awake comes within a moment. */
-static void await_arrivals(const pel_host_team *team, const region *r) {
-    for (int look = 0; look < ARRIVAL_LOOKS && pel_host_team_came(team) + 1 < r->members && pel_host_is_attended(r->device);
+/* A worker that is awake comes within a moment; what is short has ended then, too. */
+static void await_others(const pel_host_team *team, const region *r) {
+    for (int look = 0; look < ARRIVAL_LOOKS && pel_host_team_gone(team) < team->wanted && pel_host_is_attended(r->device);
          look++) {
         pel_host_pause_once();
     }
 }
 
+/* Opens it to others; NULL: there is nobody. */
+static pel_host_team *announce(region *r, bool outside) {
+    const cells *g = &r->grid;
+    const brief b = {r->body, r->context, g->range.lo[0], g->range.hi[0], g->row_step};
+    const bool is_brief = r->partition == PEL_PARTITION_STATIC && !r->reduce && g->range.dims == 1 && r->count == r->members;
+    return r->members > 1 ? pel_host_fork(r->device, r->members - 1, outside, is_brief ? run_brief : run_member, r,
+                                          is_brief ? &b : NULL)
+                          : NULL;
+}
+
 static void run_region(region *r, bool outside) {
     pel_host_piece piece;
     pel_host_piece_enter(&piece, r->driver);
-    pel_host_team *team = r->members > 1 ? pel_host_fork(r->device, r->members - 1, outside, run_member, r) : NULL;
+    pel_host_team *team = announce(r, outside);
     const bool is_static = r->partition == PEL_PARTITION_STATIC;
     uint32_t came = 0;
     if (team && is_static && !pel_host_is_attended(r->device)) {
         pel_host_fork_wake(r->device, r->members - 1);
     }
-    run_member(r, 0);
+    run_member(r, NULL, 0);
     if (team) {
         if (is_static) {
-            await_arrivals(team, r);
+            await_others(team, r);
         }
         came = pel_host_team_shut(team);
     }

@@ -132,13 +132,13 @@ struct pel_host_device {
     atomic_bool job_busy;
     atomic_bool after_alone; /* the last job was an isolated one */
     atomic_bool background; /* nothing waits but tasks of negative priority */
-    atomic_uint spinning;
     atomic_uint attending; /* those that spin, or run a region that they met while they did */
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_uint active; /* how many workers are wanted: the first ones and the last */
     atomic_uint nudges;
     atomic_uint moves; /* a worker was found far from where it was, or their number has changed */
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
+    _Alignas(PEL_HOST_LINE) atomic_uint spinning; /* workers that look: written around each region that they run */
 };
 
 /* Whether each worker has a core of its own. */
@@ -178,11 +178,11 @@ void pel_host_piece_enter(pel_host_piece *piece, const pel_backend_device *devic
 void pel_host_piece_leave(const pel_host_piece *piece);
 bool pel_host_in_piece(const pel_backend_device *device);
 /*
- * For regions. fork: opens it to workers that are awake; NULL: there is nobody to come, or no place. wake: sleepers, too.
- * is_attended: a guess whether a worker looks for one.
+ * For regions. fork: opens it to workers that are awake (brief: see team.h); NULL: there is nobody to come, or no place. wake:
+ * sleepers, too. is_attended: a guess whether a worker looks for one.
  */
-pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member),
-                             void *region);
+pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, pel_host_team_fn run, void *region,
+                             const void *brief);
 void pel_host_fork_wake(pel_host_device *device, uint32_t most);
 bool pel_host_is_attended(const pel_host_device *device);
 /* Tells the reserve to wake. Not under the lock. */

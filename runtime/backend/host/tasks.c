@@ -117,21 +117,13 @@ static uint32_t first_lane(const pel_host_runner *runner, uint32_t used) {
     return used < 2 ? 0 : (runner->index < runner->tasks->worker_count ? runner->index : preferred_lane) % used;
 }
 
-/*
- * Who looks alone fetches the line as one that it will write: its exchange then finds it at home, and to the submitter, who must
- * fetch it for writing either way, it makes no difference. Several that look would take it from each other.
- */
 pel_host_item *pel_host_runner_catch(pel_host_runner *runner, uint32_t *offers) {
     pel_host_tasks *tasks = runner->tasks;
     const uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed), first = first_lane(runner, used);
-    const bool alone = atomic_load_explicit(&tasks->looking, memory_order_relaxed) == 1;
     pel_host_item *item = NULL;
     *offers = 0;
     for (uint32_t i = 0; i < used && !item; i++) {
         pel_host_lane *lane = &tasks->lanes[first + i < used ? first + i : first + i - used];
-        if (alone) {
-            pel_pool_fetch(&lane->draining);
-        }
         item = pel_host_lane_take_offer(lane);
         *offers += atomic_load_explicit(&lane->offers, memory_order_relaxed);
     }

@@ -14,6 +14,8 @@
 enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
+    YIELDS = 4,      /* looks at the clock per time that the core is offered to others, which takes as long as a short region */
+    AFTER_REGION = 8, /* looks at regions and jobs before the next one at tasks: another region is likely */
     SPAREST = 64,    /* looks at regions and jobs for one at tasks, at most */
     CLOSE_CLOCKS = 8 /* looks per look at the clock after an isolated launch */
 };
@@ -135,20 +137,16 @@ static pel_host_team *open_team(const pel_host_worker *worker) {
     return NULL;
 }
 
-static bool run_team(const pel_host_worker *worker, pel_host_team *team) {
-    const uint32_t member = pel_host_team_come(team);
-    if (member > 0) {
-        pel_host_piece piece;
-        pel_host_piece_enter(&piece, &worker->device->base);
-        team->run(team->region, member);
-        pel_host_piece_leave(&piece);
-        pel_host_team_leave(team);
-    }
-    return member > 0;
+static void run_team(const pel_host_worker *worker, pel_host_team *team, uint32_t member) {
+    pel_host_piece piece;
+    pel_host_piece_enter(&piece, &worker->device->base);
+    team->run(team->region, team->brief, member);
+    pel_host_piece_leave(&piece);
+    pel_host_team_leave(team);
 }
 
-pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, void (*run)(void *region, uint32_t member),
-                             void *region) {
+pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, pel_host_team_fn run, void *region,
+                             const void *brief) {
     /* an owner from outside comes in place of the reserve */
     const uint32_t others = atomic_load_explicit(&device->active, memory_order_relaxed) - 1;
     wanted = wanted < others ? wanted : others;
@@ -156,7 +154,7 @@ pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outs
     if (outside && !atomic_load_explicit(&device->guests, memory_order_relaxed)) {
         atomic_store_explicit(&device->guests, true, memory_order_relaxed);
     }
-    return wanted > 0 ? pel_host_team_open(device->teams, wanted, outside, run, region) : NULL;
+    return wanted > 0 ? pel_host_team_open(device->teams, wanted, outside, run, region, brief) : NULL;
 }
 
 bool pel_host_is_attended(const pel_host_device *device) {
@@ -173,7 +171,9 @@ static bool gives_way(const pel_host_worker *worker) {
 static bool work_once(pel_host_worker *worker) {
     const pel_host_device *device = worker->device;
     pel_host_team *team = open_team(worker);
-    if (team && run_team(worker, team)) {
+    const uint32_t member = team ? pel_host_team_come(team) : 0;
+    if (member > 0) {
+        run_team(worker, team, member);
         return true;
     }
     if ((worker->node_turn || atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->background, memory_order_relaxed)) &&
@@ -224,11 +224,13 @@ static bool spin(pel_host_worker *worker) {
     look_begin(device);
     for (unsigned look = 1; !found; look++) {
         pel_host_team *team = open_team(worker);
-        if (team) {
+        const uint32_t member = team ? pel_host_team_come(team) : 0; /* at once: the line is here now */
+        if (member > 0) {
             look_stop(device);
-            (void)run_team(worker, team);
+            run_team(worker, team, member);
             look_begin(device);
             until = 0;
+            next = look + AFTER_REGION;
         }
         found = job_to_join(worker) || anything_waits(device);
         if (!found && look == next) {
@@ -240,7 +242,9 @@ static bool spin(pel_host_worker *worker) {
             break;
         }
         if (look % clocks == 0) { /* whoever waits for what just ended, or an OpenCL device's threads, may want this core */
-            (void)sched_yield();
+            if (clocks == CLOSE_CLOCKS || look % (YIELDS * clocks) == 0) {
+                (void)sched_yield();
+            }
             const int64_t now = pel_clock_now(&pel_clock_monotonic);
             until = until == 0 ? now + device->env->spin_ns : until;
             if (now > until) {
