@@ -211,7 +211,8 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
            : entry->state.aspect == PEL_MODEL_BESIDE ? "beside other devices"
            : entry->state.aspect == PEL_MODEL_PIECE  ? "in the small pieces at the end of a launch"
                                                      : "whatever the shape of the launch",
-           pel_format_time(start, cost.start_ns), pel_format_time(unit, cost.unit_ns),
+           cost.start_ns < 1.0 ? "no time that shows" : pel_format_time(start, cost.start_ns),
+           pel_format_time(unit, cost.unit_ns),
            entry->state.aspect == PEL_MODEL_KIN ? "item" : "unit along the split dimension");
     snprintf(even, sizeof even, "%.3g", half);
     if (half >= 1.0)

@@ -22,6 +22,7 @@ struct pel_plan {
     bool together_probe;
     double predicted_joules;
     double held_back; /* part of the range */
+    bool deprived;    /* its devices lost their cores for a while */
     pel_tail *tail;   /* NULL: nothing is held back */
 };
 
@@ -229,6 +230,12 @@ void pel_plan_set_makespan(pel_plan *plan, double actual_ns) {
     }
 }
 
+void pel_plan_set_deprived(pel_plan *plan) {
+    if (plan) {
+        plan->deprived = true;
+    }
+}
+
 static void append_time(pel_text *text, double ns) {
     if (ns <= 0) {
         pel_text_append(text, "unknown");
@@ -281,6 +288,8 @@ static void compose(pel_text *text, const pel_plan *plan) {
     if (plan->actual_ns > 0) {
         pel_text_append(text, ", took ");
         append_time(text, plan->actual_ns);
+        pel_text_append(text, !plan->deprived ? ""
+                                              : "; others had its devices' cores for a while, so this says little about the devices");
     }
     if (plan->predicted_joules > 0) {
         pel_text_append(text, "\nenergy, modelled from declared watts: ");
@@ -333,6 +342,7 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     copy->reason = copy_of(copy, plan->reason);
     copy->restriction = copy_of(copy, plan->restriction);
     copy->protection = copy_of(copy, plan->protection);
+    copy->deprived = plan->deprived;
     copy->verification = plan->verification;
     copy->verification.devices = copy_of(copy, plan->verification.devices);
     copy->verification.wrong_devices = copy_of(copy, plan->verification.wrong_devices);

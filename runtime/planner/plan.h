@@ -32,6 +32,7 @@ void pel_plan_set_protection(pel_plan *plan, const char *text);
 void pel_plan_set_verification(pel_plan *plan, const pel_plan_verification *verification);
 void pel_plan_chunk_failed(pel_plan *plan, uint32_t index, const char *why);
 void pel_plan_set_makespan(pel_plan *plan, double actual_ns);
+void pel_plan_set_deprived(pel_plan *plan); /* queue/calm.h */
 
 /* What the models must know of the plan besides its times: fills expected_ns and together_probe. */
 void pel_plan_into_lesson(const pel_plan *plan, pel_lesson *lesson);

@@ -608,6 +608,9 @@ static void learn(pel_command *command, double makespan_ns) {
         return;
     }
     lesson.deprived = pel_calm_was_deprived(command);
+    if (lesson.deprived) {
+        pel_plan_set_deprived(command->plan);
+    }
     lesson.family = family_of(&command->bound);
     command->runtime->dispatcher->lessons++;
     (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* When a launch counts as deprived of processors. That models take the hint is tests/model/test_learn.c's. */
+#include "planner/plan.h"
 #include "queue/calm.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -45,7 +47,31 @@ static void asks_where_it_tells(void **state) {
     assert_false(pel_calm_was_deprived(&command)); /* what was not looked at */
 }
 
+/* Who asks why a launch took so long is told. */
+static void the_plan_says_so(void **state) {
+    (void)state;
+    const pel_plan_device device = {.id = "d", .prior_rate = 1.0, .unit_limit = UINT64_MAX};
+    const pel_plan_request request = {.units = 10, .granularity = 1, .devices = &device, .device_count = 1};
+    const pel_plan_context context = {.kernel = "k"};
+    pel_plan_result result;
+    assert_int_equal(pel_planner_plan(&request, &result), PEL_OK);
+    for (int deprived = 0; deprived < 2; deprived++) {
+        pel_plan *plan = pel_plan_build(&pel_allocator_default, &request, &result, &context);
+        assert_non_null(plan);
+        pel_plan_set_makespan(plan, 5e6);
+        if (deprived) {
+            pel_plan_set_deprived(plan);
+        }
+        pel_plan *shown = pel_plan_snapshot(plan);
+        assert_non_null(shown);
+        assert_int_equal(strstr(pel_plan_text(shown), "others had its devices' cores") != NULL, deprived);
+        pel_plan_destroy(shown);
+        pel_plan_destroy(plan);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(only_missing_time_is_theft), cmocka_unit_test(asks_where_it_tells)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(only_missing_time_is_theft), cmocka_unit_test(asks_where_it_tells),
+                                       cmocka_unit_test(the_plan_says_so)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
