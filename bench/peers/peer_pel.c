@@ -226,7 +226,29 @@ static bool ordered(peer_pel *p, uint64_t slots) {
     return same;
 }
 
+/*
+ * Who submits is busy, too: with a worker for each core they are one thread more than cores. Rows `, spared core` leave a core to
+ * the producer, as OpenMP does, whose producer is one of the team. 0: there is no other core.
+ */
+static uint32_t workers_beside_producer(void) { return workload_cores() - 1; }
+
+static void ranges_spared(const contestant_run *run) {
+    const uint64_t slots = contestant_slots(run);
+    if (workers_beside_producer() == 0) {
+        return;
+    }
+    peer_pel p = peer_pel_open("host", workers_beside_producer(), NULL);
+    peer_pel_must(&p, pel_buffer_create(p.runtime, slots * 16, &the_ranges.read, NULL), "buffer");
+    peer_pel_must(&p, pel_buffer_create(p.runtime, slots * 16, &the_ranges.write, NULL), "buffer");
+    ranges_row(run, &p, "ranges ascending, spared core", false, false);
+    ranges_row(run, &p, "ranges random, spared core", true, false);
+    (void)pel_buffer_destroy(the_ranges.read);
+    (void)pel_buffer_destroy(the_ranges.write);
+    peer_pel_close(&p);
+}
+
 static void two_ranges(const contestant_run *run) {
+    ranges_spared(run);
     peer_pel p = peer_pel_open("host", 0, NULL);
     const uint64_t slots = contestant_slots(run);
     peer_pel_must(&p, pel_buffer_create(p.runtime, slots * 16, &the_ranges.read, NULL), "buffer");
@@ -248,9 +270,8 @@ static pel_status link_task(void *context) {
     return PEL_OK;
 }
 
-static void chain(const contestant_run *run) {
-    peer_pel_chain_replay(run);
-    peer_pel p = peer_pel_open("host", 0, NULL);
+static void chain_online(const contestant_run *run, const char *row, uint32_t workers) {
+    peer_pel p = peer_pel_open("host", workers, NULL);
     const uint64_t links = contestant_links(run);
     pel_buffer *buffer;
     peer_pel_must(&p, pel_buffer_create(p.runtime, 8, &buffer, NULL), "buffer");
@@ -264,13 +285,21 @@ static void chain(const contestant_run *run) {
         peer_pel_finish(&p);
         const double ended = workload_now();
         if (!workload_chain_holds(links)) {
-            contestant_wrong("chain", "links ran out of order");
+            contestant_wrong(row, "links ran out of order");
         } else if (s > 0) {
-            contestant_sample("chain", "ns/task", (ended - began) / (double)links);
+            contestant_sample(row, "ns/task", (ended - began) / (double)links);
         }
     }
     (void)pel_buffer_destroy(buffer);
     peer_pel_close(&p);
+}
+
+static void chain(const contestant_run *run) {
+    peer_pel_chain_replay(run);
+    chain_online(run, "chain", 0);
+    if (workers_beside_producer() > 0) {
+        chain_online(run, "chain, spared core", workers_beside_producer());
+    }
 }
 
 static pel_status cell_task(void *context) {
@@ -297,11 +326,9 @@ void peer_pel_submit_wave(peer_pel *p, pel_buffer *cells, unsigned side) {
     }
 }
 
-static void wavefront(const contestant_run *run) {
+static void wave_online(const contestant_run *run, const char *row, uint32_t workers, double serial) {
     const unsigned side = contestant_side(run);
-    const double serial = workload_wave_serial(side, run->work); /* before the workers are there */
-    peer_pel_wave_replay(run, serial);
-    peer_pel p = peer_pel_open("host", 0, NULL);
+    peer_pel p = peer_pel_open("host", workers, NULL);
     pel_buffer *cells;
     peer_pel_must(&p, pel_buffer_create(p.runtime, WORKLOAD_SIDE * WORKLOAD_SIDE * 8, &cells, NULL), "buffer");
     for (unsigned s = 0; contestant_more(run, s); s++) {
@@ -311,11 +338,20 @@ static void wavefront(const contestant_run *run) {
         peer_pel_finish(&p);
         const double ended = workload_now();
         if (s > 0) {
-            contestant_wave("wavefront", ended - began, serial);
+            contestant_wave(row, ended - began, serial);
         }
     }
     (void)pel_buffer_destroy(cells);
     peer_pel_close(&p);
+}
+
+static void wavefront(const contestant_run *run) {
+    const double serial = workload_wave_serial(contestant_side(run), run->work); /* before the workers are there */
+    peer_pel_wave_replay(run, serial);
+    wave_online(run, "wavefront", 0, serial);
+    if (workers_beside_producer() > 0) {
+        wave_online(run, "wavefront, spared core", workers_beside_producer(), serial);
+    }
 }
 
 static void idle(const contestant_run *run) {
