@@ -84,6 +84,7 @@ typedef struct pel_host_worker {
     pthread_t thread;
     bool started;      /* under the device's lock */
     uint32_t offers;     /* of all lanes, when it looked last */
+    uint32_t interval;   /* looks at regions and jobs for one at tasks */
     uint32_t moves_seen; /* when its list of victims was made */
     atomic_uint core;  /* where it was seen last; written by its thread, read by all */
 } pel_host_worker;

@@ -201,12 +201,14 @@ static void look_stop(pel_host_device *device) {
  * Each look takes the line from a submitter who does all by itself, and costs nobody anything while none submits: where there
  * have been offers since the last look and somebody took them, half as many looks are made from now on, else twice as many.
  */
-static pel_host_item *look_at_tasks(pel_host_worker *worker, unsigned *interval) {
+static pel_host_item *look_at_tasks(pel_host_worker *worker) {
     uint32_t offers;
     pel_host_item *caught = pel_host_runner_catch(worker->runner, &offers);
     const bool missed = !caught && offers != worker->offers;
     worker->offers = offers;
-    *interval = missed ? (*interval < SPAREST ? 2 * *interval : SPAREST) : *interval > 1 ? *interval / 2 : 1;
+    /* kept from one spell of looking to the next: a task that it caught does not make it forget all that it missed */
+    worker->interval = missed ? (worker->interval < SPAREST ? 2 * worker->interval : SPAREST)
+                              : worker->interval > 1 ? worker->interval / 2 : 1;
     return caught;
 }
 
@@ -217,7 +219,7 @@ static bool spin(pel_host_worker *worker) {
     int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;
     /* the waiter of an isolated launch sleeps, runs for 30 us where a worker is, and brings the next one: no core falls asleep */
     const unsigned clocks = atomic_load_explicit(&device->after_alone, memory_order_relaxed) ? CLOSE_CLOCKS : LOOKS_PER_CLOCK;
-    unsigned next = 1, interval = 1;
+    unsigned next = 1;
     bool found = false;
     pel_host_item *caught = NULL;
     atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
@@ -234,9 +236,9 @@ static bool spin(pel_host_worker *worker) {
         }
         found = job_to_join(worker) || anything_waits(device);
         if (!found && look == next) {
-            caught = look_at_tasks(worker, &interval);
+            caught = look_at_tasks(worker);
             found = caught || pel_host_runner_sees_work(worker->runner);
-            next = look + interval;
+            next = look + worker->interval;
         }
         if (gives_way(worker)) {
             break;
