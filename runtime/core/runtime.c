@@ -422,6 +422,14 @@ pel_runtime *pel_device_runtime(const pel_device *device) { return device->runti
 
 pel_status pel_device_usable(const pel_device *device, pel_error **error) { return pel_runtime_check(device->runtime, error); }
 
+uint32_t pel_device_drivers(pel_device *device, pel_backend_device *drivers[2]) {
+    pthread_mutex_lock(&device->runtime->lock);
+    drivers[0] = device->driver;
+    drivers[1] = device->former;
+    pthread_mutex_unlock(&device->runtime->lock);
+    return drivers[1] ? 2 : 1;
+}
+
 pel_backend_device *pel_device_driver(const pel_device *device) { return device ? device->driver : NULL; }
 
 const pel_device_info *pel_device_get_info(const pel_device *device) { return device ? &device->facts->info : NULL; }

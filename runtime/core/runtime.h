@@ -120,4 +120,8 @@ uint32_t pel_objects_alive(const pel_runtime *runtime);
 /* A process-wide unique id of this runtime's objects. */
 uint64_t pel_runtime_next_id(pel_runtime *runtime);
 
+/* The device's driver, and the one from before its context was built anew, which may know kernels and programs still; how many.
+ * Not under the lock. */
+uint32_t pel_device_drivers(pel_device *device, pel_backend_device *drivers[2]);
+
 #endif

@@ -337,9 +337,12 @@ static void free_kernel(pel_kernel *kernel) {
     pel_runtime *runtime = kernel->runtime;
     const pel_allocator *allocator = &runtime->allocator;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
-        const pel_backend *backend = runtime->devices[i].driver->backend;
-        if (backend->kernel_forget && kernel->image.id != 0) {
-            backend->kernel_forget(runtime->devices[i].driver, &kernel->image);
+        pel_backend_device *drivers[2];
+        const uint32_t count = kernel->image.id != 0 ? pel_device_drivers(&runtime->devices[i], drivers) : 0;
+        for (uint32_t k = 0; k < count; k++) {
+            if (drivers[k]->backend->kernel_forget) {
+                drivers[k]->backend->kernel_forget(drivers[k], &kernel->image);
+            }
         }
         if (kernel->not_on) {
             pel_free(allocator, kernel->not_on[i]);

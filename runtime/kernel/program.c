@@ -355,9 +355,12 @@ static void free_program(pel_program *program) {
     pel_runtime *runtime = program->runtime;
     const pel_allocator *allocator = &runtime->allocator;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
-        const pel_backend *backend = runtime->devices[i].driver->backend;
-        if (backend->program_forget) {
-            backend->program_forget(runtime->devices[i].driver, &program->image);
+        pel_backend_device *drivers[2];
+        const uint32_t count = pel_device_drivers(&runtime->devices[i], drivers);
+        for (uint32_t k = 0; k < count; k++) {
+            if (drivers[k]->backend->program_forget) {
+                drivers[k]->backend->program_forget(drivers[k], &program->image);
+            }
         }
         if (program->not_on) {
             pel_free(allocator, program->not_on[i]);
