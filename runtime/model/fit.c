@@ -8,9 +8,10 @@
  * value that the data did determine, or the device's usual one. Invariants: a >= 0, b > 0, finite, whatever comes in. Accidents
  * make chunks late, hardly ever early: a second observation that makes the first look absurd replaces it (a kernel of 190 us
  * first seen at 70 ms, StarPU #50). Drift: a CUSUM of clipped residuals, which one spike cannot fill but four steady ones do; the
- * model restarts from them. Luck may have a memory (heat, other programs): then eight late chunks in a row are one accident, so what
- * the chunk before explains is taken off before drift is looked for. Policy and figures: ANCHORS.md, "Learning schedulers". Rejected: exponential averages of rates (no
- * start cost: 11 % from the optimum at best), and dropping outliers (a changed machine looks like one).
+ * model restarts from them. Luck may have a memory (heat, other programs): then eight late chunks in a row are one accident, so
+ * what the chunk before explains is taken off before drift is looked for. Policy and figures: ANCHORS.md, "Learning
+ * schedulers". Rejected: exponential averages of rates (no start cost: 11 % from the optimum at best), and dropping outliers (a
+ * changed machine looks like one).
  */
 #include "model/fit.h"
 

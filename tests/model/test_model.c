@@ -200,8 +200,8 @@ static double error_with_memory(double memory, uint64_t seed, int *followed) {
 }
 
 /*
- * Luck that lasts is no change of speed: a model that looks at each residual by itself restarts again and again (mean error 3.3 %).
- * A change of speed is still found.
+ * Luck that lasts is no change of speed: a model that looks at each residual by itself restarts again and again (mean error 3.3
+ * %). A change of speed is still found.
  */
 static void luck_that_lasts_is_no_drift(void **state) {
     (void)state;
@@ -211,7 +211,8 @@ static void luck_that_lasts_is_no_drift(void **state) {
         sum += error_with_memory(0.85, 47000 + seed, &launches) / 200.0;
         quick += launches <= 6;
     }
-    printf("# luck with a memory of 0.85: mean error %.2f %%, drift followed within 6 launches by %d of 200\n", 100.0 * sum, quick);
+    printf("# luck with a memory of 0.85: mean error %.2f %%, drift followed within 6 launches by %d of 200\n", 100.0 * sum,
+           quick);
     assert_true(sum < 0.022 && quick >= 180);
 }
 
