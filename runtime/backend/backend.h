@@ -165,6 +165,8 @@ typedef struct pel_work {
     _Atomic(pel_signal *) ends;    /* the owner's, likewise; may be set while the backend has the work */
     bool alone;                    /* the owner's: it may hang, so only the device's own thread runs it, and by itself */
     _Atomic int64_t started;       /* when the device began it; 0: not yet. Set by the backend, and read meanwhile */
+    uint32_t times;                /* LAUNCH: 0 or 1: once; more, by `again`: so often, one after the other */
+    bool open;                     /* the backend's: it is not begun, and may be made to run once more */
     bool soon;                     /* the owner's: it calls begin() right after, so nobody need be woken for what that can do */
 
     const pel_transfer *in, *out;
@@ -246,6 +248,13 @@ struct pel_backend {
      * for the device, without compiling and without running a kernel on the caller; may report works that have ended.
      */
     void (*begin)(pel_backend_device *device);
+
+    /*
+     * Optional (NULL: never): the launch of this work once more, right after itself, in the same work. Never blocks; only by the
+     * work's owner, before it completes. False: it has begun, or the device would rather have another work. `most`: times;
+     * predicted_ns, of the work, grows by what one takes.
+     */
+    bool (*again)(pel_backend_device *device, pel_work *work, uint32_t most);
 
     /* Optional (NULL: no): see rule 7. Only devices that compute in host memory. */
     bool (*gates)(const pel_backend_device *device);

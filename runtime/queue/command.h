@@ -309,6 +309,7 @@ void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */
 /* puts a part before those of its replay whose turn is later; false: there are none */
 bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job);
+void pel_fair_grown(pel_job *job, double by_ns); /* its work is with its device and takes so much longer */
 void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
 void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
@@ -466,6 +467,7 @@ void pel_chain_clear(pel_job *job);                      /* nothing may wait for
  * lock. */
 pel_command *pel_command_renew(pel_queue *queue, pel_command *idle, pel_command_kind kind, int32_t priority);
 void pel_command_give(pel_command *idle); /* gives it back */
+bool pel_command_has_priority(const pel_command *command, int32_t priority); /* whether this one asked for would be its own */
 /* without the lock */
 pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char *name, int32_t priority, pel_error **error);
 void pel_command_free(pel_command *command);

@@ -66,6 +66,11 @@ void pel_fair_given_up(pel_job *job) {
     }
 }
 
+void pel_fair_grown(pel_job *job, double by_ns) {
+    job->expected_ns += by_ns;
+    job->device->queued_ns += by_ns;
+}
+
 /* Clocks run with what works took, never with what was expected of them. */
 void pel_fair_ended(pel_job *job) {
     pel_queue *queue = job->command->queue;
@@ -73,7 +78,8 @@ void pel_fair_ended(pel_job *job) {
     pel_fair_given_up(job);
     if (job->data_parallel && took >= 0) {
         queue->served += took / queue->weight;
-        queue->usual_ns += (took - queue->usual_ns) / (queue->usual_ns > 0 ? 8 : 1);
+        const double each = job->work.times > 1 ? took / job->work.times : took;
+        queue->usual_ns += (each - queue->usual_ns) / (queue->usual_ns > 0 ? 8 : 1);
     }
 }
 

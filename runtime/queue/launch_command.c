@@ -201,7 +201,13 @@ static bool launch_again(pel_queue *queue, pel_kernel *kernel, const pel_launch_
     }
     pel_queue_make_room(queue);
     pthread_mutex_lock(&runtime->lock);
-    pel_command *command = pel_repeat_launch(queue, kernel, desc, args, arg_count);
+    bool joined = !event;
+    pel_command *command = pel_repeat_launch(queue, kernel, desc, args, arg_count, &joined);
+    if (joined) {
+        *status = PEL_OK;
+        pel_dispatcher_unlock_and_begin(runtime);
+        return true;
+    }
     if (!command) {
         pthread_mutex_unlock(&runtime->lock);
         return false;

@@ -123,6 +123,10 @@ bool pel_node_watch(pel_node *node, uint64_t generation) {
     return true;
 }
 
+bool pel_node_has_successors(const pel_node *node) {
+    return (atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire) & (ADDRESS | WATCHED)) != 0;
+}
+
 pel_successors pel_node_close(pel_node *node, bool *watched) {
     uintptr_t head = atomic_exchange_explicit(&node->successors, tag_of(pel_node_order(node)) | CLOSED, memory_order_acq_rel);
     *watched = (head & WATCHED) != 0;

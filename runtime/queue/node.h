@@ -128,6 +128,8 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
  * meanwhile. */
 void pel_node_visit(pel_node *node, void (*visit)(pel_node *to, void *user), void *user);
 
+bool pel_node_has_successors(const pel_node *node); /* or somebody waits for it */
+
 /* Asks to be told by pel_node_close that somebody waits. False: it is over already. */
 bool pel_node_watch(pel_node *node, uint64_t generation);
 

@@ -26,6 +26,9 @@
  */
 enum { KEPT = 512, OLDEST = 16, OLDEST_ALONE = 128 };
 
+/* Launches in one work, and what they are predicted to take: a failure is found, and a place taken by others, only after it. */
+enum { BUNDLE = 32, BUNDLE_NS = 500000, BEGUN_EACH = 4 };
+
 struct pel_repeat {
     uint64_t key;
     uint32_t in_flight; /* commands that share it; 0: it holds nothing */
@@ -277,18 +280,70 @@ void pel_repeat_meet(pel_command *command, const pel_launch_desc *desc, const pe
     slot->repeat = r;
 }
 
+static void count_reads(const pel_command *command) {
+    for (uint32_t i = 0; i < command->uses.count; i++) {
+        const pel_use *use = &command->uses.data[i];
+        if ((use->mode & PEL_READ) != 0) {
+            pel_count_used_in_place(use->allocation, use->lo, use->hi);
+        }
+    }
+}
+
+/* The newest command of its queue, which makes the same launch, and nothing that came meanwhile follows it. */
+static bool may_grow(const pel_command *command, const pel_repeat *r, const pel_queue *queue, const pel_launch_desc *desc) {
+    return command && command->repeat == r && command->leads && command->phase == PEL_PHASE_RUNNING &&
+           command->status == PEL_OK && command->protection == PEL_PROTECT_NONE && command->job_count == 1 && !command->plan &&
+           command->jobs[0].begun && !command->jobs[0].over && command->jobs[0].work.predicted_ns > 0 &&
+           command->jobs[0].work.predicted_ns < BUNDLE_NS && queue->max_in_flight == 0 && !r->sensitive &&
+           pel_command_has_priority(command, desc->priority) && !pel_frame_top(queue->runtime) &&
+           command->node->stage == atomic_load_explicit(&queue->stage, memory_order_relaxed) &&
+           !pel_event_is_shared(command->event) &&
+           !pel_node_has_successors(command->node);
+}
+
+/*
+ * The same launch right after itself needs no command of its own where nobody could tell the difference: nobody has an event of
+ * either, nothing was submitted in between that follows the first, its device has not begun it, and a failure of the one would
+ * fail the other anyway. It becomes one work that runs twice.
+ */
+static bool join(pel_queue *queue, pel_repeat *r, const pel_launch_desc *desc) {
+    pel_command *command = queue->last;
+    if (!may_grow(command, r, queue, desc)) {
+        return false;
+    }
+    pel_job *job = &command->jobs[0];
+    pel_backend_device *driver = job->device->driver;
+    const double before = job->work.predicted_ns;
+    if (job->driver != driver || !driver->backend->again || !driver->backend->again(driver, &job->work, BUNDLE)) {
+        return false;
+    }
+    pel_fair_grown(job, job->work.predicted_ns - before);
+    count_reads(command);
+    atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
+    if (job->work.times % BEGUN_EACH == 0) { /* its device looks after what waits by itself, too */
+        queue->runtime->dispatcher->fresh |= 1ull << job->device->index;
+    }
+    return true;
+}
+
 pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
-                               uint32_t arg_count) {
+                               uint32_t arg_count, bool *joined) {
     uint64_t place;
     if (!args || arg_count != kernel->image.param_count || !is_plain(queue, desc)) {
+        *joined = false;
         return NULL;
     }
     const uint64_t key = key_of(kernel, desc, args, arg_count, &place);
     const pel_repeat_slot *slot = slot_of(queue->runtime, place);
     pel_repeat *r = slot->key == key ? slot->repeat : NULL;
     if (!r || !is_same(r, kernel, desc, args, arg_count)) {
+        *joined = false;
         return NULL;
     }
+    if (*joined && join(queue, r, desc)) {
+        return NULL;
+    }
+    *joined = false;
     pel_command *command = r->idle;
     if (command) {
         r->idle = command->next;
@@ -403,12 +458,7 @@ bool pel_repeat_run(pel_command *command) {
     command->jobs[0].command = command;
     command->jobs[0].work.predicted_ns = slice->predicted_ns;
     command->jobs[0].work.group = slice->group;
-    for (uint32_t i = 0; i < command->uses.count; i++) {
-        const pel_use *use = &command->uses.data[i];
-        if ((use->mode & PEL_READ) != 0) {
-            pel_count_used_in_place(use->allocation, use->lo, use->hi);
-        }
-    }
+    count_reads(command);
     return true;
 }
 

@@ -16,9 +16,12 @@ typedef struct pel_repeat_slot {
     pel_repeat *repeat; /* NULL: it was met once only */
 } pel_repeat_slot;
 
-/* A command for this launch, ready to be submitted, if the same one was made before; else NULL, and nothing has happened. */
+/*
+ * A command for this launch, ready to be submitted, if the same one was made before; else NULL, and nothing has happened. *joined:
+ * whether nobody wants its event; comes back true, with NULL, if the queue's last command makes this launch, too.
+ */
 pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
-                               uint32_t arg_count);
+                               uint32_t arg_count, bool *joined);
 /*
  * Remembers a command that was made the long way and is to be submitted next. The second of a kind shares from then on what it
  * has.

@@ -56,6 +56,10 @@ static int32_t priority_of(const pel_queue *queue, pel_command_kind kind, int32_
     return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
 }
 
+bool pel_command_has_priority(const pel_command *command, int32_t priority) {
+    return command->priority == priority_of(command->queue, command->kind, priority);
+}
+
 /* What every command begins with. */
 static void enter(pel_command *command, pel_queue *queue, pel_command_kind kind, int32_t priority, pel_event *event) {
     command->runtime = queue->runtime;

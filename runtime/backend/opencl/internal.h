@@ -128,14 +128,17 @@ typedef struct pel_cl_device {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pel_work *head, *tail;
-    uint32_t queued;         /* so many */
+    uint32_t queued;         /* so many launches and other works */
     bool running;            /* the baton */
     bool closing;
     bool watching;           /* the driver thread looks by itself, every tick */
     bool touched;            /* somebody else did something since its last look: it leaves the device to them for another tick */
+    bool submitted;          /* something came since the driver thread looked last */
     bool may_begin;          /* enqueueing does not run the kernel */
     bool sleeps_long;        /* the driver thread sleeps without an alarm for saving binaries */
     pel_cl_rider riders[PEL_CL_TRAIN]; /* (baton) a ring */
+    uint64_t pace_of;        /* (baton) kernel that last ran several times in one work, and what each of them took */
+    double pace_ns;
     bool guest;              /* (baton) who has it waits anyway */
     uint32_t vain_looks, looks_left_out; /* (baton) flight.c */
     uint32_t first_rider;
@@ -277,9 +280,12 @@ void pel_cl_windowed_forget(pel_cl_device *device, pel_cl_kernel *kernel);
 pel_status pel_cl_windowed_arguments(const pel_cl_device *device, const pel_cl_kernel *kernel, pel_cl_form form,
                                      const pel_work_arg *args, pel_error **error);
 
+static inline uint32_t pel_cl_times(const pel_work *work) { return work->times > 1 ? work->times : 1; }
+
 /* train.c; all need the baton */
-/* begins and reports what it can, and waits for one if it must; false: nothing was there */
-bool pel_cl_train_step(pel_cl_device *device);
+/* begins and reports what it can, and waits for one if it must and `waits`; false: nothing was there */
+bool pel_cl_train_step(pel_cl_device *device, bool waits);
+double pel_cl_expected_ns(const pel_cl_device *device, const pel_work *work); /* what it takes, behind others; 0: unknown */
 bool pel_cl_train_begin(pel_cl_device *device); /* the same without waiting and compiling; true: what is left can wait for more */
 /* device.c; both need the baton */
 pel_work *pel_cl_first_work(pel_cl_device *device); /* the oldest one that is queued; NULL: none */

@@ -93,7 +93,8 @@ void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
 static bool ends_soon(const pel_cl_device *device, uint32_t count) {
     double sum = 0;
     for (uint32_t i = 0; i < count && count > 1 && sum < SOON_NS; i++) {
-        const double predicted = device->riders[(device->first_rider + i) % PEL_CL_TRAIN].work->predicted_ns;
+        const double predicted =
+            pel_cl_expected_ns(device, device->riders[(device->first_rider + i) % PEL_CL_TRAIN].work);
         sum += predicted > 0 ? predicted : SOON_NS;
     }
     return sum < SOON_NS;
@@ -121,8 +122,8 @@ static int64_t nap_beside_others(const pel_cl_device *device, const pel_work *wo
     const int64_t opened = work->gate ? pel_gate_opened_at(work->gate) : 0;
     int64_t began = device->last_report > work->began ? device->last_report : work->began;
     began = opened > began ? opened : began;
-    const double left = work->predicted_ns - (double)(pel_cl_now(device) - began), step = work->predicted_ns / 20,
-                 wanted = left > step ? left : step;
+    const double expected = pel_cl_expected_ns(device, work), step = expected / 20,
+                 left = expected - (double)(pel_cl_now(device) - began), wanted = left > step ? left : step;
     return wanted > LONGEST_BESIDE_NS ? LONGEST_BESIDE_NS : wanted > PEL_CL_FIRST_NAP_NS ? (int64_t)wanted : PEL_CL_FIRST_NAP_NS;
 }
 

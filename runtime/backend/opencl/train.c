@@ -45,16 +45,39 @@ static uint32_t look(pel_cl_device *device) {
 
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* What launches take that follow each other in one work: much less than one that is waited for, which predictions are made of. */
+static void learn_pace(pel_cl_device *device, uint32_t ended, int64_t took) {
+    const pel_work *first = rider_at(device, 0)->work;
+    uint32_t launches = 0;
+    for (uint32_t i = 0; i < ended; i++) {
+        const pel_work *work = rider_at(device, i)->work;
+        if (work->times < 2 || work->kernel->id != first->kernel->id) {
+            return;
+        }
+        launches += work->times;
+    }
+    const double each = (double)took / launches;
+    const bool known = device->pace_of == first->kernel->id;
+    device->pace_ns = known ? device->pace_ns + (each - device->pace_ns) / 4 : each;
+    device->pace_of = first->kernel->id;
+}
+
+double pel_cl_expected_ns(const pel_cl_device *device, const pel_work *work) {
+    const double paced = work->times > 1 && device->pace_of == work->kernel->id ? device->pace_ns * work->times : 0;
+    return paced > 0 && paced < work->predicted_ns ? paced : work->predicted_ns;
+}
+
 /* Shares the time until `now` among those that were seen to have ended. */
 static void enter_times(pel_cl_device *device, uint32_t ended, int64_t now) {
     const pel_work *first = rider_at(device, 0)->work;
     const int64_t from = later(later(device->last_report, first->began), first->gate ? pel_gate_opened_at(first->gate) : 0);
+    learn_pace(device, ended, now - from);
     for (uint32_t i = 0; i < ended; i++) {
         pel_work *work = rider_at(device, i)->work;
         work->began = work->launch_began = later(from + (now - from) / ended * i, work->began);
         work->launch_ended = work->ended =
             i + 1 == ended ? later(now, work->began) : later(from + (now - from) / ended * (i + 1), work->began);
-        work->pooled = ended > 1;
+        work->pooled = ended > 1 || work->times > 1;
     }
     device->last_report = now;
 }
@@ -106,7 +129,7 @@ static void report(pel_cl_device *device, uint32_t ended) {
     device->last_ended = pel_clock_now(&pel_clock_monotonic);
 }
 
-bool pel_cl_train_step(pel_cl_device *device) {
+bool pel_cl_train_step(pel_cl_device *device, bool waits) {
     board(device, false);
     if (count_of(device) == 0) {
         pel_work *work = pel_cl_first_work(device);
@@ -118,7 +141,7 @@ bool pel_cl_train_step(pel_cl_device *device) {
         return work != NULL;
     }
     uint32_t ended = look(device);
-    if (ended == 0) {
+    if (ended == 0 && waits) {
         pel_cl_await(device);
         ended = look(device);
     }
@@ -137,7 +160,8 @@ static bool can_wait(pel_cl_device *device) {
     const uint32_t count = count_of(device);
     pthread_mutex_lock(&device->lock);
     const pel_work *work = device->head;
-    const bool few = work && device->queued < GROUP && work->predicted_ns > 0 && work->predicted_ns < SHORT_NS;
+    const bool few = work && device->queued < GROUP && work->predicted_ns > 0 &&
+                     work->predicted_ns / pel_cl_times(work) < SHORT_NS;
     pthread_mutex_unlock(&device->lock);
     return few && count > 0 && device->broken_at == 0 && pel_cl_look(device, rider_at(device, count - 1)) != 0;
 }
