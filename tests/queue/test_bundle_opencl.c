@@ -175,7 +175,9 @@ static void test_one_is_refused(void **state) {
         if (status == PEL_OK) {
             expect(&w, WARM + ROW);
         } else {
-            assert_non_null(strstr(pel_error_message(pel_queue_error(w.queue)), "count"));
+            pel_error *error = pel_queue_error(w.queue);
+            assert_non_null(strstr(pel_error_message(error), "count"));
+            pel_error_destroy(error);
             assert_int_equal(pel_queue_reset(w.queue), PEL_OK);
         }
         memset(w.counts, 0, ITEMS * sizeof(uint32_t));
