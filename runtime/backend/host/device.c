@@ -5,7 +5,7 @@
  * variant exists.
  */
 #include "backend/backends.h"
-#include "backend/host/host.h"
+#include "backend/host/workers.h"
 
 #include <string.h>
 
@@ -65,7 +65,7 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     host->parked = workers - wanted;
     pthread_mutex_init(&host->lock, NULL); /* default attributes: these three cannot fail on Linux */
     pthread_cond_init(&host->wake, NULL);
-    pthread_cond_init(&host->wake_reserve, NULL);
+    pel_host_reserve_init(host);
     pthread_cond_init(&host->drained, NULL);
     pel_host_teams_init(host->teams);
     host->fork_cpu = -1;

@@ -86,6 +86,8 @@ typedef struct pel_host_worker {
     uint32_t offers;     /* of all lanes, when it looked last */
     uint32_t interval;   /* looks at regions and jobs for one at tasks */
     uint32_t moves_seen; /* when its list of victims was made */
+    uint32_t visits, ran, own; /* the reserve's: counts when it considered standing back last (reserve.c) */
+    uint32_t patience;         /* items that it runs before it considers that again */
     atomic_uint core;  /* where it was seen last; written by its thread, read by all */
 } pel_host_worker;
 
@@ -125,6 +127,7 @@ struct pel_host_device {
     bool busy;                 /* a job was taken and has not completed */
     uint32_t in_tasks;         /* workers that run one */
     bool reserve_asleep, reserve_token;
+    bool reserve_stands;       /* back: asleep for a moment, and not to be woken for tasks */
     uint32_t parked;           /* workers that are not wanted now, those without a thread included */
     bool stop;
 

@@ -45,6 +45,7 @@ typedef struct pel_host_lane {
     _Alignas(64) atomic_uint claimed;   /* by whoever submits; the fields down to `draining` are its own meanwhile */
     pel_host_item *tail;                /* the last item; NULL: empty */
     pel_host_self self;
+    atomic_uint visits;                 /* submissions, ever */
     _Alignas(64) atomic_uint draining;  /* by whoever takes */
     _Atomic(pel_host_item *) head;      /* the first item; set by a submitter only while the lane is empty */
     _Atomic(pel_host_item *) offer;     /* set by a submitter only while there is none; taken by anybody */

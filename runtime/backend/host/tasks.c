@@ -92,6 +92,7 @@ pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks) {
 void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pushed) {
     bool wake = pushed && atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 &&
                 atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0;
+    atomic_store_explicit(&lane->visits, atomic_load_explicit(&lane->visits, memory_order_relaxed) + 1, memory_order_relaxed);
     pel_host_lane_release(lane);
     if (wake) {
         tasks->wake(tasks->device);
@@ -200,13 +201,16 @@ void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item) {
     const pel_host_tasks *tasks = runner->tasks;
     const bool outer = atomic_load_explicit(&runner->running, memory_order_relaxed); /* a task that waits */
     atomic_store_explicit(&runner->running, true, memory_order_relaxed);
-    for (uint32_t i = 0; item; i++) {
+    uint32_t ran = 0;
+    while (item) {
         item = tasks->run(runner, item);
-        if (item && i == CHAIN_LIMIT) {
+        if (item && ran == CHAIN_LIMIT) {
             pel_host_runner_push(runner, item);
             item = NULL;
         }
+        ran++;
     }
+    atomic_store_explicit(&runner->ran, atomic_load_explicit(&runner->ran, memory_order_relaxed) + ran, memory_order_relaxed);
     atomic_store_explicit(&runner->running, outer, memory_order_release);
 }
 
@@ -216,6 +220,45 @@ bool pel_host_runner_work(pel_host_runner *runner) {
         pel_host_runner_run(runner, item);
     }
     return item != NULL;
+}
+
+void pel_host_runner_hand_over(pel_host_runner *runner) {
+    pel_host_item *item = (pel_host_item *)pel_host_deque_take(&runner->deque);
+    if (!item) {
+        return;
+    }
+    pel_host_lane *lane = pel_host_lane_claim(runner->tasks);
+    for (; item; item = (pel_host_item *)pel_host_deque_take(&runner->deque)) {
+        pel_host_lane_push(lane, item);
+    }
+    pel_host_lane_give_back(runner->tasks, lane, true);
+}
+
+uint32_t pel_host_tasks_visits(const pel_host_tasks *tasks) {
+    const uint32_t used = atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->lanes_used, memory_order_relaxed);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < used; i++) {
+        count += atomic_load_explicit(&tasks->lanes[i].visits, memory_order_relaxed);
+    }
+    return count;
+}
+
+uint32_t pel_host_tasks_ran_by_others(const pel_host_runner *runner) {
+    const pel_host_tasks *tasks = runner->tasks;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < tasks->runner_count; i++) {
+        count += i != runner->index ? atomic_load_explicit(&tasks->runners[i].ran, memory_order_relaxed) : 0;
+    }
+    return count;
+}
+
+bool pel_host_tasks_have_guest(const pel_host_tasks *tasks) {
+    for (uint32_t i = tasks->worker_count; i < tasks->runner_count; i++) {
+        if (atomic_load_explicit(&tasks->runners[i].taken, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint32_t pel_host_tasks_running(const pel_host_tasks *tasks) {

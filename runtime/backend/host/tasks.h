@@ -32,6 +32,7 @@ struct pel_host_runner {
     uint32_t depth;          /* tasks on this thread's stack that wait */
     _Alignas(64) atomic_bool taken; /* by a guest; workers' always */
     atomic_bool running;            /* a task */
+    atomic_uint ran;                /* items, ever; the owner's to write */
 };
 
 struct pel_host_tasks {
@@ -87,6 +88,12 @@ bool pel_host_runner_work(pel_host_runner *runner);
 /* An offer of some lane; NULL: there is none. Who took one must run it. *offers: how many there have been, of all lanes. */
 pel_host_item *pel_host_runner_catch(pel_host_runner *runner, uint32_t *offers);
 void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item);
+/* Moves what is in a runner's deque to a lane, where others look sooner. By its owner. */
+void pel_host_runner_hand_over(pel_host_runner *runner);
+/* Submissions from outside, and items that other runners have run: ever, guesses. */
+uint32_t pel_host_tasks_visits(const pel_host_tasks *tasks);
+uint32_t pel_host_tasks_ran_by_others(const pel_host_runner *runner);
+bool pel_host_tasks_have_guest(const pel_host_tasks *tasks);
 /* How many workers run tasks: a guess. */
 uint32_t pel_host_tasks_running(const pel_host_tasks *tasks);
 /* A guess whether there is something to run for this runner. */

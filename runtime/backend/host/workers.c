@@ -395,6 +395,7 @@ static void *worker_main(void *argument) {
     pel_host_near_look(worker);
     for (;;) {
         while (!pel_host_is_parked(worker) && work_once(worker)) {
+            pel_host_stand_back(worker);
         }
         if (pel_host_is_parked(worker)) {
             if (!park(worker)) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the parts of the host's workers share: workers.c (their lives), wake.c (submitting and waking), place.c (where they run),
- * guest.c (a caller in the last one's place). */
+ * guest.c (a caller in the last one's place), reserve.c (the last one, out of a submitter's way). */
 #ifndef PEL_BACKEND_HOST_WORKERS_H
 #define PEL_BACKEND_HOST_WORKERS_H
 
@@ -19,6 +19,10 @@ void pel_host_complete(pel_host_device *device, pel_work *work, bool job);
 /* place.c. make_room: leaves the core to the thread that is known to be there. */
 void pel_host_confine(const pel_host_worker *worker);
 void pel_host_make_room(const pel_host_worker *worker, int cpu);
+
+/* reserve.c. After something was done: the reserve sleeps as long as a submitter needs its core more than the tasks need it. */
+void pel_host_stand_back(pel_host_worker *worker);
+void pel_host_reserve_init(pel_host_device *device);
 
 /* workers.c. The calling thread counts as a worker of the device until told otherwise; returns what it was before. */
 const pel_host_device *pel_host_become_worker(const pel_host_device *device);

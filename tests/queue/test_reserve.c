@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The last worker stands back from a stream of small tasks, and is there all the same when nobody else is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <pel/pel.h>
+
+enum { STREAM = 20000, MINUTE = 60 };
+
+static pel_runtime *runtime;
+static pel_queue *queue;
+
+/* As many workers as cores, two at least: the more threads than cores, the sooner the reserve is in the way. */
+static int set_up(void **state) {
+    (void)state;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    desc.devices = "host";
+    desc.host_workers = cores > 2 ? (uint32_t)cores : 2;
+    return pel_runtime_create(&desc, &runtime, NULL) || pel_queue_create(runtime, NULL, &queue, NULL);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return pel_queue_destroy(queue) || pel_runtime_destroy(runtime);
+}
+
+static void submit(pel_task_fn function, void *context) {
+    assert_int_equal(pel_task(queue, function, context, NULL, 0, NULL, NULL), PEL_OK);
+}
+
+static pel_status add_one(void *context) {
+    atomic_fetch_add((atomic_int *)context, 1);
+    return PEL_OK;
+}
+
+typedef struct gate {
+    atomic_int inside;
+    atomic_bool open;
+} gate;
+
+static pel_status wait_at(void *context) {
+    gate *at = context;
+    atomic_fetch_add(&at->inside, 1);
+    while (!atomic_load(&at->open)) {
+        sched_yield();
+    }
+    return PEL_OK;
+}
+
+/* Without waiting for a command: the caller's thread would run tasks itself. */
+static bool comes_to(atomic_int *count, int wanted) {
+    const time_t late = time(NULL) + MINUTE;
+    while (atomic_load(count) < wanted && time(NULL) < late) {
+        sched_yield();
+    }
+    return atomic_load(count) == wanted;
+}
+
+static void test_all_others_are_stuck_in_the_middle_of_a_stream(void **state) {
+    (void)state;
+    const uint32_t workers = pel_runtime_get_workers(runtime);
+    for (int round = 0; round < 10; round++) {
+        atomic_int count = 0;
+        gate at = {0};
+        for (int i = 0; i < STREAM; i++) {
+            submit(add_one, &count);
+            if (i == STREAM / 2) {
+                for (uint32_t k = 1; k < workers; k++) {
+                    submit(wait_at, &at);
+                }
+            }
+        }
+        const bool all = comes_to(&count, STREAM), stuck = comes_to(&at.inside, (int)workers - 1);
+        atomic_store(&at.open, true);
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_true(all && stuck);
+    }
+}
+
+typedef struct parent {
+    atomic_int *count;
+    int children;
+} parent;
+
+static pel_status have_children(void *context) {
+    const parent *me = context;
+    for (int i = 0; i < me->children; i++) {
+        pel_status status = pel_task(queue, add_one, me->count, NULL, 0, NULL, NULL);
+        if (status != PEL_OK) {
+            return status;
+        }
+    }
+    return PEL_OK;
+}
+
+/* What the reserve has in its own deque when it stands back is run by others. */
+static void test_tasks_made_by_tasks_beside_a_stream(void **state) {
+    (void)state;
+    atomic_int count = 0;
+    parent them = {&count, 100};
+    for (int i = 0; i < STREAM; i++) {
+        if (i % 100 == 0) {
+            submit(have_children, &them);
+        } else {
+            submit(add_one, &count);
+        }
+    }
+    const int wanted = STREAM - STREAM / 100 + STREAM / 100 * them.children;
+    assert_true(comes_to(&count, wanted));
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    assert_int_equal(atomic_load(&count), wanted);
+}
+
+static pel_status add_many(uint64_t begin, uint64_t end, void *context) {
+    atomic_fetch_add((atomic_int *)context, (int)(end - begin));
+    return PEL_OK;
+}
+
+/* The reserve sleeps, and a loop calls it. */
+static void test_loops_beside_a_stream(void **state) {
+    (void)state;
+    enum { LOOPS = 20, POINTS = 1000 };
+    atomic_int count = 0;
+    for (int i = 0; i < STREAM; i++) {
+        submit(add_one, &count);
+        if (i % (STREAM / LOOPS) == 0) {
+            assert_int_equal(pel_loop(queue, POINTS, 1, add_many, &count, NULL, 0, NULL, NULL), PEL_OK);
+        }
+    }
+    assert_true(comes_to(&count, STREAM + LOOPS * POINTS));
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_others_are_stuck_in_the_middle_of_a_stream),
+        cmocka_unit_test(test_tasks_made_by_tasks_beside_a_stream),
+        cmocka_unit_test(test_loops_beside_a_stream),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
