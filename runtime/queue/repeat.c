@@ -26,7 +26,8 @@
  */
 enum { KEPT = 512, OLDEST = 16, OLDEST_ALONE = 128 };
 
-/* Launches in one work, and what they are predicted to take: a failure is found, and a place taken by others, only after it. */
+/* Launches in one work, if its device has room for them, and what they are predicted to take: a failure is found, and a place
+ * taken by others, only after it. */
 enum { BUNDLE = 32, BUNDLE_NS = 500000, BEGUN_EACH = 4 };
 
 struct pel_repeat {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The same launch right after itself may become one work that runs several times (repeat.c): every launch still counts once, is
- * seen by what follows it and not by what goes before it, and one that cannot be enqueued fails what follows, whichever it is. The
- * function below stands in front of the loader's and makes one of its calls fail.
+ * seen by what follows it and not by what goes before it, and one that cannot be enqueued, or fails later, fails what follows,
+ * whichever it is. The functions below stand in front of the loader's: one enqueue is refused, or a marker takes its place whose
+ * event, if anybody asks for one, tells of a failure, while what comes after it runs.
  */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 300
@@ -24,6 +25,21 @@ enum { ITEMS = 64, WARM = 30, ROUNDS = 12, ROW = 70 };
 
 static atomic_long enqueues;
 static long fail_at = -1;
+static bool fails_late;
+static _Atomic(cl_event) failed;
+
+cl_int clGetEventInfo(cl_event event, cl_event_info what, size_t bytes, void *value, size_t *needed) {
+    static cl_int (*real)(cl_event, cl_event_info, size_t, void *, size_t *);
+    if (!real) {
+        *(void **)&real = dlsym(RTLD_NEXT, "clGetEventInfo");
+    }
+    const cl_int code = real(event, what, bytes, value, needed);
+    if (code == CL_SUCCESS && what == CL_EVENT_COMMAND_EXECUTION_STATUS && event == atomic_load(&failed) &&
+        *(cl_int *)value == CL_COMPLETE) {
+        *(cl_int *)value = CL_OUT_OF_RESOURCES;
+    }
+    return code;
+}
 
 cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset, const size_t *global,
                               const size_t *local, cl_uint count, const cl_event *waits, cl_event *event) {
@@ -32,9 +48,16 @@ cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint 
     if (!real) {
         *(void **)&real = dlsym(RTLD_NEXT, "clEnqueueNDRangeKernel");
     }
-    return atomic_fetch_add(&enqueues, 1) == fail_at
-               ? CL_OUT_OF_RESOURCES
-               : real(queue, kernel, dims, offset, global, local, count, waits, event);
+    const bool fails = atomic_fetch_add(&enqueues, 1) == fail_at;
+    if (fails && !fails_late) {
+        return CL_OUT_OF_RESOURCES;
+    }
+    const cl_int code = fails ? clEnqueueMarkerWithWaitList(queue, count, waits, event)
+                              : real(queue, kernel, dims, offset, global, local, count, waits, event);
+    if (code == CL_SUCCESS && event && (fails || *event == atomic_load(&failed))) { /* an address may come again */
+        atomic_store(&failed, fails ? *event : NULL);
+    }
+    return code;
 }
 
 typedef struct world {
@@ -156,13 +179,13 @@ static void test_each_counts_once(void **state) {
     end(&w);
 }
 
-/* Whichever of them the driver refuses: a clean error or, where it was protected, the right result; and the queue goes on. */
-static void test_one_is_refused(void **state) {
+/* Whichever of them fails: a clean error or, where it was protected, the right result; and the queue goes on. */
+static void check_one_fails(bool late) {
     world w;
-    (void)state;
     if (!begin(&w)) {
         skip();
     }
+    fails_late = late;
     for (int at = 0; at < 40; at += at < 4 ? 1 : 7) {
         memset(w.counts, 0, ITEMS * sizeof(uint32_t));
         warm_up(&w);
@@ -190,7 +213,18 @@ static void test_one_is_refused(void **state) {
     end(&w);
 }
 
+static void test_one_is_refused(void **state) {
+    (void)state;
+    check_one_fails(false);
+}
+
+static void test_one_fails_later(void **state) {
+    (void)state;
+    check_one_fails(true);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_counts_once), cmocka_unit_test(test_one_is_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_counts_once), cmocka_unit_test(test_one_is_refused),
+                                       cmocka_unit_test(test_one_fails_later)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

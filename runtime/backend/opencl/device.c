@@ -188,8 +188,8 @@ static void save(pel_cl_device *device) {
 /*
  * While the device is in use, the driver thread looks every tick and acts only where nobody did since the last one: to be woken
  * for each launch costs the submitter 5-10 us, and the core for which it then competes as much again. Where launches still come,
- * it only lends a hand, and leaves the baton: if it waited with it, the submitter could not enqueue meanwhile, and from then on the
- * two would take turns on one core (1,000 launches in a row: a sixth of all time was this thread's; 2 vCPUs, 2026-11).
+ * it only lends a hand, and leaves the baton: if it waited with it, the submitter could not enqueue meanwhile, and from then on
+ * the two would take turns on one core (1,000 launches in a row: a sixth of all time was this thread's; 2 vCPUs, 2026-11).
  */
 static void *drive(void *argument) {
     pel_cl_device *device = argument;
@@ -242,14 +242,12 @@ static void submit(pel_backend_device *base, pel_work *work) {
     }
 }
 
-/*
- * Only on PoCL: of launches that are one work the last has an event, and what fails there fails what follows it on the queue, which
- * is more than OpenCL promises.
- */
+/* No more than there is room for events of all their pieces: who begins it must not wait for some of them first. */
 static bool again(pel_backend_device *base, pel_work *work, uint32_t most) {
     pel_cl_device *device = (pel_cl_device *)base;
     pthread_mutex_lock(&device->lock);
-    const bool taken = work->open && work == device->tail && pel_cl_times(work) < most;
+    const bool taken = work->open && work == device->tail && pel_cl_times(work) < most &&
+                       (pel_cl_times(work) + 1) * PEL_CL_PIECES <= PEL_CL_RIDER_EVENTS;
     if (taken) {
         work->predicted_ns += work->predicted_ns / pel_cl_times(work);
         work->times = pel_cl_times(work) + 1;
@@ -286,7 +284,7 @@ static void begin(pel_backend_device *base) {
     if (!device->may_begin || device->running || !device->head) { /* who has the baton sees to it */
         const bool waits = !device->running && device->head;
         pthread_mutex_unlock(&device->lock);
-        if (waits) { /* not before the others have begun: who is woken here may take the core from us for as long as it computes */
+        if (waits) { /* not before the others have begun: who is woken may take the core from us for as long as it computes */
             pthread_cond_signal(&device->wake);
         }
         return;

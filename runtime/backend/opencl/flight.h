@@ -21,7 +21,6 @@ typedef struct pel_cl_flight {
     bool windowed;   /* a step: the kernel with windows */
     struct pel_cl_opening *opening; /* before the first enqueue of the launch; NULL: none */
     bool gated;      /* that has been enqueued */
-    bool silent;     /* what is enqueued next is not asked about: others follow in the same work */
 } pel_cl_flight;
 
 static inline int64_t pel_cl_now(const pel_cl_device *device) { return pel_clock_now(device->env->clock); }

@@ -86,12 +86,12 @@ typedef struct pel_cl_kernel {
 } pel_cl_kernel;
 
 /* Works that are on the command queue and not reported, oldest first: see train.c. */
-enum { PEL_CL_TRAIN = 256, PEL_CL_RIDER_EVENTS = 4 };
+enum { PEL_CL_TRAIN = 256, PEL_CL_RIDER_EVENTS = 64 };
 typedef struct pel_cl_rider {
     pel_work *work;          /* its status says whether it could be enqueued */
-    cl_event events[PEL_CL_RIDER_EVENTS];
-    uint32_t count;
     struct pel_cl_opening *opening; /* gate.c; NULL: it waits for nobody */
+    uint32_t count, ended;   /* so many of the first have been seen to end well */
+    cl_event events[PEL_CL_RIDER_EVENTS];
 } pel_cl_rider;
 
 #define PEL_CL_BUCKETS 64u /* power of two; programs and kernels of one runtime are few */

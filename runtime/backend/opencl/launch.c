@@ -56,8 +56,8 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
                               variant_key(device, kernel, offset, global, local))) {
         *cold = true;
     }
-    cl_event *event = flight->silent ? NULL : &flight->events[flight->count];
-    flight->events[flight->count] = NULL;
+    cl_event *event = &flight->events[flight->count];
+    *event = NULL;
     const bool waits = flight->opening && !flight->gated; /* the queue is in order: what comes after it waits, too */
     cl_int code =
         clEnqueueNDRangeKernel(device->queue, kernel_of(flight, kernel, form), form != PEL_CL_PLAIN ? 3 : span->dims, offset,
@@ -67,7 +67,7 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
                            "kernel %s cannot be launched (%zu x %zu x %zu items in groups of %zu x %zu x %zu)",
                            kernel->image->name, global[0], global[1], global[2], local[0], local[1], local[2]);
     }
-    flight->count += flight->silent ? 0u : 1u;
+    flight->count++;
     flight->gated = true;
     return PEL_OK;
 }
@@ -185,20 +185,17 @@ static pel_status choose_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pe
     return status;
 }
 
-/* As often as it is to run; only the last time is asked about. */
+/*
+ * As often as it is to run, each time with events of its own: what failed before the next was enqueued fails nothing on PoCL 3.1,
+ * even on an in-order queue, so the last one's event tells of the last one only.
+ */
 static pel_status enqueue_pieces(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_shape *shape,
                                  bool *cold, pel_error **error) {
-    const uint32_t times = pel_cl_times(flight->work);
     pel_status status = PEL_OK;
-    uint32_t done = 0;
-    for (; done < times && status == PEL_OK; done++) {
-        flight->silent = done + 1 < times;
+    for (uint32_t time = 0; time < pel_cl_times(flight->work) && status == PEL_OK; time++) {
         for (uint32_t i = 0; i < shape->count && status == PEL_OK; i++) {
             status = enqueue_parts(flight, kernel, form, shape->pieces[i], cold, error);
         }
-    }
-    if (status != PEL_OK && done > 1) { /* nothing else tells when those before it have ended */
-        clFinish(flight->device->queue);
     }
     return status;
 }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+_Static_assert((int)PEL_CL_RIDER_EVENTS == (int)PEL_CL_FLIGHT_EVENTS, "a flight's events are the rider's");
+
 #define LONGEST_BESIDE_NS 5000000 /* beside launches that follow by themselves: what a prediction that is far too long may cost */
 #define SOON_NS 300000.0          /* what a report may be late for those behind it: five times what waiting costs at all */
 
@@ -15,7 +17,7 @@ bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
 void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
     pel_cl_flight flight;
     rider->work = work;
-    rider->count = 0;
+    rider->count = rider->ended = 0;
     rider->opening = NULL;
     work->status = pel_cl_flight_begin(&flight, device, work);
     if (work->status == PEL_OK) {
@@ -28,21 +30,8 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
     if (work->status == PEL_OK && flight.count > 0) {
         pel_cl_tell_end(device, work, flight.events[flight.count - 1]);
     }
-    if (work->status == PEL_OK && flight.count > PEL_CL_RIDER_EVENTS) { /* more work-groups than one enqueue takes: billions */
-        work->status = pel_cl_settle(&flight, 0, flight.count, work->predicted_ns, "the launch failed", &work->error);
-    } else if (flight.count <= PEL_CL_RIDER_EVENTS) {
-        memcpy(rider->events, flight.events, flight.count * sizeof *rider->events);
-        rider->count = flight.count;
-        flight.count = 0;
-    }
-    if (flight.count > 0) {
-        if (work->status != PEL_OK) {
-            device->broken_at = pel_clock_now(&pel_clock_monotonic);
-            pel_cl_gate_await(work, rider->opening);
-            pel_cl_drain_events(device, flight.events, flight.count, PEL_CL_DRAIN_NS);
-        }
-        pel_cl_flight_drop(&flight);
-    }
+    memcpy(rider->events, flight.events, flight.count * sizeof *rider->events);
+    rider->count = flight.count;
     if (work->status != PEL_OK && rider->count > 0 && device->broken_at == 0) {
         device->broken_at = pel_clock_now(&pel_clock_monotonic);
     }
@@ -57,8 +46,8 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
     if (work->status == PEL_OK && open < 0) {
         work->status = pel_cl_opening_failed(device, &work->error);
     }
-    for (uint32_t i = 0; i < rider->count && work->status == PEL_OK; i++) {
-        cl_int state = pel_cl_state_of(rider->events[i]);
+    while (rider->ended < rider->count && work->status == PEL_OK) {
+        cl_int state = pel_cl_state_of(rider->events[rider->ended]);
         if (state > 0) {
             if (device->broken_at == 0 || pel_cl_gate_is_new(device, work, PEL_CL_DRAIN_NS) ||
                 pel_clock_now(&pel_clock_monotonic) - device->broken_at < PEL_CL_DRAIN_NS) {
@@ -68,6 +57,8 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
                                          "the launch did not end after an earlier one had failed");
         } else if (state < 0) {
             work->status = pel_cl_fail(device, &work->error, state, "the command's event", "the launch failed");
+        } else {
+            rider->ended++;
         }
     }
     return 0;
@@ -106,7 +97,7 @@ static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
     for (uint32_t i = 0; i < count && !failed; i++) {
         const pel_cl_rider *rider = &device->riders[(device->first_rider + i) % PEL_CL_TRAIN];
         failed = failed || pel_cl_opening_state(rider->opening) <= 0;
-        for (uint32_t k = 0; k < rider->count && !failed; k++) {
+        for (uint32_t k = rider->ended; k < rider->count && !failed; k++) {
             failed = pel_cl_state_of(rider->events[k]) < 0;
         }
     }
