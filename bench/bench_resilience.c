@@ -4,12 +4,14 @@
  *
  * Price: the same launch of a few hundred microseconds and more with no protection, with retry and isolated, in turn, on each
  * device alone. "over none" is the ratio where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy
- * between warm pages, one thread, timed in the same rounds) is taken off first, so that what is compared is all else. Faults: a
+ * between warm pages, one thread, timed in the same rounds) is taken off first, so that what is compared is all else. On the host
+ * "isolate by hand" (isolate_hand.h) shows what no library can save. Faults: a
  * device that is lost in the middle of its chunk, against the survivors' ideal plus the lost chunk; and a hang, against its
  * deadline. Checkpoint: a device computes on the bytes that are saved for the interval that is advised if it failed once a
  * minute, with a checkpoint begun at its start and without one.
  */
 #include "harness.h"
+#include "isolate_hand.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,10 +65,15 @@ typedef struct run_of {
     const pel_verification *verification;
     void *from, *to;         /* a copy instead of a launch */
     uint32_t items, batch;   /* of a launch, each waited for; 0: ITEMS, once */
+    pel_isolate_hand *hand;  /* instead of a launch: x `from`, y `to` */
+    bool keep;
 } run_of;
 
 static bool run_once(const run_of *r) {
     const uint32_t items = r->items ? r->items : ITEMS;
+    if (r->hand) {
+        return pel_isolate_hand_run(r->hand, r->from, r->to, items, r->keep);
+    }
     if (r->from) {
         memcpy(r->to, r->from, items * sizeof(uint32_t));
         return true;
@@ -89,67 +96,107 @@ static bool run(void *context) {
     return fine;
 }
 
+enum { NONE, RETRY, ISOLATE, COPY, SUBJECTS = 7 }; /* the others' places: see prices_of */
+
+typedef struct prices_of {
+    run_of runs[SUBJECTS];
+    pel_bench_subject subjects[SUBJECTS];
+    uint32_t count, replicated, other, by_hand; /* the latter three: places; 0: not there */
+    bool in_place;
+} prices_of;
+
+static uint32_t add_run(prices_of *p, const char *name, const run_of *r) {
+    p->runs[p->count] = *r;
+    p->subjects[p->count] = (pel_bench_subject){.name = name, .run = run, .context = &p->runs[p->count]};
+    return p->count++;
+}
+
+static void list_runs(prices_of *p, const run_of *none, const pel_device *other, uint32_t *memory, pel_isolate_hand *hand) {
+    static const pel_verification all = {.share = 1};
+    run_of r = *none;
+    (void)add_run(p, "none", &r);
+    r.protection = PEL_PROTECT_RETRY;
+    (void)add_run(p, "retry", &r);
+    r.protection = PEL_PROTECT_ISOLATE;
+    (void)add_run(p, "isolate", &r);
+    r.from = memory;
+    r.to = memory + (size_t)2 * ITEMS;
+    (void)add_run(p, "copy", &r);
+    if (hand) {
+        r.hand = hand;
+        r.to = memory + ITEMS;
+        r.keep = p->in_place;
+        p->by_hand = add_run(p, "isolate by hand", &r);
+    }
+    if (other) {
+        r = *none;
+        r.verification = &all;
+        p->replicated = add_run(p, "replicated", &r);
+        r = *none;
+        r.share.device = other;
+        p->other = add_run(p, "none on the other", &r);
+    }
+}
+
+static void report_prices(pel_results *results, const char *row, const prices_of *p) {
+    double retry[PEL_BENCH_RUNS], isolate[PEL_BENCH_RUNS], by_hand[PEL_BENCH_RUNS], replicated[PEL_BENCH_RUNS];
+    const uint32_t rounds = p->subjects[NONE].count;
+    for (uint32_t i = 0; i < rounds; i++) {
+        const double none = p->subjects[NONE].ns[i], copy = p->subjects[COPY].ns[i];
+        const double copies = p->in_place ? 2 * copy : copy; /* in place: the inputs come in, too */
+        retry[i] = (p->subjects[RETRY].ns[i] - (p->in_place ? copy : 0)) / none;
+        isolate[i] = (p->subjects[ISOLATE].ns[i] - copies) / none;
+        by_hand[i] = (p->subjects[p->by_hand].ns[i] - copies) / none;
+        /* both compute all of it: over the mean of the two */
+        replicated[i] = 2 * p->subjects[p->replicated].ns[i] / (none + p->subjects[p->other].ns[i]);
+    }
+    pel_results_add(results, row, "retry over none", "x", retry, rounds, NULL);
+    if (p->other) {
+        pel_results_add(results, row, "replicated over none", "x", replicated, rounds, NULL);
+    }
+    pel_results_add(results, row, "isolate over none", "x", isolate, rounds, NULL);
+    if (p->by_hand) {
+        pel_results_add(results, row, "isolate by hand over none", "x", by_hand, rounds, NULL);
+    }
+}
+
 static void price_on(pel_results *results, pel_bench_session *session, pel_kernel *kernel, const pel_device *device,
                      bool in_place, bool short_launch, uint32_t *memory) {
+    const char *id = pel_device_get_info(device)->id;
     pel_buffer *x = NULL, *y = NULL;
     char row[64];
-    (void)snprintf(row, sizeof row, "%s %s%s", in_place ? "in place" : "pure", short_launch ? "short " : "",
-                   pel_device_get_info(device)->id);
+    (void)snprintf(row, sizeof row, "%s %s%s", in_place ? "in place" : "pure", short_launch ? "short " : "", id);
     if (!pel_results_wants(results, row) || pel_buffer_wrap(session->runtime, memory, ITEMS * sizeof *memory, &x) != PEL_OK) {
         return;
     }
     bool fine = pel_buffer_wrap(session->runtime, memory + ITEMS, ITEMS * sizeof *memory, &y) == PEL_OK;
-    run_of runs[6];
-    static const pel_verification all = {.share = 1};
     const pel_device *other = NULL;
     for (uint32_t i = 0; i < session->device_count; i++) {
         other = session->devices[i] != device ? session->devices[i] : other;
     }
-    const uint32_t count = other ? 6 : 4;
-    static const pel_protection protections[] = {PEL_PROTECT_NONE, PEL_PROTECT_RETRY, PEL_PROTECT_ISOLATE, PEL_PROTECT_NONE};
-    for (int i = 0; i < 4; i++) {
-        runs[i] = (run_of){session->queue,
-                           kernel,
-                           {pel_buf(x), pel_buf(y)},
-                           {device, 1},
-                           protections[i],
-                           NULL,
-                           i == 3 ? memory : NULL,
-                           memory + (size_t)2 * ITEMS,
-                           short_launch ? SHORT_ITEMS : 0,
-                           short_launch ? SHORT_BATCH : 0};
+    pel_isolate_hand *hand = NULL;
+    if (strcmp(id, "host") == 0) {
+        hand = pel_isolate_hand_open(pel_runtime_get_workers(session->runtime), in_place ? place : pure, ITEMS);
     }
-    runs[4] = runs[5] = runs[0];
-    runs[4].verification = &all;
-    runs[5].share.device = other;
-    pel_bench_subject subjects[6] = {{.name = "none", .run = run, .context = &runs[0]},
-                                     {.name = "retry", .run = run, .context = &runs[1]},
-                                     {.name = "isolate", .run = run, .context = &runs[2]},
-                                     {.name = "copy", .run = run, .context = &runs[3]},
-                                     {.name = "replicated", .run = run, .context = &runs[4]},
-                                     {.name = "none on the other", .run = run, .context = &runs[5]}};
-    for (uint32_t i = 0; i < 3 * count; i++) { /* compilations, models */
-        fine = fine && run(&runs[i % count]);
+    const run_of none = {.queue = session->queue,
+                         .kernel = kernel,
+                         .args = {pel_buf(x), pel_buf(y)},
+                         .share = {device, 1},
+                         .protection = PEL_PROTECT_NONE,
+                         .items = short_launch ? SHORT_ITEMS : 0,
+                         .batch = short_launch ? SHORT_BATCH : 0};
+    prices_of p = {.in_place = in_place};
+    list_runs(&p, &none, other, memory, hand);
+    for (uint32_t i = 0; i < 3 * p.count; i++) { /* compilations, models */
+        fine = fine && run(&p.runs[i % p.count]);
     }
-    fine = fine && pel_bench_rounds(subjects, count, results->quick ? 5 : 31);
-    double ratio[3][PEL_BENCH_RUNS];
-    for (uint32_t i = 0; fine && i < subjects[0].count; i++) {
-        const double none = subjects[0].ns[i], copy = subjects[3].ns[i];
-        ratio[0][i] = (subjects[1].ns[i] - (in_place ? copy : 0)) / none;
-        ratio[1][i] = (subjects[2].ns[i] - (in_place ? 2 : 1) * copy) / none; /* in place: its inputs come in, too */
-        /* both compute all of it: over the mean of the two */
-        ratio[2][i] = other ? 2 * subjects[4].ns[i] / (none + subjects[5].ns[i]) : 0;
-    }
-    if (fine) {
-        pel_results_add(results, row, "retry over none", "x", ratio[0], subjects[0].count, NULL);
-        if (other) {
-            pel_results_add(results, row, "replicated over none", "x", ratio[2], subjects[0].count, NULL);
-        }
-        pel_results_add(results, row, "isolate over none", "x", ratio[1], subjects[0].count, NULL);
+    if (fine && pel_bench_rounds(p.subjects, p.count, results->quick ? 5 : 31)) {
+        report_prices(results, row, &p);
     } else {
         pel_results_skip(results, row, "it failed");
         results->missed++;
     }
+    pel_isolate_hand_close(hand);
     (void)pel_buffer_destroy(x);
     (void)pel_buffer_destroy(y);
 }
