@@ -19,7 +19,8 @@ typedef enum pel_event_state {
     PEL_EVENT_COMPLETE = 2   /* succeeded, failed or cancelled: see pel_event_status */
 } pel_event_state;
 
-/* Any thread; never blocks. */
+/* Any thread; never blocks. A task that was cancelled may show RUNNING for a moment before it is COMPLETE, while whoever would
+ * have run it finds out; its function is not called all the same. */
 PEL_API pel_event_state pel_event_get_state(const pel_event *event);
 
 /* Status of a complete command; PEL_BUSY before that. Any thread; never blocks. */

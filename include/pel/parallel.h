@@ -51,7 +51,7 @@ typedef struct pel_parallel_desc {
 #define PEL_PARALLEL_DESC_INIT {sizeof(pel_parallel_desc), PEL_PARTITION_AUTO, 0, 0}
 
 /* Computes a part of the range, which has its dimensions. A result other than PEL_OK keeps parts from being begun that are not
- * yet, and is returned. */
+ * yet, and is returned. Static parts belong to threads that may all be about to begin, so some may begin after a failure. */
 typedef pel_status (*pel_parallel_fn)(const pel_range *part, void *context);
 
 /*

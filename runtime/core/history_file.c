@@ -4,8 +4,9 @@
  * file beside it from reading to renaming, so that nobody's lessons are lost between the two, and only the holder uses the one
  * temporary name; what a killed writer left there is removed by the next. Without locks (some network file systems) nothing is
  * written: a history that might swallow another's is worse than none. A damaged history is renamed, not deleted: it may be a
- * newer version's. What is no history is left alone, whether a device (a privileged program told to keep its history in /dev/null must
- * not replace it) or a file of the user's whose name was given by mistake; so is such a file under the name for damaged ones.
+ * newer version's. What is no history is left alone, whether a device (a privileged program told to keep its history in
+ * /dev/null must not replace it) or a file of the user's whose name was given by mistake; so is such a file under the name for
+ * damaged ones.
  */
 #include "core/history_file.h"
 #include "base/text.h"

@@ -288,8 +288,9 @@ static void compose(pel_text *text, const pel_plan *plan) {
     if (plan->actual_ns > 0) {
         pel_text_append(text, ", took ");
         append_time(text, plan->actual_ns);
-        pel_text_append(text, !plan->deprived ? ""
-                                              : "; others had its devices' cores for a while, so this says little about the devices");
+        if (plan->deprived) {
+            pel_text_append(text, "; others had its devices' cores for a while, so this says little about the devices");
+        }
     }
     if (plan->predicted_joules > 0) {
         pel_text_append(text, "\nenergy, modelled from declared watts: ");

@@ -266,7 +266,7 @@ static void run_region(region *r, bool outside) {
     }
     run_member(r, NULL, 0);
     if (team) {
-        if (is_static) {
+        if (is_static && atomic_load_explicit(&r->failed, memory_order_relaxed) == PEL_OK) { /* else they had better not come */
             await_others(team, r);
         }
         came = pel_host_team_shut(team);

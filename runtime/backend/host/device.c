@@ -59,6 +59,7 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     for (uint32_t i = 0; i < workers; i++) {
         host->workers[i].device = host;
         host->workers[i].index = i;
+        host->workers[i].interval = 1;
         host->workers[i].runner = &host->tasks.runners[i];
     }
     atomic_init(&host->guests, wanted > 1);

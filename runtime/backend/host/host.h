@@ -84,7 +84,7 @@ typedef struct pel_host_worker {
     pthread_t thread;
     bool started;      /* under the device's lock */
     uint32_t offers;     /* of all lanes, when it looked last */
-    uint32_t interval;   /* looks at regions and jobs for one at tasks */
+    uint32_t interval;   /* looks at regions and jobs for one at tasks; 1 at least, or it would never look again */
     uint32_t moves_seen; /* when its list of victims was made */
     uint32_t visits, ran, own; /* the reserve's: counts when it considered standing back last (reserve.c) */
     uint32_t patience;         /* items that it runs before it considers that again */
