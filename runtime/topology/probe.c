@@ -330,8 +330,8 @@ static pel_status try_one_by_one(const pel_icd_list *drivers, int timeout, pel_l
     return status;
 }
 
-static pel_status ask_helper(const pel_icd_list *drivers, pel_logger *logger, pel_probe_answer *answer, pel_error **error) {
-    const int timeout = timeout_ms(logger);
+static pel_status ask_helper(const pel_icd_list *drivers, int timeout, pel_logger *logger, pel_probe_answer *answer,
+                             pel_error **error) {
     pel_helper_run run;
     pel_status status = pel_helper(answer->keep.allocator, NULL, NULL, NULL, timeout, &run, error);
     if (status)
@@ -358,6 +358,7 @@ pel_status pel_probe_ask(const pel_icd_list *drivers, const pel_allocator *alloc
         return PEL_OK;
     char key[65], path[PATH_MAX];
     make_key(drivers, key);
+    const int timeout = timeout_ms(logger); /* before a remembered answer makes it idle: a wrong value is told each time */
     bool cached = cache_directory && cache_path(cache_directory, key, path);
     char *body = cached && !refresh ? load_cached(allocator, path, key) : NULL;
     if (body) {
@@ -366,7 +367,7 @@ pel_status pel_probe_ask(const pel_icd_list *drivers, const pel_allocator *alloc
         answer->asked = answer->remembered = true;
         return status;
     }
-    pel_status status = ask_helper(drivers, logger, answer, error);
+    pel_status status = ask_helper(drivers, timeout, logger, answer, error);
     if (status) {
         forget_findings(answer);
     } else if (cached && answer->asked) {

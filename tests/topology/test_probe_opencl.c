@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "topology/guard.h"
 #include "topology/helper.h"
+#include "base/log.h"
 #include "topology/probe.h"
 #include "topology/scenario.h"
 #include <dirent.h>
@@ -55,11 +56,20 @@ static void bad_left_out(void) {
     pel_topology_destroy(topology);
 }
 
+static unsigned warnings;
+static void count_warnings(void *user, pel_log_level level, const char *message) {
+    (void)user;
+    warnings += level == PEL_LOG_WARNING && strstr(message, "PEL_PROBE_TIMEOUT_MS=") != NULL;
+}
+
 static pel_probe_answer ask(bool refresh) {
+    pel_logger logger;
     pel_icd_list drivers;
     pel_probe_answer answer;
     CHECK(pel_icd_list_read("", &pel_allocator_default, &drivers, NULL) == PEL_OK);
-    CHECK(pel_probe_ask(&drivers, &pel_allocator_default, NULL, getenv("TEST_CACHE"), refresh, &answer, NULL) == PEL_OK);
+    pel_logger_init(&logger, count_warnings, NULL, PEL_LOG_WARNING);
+    CHECK(pel_probe_ask(&drivers, &pel_allocator_default, &logger, getenv("TEST_CACHE"), refresh, &answer, NULL) == PEL_OK);
+    pel_logger_destroy(&logger);
     pel_icd_list_free(&drivers);
     return answer;
 }
@@ -122,6 +132,11 @@ static void remembering(void) {
     unsetenv("PEL_FAKE_PLATFORM");
     setenv("PEL_UNRELATED", "1", 1);
     ask_once(false, true, 0);
+    CHECK(warnings == 0);
+    setenv("PEL_PROBE_TIMEOUT_MS", "soon", 1); /* told although nothing is tried */
+    ask_once(false, true, 0);
+    CHECK(warnings == 1);
+    setenv("PEL_PROBE_TIMEOUT_MS", "20000", 1);
     setenv("TEST_CACHE", "/proc/nowhere", 1);
     ask_once(false, false, 0);
 }
