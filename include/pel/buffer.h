@@ -89,7 +89,8 @@ PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
 /*
  * Destroys a buffer. Commands already submitted keep what they need; wrapped memory may be freed only after pel_queue_finish.
  * What a device alone holds of *wrapped* memory is brought home first (may block); a failure of that is returned, the buffer is
- * gone all the same. Where it would have to wait inside a task: WOULD_DEADLOCK, and nothing is destroyed. NULL: OK.
+ * gone all the same. Where it would have to wait inside a task, or for a mapping of the calling thread: WOULD_DEADLOCK, and
+ * nothing is destroyed. NULL: OK.
  */
 PEL_API pel_status pel_buffer_destroy(pel_buffer *buffer);
 

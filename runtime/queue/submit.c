@@ -318,14 +318,22 @@ static void note_devices(const pel_command *command) {
     }
 }
 
-static void note_all(pel_command *command, pel_hazards *hazards) {
+/*
+ * Where the first is not noted, nobody would learn from the table that the command failed and what it was to write is stale: its
+ * caller must. OUT_OF_MEMORY: nothing is noted.
+ */
+static pel_status note_all(pel_command *command, pel_hazards *hazards) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_hazard_range range = range_of(&command->uses.data[i]);
-        command->uses.data[i].allocation->commands++;
         if (pel_hazards_note(hazards, &range, 1, &command->node->hazard) != PEL_OK) {
+            if (i == 0) {
+                return PEL_OUT_OF_MEMORY;
+            }
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL); /* not run: the order of later commands could not be kept */
         }
+        command->uses.data[i].allocation->commands++;
     }
+    return PEL_OK;
 }
 
 /* Look and note in one: what all accesses must come after, and that they are there. OUT_OF_MEMORY: nothing is noted. */
@@ -344,7 +352,7 @@ static pel_status enter_hazards(pel_command *command) {
     }
     if (status == PEL_OK) {
         note_devices(command);
-        note_all(command, hazards);
+        status = note_all(command, hazards);
     }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
     return status;

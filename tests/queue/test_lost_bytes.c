@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What lived on a lost device alone: it is not read, until it is wholly written again or given back by a reset. */
+#include "support/counted.h"
 #include "machines.h"
 
 #include <setjmp.h>
@@ -165,12 +166,52 @@ static void test_reset_gives_lost_wraps_back(void **state) {
     tear_down_loss(&l);
 }
 
+/*
+ * Where memory fails while a fill is submitted, whoever looks afterwards must not take what was there before for its result:
+ * either the submission says so, or the looking fails.
+ */
+static void test_no_memory_leaves_no_stale_bytes(void **state) {
+    (void)state;
+    bool injected = true;
+    for (long site = 1; injected && site < 200; site++) {
+        counted memory = {0};
+        const pel_allocator allocator = {counted_reallocate, &memory};
+        pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+        desc.devices = "host";
+        desc.history = "off";
+        desc.allocator = &allocator;
+        pel_runtime *runtime;
+        pel_queue *queue;
+        pel_buffer *buffer;
+        assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+        assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+        assert_int_equal(pel_buffer_create(runtime, 100, &buffer, NULL), PEL_OK);
+        memory.fail_at = atomic_load(&memory.calls) + site;
+        const pel_status filled = pel_fill(queue, buffer, 0, 100, "\7", 1, NULL, NULL);
+        pel_mapping *mapping = NULL;
+        void *bytes;
+        if (pel_map(queue, buffer, 0, 100, PEL_MAP_READ, NULL, &mapping) == PEL_OK &&
+            pel_map_wait(mapping, &bytes) == PEL_OK) {
+            assert_int_equal(*(const char *)bytes, filled == PEL_OK ? 7 : 0);
+        }
+        pel_mapping_destroy(mapping);
+        (void)!pel_queue_finish(queue);
+        injected = atomic_load(&memory.calls) >= memory.fail_at;
+        pel_buffer_destroy(buffer);
+        pel_queue_destroy(queue);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+        assert_int_equal(atomic_load(&memory.live), 0);
+    }
+    assert_false(injected);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost_bytes_are_not_read),
         cmocka_unit_test(test_readers_that_waited_do_not_read_lost_bytes),
         cmocka_unit_test(test_overwriting_lost_bytes_makes_them_valid),
         cmocka_unit_test(test_reset_gives_lost_wraps_back),
+        cmocka_unit_test(test_no_memory_leaves_no_stale_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
