@@ -152,12 +152,18 @@ static bool is_large(const pel_span *span) {
     return (span->hi[span->split] - span->lo[span->split]) / local >= SMALL_GRID;
 }
 
+/* Where it begins counts, too: a group's size divides both (shape.c). */
+static bool is_whole(const pel_span *span) {
+    const uint64_t lo = span->lo[span->split], items = span->hi[span->split] - lo;
+    return span->local[span->split] > 0 || (lo % PART_ITEMS == 0 && items % PART_ITEMS == 0);
+}
+
 /* Another part of the same launch, for which nothing has to be compiled that the usual one did not need. */
 static bool is_like(const pel_span *a, const pel_span *b) {
     const uint32_t s = a->split;
     bool like = a->dims == b->dims && s == b->split && s < a->dims && (a->lo[s] == 0) == (b->lo[s] == 0) &&
-                is_large(a) == is_large(b) && (a->local[s] > 0 || ((a->hi[s] - a->lo[s]) % PART_ITEMS == 0 &&
-                                                                   (b->hi[s] - b->lo[s]) % PART_ITEMS == 0));
+                is_large(a) == is_large(b) && is_whole(a) && is_whole(b) &&
+                (a->local[s] > 0 || pel_cl_shape_is_plenty(a) == pel_cl_shape_is_plenty(b));
     for (uint32_t d = 0; d < a->dims; d++) {
         like = like && a->global[d] == b->global[d] && a->local[d] == b->local[d] && a->offset[d] == b->offset[d] &&
                (d == s || (a->lo[d] == b->lo[d] && a->hi[d] == b->hi[d]));

@@ -130,17 +130,19 @@ static void choose_line(const pel_span *span, bool may_cut, uint64_t row, uint64
  * Long rows: what PoCL does for each group, and the prelude's share of that, is about a tenth of a Jacobi iteration with groups
  * of 64 items, a quarter of that with 256 (2 cores, 2026-11). In lines it is not: there kernels are written for any local size.
  */
-static bool is_plenty(const pel_span *span, uint64_t width, uint64_t limit) {
+static bool is_plenty(const pel_span *span, uint64_t width) {
     const uint64_t rows = span->hi[1] - span->lo[1];
-    return limit == LARGEST_ROW && width % LARGEST_ROW == 0 && (rows >= PLENTY || rows * (width / LARGEST_ROW) >= PLENTY);
+    return width % LARGEST_ROW == 0 && (rows >= PLENTY || rows * (width / LARGEST_ROW) >= PLENTY);
 }
+
+bool pel_cl_shape_is_plenty(const pel_span *span) { return span->dims > 1 && is_plenty(span, extent(span, 0)); }
 
 /* 2- and 3-D: whole vectors along a row, then more rows when rows are short. */
 static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64_t asked, uint64_t max_group,
                         pel_cl_shape *shape) {
     uint64_t width = shape->chunked ? extent(span, 0) : span->hi[0] - span->lo[0];
     uint64_t limit = max_group < LARGEST_ROW ? max_group : LARGEST_ROW;
-    uint64_t x = asked == 0 && is_plenty(span, width, limit) ? LARGEST_ROW : width % row == 0 ? row : good_divisor(width, limit);
+    uint64_t x = asked == 0 && limit == LARGEST_ROW && is_plenty(span, width) ? LARGEST_ROW : width % row == 0 ? row : good_divisor(width, limit);
     if (x < SMALLEST_ROW && span->hi[0] - span->lo[0] >= row && may_cut && span->dims == 2) {
         shape->chunked = true;
         strips(span, row, shape);

@@ -41,4 +41,7 @@ const char *pel_cl_shape_make(const pel_span *span, bool chunked, bool plain_onl
  */
 bool pel_cl_piece_halve(pel_cl_piece *piece, uint32_t dims, uint64_t max_groups, pel_cl_piece *rest);
 
+/* Whether there are rows enough for groups that are as large as can be, where nobody asked for a size. */
+bool pel_cl_shape_is_plenty(const pel_span *span);
+
 #endif

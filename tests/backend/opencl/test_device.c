@@ -119,8 +119,8 @@ static pel_span part_of(uint64_t items, uint64_t local, uint64_t lo, uint64_t hi
     span.local[0] = local;
     span.lo[0] = lo;
     span.hi[0] = hi;
-    span.group_lo[0] = lo / local;
-    span.group_hi[0] = hi / local;
+    span.group_lo[0] = local > 0 ? lo / local : 0;
+    span.group_hi[0] = local > 0 ? hi / local : 0;
     return span;
 }
 
@@ -153,6 +153,14 @@ static void parts_are_usual(void **state) {
             .kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = &arg, .chunked = cases[i].chunked, .span = cases[i].span};
         assert_int_equal(pel_cl_is_usual(device, &other), cases[i].usual);
     }
+    pel_work other = work; /* nobody asks for a size: it depends on where a part begins */
+    work.span = part_of(4096, 0, 1024, 4096);
+    fixture_run(&f, &work);
+    assert_int_equal(work.status, PEL_OK);
+    other.span = part_of(4096, 0, 2048, 4096);
+    assert_true(pel_cl_is_usual(device, &other));
+    other.span = part_of(4096, 0, 1032, 3080);
+    assert_false(pel_cl_is_usual(device, &other));
     f.device->backend->mem_destroy(f.device, mem);
     fixture_stop(&f);
 }
