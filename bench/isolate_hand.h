@@ -2,8 +2,8 @@
 /*
  * What isolating a launch on the host takes without pel: threads that compute into private memory, and a caller that must not
  * compute itself, because it would hang with a kernel that hangs; it sleeps until they are done or a second has passed, and
- * copies what they wrote. No queue, no hazards, no model, no retry: what is dearer than the launch alone here is what handing work
- * over and being woken costs on this machine.
+ * copies what they wrote. No queue, no hazards, no model, no retry: what is dearer than the launch alone here is what handing
+ * work over and being woken costs on this machine.
  */
 #ifndef PEL_BENCH_ISOLATE_HAND_H
 #define PEL_BENCH_ISOLATE_HAND_H

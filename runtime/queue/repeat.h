@@ -17,8 +17,8 @@ typedef struct pel_repeat_slot {
 } pel_repeat_slot;
 
 /*
- * A command for this launch, ready to be submitted, if the same one was made before; else NULL, and nothing has happened. *joined:
- * whether nobody wants its event; comes back true, with NULL, if the queue's last command makes this launch, too.
+ * A command for this launch, ready to be submitted, if the same one was made before; else NULL, and nothing has happened.
+ * *joined: whether nobody wants its event; comes back true, with NULL, if the queue's last command makes this launch, too.
  */
 pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
                                uint32_t arg_count, bool *joined);

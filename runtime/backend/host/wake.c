@@ -23,7 +23,8 @@ void pel_host_publish_counts(pel_host_device *device) {
 
 /* Under the lock, after each change: whom the task engine may have woken. */
 void pel_host_publish_sleepers(pel_host_device *device) {
-    uint32_t asleep = device->sleeping - device->tokens + (device->reserve_asleep && !device->reserve_token && !device->reserve_stands ? 1 : 0);
+    uint32_t asleep =
+        device->sleeping - device->tokens + (device->reserve_asleep && !device->reserve_token && !device->reserve_stands ? 1 : 0);
     atomic_store_explicit(&device->tasks.asleep, asleep, memory_order_seq_cst);
 }
 

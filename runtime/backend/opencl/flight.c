@@ -52,8 +52,8 @@ cl_int pel_cl_poll_event(cl_event event, int64_t limit_ns) {
 
 /*
  * To be woken costs 15 to 50 us here, more than a short launch takes, so a thread that waits anyway looks first, for no longer
- * than the runtime may spin. On the host's cores a look takes what the kernel might use: where looking was in vain it is left out for
- * a while, each time twice as long. Between looks it gives way to whoever wants this core.
+ * than the runtime may spin. On the host's cores a look takes what the kernel might use: where looking was in vain it is left out
+ * for a while, each time twice as long. Between looks it gives way to whoever wants this core.
  */
 bool pel_cl_look_awhile(pel_cl_device *device, cl_event event) {
     const int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;

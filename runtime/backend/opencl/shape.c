@@ -142,7 +142,9 @@ static void choose_rows(const pel_span *span, bool may_cut, uint64_t row, uint64
                         pel_cl_shape *shape) {
     uint64_t width = shape->chunked ? extent(span, 0) : span->hi[0] - span->lo[0];
     uint64_t limit = max_group < LARGEST_ROW ? max_group : LARGEST_ROW;
-    uint64_t x = asked == 0 && limit == LARGEST_ROW && is_plenty(span, width) ? LARGEST_ROW : width % row == 0 ? row : good_divisor(width, limit);
+    uint64_t x = asked == 0 && limit == LARGEST_ROW && is_plenty(span, width) ? LARGEST_ROW
+                 : width % row == 0                                           ? row
+                                                                              : good_divisor(width, limit);
     if (x < SMALLEST_ROW && span->hi[0] - span->lo[0] >= row && may_cut && span->dims == 2) {
         shape->chunked = true;
         strips(span, row, shape);
