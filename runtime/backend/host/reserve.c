@@ -14,6 +14,7 @@
  * Rejected: a worker less from the start (a caller that does not wait would leave a core idle).
  */
 #include "backend/host/workers.h"
+#include "topology/core_set.h"
 
 enum { BRISK = 32, LEAST_PATIENCE = 32, MOST_PATIENCE = 4096 };
 
