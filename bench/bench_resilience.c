@@ -244,7 +244,11 @@ static void checkpoint_on(pel_results *results, const pel_bench_session *session
     char row[64];
     double ratio[PEL_BENCH_RUNS], cost_s = 0;
     stretch with = {
-        .launch = {session->queue, kernel, {pel_buf(x), pel_buf(y)}, {device, 1}, PEL_PROTECT_NONE, NULL, NULL, NULL, 0, 0},
+        .launch = {.queue = session->queue,
+                   .kernel = kernel,
+                   .args = {pel_buf(x), pel_buf(y)},
+                   .share = {device, 1},
+                   .protection = PEL_PROTECT_NONE},
         .runtime = session->runtime,
         .saved = y,
         .checkpoint = checkpoint};
