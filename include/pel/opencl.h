@@ -79,8 +79,9 @@ PEL_API PEL_MUST_CHECK pel_status pel_opencl_event_adopt(const pel_device *devic
 /*
  * A cl_event for the caller's own commands that completes when `event` does: a user event of the device's context. When `event`
  * failed it gets CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST. (PoCL before 7 never ends a wait for an event that has failed
- * already.) It is set by a host task of `queue`. References: the caller gets one and releases it (clReleaseEvent); the runtime
- * holds one until it is set. Any thread. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, DEVICE_*, AFTER_FORK.
+ * already, and PoCL 3.1 aborts the process when one fails that commands wait for: there, enqueue what depends on it once `event`
+ * has gone well.) It is set by a host task of `queue`. References: the caller gets one and releases it (clReleaseEvent); the
+ * runtime holds one until it is set. Any thread. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, DEVICE_*, AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_opencl_event(pel_queue *queue, pel_event *event, const pel_device *device,
                                                    cl_event *opencl_event, pel_error **error);
