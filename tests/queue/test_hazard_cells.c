@@ -98,7 +98,7 @@ static void test_to_the_map_and_back(void **state) {
         assert_true(field && pel_hazard_field_fill(field, map));
         assert_true(pel_interval_map_is_empty(map));
         for (uint64_t i = 0; i < CELLS; i++) {
-            uint64_t number;
+            uint64_t number = 0;
             const uint64_t lo = BASE + i * SIZE, hi = lo + SIZE < END ? lo + SIZE : END;
             assert_true(pel_hazard_field_fits(field, lo, hi, &number) && number == i);
             assert_false(pel_hazard_field_fits(field, lo, hi - 1, &number) || pel_hazard_field_fits(field, lo + 1, hi, &number));
