@@ -241,7 +241,7 @@ static void run_member(void *region_of, const void *none, uint32_t member) {
 static void await_others(const pel_host_team *team, const region *r) {
     for (int look = 0; look < ARRIVAL_LOOKS && pel_host_team_gone(team) < team->wanted && pel_host_is_attended(r->device);
          look++) {
-        pel_host_pause_once();
+        pel_pause();
     }
 }
 

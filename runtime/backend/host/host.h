@@ -17,6 +17,7 @@
  *   wake.c     submitting, and waking whom it needs; the end of a work.
  *   place.c    where workers run.
  *   guest.c    a thread of the caller's in the last worker's place.
+ *   reserve.c  the last worker, out of a submitter's way.
  *   job.c      one job: units, joining and leaving, pieces, stealing, the end.
  *   launch.c   from units to calls of the user's function; memory of a worker for one launch.
  *   near.c     from whom a worker steals first.
@@ -201,7 +202,6 @@ void pel_host_tasks_forget(pel_host_tasks *tasks);
 bool pel_host_may_help(const pel_backend_device *device);
 /* A moment between two looks; the shortest there is. */
 void pel_host_pause(void);
-static inline void pel_host_pause_once(void) { pel_pause(); }
 
 /* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */
 bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work);

@@ -69,7 +69,7 @@ static void sleep_until_left(pel_host_team *team) {
 void pel_host_team_join(pel_host_team *team, int64_t spin_ns) {
     int64_t until = 0;
     for (unsigned look = 1; pel_host_team_gone(team) < team->came; look++) {
-        pel_host_pause_once();
+        pel_pause();
         if (look % LOOKS_PER_CLOCK == 0) {
             const int64_t now = pel_clock_now(&pel_clock_monotonic);
             until = until == 0 ? now + spin_ns : until;

@@ -22,7 +22,7 @@ enum {
 
 void pel_host_pause(void) {
     for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-        pel_host_pause_once();
+        pel_pause();
     }
 }
 
@@ -255,7 +255,7 @@ static bool spin(pel_host_worker *worker) {
         } else if (device->env->spin_ns == 0) {
             break;
         }
-        pel_host_pause_once();
+        pel_pause();
     }
     look_stop(device);
     atomic_fetch_sub_explicit(&device->attending, 1, memory_order_relaxed);
