@@ -95,6 +95,8 @@ uint64_t pel_run_groups(const pel_run *run); /* work-groups of the launch; 0 wit
 
 /* The declaration of one resolved buffer argument (called by resolve). */
 bool pel_run_declare(pel_run *run, pel_run_argument *argument, char message[PEL_MESSAGE_BYTES]);
+/* Nothing is declared of it, and it holds fewer elements than the range has items. */
+bool pel_run_is_short(const pel_run *run, const pel_run_argument *argument);
 
 /* execute: false after it has printed an error. */
 bool pel_run_execute(pel_run *run);

@@ -137,6 +137,38 @@ static bool declare_pergroup(const pel_run *run, pel_run_argument *a, char messa
     return true;
 }
 
+/* Elements that a kernel touches which takes one for each item, at its global id: as many as the offset leaves out, too. */
+static uint64_t elements_by_item(const pel_run *run) {
+    uint64_t all = 1;
+    for (uint32_t i = 0; i < run->dims; i++) {
+        uint64_t end;
+        if (!pel_add_u64(run->offset[i], run->range[i], &end) || !pel_mul_u64(all, end, &all))
+            return UINT64_MAX;
+    }
+    return all;
+}
+
+bool pel_run_is_short(const pel_run *run, const pel_run_argument *a) {
+    return a->array.data && a->pattern == PEL_RUN_UNDECLARED && a->array.bytes / a->item_bytes < elements_by_item(run);
+}
+
+/*
+ * Nothing is said about access, and there are fewer elements than items: a table, or a range that is too large for the file. The
+ * second reads or writes whatever lies behind the array, and its result looks like any other. So `whole` must be said of tables;
+ * constant memory is made for them and gets a line in the report only.
+ */
+static bool check_undeclared(const pel_run *run, const pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
+    char range[80], shape[160];
+    if (!pel_run_is_short(run, a) || a->parameter->space == PEL_SPACE_CONSTANT)
+        return true;
+    return pel_message(message,
+                       "%.200s holds %s, %llu elements; a kernel that takes one for each item of the range %s touches %llu. Cut "
+                       "the range, or say %.100s=...:whole if the kernel does not index it by item (a table, a total)",
+                       what(a), pel_array_describe(&a->array, a->channelled, shape),
+                       (unsigned long long)(a->array.bytes / a->item_bytes), range_text(run, range),
+                       (unsigned long long)elements_by_item(run), a->name);
+}
+
 bool pel_run_declare(pel_run *run, pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) {
     switch (a->pattern) {
     case PEL_RUN_ELEMENTWISE:
@@ -156,6 +188,8 @@ bool pel_run_declare(pel_run *run, pel_run_argument *a, char message[PEL_MESSAGE
         a->declaration = (pel_param)PEL_PARAM_WHOLE(a->mode == PEL_READ ? PEL_READ : PEL_READ_WRITE);
         return true;
     case PEL_RUN_UNDECLARED:
+        if (!check_undeclared(run, a, message))
+            return false;
         break;
     }
     a->declaration = (pel_param)PEL_PARAM_POINTER(a->mode == PEL_READ ? PEL_READ : PEL_READ_WRITE);

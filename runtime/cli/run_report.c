@@ -69,6 +69,10 @@ static void print_arguments(const pel_run *run) {
     }
     pel_table_print(&table, stdout, "  ");
     pel_table_free(&table);
+    for (uint32_t i = 0; i < run->argument_count; i++)
+        if (pel_run_is_short(run, &run->arguments[i]))
+            printf("  %s holds fewer elements than the range has items: right for a table, wrong if items index it by their id\n",
+                   run->arguments[i].name);
 }
 
 static void print_indented(const char *text) {

@@ -79,6 +79,9 @@ refuses 1 "argument out: no memory for 4398046511104 bytes" "$pel" run fill.cl -
 refuses 1 "double" "$pel" run fill.cl --range 4 --arg out=o.npy:write:type=double --arg scale=1
 run 0 "$pel" run two.cl -e twice --range 10x10 --arg in=zeros:elementwise --arg out=square.npy:write:elementwise
 refuses 1 "needs 101" "$pel" run two.cl -e twice --range 101 --arg in=square.npy:elementwise --arg out=o.npy:write
+refuses 1 "a kernel that takes one for each item of the range 101 touches 101. Cut the range, or say in=...:whole" \
+    "$pel" run two.cl -e twice --range 101 --arg in=square.npy --arg out=o.npy:write
+absent o.npy
 run 0 "$pel" run two.cl -e twice --range 30x20 --arg in=zeros:block --arg out=wide.npy:write:block
 refuses 1 "wide.npy holds 30x20 float, the range is 20x30: the other way round" \
     "$pel" run two.cl -e twice --range 20x30 --arg in=wide.npy:block --arg out=o.npy:write

@@ -115,7 +115,7 @@ static void finds_shapes_of_outputs(void **state) {
     assert_true(f.good);
     assert_int_equal(f.run.arguments[2].array.shape[0], 150);
     free_fixture(&f);
-    f = RESOLVE(SAXPY, 100, 0, 0, "a=2", "x=@f6x4.npy:whole", "y=@y.npy:write:like=x");
+    f = RESOLVE(SAXPY, 24, 0, 0, "a=2", "x=@f6x4.npy:whole", "y=@y.npy:write:like=x");
     assert_true(f.good);
     assert_int_equal(f.run.arguments[2].array.shape[0], 4);
     assert_int_equal(f.run.arguments[2].array.shape[1], 6);
@@ -206,7 +206,7 @@ static void explains_mismatches(void **state) {
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy:write:like=z"), ARGS("like=z"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy:write:pergroup"), ARGS("--local"));
     expect(SAXPY, 100, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy:write:reduce=sum:shape=1"), ARGS("depends on its order"));
-    expect(SAXPY, 1ull << 62, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy:write"), ARGS("argument y", "64 bits"));
+    expect(SAXPY, 1ull << 62, 0, ARGS("a=2", "x=@f100.npy:whole", "y=@y.npy:write"), ARGS("argument y", "64 bits"));
     expect(ONE("float"), 6, 4, ARGS("in=@rgb.png:read"), ARGS("6x4 RGB, 8 bit", "global const float *in", "channels=1"));
     expect(ONE("int"), 6, 4, ARGS("in=@gray.png:read"), ARGS("not int"));
     expect(ONE("float8"), 6, 4, ARGS("in=@rgb.png:read"), ARGS("float8"));
@@ -220,12 +220,35 @@ static void explains_mismatches(void **state) {
     expect("kernel void f(uchar u) {}", 1, 0, ARGS("u=300"), ARGS("argument u", "300", "uchar"));
 }
 
+/* Undeclared arrays with fewer elements than the range has items are refused; `whole`, or constant memory, says that it is meant. */
+static void refuses_ranges_beyond_undeclared_arrays(void **state) {
+    (void)state;
+    expect(SAXPY, 101, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy:write"),
+           ARGS("argument x", "holds 100 float, 100 elements", "range 101 touches 101", "x=...:whole"));
+    expect(SAXPY, 101, 0, ARGS("a=2", "x=@f100.npy:elementwise=1/2", "y=@y.npy:write:shape=7"), ARGS("argument y", "touches 101"));
+    expect(ONE("float"), 7, 4, ARGS("in=@f6x4.npy"), ARGS("holds 6x4 float, 24 elements", "range 7x4 touches 28"));
+    expect(ONE("uchar4"), 5, 5, ARGS("in=@rgb.png"), ARGS("24 elements", "touches 25"));
+    fixture f = RESOLVE(SAXPY, 101, 0, 0, "a=2", "x=@f100.npy:whole", "y=@y.npy:write");
+    assert_true(f.good);
+    free_fixture(&f);
+    f = RESOLVE("kernel void f(constant float *table, global float *o) {}", 101, 0, 0, "table=@f100.npy", "o=@o.npy:write");
+    assert_true(f.good);
+    assert_true(pel_run_is_short(&f.run, &f.run.arguments[0]));
+    assert_false(pel_run_is_short(&f.run, &f.run.arguments[1]));
+    f.run.offset[0] = 1; /* ids reach one further */
+    assert_true(pel_run_is_short(&f.run, &f.run.arguments[1]));
+    f.run.offset[0] = UINT64_MAX;
+    assert_true(pel_run_is_short(&f.run, &f.run.arguments[1]));
+    free_fixture(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resolves_the_example),
         cmocka_unit_test(finds_shapes_of_outputs),
         cmocka_unit_test(reads_files_for_the_kernel),
         cmocka_unit_test(explains_mismatches),
+        cmocka_unit_test(refuses_ranges_beyond_undeclared_arrays),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
 }
