@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* oneTBB as a contestant: task_group for tasks, flow graphs where there are dependencies (built first, then run again and again), parallel_for for loops. */
+/*
+ * oneTBB as a contestant: task_group for tasks, flow graphs where there are dependencies (built first, then run again and again),
+ * parallel_for for loops.
+ */
 #include "cholesky.h"
 #include "contestant.h"
 #include <atomic>
@@ -305,6 +308,15 @@ void tiled_cholesky(const contestant_run *run) {
 
 } // namespace
 
-extern const contestant_row contestant_rows[] = {{"tasks", tasks},         {"memory", memory},       {"ranges", ranges}, {"chain", chain},
-                                                 {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for}, {"wake", wake},
-                                                 {"idle", idle},           {"triad", triad},         {"cholesky", tiled_cholesky}, {nullptr, nullptr}};
+extern const contestant_row contestant_rows[] = {{"tasks", tasks},
+                                                 {"memory", memory},
+                                                 {"ranges", ranges},
+                                                 {"chain", chain},
+                                                 {"wavefront", wavefront},
+                                                 {"fork-join", fork_join},
+                                                 {"wait", wait_for},
+                                                 {"wake", wake},
+                                                 {"idle", idle},
+                                                 {"triad", triad},
+                                                 {"cholesky", tiled_cholesky},
+                                                 {nullptr, nullptr}};

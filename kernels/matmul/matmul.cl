@@ -5,7 +5,8 @@
  * elements, those of A and C for a whole unit of 4 rows. Tiles of 16 columns took 1.1 to 1.6 x as long (PoCL, one core, n = 512
  * and 1024).
  */
-kernel void matmul(global float *c, global const float *a, global const float *b, uint inner, uint c_unit, uint a_unit, uint b_pitch) {
+kernel void matmul(global float *c, global const float *a, global const float *b, uint inner, uint c_unit, uint a_unit,
+                   uint b_pitch) {
     const size_t c_pitch = c_unit / 4, a_pitch = a_unit / 4;
     global const float *a0 = a + get_global_id(1) * a_unit, *a1 = a0 + a_pitch, *a2 = a1 + a_pitch, *a3 = a2 + a_pitch;
     b += get_global_id(0) * 32;

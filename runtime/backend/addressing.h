@@ -7,7 +7,7 @@
  * reads them back through get_global_id:
  *     1-D  global {n, 1, 1}    offset {user offset + lo, N, user offset}
  *     2-D  global {n0, n1, 1}  offset {lo0, lo1, N0 | N1 << 32}                needs N0, N1 < 2^32 and no user offset
- *     3-D  global {N0, N1, n2} offset {0, 0, lo2 | N2 << 32}                   needs N2 < 2^32, no user offset, split along dimension 2
+ *     3-D  global {N0, N1, n2} offset {0, 0, lo2 | N2 << 32}    needs N2 < 2^32, no user offset, split along dimension 2
  * Rejected: hidden arguments (need a rewrite of the kernel's signature) and -D constants (a rebuild per size).
  */
 #ifndef PEL_BACKEND_ADDRESSING_H

@@ -2,7 +2,8 @@
 /*
  * Building errors. The pattern: every internal function that can fail returns pel_status and takes `pel_error **error` (may be
  * NULL);
- *     return pel_fail(error, allocator, PEL_IO, .call = "open", .code = errno, .advice = "...", .message = "cannot open %s", path);
+ *     return pel_fail(error, allocator, PEL_IO, .call = "open", .code = errno, .advice = "...",
+ *                     .message = "cannot open %s", path);
  * is spelled with the function below. When memory runs out while telling the story, a static error stands in; destroying it does
  * nothing.
  */

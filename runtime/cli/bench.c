@@ -42,7 +42,8 @@ static const pel_cli_option options[] = {
 
 static const pel_cli_usage usage = {
     "bench", "[--json FILE] [--csv FILE] [--kernels LIST] [--time-target MS] [--disjoint] [--quick]",
-    "Runs each kernel of the catalogue on each device alone and on all together, checks every result against an independent reference, "
+    "Runs each kernel of the catalogue on each device alone and on all together, checks every result against an independent "
+    "reference, "
     "and compares one device under pel with programs that do without.",
     options, "Exit status 1 when a result is wrong or nothing could be measured."};
 

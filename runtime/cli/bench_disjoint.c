@@ -42,7 +42,8 @@ bool pel_bench_disjoint(const char *command, char list[PEL_BENCH_DISJOINT_LIST])
     if (cores < 2 || second == CPU_SETSIZE) {
         pel_cli_error(
             "bench",
-            "disjoint devices (--disjoint) need two cores; this process may use %u (affinity, cpuset or quota): there is nothing to share out",
+            "disjoint devices (--disjoint) need two cores; this process may use %u (affinity, cpuset or quota): there is "
+            "nothing to share out",
             cores);
         return false;
     }

@@ -130,8 +130,10 @@ static void print_stories(const pel_bench_row *rows, uint32_t count) {
 void pel_bench_print(const pel_bench_session *session, const pel_bench_row *rows, uint32_t count) {
     print_rows(session, rows, count);
     printf(
-        "\nn: elements, bodies, or the side of a square image or matrix. speed-up: the time of the fastest device alone over the time of all\n"
-        "together. efficiency: the share of what devices that may run at once could give; devices on the same cores are alternatives.\n"
+        "\nn: elements, bodies, or the side of a square image or matrix. speed-up: the time of the fastest device alone over "
+        "the time of all\n"
+        "together. efficiency: the share of what devices that may run at once could give; devices on the same cores are "
+        "alternatives.\n"
         "verified: against a reference in double precision; (11 %%): so much of the result was sampled.\n");
     print_comparisons(rows, count);
     print_stories(rows, count);

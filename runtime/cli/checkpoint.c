@@ -19,7 +19,8 @@ static const pel_cli_option options[] = {{0, NULL, NULL, NULL}};
 
 static const pel_cli_usage usage = {
     "checkpoint", "inspect|verify PATH",
-    "inspect shows the generations of a checkpoint: what they hold and when they were written. verify also reads every byte and checks it.",
+    "inspect shows the generations of a checkpoint: what they hold and when they were written. verify also reads every byte "
+    "and checks it.",
     options, "The exit status of verify is 0 when at least one generation is whole, and 1 when none is."};
 
 static const pel_checkpoint_env env = {&pel_allocator_default, &pel_file_io_system};

@@ -25,7 +25,8 @@ static const pel_cli_option options[] = {{'n', "size", "N", "the kernel's n; 0: 
 
 static const pel_cli_usage usage = {
     "explain", "KERNEL [options]",
-    "Launches a kernel of the catalogue and says what the planner decided, why, and how far its predictions were off; then the last plan "
+    "Launches a kernel of the catalogue and says what the planner decided, why, and how far its predictions were off; then the "
+    "last plan "
     "with every alternative and the reason why it lost.",
     options, "Kernels: mandelbrot, nbody, gaussian, matmul, triad, dot. PEL_FREEZE=1 shows what is decided without learning."};
 

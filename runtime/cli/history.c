@@ -196,7 +196,8 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     contrast differs;
     if (contrast_of(entry, &differs)) {
         printf(
-            "%s works most near %d %% of its range and least near %d %%, where a unit takes %.2g times less. From %llu chunks, the last %s ago.\n",
+            "%s works most near %d %% of its range and least near %d %%, where a unit takes %.2g times less. From %llu chunks, "
+            "the last %s ago.\n",
             shown(entry->kernel), differs.densest, differs.thinnest, differs.ratio, (unsigned long long)entry->state.samples,
             age_text(age, r, entry));
         return;

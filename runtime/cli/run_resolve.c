@@ -251,7 +251,8 @@ static bool foreign(const pel_run_argument *a, char message[PEL_MESSAGE_BYTES]) 
         if (strcasecmp(dot + 1, names[i]) == 0)
             return !pel_message(
                 message,
-                "pel reads .npy, .png and raw numbers. Convert the file, or say format=raw if it holds plain numbers all the same");
+                "pel reads .npy, .png and raw numbers. Convert the file, or say format=raw if it holds plain numbers all the "
+                "same");
     return false;
 }
 

@@ -213,8 +213,8 @@ static pel_status check_rights(const pel_runtime_desc *desc, pel_error **error) 
     pel_story story = {
         .call = "getauxval(AT_SECURE)",
         .code = 1,
-        .advice =
-            "drop the rights before the program starts; or set PEL_RUNTIME_PRIVILEGED, if all that the environment names is trusted"};
+        .advice = "drop the rights before the program starts; or set PEL_RUNTIME_PRIVILEGED, "
+                  "if all that the environment names is trusted"};
     return pel_fail(
         error, &pel_allocator_default, PEL_UNSUPPORTED, &story,
         "this program has more rights than its user: OpenCL drivers that the user's environment names would get them");

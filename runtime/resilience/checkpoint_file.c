@@ -2,7 +2,8 @@
 /*
  * Writing and reading one checkpoint file.
  *
- *     header (80 bytes) | directory: per part name length, bytes, name | blocks: frame (40 bytes) and payload, in order | trailer (40 bytes)
+ *     header (80 bytes) | directory: per part name length, bytes, name |
+ *     blocks: frame (40 bytes) and payload, in order | trailer (40 bytes)
  *
  * The invariant: a file is accepted only when every byte of it has passed a checksum, every part is covered from its first to its
  * last byte exactly once, and nothing follows the trailer. So a file that was cut, mixed from two or changed in any byte is

@@ -130,7 +130,8 @@ static pel_status parse_item(pel_device_list *list, const char *text, size_t len
     if (!take_options(text, &length, &item->options)) {
         return bad_item(
             list, whole, whole_length,
-            "what stands in [] is not memory=BYTES, allocation=BYTES, staging=BYTES (at most 256M), own or outside, with ';' between",
+            "what stands in [] is not memory=BYTES, allocation=BYTES, staging=BYTES (at most 256M), own or outside, with ';' "
+            "between",
             error);
     }
     const bool narrowed = whole_length != length;

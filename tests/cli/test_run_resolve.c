@@ -220,12 +220,13 @@ static void explains_mismatches(void **state) {
     expect("kernel void f(uchar u) {}", 1, 0, ARGS("u=300"), ARGS("argument u", "300", "uchar"));
 }
 
-/* Undeclared arrays with fewer elements than the range has items are refused; `whole`, or constant memory, says that it is meant. */
+/* Undeclared arrays with fewer elements than items are refused; `whole`, or constant memory, says that it is meant. */
 static void refuses_ranges_beyond_undeclared_arrays(void **state) {
     (void)state;
     expect(SAXPY, 101, 0, ARGS("a=2", "x=@f100.npy", "y=@y.npy:write"),
            ARGS("argument x", "holds 100 float, 100 elements", "range 101 touches 101", "x=...:whole"));
-    expect(SAXPY, 101, 0, ARGS("a=2", "x=@f100.npy:elementwise=1/2", "y=@y.npy:write:shape=7"), ARGS("argument y", "touches 101"));
+    expect(SAXPY, 101, 0, ARGS("a=2", "x=@f100.npy:elementwise=1/2", "y=@y.npy:write:shape=7"),
+           ARGS("argument y", "touches 101"));
     expect(ONE("float"), 7, 4, ARGS("in=@f6x4.npy"), ARGS("holds 6x4 float, 24 elements", "range 7x4 touches 28"));
     expect(ONE("uchar4"), 5, 5, ARGS("in=@rgb.png"), ARGS("24 elements", "touches 25"));
     fixture f = RESOLVE(SAXPY, 101, 0, 0, "a=2", "x=@f100.npy:whole", "y=@y.npy:write");

@@ -53,6 +53,10 @@ done >> "$work/findings"
 find_sources runtime include kernels tests bench docs | xargs grep -nE "$(printf '\t')|[[:space:]]\$" /dev/null | cut -c1-120 |
     sed 's/$/   <- a tab, or a blank at the end/' >> "$work/findings" || :
 
+# C sources have 130 columns.
+find_sources runtime include kernels tests bench docs | LC_ALL=C.UTF-8 xargs grep -nE '^.{131,}' /dev/null | cut -c1-120 |
+    sed 's/$/   <- longer than 130 columns/' >> "$work/findings" || :
+
 # 6. Every source says its licence in its first three lines.
 { find_sources runtime include kernels tests bench docs
   find CMakeLists.txt cmake runtime kernels tests bench .ci -type f \( -name 'CMakeLists.txt' -o -name '*.cmake' -o -name '*.sh' -o -name run \); } 2>/dev/null | sort -u |

@@ -170,7 +170,8 @@ static void compare(bool with_divisions) {
     qsort(heft, SEEDS, sizeof *heft, ascending);
     qsort(chosen, SEEDS, sizeof *chosen, ascending);
     print_message(
-        "%s: HEFT / in order: median %.3f, 95 %% %.3f, worst %.3f; chosen / in order: median %.3f, worst %.3f; %u by HEFT, %u alone, %u in order\n",
+        "%s: HEFT / in order: median %.3f, 95 %% %.3f, worst %.3f; chosen / in order: median %.3f, worst %.3f; %u by HEFT, %u "
+        "alone, %u in order\n",
         with_divisions ? "with divisions" : "whole launches", heft[SEEDS / 2], heft[SEEDS * 95 / 100], heft[SEEDS - 1],
         chosen[SEEDS / 2], chosen[SEEDS - 1], kinds[0], kinds[1], kinds[2]);
     assert_true(heft[SEEDS / 2] <= 1.0 && heft[SEEDS - 1] <= 1.5);

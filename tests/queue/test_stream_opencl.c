@@ -17,12 +17,14 @@
 enum { PITCH = 256, ROWS = 2048, N = PITCH * ROWS };
 
 static const char source[] =
-    "__kernel void everything(__global const int *in, __constant int *table, __global int4 *out, __global int *restrict both, __global ulong *total,\n"
+    "__kernel void everything(__global const int *in, __constant int *table, __global int4 *out, __global int *restrict both, "
+    "__global ulong *total,\n"
     "                         __local int *scratch, int factor, __global const volatile int *absent) {\n"
     "    size_t x = get_global_id(0), y = get_global_id(1), i = y * get_global_size(0) + x;\n"
     "    scratch[get_local_id(0)] = factor;\n"
     "    barrier(CLK_LOCAL_MEM_FENCE);\n"
-    "    int sum = in[i] + (y > 0 ? in[i - get_global_size(0)] : 0) + (y + 1 < get_global_size(1) ? in[i + get_global_size(0)] : 0);\n"
+    "    int sum = in[i] + (y > 0 ? in[i - get_global_size(0)] : 0) + (y + 1 < get_global_size(1) ? in[i + get_global_size(0)] "
+    ": 0);\n"
     "    sum = sum * scratch[get_local_id(0)] + table[i % 16] + (absent != 0);\n"
     "    out[i] = (int4)(sum, (int)x, (int)y, (int)get_group_id(1));\n"
     "    both[i] += sum;\n"

@@ -204,7 +204,8 @@ enum { WORDS = 64, FIRST = 16 };
 
 static const char canary_source[] =
     "static void pel_touch(__global int *x, ulong first) { size_t i = first + get_global_id(0); x[i] = x[i] * 3 + (int)i; }\n"
-    "__kernel void pel_canary(__global int *window, ulong before, ulong first) { pel_touch((__global int *)((ulong)window - before), first); }\n";
+    "__kernel void pel_canary(__global int *window, ulong before, ulong first) { pel_touch((__global int *)((ulong)window - "
+    "before), first); }\n";
 
 /* Elements [first, first + WORDS / 2) of an invented array, of which the window begins FIRST elements earlier. */
 static bool sing(const pel_cl_device *device, cl_kernel kernel, cl_mem mem, cl_command_queue queue, cl_ulong first) {

@@ -245,7 +245,8 @@ static void lose(pel_outside *device, const char *why) {
     } else {
         pel_outside_refuse(
             device, &loss, PEL_DEVICE_LOST, "pel-device", code,
-            "the driver or a kernel crashed: protection \"retry\" runs what was lost on other devices; a new runtime can use the device again",
+            "the driver or a kernel crashed: protection \"retry\" runs what was lost on other devices; a new runtime can use "
+            "the device again",
             "its process %ld %s", (long)child, how.data ? how.data : "ended");
     }
     pel_text_free(&how);

@@ -45,7 +45,8 @@ static void all_keys_are_read(void **state) {
         "spike_percent = 2\nspike_factor = 4\n"
         "memory_mib = 0.5\nlink_gb_per_s = 12.25\nlink_latency_us = 8\nslow_after_chunk = 7\n"
         "slow_factor = .5\nfail_at_chunk = 3\n"
-        "lost_at_chunk = 9\nview_alignment_bytes = 256\ncore_group = 5\n[host]\nitems_per_us = 1\n[c]\nitems_per_us=1\ncore_group = host",
+        "lost_at_chunk = 9\nview_alignment_bytes = 256\ncore_group = 5\n[host]\nitems_per_us = "
+        "1\n[c]\nitems_per_us=1\ncore_group = host",
         &d);
     const pel_simulated_device *g = &d.devices[0];
     assert_int_equal(d.seed, 99);
@@ -209,7 +210,8 @@ static void copies_are_devices(void **state) {
     (void)state;
     pel_description d;
     good(
-        "[host]\nitems_per_us = 1\n[gpu]\ncopies = 3\nitems_per_us = 7\n[other]\nitems_per_us = 9\ncopies = 1\n[last]\nitems_per_us = 2\n",
+        "[host]\nitems_per_us = 1\n[gpu]\ncopies = 3\nitems_per_us = 7\n[other]\nitems_per_us = 9\ncopies = "
+        "1\n[last]\nitems_per_us = 2\n",
         &d);
     static const char *const names[] = {"host", "gpu-1", "gpu-2", "gpu-3", "other-1", "last"};
     assert_int_equal(d.device_count, 6);
