@@ -105,14 +105,3 @@ void pel_sha256_hex(const uint8_t digest[32], char hex[65]) {
     }
     hex[64] = '\0';
 }
-
-/* The finaliser of MurmurHash3 over both words: every input bit changes about half of the output bits. */
-uint64_t pel_mix_u64(uint64_t a, uint64_t b) {
-    uint64_t x = a ^ (b + 0x9e3779b97f4a7c15u + (a << 6) + (a >> 2));
-    x ^= x >> 33;
-    x *= 0xff51afd7ed558ccdu;
-    x ^= x >> 33;
-    x *= 0xc4ceb9fe1a85ec53u;
-    x ^= x >> 33;
-    return x;
-}

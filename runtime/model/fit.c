@@ -151,14 +151,15 @@ static void solve(pel_fit *fit) {
     double anchor = fit->anchor < 0.5 * mean_time ? fit->anchor : 0.5 * mean_time;
     double ridge = larger(RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1), START_PRIOR);
     double w = fit->w + ridge, wt = fit->wt + ridge * anchor;
-    double determinant = w * fit->wnn - fit->wn * fit->wn;
+    double square = fit->wn * fit->wn, determinant = w * fit->wnn - square, per_wnn = 1.0 / fit->wnn;
     double start = (wt * fit->wnn - fit->wn * fit->wnt) / determinant;
-    double lever = 1.0 - fit->wn * fit->wn / (fit->w * fit->wnn), most = lever < LEVER ? START_MOST * mean_time : INFINITY;
+    bool levered = fit->w * fit->wnn - square >= LEVER * fit->w * fit->wnn;
+    double most = levered ? INFINITY : START_MOST * mean_time;
     start = start < most ? start : most;
     if (!(start >= 0.0)) {
         start = 0.0;
     }
-    double slope = (fit->wnt - start * fit->wn) / fit->wnn;
+    double slope = (fit->wnt - start * fit->wn) * per_wnn;
     if (!(slope > 0.0) || !isfinite(slope)) {
         /* Larger took no longer: nearly all is start cost, and a sliver of slope keeps divisions by it sane. */
         double mean_size = fit->wn / fit->w;
@@ -220,8 +221,11 @@ static void fit_recent(pel_fit *fit) {
 
 static void remember(pel_fit *fit, double n, double t) {
     if (fit->recent_count == PEL_FIT_RECENT) {
-        memmove(fit->recent_n, fit->recent_n + 1, sizeof fit->recent_n - sizeof fit->recent_n[0]);
-        memmove(fit->recent_t, fit->recent_t + 1, sizeof fit->recent_t - sizeof fit->recent_t[0]);
+        double kept[PEL_FIT_RECENT - 1]; /* becomes a few wide moves; memmove is a call */
+        memcpy(kept, fit->recent_n + 1, sizeof kept);
+        memcpy(fit->recent_n, kept, sizeof kept);
+        memcpy(kept, fit->recent_t + 1, sizeof kept);
+        memcpy(fit->recent_t, kept, sizeof kept);
         fit->recent_count--;
     }
     fit->recent_n[fit->recent_count] = n;
@@ -293,7 +297,7 @@ static double surprise(pel_fit *fit, double relative, double deviation) {
 
 /* A fit that has left its youth: one recursive step. */
 static void step(pel_fit *fit, double n, double ns) {
-    double predicted = time_at(fit, n), relative = ns / predicted - 1.0;
+    double predicted = time_at(fit, n), rate = 1.0 / predicted, relative = ns * rate - 1.0;
     double deviation = larger(sqrt(fit->variance), DEVIATION_FLOOR);
     double bounded = smaller(larger(relative, -3.0 * deviation), 3.0 * deviation);
     fit->variance += 0.05 * (bounded * bounded - fit->variance);
@@ -311,7 +315,7 @@ static void step(pel_fit *fit, double n, double ns) {
     }
     relative = smaller(larger(relative, -CLIP * deviation), CLIP * deviation);
     forget(fit, n);
-    add(fit, n, predicted * larger(1.0 + relative, 0.1), 1.0 / (predicted * predicted));
+    add(fit, n, predicted * larger(1.0 + relative, 0.1), rate * rate);
     solve(fit);
 }
 

@@ -31,9 +31,14 @@ static uint64_t family_of(const pel_model_family *family) {
     return family->shape != 0 ? pel_mix_u64(family->kernel, family->shape) : family->kernel;
 }
 
-static pel_model_key key_of(const pel_model_family *family, uint64_t device, pel_model_aspect company) {
-    uint64_t kernel = company == PEL_MODEL_KIN ? family->kernel : family_of(family);
-    return (pel_model_key){company == PEL_MODEL_BESIDE ? kernel : pel_mix_u64(kernel, 0x70656c00u + (uint64_t)company), device};
+/* `of_family`: family_of(family). */
+static uint64_t kernel_of(const pel_model_family *family, uint64_t of_family, pel_model_aspect aspect) {
+    uint64_t kernel = aspect == PEL_MODEL_KIN ? family->kernel : of_family;
+    return aspect == PEL_MODEL_BESIDE ? kernel : pel_mix_u64(kernel, 0x70656c00u + (uint64_t)aspect);
+}
+
+static pel_model_key key_of(const pel_model_family *family, uint64_t device, pel_model_aspect aspect) {
+    return (pel_model_key){kernel_of(family, family_of(family), aspect), device};
 }
 
 static double items_of(const pel_model_family *family) {
@@ -95,9 +100,20 @@ static double lesson_companions(const pel_lesson *lesson) {
     return count > 1 ? (double)(count - 1) : 1.0;
 }
 
-static bool observe(pel_models *models, const pel_lesson *lesson, const pel_lesson_chunk *chunk, pel_model_aspect company,
-                    double units, uint64_t launch) {
-    pel_model_entry *place = pel_models_place(models, key_of(&lesson->family, chunk->device, company));
+/* A launch while it is learned from: what is the same for all its chunks. */
+typedef struct learning {
+    pel_models *models;
+    const pel_lesson *lesson;
+    pel_record_entry *entry; /* NULL: no memory for it */
+    uint64_t launch;         /* of the family */
+    uint64_t family;
+    double range, companions;
+} learning;
+
+static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_aspect aspect, double units) {
+    const pel_model_family *family = &l->lesson->family;
+    const pel_model_key key = {kernel_of(family, l->family, aspect), chunk->device};
+    pel_model_entry *place = pel_models_place(l->models, key);
     if (place == NULL) {
         return false;
     }
@@ -108,13 +124,13 @@ static bool observe(pel_models *models, const pel_lesson *lesson, const pel_less
         }
     }
     double ns = chunk->ns;
-    if (company == PEL_MODEL_BESIDE && ns > 0.0 && ns < 1e18 && units > 0.0) {
-        ns = pel_company_learn(place, units, ns, lesson_companions(lesson));
+    if (aspect == PEL_MODEL_BESIDE && ns > 0.0 && ns < 1e18 && units > 0.0) {
+        ns = pel_company_learn(place, units, ns, l->companions);
     }
-    if (pel_models_enter(models, place, units, ns)) {
-        place->last_launch = launch;
-        place->kernel = lesson->family.kernel;
-        place->aspect = company;
+    if (pel_models_enter(l->models, place, units, ns)) {
+        place->last_launch = l->launch;
+        place->kernel = family->kernel;
+        place->aspect = aspect;
     }
     return true;
 }
@@ -124,36 +140,36 @@ pel_model_entry *pel_models_line(const pel_models *models, const pel_model_famil
 }
 
 /* The chunk as the profile sees it, before its line learns from it. The error of the line's prediction. */
-static double watch(const pel_models *models, const pel_lesson *lesson, const pel_lesson_chunk *chunk, double range,
-                    pel_record_entry *entry) {
-    bool alone = lesson->chunk_count == 1;
-    const pel_model_entry *place = pel_models_line(models, &lesson->family, chunk->device, alone);
+static double watch(const learning *l, const pel_lesson_chunk *chunk) {
+    bool alone = l->lesson->chunk_count == 1;
+    const pel_model_entry *place = pel_models_line(l->models, &l->lesson->family, chunk->device, alone);
     pel_cost line = place != NULL ? pel_fit_cost(&place->fit) : (pel_cost){0};
     pel_sight sight = {.device = chunk->device,
-                       .lo = (double)chunk->lo / range,
-                       .hi = (double)chunk->hi / range,
-                       .units = range,
+                       .lo = (double)chunk->lo / l->range,
+                       .hi = (double)chunk->hi / l->range,
+                       .units = l->range,
                        .ns = chunk->ns,
                        .alone = alone};
     bool good = chunk->hi > chunk->lo && chunk->ns > 0.0 && chunk->ns < 1e18 && !chunk->unfinished;
-    return good ? pel_irregular_see(entry, &line, &sight) : 0.0;
+    return good ? pel_irregular_see(l->entry, &line, &sight) : 0.0;
 }
 
-static bool learn_chunk(pel_models *models, const pel_lesson *lesson, uint32_t index, double range, pel_record_entry *entry,
-                        double errors[WATCHED]) {
-    const pel_lesson_chunk *chunk = &lesson->chunks[index];
-    uint64_t launch = entry != NULL ? entry->record.launches : 0;
-    double units = chunk->hi > chunk->lo ? (double)(chunk->hi - chunk->lo) : 0.0;
-    pel_model_aspect company = chunk->piece ? PEL_MODEL_PIECE : lesson->chunk_count > 1 ? PEL_MODEL_BESIDE : PEL_MODEL_ALONE;
-    double work = pel_irregular_work(entry != NULL ? &entry->record : NULL, chunk->lo, chunk->hi, range);
-    bool watched = entry != NULL && (entry->record.profile != NULL || launch <= WATCH_WHILE || launch % WATCH_EVERY == 0);
-    double error = watched ? watch(models, lesson, chunk, range, entry) : 0.0;
-    if (index < WATCHED) {
-        errors[index] = error;
+/* *error: how far off its line was, where that is watched. */
+static bool learn_chunk(const learning *l, const pel_lesson_chunk *chunk, double *error) {
+    const pel_record *record = l->entry != NULL ? &l->entry->record : NULL;
+    double units = chunk->hi > chunk->lo ? (double)(chunk->hi - chunk->lo) : 0.0, work = units;
+    pel_model_aspect aspect = chunk->piece                       ? PEL_MODEL_PIECE
+                              : l->lesson->chunk_count > 1 ? PEL_MODEL_BESIDE
+                                                           : PEL_MODEL_ALONE;
+    if (record != NULL && record->profile != NULL) {
+        work = pel_irregular_work(record, chunk->lo, chunk->hi, l->range);
     }
-    bool learned = observe(models, lesson, chunk, company, work, launch);
-    if (lesson->family.shape != 0 && !chunk->piece && (launch <= KIN_WHILE || launch % KIN_EVERY == 0)) {
-        learned = observe(models, lesson, chunk, PEL_MODEL_KIN, units * items_of(&lesson->family), launch) && learned;
+    bool watched =
+        record != NULL && (record->profile != NULL || l->launch <= WATCH_WHILE || l->launch % WATCH_EVERY == 0);
+    *error = watched ? watch(l, chunk) : 0.0;
+    bool learned = observe(l, chunk, aspect, work);
+    if (l->lesson->family.shape != 0 && !chunk->piece && (l->launch <= KIN_WHILE || l->launch % KIN_EVERY == 0)) {
+        learned = observe(l, chunk, PEL_MODEL_KIN, units * items_of(&l->lesson->family)) && learned;
     }
     return learned;
 }
@@ -211,12 +227,13 @@ static void enter(pel_record *record, const pel_lesson *lesson, bool cold, bool 
 }
 
 pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
-    pel_record_entry *entry = pel_models_record_place(models, family_of(&lesson->family));
+    learning l = {.models = models, .lesson = lesson, .family = family_of(&lesson->family), .range = (double)lesson->units};
+    pel_record_entry *entry = l.entry = pel_models_record_place(models, l.family);
     bool cold = false, robbed = false, learned = entry != NULL;
-    double range = (double)lesson->units, errors[WATCHED] = {0.0};
+    double errors[WATCHED], error;
     for (uint32_t i = 0; i < lesson->chunk_count; i++) {
         cold = cold || lesson->chunks[i].cold;
-        range = (double)lesson->chunks[i].hi > range ? (double)lesson->chunks[i].hi : range;
+        l.range = (double)lesson->chunks[i].hi > l.range ? (double)lesson->chunks[i].hi : l.range;
     }
     if (entry != NULL) {
         entry->record.told = lesson->irregular;
@@ -224,16 +241,23 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
         robbed = is_robbed(&entry->record, lesson);
         enter(&entry->record, lesson, cold, robbed);
         note_division(&entry->record.last, lesson);
+        l.launch = entry->record.launches;
     }
+    l.companions = lesson_companions(lesson);
+    uint32_t seen = 0;
     bool spoilt = robbed || (cold && (entry == NULL || entry->record.cold_in_a_row <= COLD_PATIENCE));
     for (uint32_t i = 0; i < lesson->chunk_count && !spoilt; i++) {
+        error = 0.0;
         if (!lesson->chunks[i].cold) {
-            learned = learn_chunk(models, lesson, i, range, entry, errors) && learned;
+            learned = learn_chunk(&l, &lesson->chunks[i], &error) && learned;
+        }
+        if (seen < WATCHED) {
+            errors[seen++] = error;
         }
     }
     if (entry != NULL && !spoilt) {
-        bool watched = entry->record.launches <= WATCH_WHILE || entry->record.launches % WATCH_EVERY == 0;
-        pel_irregular_note(&entry->record, errors, !watched ? 0 : lesson->chunk_count < WATCHED ? lesson->chunk_count : WATCHED);
+        bool watched = l.launch <= WATCH_WHILE || l.launch % WATCH_EVERY == 0;
+        pel_irregular_note(&entry->record, errors, watched ? seen : 0);
         learned = pel_irregular_begin(models, entry, &lesson->family) && learned;
     }
     return learned ? PEL_OK : PEL_OUT_OF_MEMORY;
