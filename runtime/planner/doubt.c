@@ -10,6 +10,7 @@
  * (Thompson): it explores where uncertainty is wide, and pays for it at random times.
  */
 #include "planner/internal.h"
+#include "planner/variant.h"
 
 #include <math.h>
 
@@ -115,7 +116,7 @@ static bool try_idle(const pel_contest *contest, uint64_t chosen) {
     const pel_plan_request *request = planning->request;
     bool whole = request->single_only || planning->quanta == 1;
     uint32_t best = PEL_PLAN_DEVICE_LIMIT;
-    for (uint64_t rest = planning->known & ~chosen; rest != 0; rest &= rest - 1) {
+    for (uint64_t rest = (planning->known | planning->standby) & ~chosen; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
         bool beside = (chosen & ~planning->beside[device]) == 0;
         uint64_t last = request->devices[device].cost.last_launch;
@@ -204,6 +205,9 @@ bool pel_plan_second_opinion(const pel_contest *contest) {
     uint64_t chosen = pel_plan_chosen(contest->planning->result);
     if (request->record == NULL || request->record->launches < SETTLING || contest->best_single >= PEL_PLAN_DEVICE_LIMIT) {
         return false;
+    }
+    if (pel_variant_try(contest, chosen)) {
+        return true;
     }
     if ((chosen & (chosen - 1)) != 0) {
         return try_alone(contest, chosen) || try_fewer(contest, chosen) || try_idle(contest, chosen);

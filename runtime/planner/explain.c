@@ -6,6 +6,7 @@
  * Written after the decision, from its numbers, so that words and plan cannot disagree.
  */
 #include "planner/internal.h"
+#include "planner/variant.h"
 
 /* `rival`: what to say of a device that is slower than the plan; the same for all, and the dearest words of a plan. */
 static void explain_single(const pel_contest *contest, uint32_t device, uint64_t chosen, const char *rival,
@@ -40,6 +41,7 @@ static void explain_single(const pel_contest *contest, uint32_t device, uint64_t
     } else if (result->predicted_ns > 0.0 && alone > result->predicted_ns) {
         pel_words_put(&words, rival);
     }
+    pel_variant_say(&words, planning, device);
 }
 
 static void explain_combination(const pel_contest *contest, uint32_t index, uint64_t chosen, pel_plan_choice *choice) {
@@ -123,6 +125,14 @@ static void append_overlaps(pel_words *words, const pel_planning *planning, uint
             pel_words_put(words, planning->request->devices[device].id);
             pel_words_put(words, " uses the same cores as ");
             pel_words_devices(words, planning->request, rivals);
+        }
+    }
+    for (uint64_t rest = chosen & planning->variants; rest != 0; rest &= rest - 1) {
+        uint32_t device = (uint32_t)__builtin_ctzll(rest);
+        if (device != planning->usual[device]) {
+            pel_words_put(words, "; ");
+            pel_words_devices(words, planning->request, pel_bit(device));
+            pel_variant_say(words, planning, device);
         }
     }
 }

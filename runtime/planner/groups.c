@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "planner/groups.h"
+#include "planner/confidence.h"
 
 #include <math.h>
 
 #define FEW 4u          /* launches from which on an arm is believed */
 #define SETTLED 8u      /* of the default, before anything else is tried */
 #define EVERY 8u        /* launches between trials */
-#define SURE 1.645      /* standard errors: 95 %, one-sided */
-#define LEAST_ERROR 0.005
 #define MOST_SAMPLES 50.0 /* lines forget */
 #define BUDGET 0.01     /* of the family's time, as for everything that is tried (doubt.c) */
 #define WORST 0.5       /* what a size that was never seen may lose */
 
 typedef struct view {
-    double log_ns, error;
+    double ns, error;
     bool known;
 } view;
 
@@ -22,8 +21,8 @@ static view view_of(const pel_cost *cost, bool alone, double units) {
                    *line = alone ? &cost->alone : &beside;
     view v = {.known = line->samples >= FEW};
     if (v.known) {
-        v.log_ns = log(line->start_ns + line->unit_ns * units);
-        v.error = fmax(line->deviation, LEAST_ERROR) / sqrt(fmin((double)line->samples, MOST_SAMPLES));
+        v.ns = line->start_ns + line->unit_ns * units;
+        v.error = fmax(line->deviation, PEL_CONFIDENCE_LEAST) / sqrt(fmin((double)line->samples, MOST_SAMPLES));
     }
     return v;
 }
@@ -37,8 +36,8 @@ static double lead(const pel_group_request *request, uint32_t arm, double *gain)
         const view mine = view_of(&request->costs[arm], alone == 1, request->units),
                    its = view_of(&request->costs[0], alone == 1, request->units);
         if (mine.known && its.known) {
-            sure = (its.log_ns - mine.log_ns) / hypot(mine.error, its.error);
-            *gain = 1.0 - exp(mine.log_ns - its.log_ns);
+            sure = pel_confidence_lead(mine.ns, mine.error, its.ns, its.error);
+            *gain = 1.0 - mine.ns / its.ns;
         }
     }
     return sure;
@@ -67,7 +66,7 @@ static uint32_t next_trial(const pel_group_request *request) {
     for (uint32_t arm = 1; arm < PEL_GROUP_ARMS; arm++) {
         const uint64_t count = seen(request, arm);
         double gain;
-        const bool hopeless = lead(request, arm, &gain) < -SURE;
+        const bool hopeless = lead(request, arm, &gain) < -PEL_CONFIDENCE_SURE;
         if ((request->allowed >> arm & 1u) != 0 && count < 2 * FEW && !hopeless && (found == 0 || count > seen(request, found))) {
             found = arm;
         }
@@ -82,7 +81,7 @@ void pel_group_choose(const pel_group_request *request, pel_group_choice *choice
     }
     for (uint32_t arm = 1; arm < PEL_GROUP_ARMS; arm++) {
         double gain;
-        if ((request->allowed >> arm & 1u) != 0 && lead(request, arm, &gain) > SURE && gain > choice->gain) {
+        if ((request->allowed >> arm & 1u) != 0 && lead(request, arm, &gain) > PEL_CONFIDENCE_SURE && gain > choice->gain) {
             choice->best = arm;
             choice->gain = gain;
         }

@@ -26,6 +26,8 @@ typedef struct pel_planning {
     double company[PEL_PLAN_DEVICE_LIMIT];    /* logarithm of the slowness that each more adds, */
     double company_error[PEL_PLAN_DEVICE_LIMIT];
     uint64_t limit[PEL_PLAN_DEVICE_LIMIT]; /* quanta that fit; `quanta` when everything does */
+    uint64_t variants, standby;             /* known devices with the very cores of another one; of these, those not chosen */
+    uint8_t usual[PEL_PLAN_DEVICE_LIMIT];  /* of a variant: the default of its cores */
     double stays_ns;                       /* what moving the boundaries would have cost; 0: they are where the lines say */
 } pel_planning;
 

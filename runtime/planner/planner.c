@@ -11,6 +11,7 @@
  */
 #include "planner/internal.h"
 #include "model/profile.h"
+#include "planner/variant.h"
 
 #include <math.h>
 #include <string.h>
@@ -398,6 +399,7 @@ pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *re
         return status;
     }
     pel_contest state;
+    pel_variant_choose(&planning);
     begin_contest(&state, &planning);
     find_best_single(&state);
     if (!request->single_only && planning.quanta > 1) {
