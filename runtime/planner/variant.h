@@ -8,8 +8,8 @@
  * state, so it is in the history as they are. While it is open, the others are tried: in every other launch where they are
  * expected to win, which costs nothing, else from the family's account. Variants are compared by the whole launch, also where a
  * division gives them a part of it; without an account predictions are taken at their word. Invariant: at most one variant of a
- * set of cores takes part in a plan. Rejected: the smaller of two predictions, which changes sides with every accident; and an arm of
- * planner/groups.h for each variant, because variants are devices: they have health, memory and lines of their own.
+ * set of cores takes part in a plan. Rejected: the smaller of two predictions, which changes sides with every accident; and an
+ * arm of planner/groups.h for each variant, because variants are devices: they have health, memory and lines of their own.
  */
 #ifndef PEL_PLANNER_VARIANT_H
 #define PEL_PLANNER_VARIANT_H
