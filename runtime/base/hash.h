@@ -19,8 +19,8 @@ void pel_sha256_final(pel_sha256 *sha, uint8_t digest[32]);
 void pel_sha256_hex(const uint8_t digest[32], char hex[65]);
 
 /*
- * Combines two keys: the finaliser of MurmurHash3 over both words, every input bit changes about half of the output bits. In line,
- * because each chunk that is learned from needs several.
+ * Combines two keys: the finaliser of MurmurHash3 over both words, every input bit changes about half of the output bits. In
+ * line, because each chunk that is learned from needs several.
  */
 static inline uint64_t pel_mix_u64(uint64_t a, uint64_t b) {
     uint64_t x = a ^ (b + 0x9e3779b97f4a7c15u + (a << 6) + (a >> 2));
