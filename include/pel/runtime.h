@@ -107,8 +107,8 @@ typedef struct pel_runtime_desc {
  * $PEL_VERIFY=PERCENT[,seed=N][,f32=ULPS|,f64=ULPS][,same]: pel_verification in words, "100" or "2.5,f32=4". A simulation does
  * not read it.
  *
- * $PEL_FREEZE=1: cost models stay as they are, and no launch is used to learn: the same history, the same plans. Without a
- * history devices share by what their drivers say of them.
+ * $PEL_FREEZE=1: cost models stay as they are, no launch is used to learn, and no tail is held back for whoever is free first:
+ * the same history, the same plans and divisions. Without a history devices share by what their drivers say of them.
  */
 
 /*

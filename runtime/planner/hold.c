@@ -68,7 +68,8 @@ static bool is_worth_it(const pel_planning *planning, const pel_filling *filling
 /* Whether a tail can be handed out at all, and what is known bears it. */
 static bool may_hold(const pel_planning *planning, const pel_filling *filling) {
     const pel_plan_request *request = planning->request;
-    if (!request->pieces || request->objective != PEL_AIM_TIME || (filling->mask & (filling->mask - 1)) == 0 ||
+    /* Who is free first is luck: a division that must be the same again holds nothing back. */
+    if (!request->pieces || request->frozen || request->objective != PEL_AIM_TIME || (filling->mask & (filling->mask - 1)) == 0 ||
         is_unexplained(request)) {
         return false;
     }

@@ -407,7 +407,7 @@ static double took(const pel_command *part) {
 
 void pel_graph_plan_part_over(const pel_command *part) {
     pel_graph_outlook *outlook = part->part_of->graph->outlook;
-    if (!outlook || part->status != PEL_OK) {
+    if (!outlook || part->status != PEL_OK || part->runtime->frozen) {
         return;
     }
     pel_graph_prospect *prospect = &outlook->commands[part->part];
@@ -437,6 +437,9 @@ void pel_graph_plan_over(const pel_command *replay) {
     const double ns = (double)(pel_clock_now(replay->runtime->clock) - outlook->began);
     outlook->actual_ns = ns;
     outlook->replays++;
+    if (replay->runtime->frozen) { /* what replays take decides nothing */
+        return;
+    }
     if (!outlook->followed) {
         outlook->in_order_seen_ns =
             outlook->in_order_seen_ns > 0 && outlook->in_order_seen_ns < ns ? outlook->in_order_seen_ns : ns;

@@ -643,7 +643,7 @@ void pel_launch_done(pel_command *command) {
         job->device->busy_ns += chunk.actual_ns;
         first = work->began < first ? work->began : first;
         last = work->ended > last ? work->ended : last;
-        if (work->status == PEL_OK && !work->cold && job->device->place != 0) {
+        if (work->status == PEL_OK && !work->cold && job->device->place != 0 && !command->runtime->frozen) {
             pel_link_learn(job->device, work->in_count, chunk.bytes_in, work->launch_began - work->began);
         }
         bytes.needed += job->needed;

@@ -33,7 +33,7 @@ double pel_piece_gap_ns(const pel_device *device) {
 static void learn_gap(const pel_job *job) {
     pel_device *device = job->device;
     const double known = pel_piece_gap_ns(device), seen = (double)(job->work.began - job->after);
-    if (job->after > 0 && job->work.status == PEL_OK && seen > 0.0) {
+    if (job->after > 0 && job->work.status == PEL_OK && seen > 0.0 && !job->command->runtime->frozen) {
         device->piece_gap_ns = known + gap_weight * ((seen < gap_news * known ? seen : gap_news * known) - known);
     }
 }
