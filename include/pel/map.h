@@ -64,7 +64,8 @@ PEL_API void pel_mapping_destroy(pel_mapping *mapping);
 /*
  * Brings bytes [offset, offset + bytes) (bytes 0: to the end) of a buffer to a device, in program order and without a copy where
  * they are there or the device computes in host memory, so that a later launch finds them there. A hint: where there is no room
- * for them, nothing moves and the command succeeds. Other copies stay valid. Bytes of pel_buffer_wrap stay until
+ * for them, or a transfer fails, they stay where they were, the log says so, and the command succeeds; it fails only with what
+ * wrote the bytes, or when it is cancelled. Other copies stay valid. Bytes of pel_buffer_wrap stay until
  * pel_queue_finish, which gives them back. Any thread; does not wait.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_prefetch(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes,

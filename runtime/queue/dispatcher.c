@@ -175,6 +175,9 @@ void pel_command_end(pel_command *command) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_queue *queue = command->queue;
     pel_node *node = command->node;
+    if (command->kind == PEL_COMMAND_PREFETCH) {
+        pel_place_forgive(command);
+    }
     if (command->status != PEL_OK) {
         pel_queue_note_failure(queue, node, command->had_children, command->status, command->error);
     }

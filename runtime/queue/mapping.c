@@ -128,16 +128,20 @@ static pel_status build_transfer(pel_command *command, pel_error **error) {
     return status == PEL_OK ? pel_job_seal_in(job, error) : status;
 }
 
-/* A prefetch that finds no room has done what it could. */
-static void no_transfer(pel_command *command, pel_status status, pel_error *error) {
-    bool hint = command->kind == PEL_COMMAND_PREFETCH && (status == PEL_DEVICE_MEMORY || status == PEL_TOO_LARGE);
-    if (hint) {
-        pel_log(&command->runtime->logger, PEL_LOG_DEBUG, "prefetch to %s: %s", command->device->facts->info.id,
-                pel_error_message(error));
-        pel_error_destroy(error);
-    } else if (status != PEL_OK) {
-        pel_command_fail(command, status, error);
+/*
+ * A prefetch is a hint: bytes that do not arrive stay where they were, and are moved when they are wanted; then who wants them fails
+ * if it must. A failure upstream is told as for any command, and so is a cancellation.
+ */
+void pel_place_forgive(pel_command *command) {
+    if (command->status == PEL_OK || command->status == PEL_DEPENDENCY_FAILED || command->status == PEL_CANCELLED) {
+        return;
     }
+    const bool no_room = command->status == PEL_DEVICE_MEMORY || command->status == PEL_TOO_LARGE;
+    pel_log(&command->runtime->logger, no_room ? PEL_LOG_DEBUG : PEL_LOG_INFO, "prefetch to %s: %s",
+            command->device->facts->info.id, pel_error_message(command->error));
+    pel_error_destroy(command->error);
+    command->error = NULL;
+    command->status = PEL_OK;
 }
 
 bool pel_place_run(pel_command *command) {
@@ -152,7 +156,9 @@ bool pel_place_run(pel_command *command) {
     if (status == PEL_OK && command->jobs[0].work.in_count > 0) {
         return true;
     }
-    no_transfer(command, status, error);
+    if (status != PEL_OK) {
+        pel_command_fail(command, status, error);
+    }
     if (command->job_count > 0) {
         pel_job_clear(&command->jobs[0]);
         command->job_count = 0;

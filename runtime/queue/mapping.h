@@ -33,6 +33,7 @@ struct pel_mapping {
 pel_status pel_place_start(pel_command *command, bool *stalled);
 bool pel_place_run(pel_command *command); /* true: its job is to be submitted; else it is not the caller's any more */
 void pel_place_arrived(pel_command *command);
+void pel_place_forgive(pel_command *prefetch); /* what it failed of by itself is logged, and it has not failed */
 void pel_mapping_end(pel_command *command); /* its command is over */
 
 #endif

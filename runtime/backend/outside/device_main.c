@@ -231,7 +231,13 @@ static void *run_build(void *argument) {
     build *b = argument;
     pel_error *error = NULL;
     const pel_status status = b->unknown ? defect(&error, "a program") : backend->prepare(device, b->program, b->kernel, &error);
-    put_result(begin_answer(PEL_OUTSIDE_REPLY, b->request), status, error);
+    bool fixed = false;
+    const uint64_t group =
+        status == PEL_OK && b->kernel && backend->largest_group ? backend->largest_group(device, b->kernel, &fixed) : 0;
+    pel_packet *packet = begin_answer(PEL_OUTSIDE_REPLY, b->request);
+    put_result(packet, status, error);
+    pel_packet_put_u64(packet, group);
+    pel_packet_put_u32(packet, fixed);
     end_answer();
     pel_error_destroy(error);
     free(b);
@@ -267,7 +273,7 @@ typedef struct served {
 
 static void answer_work(pel_work *work) {
     served *self = (served *)work;
-    const pel_outside_done done = {(uint32_t)work->status, work->cold,         work->pooled, 0, work->began,
+    const pel_outside_done done = {(uint32_t)work->status, work->cold,         work->pooled, work->hint_lost, work->began,
                                    work->launch_began,     work->launch_ended, work->ended};
     pel_packet *packet = begin_answer(PEL_OUTSIDE_DONE, self->sequence);
     pel_packet_put(packet, &done, sizeof done);
@@ -361,6 +367,7 @@ static bool take_work(pel_reader *reader) {
     work->in_count = sent.in_count;
     work->out = self->transfers + sent.in_count;
     work->out_count = sent.out_count;
+    work->hint_count = sent.hint_count <= sent.out_count ? sent.hint_count : 0;
     read_transfers(self, reader, self->transfers, sent.in_count + sent.out_count);
     read_args(self, reader, sent.arg_count);
     if (work->status == PEL_OK &&

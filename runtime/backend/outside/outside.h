@@ -18,9 +18,15 @@
 /* works that are with the child at once; beyond that nothing is gained (train.c) and each costs memory there */
 enum { PEL_OUTSIDE_SENT = 64 };
 
-/* Ids of what the child knows, in ascending order. */
+/* What the child knows, by ascending ids, and of a kernel what it has said when it was built. */
+typedef struct pel_outside_known {
+    uint64_t id;
+    uint64_t group;            /* items of the largest work-group; 0: not known */
+    bool fixed;                /* the source demands one size */
+} pel_outside_known;
+
 typedef struct pel_outside_ids {
-    uint64_t *ids;
+    pel_outside_known *known;
     size_t count, capacity;
 } pel_outside_ids;
 
@@ -36,7 +42,8 @@ typedef struct pel_outside_post {
 typedef struct pel_outside_request {
     struct pel_outside_request *next;
     uint64_t id;
-    bool answered;
+    bool answered, fixed;
+    uint64_t group;
     pel_status status;
     pel_error *error;
 } pel_outside_request;
@@ -110,6 +117,7 @@ int pel_outside_share(uint64_t bytes, void **mapping);
 /* program.c */
 pel_status pel_outside_prepare(pel_backend_device *device, const pel_program_image *program, const pel_kernel_image *kernel,
                                pel_error **error);
+uint64_t pel_outside_largest_group(pel_backend_device *device, const pel_kernel_image *kernel, bool *fixed);
 void pel_outside_kernel_forget(pel_backend_device *device, const pel_kernel_image *kernel);
 void pel_outside_program_forget(pel_backend_device *device, const pel_program_image *program);
 /* Tells the child of a kernel and its program, unless it knows. (lock) */

@@ -16,7 +16,7 @@ static size_t place_of(const pel_outside_ids *set, uint64_t id) {
     size_t lo = 0, hi = set->count;
     while (lo < hi) {
         const size_t middle = lo + (hi - lo) / 2;
-        if (set->ids[middle] < id) {
+        if (set->known[middle].id < id) {
             lo = middle + 1;
         } else {
             hi = middle;
@@ -25,19 +25,21 @@ static size_t place_of(const pel_outside_ids *set, uint64_t id) {
     return lo;
 }
 
-static bool knows(const pel_outside_ids *set, uint64_t id) {
+static pel_outside_known *look_up(const pel_outside_ids *set, uint64_t id) {
     const size_t at = place_of(set, id);
-    return at < set->count && set->ids[at] == id;
+    return at < set->count && set->known[at].id == id ? &set->known[at] : NULL;
 }
+
+static bool knows(const pel_outside_ids *set, uint64_t id) { return look_up(set, id) != NULL; }
 
 static bool make_room(const pel_allocator *allocator, pel_outside_ids *set) {
     if (set->count == set->capacity) {
         const size_t capacity = set->capacity ? 2 * set->capacity : 16;
-        uint64_t *grown = pel_resize(allocator, set->ids, capacity * sizeof *grown);
+        pel_outside_known *grown = pel_resize(allocator, set->known, capacity * sizeof *grown);
         if (!grown) {
             return false;
         }
-        set->ids = grown;
+        set->known = grown;
         set->capacity = capacity;
     }
     return true;
@@ -45,18 +47,18 @@ static bool make_room(const pel_allocator *allocator, pel_outside_ids *set) {
 
 static void learn(pel_outside_ids *set, uint64_t id) {
     const size_t at = place_of(set, id);
-    memmove(set->ids + at + 1, set->ids + at, (set->count - at) * sizeof *set->ids);
-    set->ids[at] = id;
+    memmove(set->known + at + 1, set->known + at, (set->count - at) * sizeof *set->known);
+    set->known[at] = (pel_outside_known){.id = id};
     set->count++;
 }
 
 static bool unlearn(pel_outside_ids *set, uint64_t id) {
     const size_t at = place_of(set, id);
-    if (at == set->count || set->ids[at] != id) {
+    if (at == set->count || set->known[at].id != id) {
         return false;
     }
     set->count--;
-    memmove(set->ids + at, set->ids + at + 1, (set->count - at) * sizeof *set->ids);
+    memmove(set->known + at, set->known + at + 1, (set->count - at) * sizeof *set->known);
     return true;
 }
 
@@ -177,15 +179,32 @@ pel_status pel_outside_prepare(pel_backend_device *base, const pel_program_image
         leave(device, &request);
         status = request.status;
         pel_error_hand_over(error, request.error);
+        pel_outside_known *known = status == PEL_OK && kernel ? look_up(&device->kernels, kernel->id) : NULL;
+        if (known) {
+            known->group = request.group;
+            known->fixed = request.fixed;
+        }
     }
     pthread_mutex_unlock(&device->lock);
     return status;
+}
+
+uint64_t pel_outside_largest_group(pel_backend_device *base, const pel_kernel_image *kernel, bool *fixed) {
+    pel_outside *device = (pel_outside *)base;
+    pthread_mutex_lock(&device->lock);
+    const pel_outside_known *known = look_up(&device->kernels, kernel->id);
+    const uint64_t group = known ? known->group : 0;
+    *fixed = known && known->fixed;
+    pthread_mutex_unlock(&device->lock);
+    return group;
 }
 
 bool pel_outside_answer(pel_outside *device, pel_reader *reader) {
     for (pel_outside_request *request = device->requests; request; request = request->next) {
         if (request->id == reader->head.id && !request->answered) {
             request->status = pel_reader_error(reader, device->env->allocator, &request->error);
+            request->group = pel_reader_u64(reader);
+            request->fixed = pel_reader_u32(reader) != 0;
             if (reader->failed) {
                 pel_error_destroy(request->error);
                 request->error = NULL;

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PROTOCOL = 3, MOST_TEXT = 4096, MOST_LOG = 40000 };
+enum { PROTOCOL = 4, MOST_TEXT = 4096, MOST_LOG = 40000 };
 
 void pel_packet_begin(pel_packet *packet, pel_outside_kind kind, uint64_t id) {
     const pel_outside_head head = {.kind = (uint32_t)kind, .id = id};

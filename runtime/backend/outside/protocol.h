@@ -36,7 +36,8 @@ typedef enum pel_outside_kind {
     PEL_OUTSIDE_BYE,
     /* From the child */
     PEL_OUTSIDE_HELLO = 64,    /* status, whether memory is used in place; error */
-    PEL_OUTSIDE_REPLY,         /* to PREPARE: status, error */
+    /* to PREPARE: status, error; items of the kernel's largest work-group or 0, whether its source demands one size */
+    PEL_OUTSIDE_REPLY,
     PEL_OUTSIDE_DONE,          /* pel_outside_done, error; in the order of the works */
     PEL_OUTSIDE_LOG            /* level, text */
 } pel_outside_kind;
@@ -49,7 +50,8 @@ typedef struct pel_outside_head {
 typedef struct pel_outside_work {
     uint64_t kernel;
     uint32_t kind, chunked, sensitive, group;
-    uint32_t arg_count, in_count, out_count, reserved;
+    uint32_t arg_count, in_count, out_count;
+    uint32_t hint_count;       /* the last so many of the transfers out */
     double predicted_ns;
 } pel_outside_work;
 
@@ -63,7 +65,7 @@ typedef struct pel_outside_transfer {
 } pel_outside_transfer;
 
 typedef struct pel_outside_done {
-    uint32_t status, cold, pooled, reserved;
+    uint32_t status, cold, pooled, hint_lost;
     int64_t began, launch_began, launch_ended, ended;
 } pel_outside_done;
 

@@ -389,7 +389,7 @@ static void submit(pel_backend_device *base, pel_work *work) {
     work->next = NULL;
     work->status = PEL_OK;
     work->error = NULL;
-    work->cold = work->pooled = false;
+    work->cold = work->pooled = work->hint_lost = false;
     work->began = work->launch_began = work->launch_ended = work->ended = 0;
     pthread_mutex_lock(&device->lock);
     if (device->tail) {
@@ -544,8 +544,8 @@ static void release(pel_outside *device) {
     pthread_cond_destroy(&device->wake);
     pthread_mutex_destroy(&device->lock);
     pel_error_destroy(device->loss);
-    pel_free(allocator, device->programs.ids);
-    pel_free(allocator, device->kernels.ids);
+    pel_free(allocator, device->programs.known);
+    pel_free(allocator, device->kernels.known);
     pel_free(allocator, device->label);
     pel_free(allocator, device);
 }
@@ -667,6 +667,7 @@ const pel_backend pel_backend_outside = {
     .mem_wipe = pel_outside_mem_wipe,
     .mem_destroy = pel_outside_mem_destroy,
     .prepare = pel_outside_prepare,
+    .largest_group = pel_outside_largest_group,
     .kernel_forget = pel_outside_kernel_forget,
     .program_forget = pel_outside_program_forget,
     .submit = submit,

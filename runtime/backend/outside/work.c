@@ -26,7 +26,7 @@ static void copy_rows(const pel_transfer *t, bool in) {
 
 void pel_outside_copy(pel_work *work, bool in) {
     const pel_transfer *transfers = in ? work->in : work->out;
-    const uint32_t count = in ? work->in_count : work->out_count;
+    const uint32_t count = in ? work->in_count : work->out_count - (work->hint_lost ? work->hint_count : 0);
     for (uint32_t i = 0; i < count; i++) {
         if (transfers[i].bytes > 0) {
             copy_rows(&transfers[i], in);
@@ -70,6 +70,7 @@ static void put_work(pel_outside *device, const pel_work *work, uint64_t sequenc
     if (!device->in_place) {
         sent.in_count = work->in_count;
         sent.out_count = work->out_count;
+        sent.hint_count = work->hint_count;
     }
     pel_packet_begin(&device->out, PEL_OUTSIDE_WORK, sequence);
     pel_packet_put(&device->out, &sent, sizeof sent);
@@ -125,6 +126,7 @@ bool pel_outside_read_done(pel_outside *device, pel_work *work, pel_reader *read
     work->error = error;
     work->cold = done.cold != 0;
     work->pooled = done.pooled != 0;
+    work->hint_lost = done.hint_lost != 0;
     const int64_t from = work->launch_began > device->last_ended ? work->launch_began : device->last_ended;
     const bool divided = work->pooled || (!device->in_place && work->in_count + work->out_count > 0);
     const bool taken = divided && fits(from, done.launch_began, done.launch_ended, now);

@@ -9,6 +9,7 @@
 #include "backend/backends.h"
 #include "backend/outside/outside.h"
 #include "core/runtime.h"
+#include "kernel/kernel.h"
 #include <pel/opencl.h>
 #include <pel/pel.h>
 
@@ -161,6 +162,38 @@ static void test_sensitive_memory(void **state) {
     launch(&s, PEL_PROTECT_NONE, 10, 0, NULL);
     expect_right(&s);
     tear_down(&s);
+}
+
+/* The kernel's own limit and whether its source demands a size: as in this process. */
+static void test_groups(void **state) {
+    static const char groups[] = "kernel void free_size(global int *x) { x[get_global_id(0)] = 1; }\n"
+                                 "kernel __attribute__((reqd_work_group_size(8, 1, 1))) void eight(global int *x) {\n"
+                                 "    x[get_global_id(0)] = 1; }\n";
+    static const char *const entries[] = {"free_size", "eight"}, *const lists[] = {"opencl:0", "opencl:0[outside]"};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    uint64_t largest[2][2] = {{0}};
+    (void)state;
+    for (int l = 0; l < 2; l++) {
+        pel_runtime *runtime = make_runtime(lists[l], PEL_OK, NULL);
+        pel_program *program = NULL;
+        const pel_program_desc program_desc = {.source = groups};
+        assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
+        for (int e = 0; e < 2; e++) {
+            const pel_kernel_desc desc = {.entry = entries[e], .params = params, .param_count = 1};
+            pel_kernel *kernel = NULL;
+            pel_backend_device *driver = pel_runtime_device(runtime, 0)->driver;
+            bool fixed = e == 0;
+            assert_int_equal(pel_kernel_create(program, &desc, &kernel, NULL), PEL_OK);
+            largest[l][e] = driver->backend->largest_group(driver, &kernel->image, &fixed);
+            assert_int_equal(fixed, e == 1);
+            assert_int_equal(kernel->largest_group[0], largest[l][e]);
+            assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
+        }
+        assert_int_equal(pel_program_destroy(program), PEL_OK);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+    }
+    assert_true(largest[0][0] > 0 && largest[0][1] > 0);
+    assert_memory_equal(largest[0], largest[1], sizeof largest[0]);
 }
 
 static void test_works(void **state) {
@@ -398,6 +431,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_works),          cmocka_unit_test(test_killed_in_a_launch), cmocka_unit_test(test_crashing_kernel),
         cmocka_unit_test(test_killed_when_idle), cmocka_unit_test(test_many_runtimes),    cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_lies),           cmocka_unit_test(test_sensitive_memory),
+        cmocka_unit_test(test_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
