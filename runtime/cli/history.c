@@ -53,6 +53,7 @@ static const char *aspect_word(pel_model_aspect aspect) {
            : aspect == PEL_MODEL_KIN     ? "any shape"
            : aspect == PEL_MODEL_PIECE   ? "last pieces"
            : aspect == PEL_MODEL_PROFILE ? "profile"
+           : aspect == PEL_MODEL_MOVING  ? "moving bytes"
                                          : "with others";
 }
 
@@ -207,6 +208,15 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
         return;
     }
     double half = cost.start_ns / cost.unit_ns;
+    if (entry->state.aspect == PEL_MODEL_MOVING) {
+        printf("%s on %s: moving what is not there takes %s, then %s for each byte (%.3g GB/s). Single moves scatter by %.0f %%. "
+               "From %llu of them, the last %s ago.\n",
+               shown(entry->kernel), shown(entry->device),
+               cost.start_ns < 1.0 ? "no time that shows" : pel_format_time(start, cost.start_ns),
+               pel_format_time(unit, cost.unit_ns), 1.0 / cost.unit_ns, 100.0 * cost.deviation,
+               (unsigned long long)cost.samples, age_text(age, r, entry));
+        return;
+    }
     printf("%s on %s, %s: starting takes %s, then %s for each %s", shown(entry->kernel), shown(entry->device),
            entry->state.aspect == PEL_MODEL_ALONE    ? "while nothing else computes"
            : entry->state.aspect == PEL_MODEL_BESIDE ? "beside other devices"

@@ -237,11 +237,11 @@ static const char *read_entry(const unsigned char **at, const unsigned char *end
     entry->state.key = (pel_model_key){read_u64(p, 8), read_u64(p + 8, 8)};
     entry->state.samples = read_u64(p + 16, 8);
     entry->updated = read_u64(p + 24, 8);
-    entry->state.aspect = read_u64(p + 40, 8) <= PEL_MODEL_PROFILE ? (pel_model_aspect)read_u64(p + 40, 8) : PEL_MODEL_BESIDE;
+    entry->state.aspect = read_u64(p + 40, 8) < PEL_MODEL_ASPECTS ? (pel_model_aspect)read_u64(p + 40, 8) : PEL_MODEL_BESIDE;
     entry->state.kernel = read_u64(p + 48, 8);
     uint64_t count = read_u64(p + 32, 4), kernel = read_u64(p + 36, 2), device = read_u64(p + 38, 2);
     if (count > PEL_MODEL_STATE_LIMIT || kernel >= PEL_HISTORY_TEXT || device >= PEL_HISTORY_TEXT ||
-        read_u64(p + 40, 8) > PEL_MODEL_PROFILE) {
+        read_u64(p + 40, 8) >= PEL_MODEL_ASPECTS) {
         return "an entry has sizes that cannot be";
     }
     p += FIXED;

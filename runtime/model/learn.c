@@ -25,6 +25,7 @@
 #define WATCHED 16u      /* chunks of a launch whose errors tell whether the kernel is irregular */
 /* Launches that lost cores beyond those that did not: where most of them do, that is how fast the devices are. */
 #define DEPRIVED_PATIENCE 4u
+#define MOVES_TELLING 3u /* chunks */
 #define COLD_PATIENCE 4u /* launches in a row: a device that compiles for ever must not stop the others' learning */
 
 static uint64_t family_of(const pel_model_family *family) {
@@ -127,12 +128,18 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
     if (aspect == PEL_MODEL_BESIDE && ns > 0.0 && ns < 1e18 && units > 0.0) {
         ns = pel_company_learn(place, units, ns, l->companions);
     }
+    place->aspect = aspect;
     if (pel_models_enter(l->models, place, units, ns)) {
         place->last_launch = l->launch;
         place->kernel = family->kernel;
-        place->aspect = aspect;
     }
     return true;
+}
+
+/* What its bytes took. Neither company nor the place in the range is in that: links are measured apart from processors. */
+static bool learn_moving(const learning *l, const pel_lesson_chunk *chunk) {
+    const pel_lesson_chunk moved = {.device = chunk->memory != 0 ? chunk->memory : chunk->device, .ns = chunk->move_ns};
+    return !(chunk->bytes > 0.0 && chunk->move_ns > 0.0) || observe(l, &moved, PEL_MODEL_MOVING, chunk->bytes);
 }
 
 pel_model_entry *pel_models_line(const pel_models *models, const pel_model_family *family, uint64_t device, bool alone) {
@@ -167,7 +174,7 @@ static bool learn_chunk(const learning *l, const pel_lesson_chunk *chunk, double
     bool watched =
         record != NULL && (record->profile != NULL || l->launch <= WATCH_WHILE || l->launch % WATCH_EVERY == 0);
     *error = watched ? watch(l, chunk) : 0.0;
-    bool learned = observe(l, chunk, aspect, work);
+    bool learned = learn_moving(l, chunk) && observe(l, chunk, aspect, work);
     if (l->lesson->family.shape != 0 && !chunk->piece && (l->launch <= KIN_WHILE || l->launch % KIN_EVERY == 0)) {
         learned = observe(l, chunk, PEL_MODEL_KIN, units * items_of(&l->lesson->family)) && learned;
     }
@@ -294,4 +301,13 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
         }
     }
     return cost;
+}
+
+pel_line pel_models_moving(const pel_models *models, const pel_model_family *family, uint64_t device, pel_line link) {
+    const pel_model_entry *moving = pel_models_find(models, key_of(family, device, PEL_MODEL_MOVING));
+    if (moving == NULL || moving->fit.samples < MOVES_TELLING) {
+        return link;
+    }
+    const pel_cost cost = pel_fit_cost(&moving->fit);
+    return line_of(&cost);
 }

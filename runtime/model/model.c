@@ -76,14 +76,14 @@ static int ascending(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* Median start cost of the device over kernels that know theirs; 0 when there is none. */
-static double typical_start(const pel_models *models, pel_model_key key) {
+/* Median start cost of the device over kernels that know theirs, of computing or of moving; 0 when there is none. */
+static double typical_start(const pel_models *models, pel_model_key key, pel_model_aspect aspect) {
     double starts[MEDIAN_OVER];
     size_t count = 0;
     for (size_t i = 0; i < models->capacity && count < MEDIAN_OVER; i++) {
         const pel_model_entry *other = &models->entries[i];
         if (other->fit.samples != 0 && other->fit.anchored && other->key.device == key.device &&
-            other->key.kernel != key.kernel) {
+            other->key.kernel != key.kernel && (other->aspect == PEL_MODEL_MOVING) == (aspect == PEL_MODEL_MOVING)) {
             starts[count++] = other->fit.anchor;
         }
     }
@@ -118,7 +118,7 @@ bool pel_models_enter(pel_models *models, pel_model_entry *place, double units, 
     /* What the other kernels say matters while the model is young; later the table need not be searched. */
     bool young = !place->fit.anchored && place->fit.samples < YOUNG;
     models->count += place->fit.samples == 0;
-    pel_fit_observe(&place->fit, units, ns, young ? typical_start(models, place->key) : place->fit.anchor);
+    pel_fit_observe(&place->fit, units, ns, young ? typical_start(models, place->key, place->aspect) : place->fit.anchor);
     return true;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Cost models: time of a chunk of n units of one kernel on one device, t(n) = a + b n, learned by recursive least squares with
- * relative-error weights and Huber clipping. What a device does *alone* and what it does *while others run* are two lines,
- * because memory, caches and power are shared; and what a kernel does in other shapes (*kin*) stands in while a shape is new.
- * Beside the lines, a record per kernel and shape: how often, how long, what exploring has cost. Not thread-safe: guarded by the
- * dispatcher's lock.
+ * Cost models: time of a chunk of n units of one kernel on one device, t = a + b n + c bytes, where the bytes are those that were
+ * not where it computed; learned by recursive least squares with relative-error weights and Huber clipping. What a device does
+ * *alone* and what it does *while others run* are two lines, because memory, caches and power are shared; and what a kernel does in
+ * other shapes (*kin*) stands in while a shape is new. Beside the lines, a record per kernel and shape: how often, how long, what
+ * exploring has cost. Not thread-safe: guarded by the dispatcher's lock.
  */
 #ifndef PEL_MODEL_MODEL_H
 #define PEL_MODEL_MODEL_H
@@ -95,6 +95,9 @@ typedef struct pel_lesson_chunk {
     bool cold;       /* a compilation took place in it: not learned from, nor is what ran beside it */
     bool piece;      /* of a held-back tail: small */
     bool unfinished; /* given up after `ns`: it takes longer than that (censored) */
+    double bytes;    /* that had to be moved for it, in and out; */
+    double move_ns;  /* and what that took, beside `ns`; 0: it was not measured */
+    uint64_t memory; /* the device whose link they went over; 0: `device`, which may be a variant of it */
 } pel_lesson_chunk;
 
 /* What one launch taught. Chunks of different devices ran beside each other, those of one device one after the other. */
@@ -120,6 +123,12 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson);
 /* All that is known of a family on a device. */
 pel_cost pel_models_cost(const pel_models *models, const pel_model_family *family, uint64_t device);
 
+/*
+ * What moving bytes for a kernel takes: as its own chunks took, once there are three, else as its device's link usually does. The
+ * link's rate is that of large pieces; a kernel that reads columns moves thousands of short rows.
+ */
+pel_line pel_models_moving(const pel_models *models, const pel_model_family *family, uint64_t device, pel_line link);
+
 /* NULL: no launch of the family was learned from. Valid until the next learning. */
 const pel_record *pel_models_record(const pel_models *models, const pel_model_family *family);
 
@@ -127,7 +136,7 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
  * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a
  * change of meaning raises the version, and what an older version wrote is forgotten.
  */
-#define PEL_MODEL_STATE_VERSION 3u
+#define PEL_MODEL_STATE_VERSION 4u
 #define PEL_MODEL_STATE_LIMIT 64u
 
 /* See above. */
@@ -136,8 +145,11 @@ typedef enum pel_model_aspect {
     PEL_MODEL_ALONE = 1,
     PEL_MODEL_KIN = 2,
     PEL_MODEL_PIECE = 3,
-    PEL_MODEL_PROFILE = 4 /* no line: where an irregular kernel works; of no single device */
+    PEL_MODEL_PROFILE = 4, /* no line: where an irregular kernel works; of no single device */
+    PEL_MODEL_MOVING = 5   /* a line over bytes */
 } pel_model_aspect;
+
+#define PEL_MODEL_ASPECTS 6u
 
 #define PEL_MODEL_PROFILE_BINS 32
 

@@ -66,6 +66,10 @@ uint64_t pel_plan_samples(const pel_plan_device *device) {
     return (seen_beside(&device->cost) ? device->cost.samples : 0) + (seen_alone(&device->cost) ? device->cost.alone.samples : 0);
 }
 
+double pel_plan_moving(const pel_plan_device *device, double units) {
+    return not_negative(device->move_start_ns) + not_negative(device->move_unit_ns) * units;
+}
+
 static double prior_of(const pel_plan_device *device) {
     return isfinite(device->prior_rate) && device->prior_rate > 0.0 ? device->prior_rate : 1.0;
 }

@@ -8,6 +8,8 @@
 #include "planner/internal.h"
 #include "planner/variant.h"
 
+#define MOVES_SHOW 0.02 /* part of a time from which moving is worth a word */
+
 /* `rival`: what to say of a device that is slower than the plan; the same for all, and the dearest words of a plan. */
 static void explain_single(const pel_contest *contest, uint32_t device, uint64_t chosen, const char *rival,
                            pel_plan_choice *choice) {
@@ -36,6 +38,12 @@ static void explain_single(const pel_contest *contest, uint32_t device, uint64_t
     pel_words_put(&words, facts->id);
     pel_words_put(&words, " alone: ");
     pel_words_time(&words, alone);
+    const double moving = pel_plan_moving(facts, (double)planning->request->units);
+    if (moving > MOVES_SHOW * alone) {
+        pel_words_put(&words, ", ");
+        pel_words_time(&words, moving);
+        pel_words_put(&words, " of it to move what is elsewhere");
+    }
     if (choice->chosen) {
         pel_words_put(&words, result->exploring ? ", measured once: tried again" : "");
     } else if (result->predicted_ns > 0.0 && alone > result->predicted_ns) {

@@ -152,6 +152,9 @@ double pel_plan_alone(const pel_planning *planning, uint32_t device);
 bool pel_plan_measured(const pel_plan_device *device);
 uint64_t pel_plan_samples(const pel_plan_device *device);
 
+/* Time that bytes of `units` take to where the device computes, and back, ns. */
+double pel_plan_moving(const pel_plan_device *device, double units);
+
 /* Fills in what is known of the devices; digest.c. */
 void pel_plan_digest(pel_planning *planning);
 

@@ -61,6 +61,12 @@ static double guess_rate(const pel_device_info *info) {
     return (info->device_class == PEL_CLASS_DISCRETE ? 8.0 : 1.0) * (info->compute_units > 0 ? info->compute_units : 1);
 }
 
+/* What moving bytes to it and back takes for such launches. */
+static pel_line link_of(const pel_device *device, const pel_model_family *family) {
+    const pel_line usual = {.start_ns = pel_link_latency_ns(device), .unit_ns = 1.0 / pel_link_bytes_per_ns(device)};
+    return pel_models_moving(device->runtime->models, family, device->model_id, usual);
+}
+
 /* Bytes that would move if this device did the whole launch: inputs that it lacks, and outputs that the caller's memory wants
  * back. */
 static void predict_moves(const question *q, const pel_device *device, pel_plan_device *entry, pel_footprint *footprint) {
@@ -87,14 +93,14 @@ static void predict_moves(const question *q, const pel_device *device, pel_plan_
             scaling += (double)(footprint->writes.data[k].hi - footprint->writes.data[k].lo);
         }
     }
-    double rate = pel_link_bytes_per_ns(device);
-    entry->move_start_ns = (fixed + scaling > 0 ? pel_link_latency_ns(device) : 0) + fixed / rate;
-    entry->move_unit_ns = scaling / rate / (double)q->bound->units;
+    const pel_line link = link_of(device, &q->family);
+    entry->move_start_ns = (fixed + scaling > 0 ? link.start_ns : 0) + fixed * link.unit_ns;
+    entry->move_unit_ns = scaling * link.unit_ns / (double)q->bound->units;
 }
 
 /* What a unit costs a device whose memory lacks it, because it was another one's before: its part of all split arguments, in
  * and back. */
-static double piece_cost(const pel_bound *bound, const pel_device *device) {
+static double piece_cost(const pel_bound *bound, const pel_device *device, const pel_model_family *family) {
     double bytes = 0;
     for (uint32_t i = 0; i < bound->arg_count && device->place != 0; i++) {
         const pel_bound_arg *arg = &bound->args[i];
@@ -102,7 +108,7 @@ static double piece_cost(const pel_bound *bound, const pel_device *device) {
                      arg->param != PEL_PARAM_KIND_REDUCE_PRIVATE;
         bytes += arg->allocation && split ? (double)arg->bytes : 0;
     }
-    return bytes > 0 ? bytes / pel_link_bytes_per_ns(device) / (double)bound->units : 0;
+    return bytes > 0 ? bytes * link_of(device, family).unit_ns / (double)bound->units : 0;
 }
 
 /*
@@ -143,7 +149,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         entry->prior_rate = guess_rate(&device->facts->info);
         entry->unit_limit = UINT64_MAX;
         predict_moves(q, device, entry, &footprint);
-        entry->piece_unit_ns = piece_cost(bound, device);
+        entry->piece_unit_ns = piece_cost(bound, device, &q->family);
         entry->piece_start_ns = pel_piece_gap_ns(device);
         entry->busy_watts = device->busy_watts;
         entry->idle_watts = device->idle_watts;
@@ -579,7 +585,20 @@ static double compute_ns(const pel_work *work) {
     return (double)(work->step_count > 0 ? work->computed : work->launch_ended - work->launch_began);
 }
 
-/* Hands what the chunks took to the models: the kernel's own times, without transfers. */
+/* What a chunk's bytes took, in and out; nothing where they moved while others were computed on. */
+static void note_moves(const pel_job *job, pel_lesson_chunk *chunk) {
+    const pel_work *work = &job->work;
+    const bool in = work->in_count > 0, out = work->out_count > 0;
+    if (job->device->place == 0 || work->step_count > 0 || (!in && !out)) {
+        return;
+    }
+    chunk->memory = job->device->model_id;
+    chunk->bytes = (double)(pel_transfers_bytes(work->in, work->in_count) + pel_transfers_bytes(work->out, work->out_count));
+    chunk->move_ns = in ? (double)(work->launch_began - work->began) : 0;
+    chunk->move_ns += out ? (double)(work->ended - work->launch_ended) : 0;
+}
+
+/* Hands what the chunks took to the models: the kernel's own times, and apart from them what moving their bytes took. */
 static void learn(pel_command *command, double makespan_ns) {
     pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT + PEL_TAIL_PIECES];
     pel_lesson lesson = {.units = command->bound.units,
@@ -602,6 +621,7 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .ns = compute_ns(&job->work),
                                                           .cold = job->work.cold,
                                                           .piece = i >= command->planned && tail};
+        note_moves(job, &chunks[lesson.chunk_count - 1]);
     }
     /* one that was cancelled took less than it takes */
     if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) {

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <string.h>
 
 /* Wraps that stay alive add up to more than the device has: idle copies make room, the device is not given up. */
 static void test_idle_copies_make_room(void **state) {
@@ -42,6 +43,46 @@ static void test_idle_copies_make_room(void **state) {
     for (int i = 0; i < 2 * PAIRS; i++) {
         pel_buffer_destroy(buffers[i]);
     }
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/*
+ * What moving takes is learned for each kernel: pieces too small to tell the link's rate are most of these launches, and still a
+ * launch of another size is predicted.
+ */
+static void test_moves_are_predicted(void **state) {
+    (void)state;
+    enum { MOST = 16000, LAUNCHES = 12 };
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(int), 1, 1)};
+    static const uint64_t sizes[] = {1000, 16000, 4000};
+    static int from[MOST];
+    pel_simulated_device devices[] = {machine_device("gpu", 100, 0.05)};
+    pel_runtime *runtime = machine_create(devices, 1, "!host");
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "doubled", params, 2, machine_double, 0);
+    for (int i = 0; i <= LAUNCHES; i++) {
+        pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+        pel_buffer *x = NULL, *y = NULL;
+        pel_event *event = NULL;
+        desc.global[0] = i < LAUNCHES ? sizes[i % 3] : 8000;
+        assert_int_equal(pel_buffer_wrap(runtime, from, desc.global[0] * sizeof(int), &x), PEL_OK);
+        assert_int_equal(pel_buffer_create(runtime, desc.global[0] * sizeof(int), &y, NULL), PEL_OK); /* stays there */
+        pel_arg args[] = {pel_buf(x), pel_buf(y)};
+        assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, &event), PEL_OK);
+        machine_finish(queue);
+        pel_plan *plan = machine_plan_of(event);
+        const double ratio = pel_plan_predicted_ns(plan) / pel_plan_actual_ns(plan);
+        if (i == LAUNCHES) {
+            assert_true(ratio > 0.9 && ratio < 1.1);
+            assert_non_null(strstr(pel_plan_text(plan), "of it to move what is elsewhere"));
+        }
+        pel_plan_destroy(plan);
+        pel_buffer_destroy(x);
+        pel_buffer_destroy(y);
+    }
+    pel_kernel_destroy(kernel);
+    pel_queue_destroy(queue);
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
@@ -175,6 +216,7 @@ static void test_a_wrap_inside_an_owned_buffer_comes_home(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_idle_copies_make_room),
+        cmocka_unit_test(test_moves_are_predicted),
         cmocka_unit_test(test_counters_tell_what_moved),
         cmocka_unit_test(test_a_half_is_given_back_beside_a_busy_one),
         cmocka_unit_test(test_a_wrap_inside_an_owned_buffer_comes_home),
