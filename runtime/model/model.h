@@ -2,9 +2,9 @@
 /*
  * Cost models: time of a chunk of n units of one kernel on one device, t = a + b n + c bytes, where the bytes are those that were
  * not where it computed; learned by recursive least squares with relative-error weights and Huber clipping. What a device does
- * *alone* and what it does *while others run* are two lines, because memory, caches and power are shared; and what a kernel does in
- * other shapes (*kin*) stands in while a shape is new. Beside the lines, a record per kernel and shape: how often, how long, what
- * exploring has cost. Not thread-safe: guarded by the dispatcher's lock.
+ * *alone* and what it does *while others run* are two lines, because memory, caches and power are shared; and what a kernel does
+ * in other shapes (*kin*) stands in while a shape is new. Beside the lines, a record per kernel and shape: how often, how long,
+ * what exploring has cost. Not thread-safe: guarded by the dispatcher's lock.
  */
 #ifndef PEL_MODEL_MODEL_H
 #define PEL_MODEL_MODEL_H
