@@ -154,6 +154,7 @@ struct pel_command {
     struct pel_repeat *kin;     /* repeat.c, for the length of pel_command_free */
     pel_job *spare_job;         /* memory that waits in an idle command, as its event does */
     pel_plan_slice *spare_slice;
+    struct pel_saved *spare_saved;
     pel_plan *plan;             /* NULL: not made yet, or nobody has the event to ask for it with */
     double expected_ns;         /* the plan's, for the lesson */
     bool together_probe, variant_probe;

@@ -253,5 +253,7 @@ void pel_fair_submit(pel_runtime *runtime) {
             return;
         }
     }
-    submit_in_order(runtime);
+    if (runtime->dispatcher->first_job) {
+        submit_in_order(runtime);
+    }
 }

@@ -20,7 +20,8 @@
 #include "resilience/health.h"
 #include <string.h>
 
-enum { SAVED_AT_ONCE = 65536 }; /* bytes: under 10 us, where waking a worker costs 30-50 us */
+/* Bytes. SAVED_AT_ONCE: under 10 us, where waking a worker costs 30-50 us. KEPT_BYTES: a place that waits for the same launch. */
+enum { SAVED_AT_ONCE = 65536, KEPT_BYTES = 4096 };
 
 typedef struct saved_range {
     unsigned char *at;   /* in host memory */
@@ -164,6 +165,26 @@ static void saved_free(pel_runtime *runtime, struct pel_saved *saved) {
     pel_free(allocator, saved);
 }
 
+static bool is_whole(const pel_command *command, const pel_job *job) { return job->lo == 0 && job->hi == command->bound.units; }
+
+/* The list and the place are the same whenever the same launch is made again: they stay with its memory (queue/repeat.c). */
+void pel_retry_leave(pel_command *command) {
+    struct pel_saved *saved = command->saved;
+    if (saved && !saved->next && saved->job == 0 && saved->bytes <= KEPT_BYTES && !saved->secret && command->job_count == 1 &&
+        is_whole(command, command->jobs)) {
+        pel_retry_forget(command);
+        command->spare_saved = saved;
+        command->saved = NULL;
+    }
+}
+
+void pel_retry_forget(pel_command *command) {
+    if (command->spare_saved) {
+        saved_free(command->runtime, command->spare_saved);
+        command->spare_saved = NULL;
+    }
+}
+
 /* What job `index` reads and writes in host memory gets a place; not copied yet. */
 static pel_status reserve(pel_command *command, uint32_t index) {
     const pel_allocator *allocator = &command->runtime->allocator;
@@ -171,6 +192,11 @@ static pel_status reserve(pel_command *command, uint32_t index) {
     const bool spoils = command->protection == PEL_PROTECT_RETRY || (command->protection == PEL_PROTECT_ISOLATE && job->sampled);
     /* steps hand their results to host memory as they go */
     if (!spoils || (job->device->place != 0 && job->work.step_count == 0)) {
+        return PEL_OK;
+    }
+    if (index == 0 && command->spare_saved && !command->saved && job->work.step_count == 0 && is_whole(command, job)) {
+        command->saved = command->spare_saved;
+        command->spare_saved = NULL;
         return PEL_OK;
     }
     struct pel_saved *saved = pel_alloc_zero(allocator, 1, sizeof *saved);

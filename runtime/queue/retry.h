@@ -42,5 +42,8 @@ bool pel_retry_again(pel_command *command, uint32_t *from);
 void pel_retry_overlay(const pel_command *command, uint32_t index, const pel_job *to);
 
 void pel_retry_free(pel_command *command); /* what was saved */
+/* Of a launch that ends and whose memory waits for the next of its kind. leave: so does the place; forget: no more. */
+void pel_retry_leave(pel_command *command);
+void pel_retry_forget(pel_command *command);
 
 #endif

@@ -78,6 +78,7 @@ void pel_command_give(pel_command *idle) {
     pel_event_release(idle->event);
     pel_free(&runtime->allocator, idle->spare_job);
     pel_free(&runtime->allocator, idle->spare_slice);
+    pel_retry_forget(idle);
     give_memory(runtime, idle);
 }
 
@@ -89,11 +90,13 @@ pel_command *pel_command_renew(pel_queue *queue, pel_command *idle, pel_command_
     pel_event *event = command->event;
     pel_job *job = command->spare_job;
     pel_plan_slice *slice = command->spare_slice;
+    struct pel_saved *saved = command->spare_saved;
     if (idle) {
         clear(command);
     }
     command->spare_job = job;
     command->spare_slice = slice;
+    command->spare_saved = saved;
     if (event) {
         pel_event_renew(event, queue->runtime);
     } else {
@@ -127,6 +130,9 @@ pel_command *pel_command_new(pel_queue *queue, pel_command_kind kind, const char
 /* What the next of its kind can use again. */
 static void leave_to_kin(pel_command *command) {
     pel_repeat_leave(command);
+    if (command->kin) {
+        pel_retry_leave(command);
+    }
     if (command->kin && command->job_count == 1 && command->job_limit == 1) {
         pel_free(&command->runtime->allocator, command->spare_job);
         command->spare_job = command->jobs;

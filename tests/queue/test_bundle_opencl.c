@@ -213,6 +213,28 @@ static void check_one_fails(bool late) {
     end(&w);
 }
 
+/* What a protected launch may spoil is saved each time it is made, also where the place for it was used before. */
+static void test_a_place_is_used_again(void **state) {
+    world w;
+    (void)state;
+    if (!begin(&w)) {
+        skip();
+    }
+    fails_late = true;
+    for (uint32_t made = 0; made < 3 * WARM; made++) {
+        pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+        const pel_arg args[] = {pel_buf(w.buffer)};
+        desc.global[0] = desc.local[0] = ITEMS;
+        desc.protection = PEL_PROTECT_RETRY;
+        fail_at = made % 7 == 6 ? atomic_load(&enqueues) : -1;
+        assert_int_equal(pel_launch(w.queue, w.kernel, &desc, args, 1, NULL), PEL_OK);
+        assert_int_equal(pel_queue_finish(w.queue), PEL_OK);
+        expect(&w, made + 1);
+    }
+    fail_at = -1;
+    end(&w);
+}
+
 static void test_one_is_refused(void **state) {
     (void)state;
     check_one_fails(false);
@@ -225,6 +247,6 @@ static void test_one_fails_later(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_counts_once), cmocka_unit_test(test_one_is_refused),
-                                       cmocka_unit_test(test_one_fails_later)};
+                                       cmocka_unit_test(test_one_fails_later), cmocka_unit_test(test_a_place_is_used_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,9 @@
 
 /* A tick is what an end may go unseen where nobody waits for it; the price is 5-10 us of a core each, for 2 ms after the last
  * use. */
-enum { TICK_NS = 250000, WATCH_TICKS = 8, USUAL_SLOT = 1 << 20 };
+enum { TICK_NS = 250000, SHORT_TICK_NS = 30000, WATCH_TICKS = 8, USUAL_SLOT = 1 << 20 };
+/* Turns in a row of the driver thread's in which launches still came: then their submitter begins them as well. */
+enum { TURNS = 2 };
 #define SAVE_AFTER_IDLE_NS                                                                                                       \
     50000000 /* new binaries are written once the device has been idle so long: not between two launches of a loop */
 
@@ -95,6 +97,9 @@ pel_status pel_cl_ready(pel_cl_device *device, pel_error **error) {
     pel_status status = PEL_OK;
     pel_guard guard;
 
+    if (atomic_load_explicit(&device->is_ready, memory_order_acquire)) {
+        return PEL_OK;
+    }
     pthread_mutex_lock(&device->ready_lock);
     if (!device->context) {
         status = pel_guard_enter(&guard, device->env->allocator);
@@ -109,6 +114,7 @@ pel_status pel_cl_ready(pel_cl_device *device, pel_error **error) {
     if (status == PEL_OK && !device->queue) {
         status = make_queue(device, error);
     }
+    atomic_store_explicit(&device->is_ready, status == PEL_OK, memory_order_release);
     pthread_mutex_unlock(&device->ready_lock);
     return status;
 }
@@ -118,13 +124,24 @@ pel_status pel_cl_renew_queue(pel_cl_device *device, pel_error **error) {
     clReleaseCommandQueue(device->queue);
     device->own_queue = true;
     pel_status status = make_queue(device, error);
+    atomic_store_explicit(&device->is_ready, status == PEL_OK, memory_order_release);
     pthread_mutex_unlock(&device->ready_lock);
     return status;
 }
 
 /* ---- the queue of work ---- */
 
+/* Under the lock. */
+static void count_queued(pel_cl_device *device, uint32_t more) {
+    const uint32_t count = atomic_load_explicit(&device->queued, memory_order_relaxed);
+    atomic_store_explicit(&device->queued, count + more, memory_order_relaxed);
+}
+
+/* None is one that came too late to be seen: who gives the baton back asks again. */
 pel_work *pel_cl_first_work(pel_cl_device *device) {
+    if (atomic_load_explicit(&device->queued, memory_order_relaxed) == 0) {
+        return NULL;
+    }
     pthread_mutex_lock(&device->lock);
     pel_work *work = device->head;
     pthread_mutex_unlock(&device->lock);
@@ -136,7 +153,7 @@ void pel_cl_take_work(pel_cl_device *device) {
     pel_work *work = device->head;
     device->head = work->next;
     device->tail = device->head ? device->tail : NULL;
-    device->queued -= pel_cl_times(work);
+    count_queued(device, -pel_cl_times(work));
     work->open = false;
     work->next = NULL;
     pthread_mutex_unlock(&device->lock);
@@ -189,18 +206,22 @@ static void save(pel_cl_device *device) {
  * While the device is in use, the driver thread looks every tick and acts only where nobody did since the last one: to be woken
  * for each launch costs the submitter 5-10 us, and the core for which it then competes as much again. Where launches still come,
  * it only lends a hand, and leaves the baton: if it waited with it, the submitter could not enqueue meanwhile, and from then on
- * the two would take turns on one core (1,000 launches in a row: a sixth of all time was this thread's; 2 vCPUs, 2026-11).
+ * the two would take turns on one core (1,000 launches in a row: a sixth of all time was this thread's; 2 vCPUs, 2026-11). Nor
+ * does it go on for as long as something comes while it works: one that took each launch as it came left none to grow (again()),
+ * and kept its submitter from beginning any, for whole batches (a quarter of all time). What is left then, for the case that the
+ * submitter does not come back, waits for a short tick.
  */
 static void *drive(void *argument) {
     pel_cl_device *device = argument;
-    unsigned ticks = 0;
+    unsigned ticks = 0, turns = 0;
     pthread_mutex_lock(&device->lock);
     for (;;) {
         if (has_work(device) && !device->running && !device->touched) {
             const bool streams = device->submitted && device->may_begin;
             device->submitted = false;
             run_some(device, false, !streams);
-            device->touched = device->touched || (streams && !device->head);
+            turns = streams ? turns + 1 : 0;
+            device->touched = device->touched || (streams && (!device->head || turns >= TURNS));
             ticks = WATCH_TICKS;
         } else if (device->closing && !device->running && !has_work(device)) {
             break;
@@ -208,8 +229,10 @@ static void *drive(void *argument) {
             ticks = device->touched ? WATCH_TICKS : ticks - 1;
             device->touched = false;
             device->watching = true;
-            sleep_until(device, pel_clock_now(&pel_clock_monotonic) + (device->closing ? TICK_NS / 10 : TICK_NS));
+            sleep_until(device, pel_clock_now(&pel_clock_monotonic) +
+                                    (device->closing || (turns > 0 && device->head) ? SHORT_TICK_NS : TICK_NS));
             device->watching = false;
+            turns = 0;
         } else {
             if (wait_for_work(device)) {
                 save(device);
@@ -233,13 +256,22 @@ static void submit(pel_backend_device *base, pel_work *work) {
         device->head = work;
     }
     device->tail = work;
-    device->queued += pel_cl_times(work);
+    count_queued(device, pel_cl_times(work));
     device->submitted = true;
     bool wake = !device->running && !work->soon; /* begin() follows, which wakes whoever is still needed */
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);
     }
+}
+
+/*
+ * What one more behind others takes: its device's pace, once that is known. A launch that is waited for takes ten times that, and
+ * a thousand of them, so counted, are more than a device is given ahead: half of each batch waited for reports.
+ */
+static double one_more_ns(const pel_cl_device *device, const pel_work *work) {
+    const double each = work->predicted_ns / pel_cl_times(work);
+    return device->pace_of == work->kernel->id && device->pace_ns > 0 && device->pace_ns < each ? device->pace_ns : each;
 }
 
 /* No more than there is room for events of all their pieces: who begins it must not wait for some of them first. */
@@ -249,9 +281,9 @@ static bool again(pel_backend_device *base, pel_work *work, uint32_t most) {
     const bool taken = work->open && work == device->tail && pel_cl_times(work) < most &&
                        (pel_cl_times(work) + 1) * PEL_CL_PIECES <= PEL_CL_RIDER_EVENTS;
     if (taken) {
-        work->predicted_ns += work->predicted_ns / pel_cl_times(work);
+        work->predicted_ns += one_more_ns(device, work);
         work->times = pel_cl_times(work) + 1;
-        device->queued++;
+        count_queued(device, 1);
         device->submitted = true;
     }
     pthread_mutex_unlock(&device->lock);

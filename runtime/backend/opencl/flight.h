@@ -19,6 +19,7 @@ typedef struct pel_cl_flight {
     uint32_t count;
     uint32_t in_end; /* events before this one are transfers to the device */
     bool windowed;   /* a step: the kernel with windows */
+    bool usual;      /* its kernel was enqueued just so before: whatever it needs is compiled */
     struct pel_cl_opening *opening; /* before the first enqueue of the launch; NULL: none */
     bool gated;      /* that has been enqueued */
 } pel_cl_flight;

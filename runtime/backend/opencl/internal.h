@@ -112,6 +112,11 @@ typedef struct pel_cl_device {
     struct pel_cl_ring *rings[2]; /* (baton) for transfers to it and from it: staging.c; NULL: not made yet */
     uint64_t staging_bytes;  /* of a slot of theirs; 0: there are none */
     bool own_queue;          /* never the adopted one any more: a work failed in it */
+    atomic_bool is_ready;    /* there are context and queue */
+    atomic_uint forgotten;   /* kernels */
+    uint64_t recent_id;      /* (baton) of the kernel that was asked for last; its record, if it had one, ... */
+    unsigned recent_forgotten; /* ... when so many were forgotten */
+    struct pel_cl_kernel *recent;
     char platform_version[256];
     cl_program scrub_program; /* (baton) made by the first launch that needs it; wipe.c */
     cl_kernel scrub;
@@ -128,7 +133,7 @@ typedef struct pel_cl_device {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pel_work *head, *tail;
-    uint32_t queued;         /* so many launches and other works */
+    atomic_uint queued;      /* so many launches and other works; written under the lock */
     bool running;            /* the baton */
     bool closing;
     bool watching;           /* the driver thread looks by itself, every tick */
@@ -137,7 +142,7 @@ typedef struct pel_cl_device {
     bool may_begin;          /* enqueueing does not run the kernel */
     bool sleeps_long;        /* the driver thread sleeps without an alarm for saving binaries */
     pel_cl_rider riders[PEL_CL_TRAIN]; /* (baton) a ring */
-    uint64_t pace_of;        /* (baton) kernel that last ran several times in one work, and what each of them took */
+    uint64_t pace_of;        /* (baton, written under lock) kernel that last ran several times in one work; what each took */
     double pace_ns;
     bool guest;              /* (baton) who has it waits anyway */
     uint32_t vain_looks, looks_left_out; /* (baton) flight.c */
@@ -209,6 +214,7 @@ pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel
 /* The kernel in one form, ready to run; *built tells whether a compiler ran. Its cl_kernel may be used by the holder of the
  * baton only. */
 pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id); /* NULL: never launched nor prepared */
+pel_cl_kernel *pel_cl_kernel_recent(pel_cl_device *device, uint64_t id); /* the same, of a work that lives; baton */
 pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
                              bool *built, pel_error **error);
 /* Notes that a variant is about to be launched; true: it is new, so the driver will compile it. */

@@ -39,6 +39,17 @@ pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id) {
     return kernel;
 }
 
+/* A work holds its kernel: as long as none has been forgotten since, what was found for it is still there. */
+pel_cl_kernel *pel_cl_kernel_recent(pel_cl_device *device, uint64_t id) {
+    const unsigned forgotten = atomic_load_explicit(&device->forgotten, memory_order_acquire);
+    if (!device->recent || device->recent_id != id || device->recent_forgotten != forgotten) {
+        device->recent = pel_cl_kernel_known(device, id);
+        device->recent_id = id;
+        device->recent_forgotten = forgotten;
+    }
+    return device->recent;
+}
+
 /* Finds or makes the record. */
 static pel_status find(pel_cl_device *device, const pel_kernel_image *image, pel_cl_kernel **kernel, pel_error **error) {
     pel_cl_program *program;
@@ -340,6 +351,7 @@ void pel_cl_kernel_forget(pel_backend_device *base, const pel_kernel_image *imag
             break;
         }
     }
+    atomic_fetch_add_explicit(&device->forgotten, 1, memory_order_release);
     pthread_mutex_unlock(&device->table_lock);
     if (!gone) {
         return;

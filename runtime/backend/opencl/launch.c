@@ -52,7 +52,8 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
     if (status != PEL_OK) {
         return status;
     }
-    if (pel_cl_variant_is_new(device, flight->windowed ? pel_cl_windowed_program(kernel) : kernel->program, form,
+    if (!flight->usual &&
+        pel_cl_variant_is_new(device, flight->windowed ? pel_cl_windowed_program(kernel) : kernel->program, form,
                               variant_key(device, kernel, offset, global, local))) {
         *cold = true;
     }
@@ -172,7 +173,7 @@ static bool is_like(const pel_span *a, const pel_span *b) {
 }
 
 bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
-    const pel_cl_kernel *kernel = pel_cl_kernel_known(device, work->kernel->id);
+    const pel_cl_kernel *kernel = pel_cl_kernel_recent(device, work->kernel->id);
     return kernel && kernel->habit.known && kernel->habit.chunked == work->chunked && kernel->habit.group == work->group &&
            is_like(&kernel->habit.span, &work->span);
 }
@@ -180,8 +181,9 @@ bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
 static pel_status choose_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, pel_cl_form *form, bool *built,
                                pel_error **error) {
     const pel_work *work = flight->work;
-    *kernel = pel_cl_kernel_known(flight->device, work->kernel->id);
+    *kernel = pel_cl_kernel_recent(flight->device, work->kernel->id);
     if (*kernel && is_habit(*kernel, work)) {
+        flight->usual = !flight->windowed;
         *shape = (*kernel)->habit.shape;
         *form = (*kernel)->habit.form;
         return PEL_OK;
@@ -228,7 +230,7 @@ pel_status pel_cl_enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **
         status = pel_cl_set_arguments(flight->device, kernel, form, work->args, error);
     }
     status = status == PEL_OK ? enqueue_pieces(flight, kernel, form, &shape, cold, error) : status;
-    if (status == PEL_OK && !flight->windowed && !is_habit(kernel, work)) {
+    if (status == PEL_OK && !flight->windowed && !flight->usual) {
         kernel->habit = (pel_cl_habit){true, work->chunked, work->group, work->span, form, shape};
     }
     return status == PEL_OK && work->sensitive && uses_local_memory(kernel, form, work->args) ? scrub(flight, error) : status;

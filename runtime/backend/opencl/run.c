@@ -171,7 +171,7 @@ pel_status pel_cl_flight_begin(pel_cl_flight *flight, pel_cl_device *device, pel
     flight->device = device;
     flight->work = work;
     flight->count = flight->in_end = 0;
-    flight->windowed = false;
+    flight->windowed = flight->usual = false;
     flight->opening = NULL;
     flight->gated = false;
     work->error = NULL;

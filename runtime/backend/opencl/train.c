@@ -58,8 +58,10 @@ static void learn_pace(pel_cl_device *device, uint32_t ended, int64_t took) {
     }
     const double each = (double)took / launches;
     const bool known = device->pace_of == first->kernel->id;
+    pthread_mutex_lock(&device->lock); /* who submits asks for it, too */
     device->pace_ns = known ? device->pace_ns + (each - device->pace_ns) / 4 : each;
     device->pace_of = first->kernel->id;
+    pthread_mutex_unlock(&device->lock);
 }
 
 double pel_cl_expected_ns(const pel_cl_device *device, const pel_work *work) {
@@ -158,12 +160,15 @@ bool pel_cl_train_step(pel_cl_device *device, bool waits) {
  */
 static bool can_wait(pel_cl_device *device) {
     const uint32_t count = count_of(device);
+    if (count == 0 || device->broken_at != 0) {
+        return false;
+    }
     pthread_mutex_lock(&device->lock);
     const pel_work *work = device->head;
-    const bool few = work && device->queued < GROUP && work->predicted_ns > 0 &&
+    const bool few = work && atomic_load_explicit(&device->queued, memory_order_relaxed) < GROUP && work->predicted_ns > 0 &&
                      work->predicted_ns / pel_cl_times(work) < SHORT_NS;
     pthread_mutex_unlock(&device->lock);
-    return few && count > 0 && device->broken_at == 0 && pel_cl_look(device, rider_at(device, count - 1)) != 0;
+    return few && pel_cl_look(device, rider_at(device, count - 1)) != 0;
 }
 
 /* Reports are made when there are many: each is a lock taken, and a look at an event that the driver is writing to. */

@@ -436,12 +436,59 @@ static void many_lives(void **state) {
     }
 }
 
+static void note_end(pel_work *work) { *(atomic_bool *)work->context = true; }
+
+/* What waits behind others is expected to take what such launches took, not what one takes that is waited for. */
+static void one_more_takes_its_pace(void **state) {
+    pel_cl_device *device;
+    atomic_bool over = false;
+    _Alignas(64) int data[16] = {0};
+    const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE)};
+    pel_kernel_image kernel = fixture_kernel(&program, "eight", params, 1);
+    pel_mem *mem = NULL;
+    (void)state;
+    fixture_start(&f);
+    device = (pel_cl_device *)f.device;
+    assert_int_equal(f.device->backend->mem_create(f.device, data, sizeof data, &mem, NULL), PEL_OK);
+    const pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = data, .bytes = sizeof data}};
+    pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 16, 0, 0),
+                     .predicted_ns = 60000, .soon = true, .complete = note_end, .context = &over};
+    work.span.local[0] = 8;
+    pthread_mutex_lock(&device->lock);
+    device->running = true; /* nobody begins it meanwhile */
+    device->pace_of = kernel.id;
+    device->pace_ns = 5000;
+    pthread_mutex_unlock(&device->lock);
+    f.device->backend->submit(f.device, &work);
+    const bool grows = f.device->backend->again(f.device, &work, 32);
+    if (grows) {
+        assert_true(work.predicted_ns == 65000);
+        device->pace_ns = 50000; /* slower than it is predicted alone: the prediction counts */
+        assert_true(f.device->backend->again(f.device, &work, 32) && work.predicted_ns == 97500);
+        device->pace_of = kernel.id + 1;
+        assert_true(f.device->backend->again(f.device, &work, 32) && work.predicted_ns == 130000);
+        assert_int_equal(work.times, 4);
+    }
+    pthread_mutex_lock(&device->lock);
+    device->running = false;
+    pthread_mutex_unlock(&device->lock);
+    while (!atomic_load(&over)) {
+        (void)f.device->backend->help(f.device);
+    }
+    assert_int_equal(work.status, PEL_OK);
+    assert_int_equal(data[0], 8);
+    f.device->backend->mem_destroy(f.device, mem);
+    f.device->backend->kernel_forget(f.device, &kernel);
+    fixture_stop(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_usual),
         cmocka_unit_test(declarations), cmocka_unit_test(reproducible),        cmocka_unit_test(memory_limits),
         cmocka_unit_test(bad_launches), cmocka_unit_test(coherent_memory),     cmocka_unit_test(shared_memory),
         cmocka_unit_test(own_memory),   cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
+        cmocka_unit_test(one_more_takes_its_pace),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
