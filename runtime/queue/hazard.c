@@ -14,28 +14,14 @@
 #include "queue/hazard.h"
 
 #include "base/alloc.h"
-#include "queue/hazard_cells.h"
-#include "queue/hazard_grid.h"
-#include "queue/hazard_state.h"
+#include "queue/hazard_parts.h"
 #include <string.h>
 
-enum { NODES_PER_SLAB = 128, HINTS = 8, SWEEP_FROM = 2048, MOVE_TOGETHER = 32 };
+enum { NODES_PER_SLAB = 128, MOVE_TOGETHER = 32 };
 
-typedef struct node_slab {
-    struct node_slab *next;
+struct pel_hazard_node_slab {
+    struct pel_hazard_node_slab *next;
     pel_hazard_node nodes[NODES_PER_SLAB];
-} node_slab;
-
-struct pel_hazards {
-    pel_hazard_states states; /* and the allocator */
-    pel_interval_map *map;
-    size_t sweep_at;          /* pieces of the map */
-    pel_interval_hint hints[HINTS]; /* by the number of a range: programs walk over memory with each access of their tasks */
-    pel_hazard_grid **grids;  /* by address; disjoint */
-    uint32_t grid_count, grid_capacity;
-    pel_hazard_fields fields;
-    node_slab *slabs;
-    pel_hazard_node *free; /* linked through `user` */
 };
 
 pel_hazards *pel_hazards_create(const pel_allocator *allocator) {
@@ -44,7 +30,7 @@ pel_hazards *pel_hazards_create(const pel_allocator *allocator) {
         return NULL;
     }
     hazards->states.allocator = *allocator;
-    hazards->sweep_at = SWEEP_FROM;
+    hazards->sweep_at = PEL_HAZARD_SWEEP_FROM;
     const pel_interval_hooks hooks = pel_hazard_state_hooks(&hazards->states);
     hazards->map = pel_interval_map_create(&hazards->states.allocator, &hooks);
     if (!hazards->map) {
@@ -66,7 +52,7 @@ void pel_hazards_destroy(pel_hazards *hazards) {
         pel_interval_map_destroy(hazards->map);
         pel_hazard_states_destroy(&hazards->states);
         while (hazards->slabs) {
-            node_slab *next = hazards->slabs->next;
+            struct pel_hazard_node_slab *next = hazards->slabs->next;
             pel_free(&allocator, hazards->slabs);
             hazards->slabs = next;
         }
@@ -76,7 +62,7 @@ void pel_hazards_destroy(pel_hazards *hazards) {
 
 pel_hazard_node *pel_hazards_take_node(pel_hazards *hazards, void *user) {
     if (!hazards->free) {
-        node_slab *slab = pel_alloc_zero(&hazards->states.allocator, 1, sizeof *slab);
+        struct pel_hazard_node_slab *slab = pel_alloc_zero(&hazards->states.allocator, 1, sizeof *slab);
         if (!slab) {
             return NULL;
         }
@@ -115,7 +101,7 @@ static uint32_t grid_behind(const pel_hazards *hazards, uint64_t address) {
     return lo;
 }
 
-static pel_hazard_grid *grid_touching(const pel_hazards *hazards, uint64_t lo, uint64_t hi) {
+pel_hazard_grid *pel_hazards_grid_touching(const pel_hazards *hazards, uint64_t lo, uint64_t hi) {
     uint32_t at = grid_behind(hazards, lo);
     return at < hazards->grid_count && hazards->grids[at]->lo < hi ? hazards->grids[at] : NULL;
 }
@@ -163,7 +149,7 @@ static void act_on_blocks(route *r, target t, const pel_hazard_block *blocks, ui
 static void act_on_bytes(route *r, target t, uint64_t lo, uint64_t hi) {
     pel_hazard_block blocks[PEL_HAZARD_BLOCKS];
     while (lo < hi) {
-        t.grid = grid_touching(r->hazards, lo, hi);
+        t.grid = pel_hazards_grid_touching(r->hazards, lo, hi);
         uint64_t border = !t.grid ? hi : t.grid->lo > lo ? t.grid->lo : t.grid->hi < hi ? t.grid->hi : hi;
         if (t.grid && t.grid->lo <= lo) {
             act_on_blocks(r, t, blocks, pel_hazard_grid_bytes(t.grid, lo, border, blocks));
@@ -179,15 +165,15 @@ static void act_on_bytes(route *r, target t, uint64_t lo, uint64_t hi) {
 
 /* An access that no grid has to do with. */
 static bool is_plain(const pel_hazards *hazards, const pel_hazard_range *range) {
-    return hazards->grid_count == 0 || !grid_touching(hazards, range->lo, range->hi);
+    return hazards->grid_count == 0 || !pel_hazards_grid_touching(hazards, range->lo, range->hi);
 }
 
 /* Takes an access apart. Goes on after a failure: each part keeps some order right. */
 static void act_on_range(route *r, const pel_hazard_range *range, uint32_t index) {
-    target t = {.mode = range->mode, .hint = &r->hazards->hints[index % HINTS]};
+    target t = {.mode = range->mode, .hint = &r->hazards->hints[index % PEL_HAZARD_HINTS]};
     if (is_rectangle(range)) {
         pel_hazard_block blocks[PEL_HAZARD_BLOCKS];
-        t.grid = grid_touching(r->hazards, range->lo, range->hi);
+        t.grid = pel_hazards_grid_touching(r->hazards, range->lo, range->hi);
         if (t.grid && t.grid->pitch == range->pitch && t.grid->lo <= range->lo && range->hi <= t.grid->hi) {
             uint64_t rows = (range->hi - range->lo - range->row_bytes) / range->pitch + 1;
             act_on_blocks(r, t, blocks, pel_hazard_grid_rectangle(t.grid, range->lo, range->row_bytes, rows, blocks));
@@ -315,7 +301,7 @@ static void suit(pel_hazards *hazards, const pel_hazard_range *range) {
     if (range->domain_lo > range->lo || range->domain_hi < range->hi) {
         return;
     }
-    pel_hazard_grid *grid = grid_touching(hazards, range->domain_lo, range->domain_hi);
+    pel_hazard_grid *grid = pel_hazards_grid_touching(hazards, range->domain_lo, range->domain_hi);
     if (grid && grid->pitch != range->pitch && grid->lo == range->domain_lo &&
         grid->misfits++ >= pel_interval_map_pieces(grid->map)) {
         pel_hazard_grid_sweep(grid);
@@ -360,18 +346,10 @@ static pel_status note_in_field(pel_hazards *hazards, const pel_hazard_range *ra
     return pel_hazard_add_reader(&reading, &cell->value) ? PEL_OK : PEL_OUT_OF_MEMORY;
 }
 
-static void sweep_when_due(pel_hazards *hazards) {
-    if (pel_interval_map_pieces(hazards->map) >= hazards->sweep_at) {
-        pel_interval_map_alter(hazards->map, 0, UINT64_MAX, pel_hazard_drop_stale, &hazards->states);
-        hazards->sweep_at = 4 * pel_interval_map_pieces(hazards->map);
-        hazards->sweep_at = hazards->sweep_at > SWEEP_FROM ? hazards->sweep_at : SWEEP_FROM;
-    }
-}
-
 /* Finds the places of all accesses at once, so that their cache misses overlap. */
 static void seek(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count) {
-    uint64_t keys[HINTS];
-    count = count < HINTS ? count : HINTS;
+    uint64_t keys[PEL_HAZARD_HINTS];
+    count = count < PEL_HAZARD_HINTS ? count : PEL_HAZARD_HINTS;
     for (uint32_t i = 0; i < count; i++) {
         keys[i] = ranges[i].lo;
     }
@@ -382,9 +360,9 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
                             pel_hazard_fn found, void *user) {
     pel_hazard_looking looking = {PEL_READ, self, found, user, false};
     route r = {hazards, true, look_into, &looking, PEL_OK};
-    sweep_when_due(hazards);
+    pel_hazards_sweep_when_due(hazards);
     for (uint32_t i = 0; i < count; i++) {
-        pel_hazard_grid *grid = hazards->grid_count > 0 ? grid_touching(hazards, ranges[i].lo, ranges[i].hi) : NULL;
+        pel_hazard_grid *grid = hazards->grid_count > 0 ? pel_hazards_grid_touching(hazards, ranges[i].lo, ranges[i].hi) : NULL;
         if (grid && pel_interval_map_pieces(grid->map) >= grid->sweep_at) {
             pel_hazard_grid_sweep(grid);
         }
@@ -408,14 +386,14 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
         }
         looking.mode = is_rectangle(&ranges[i]) ? in_part(ranges[i].mode) : ranges[i].mode;
         pel_interval_map_visit(hazards->map, ranges[i].lo, ranges[i].hi, pel_hazard_look_at, &looking,
-                               &hazards->hints[i % HINTS]);
+                               &hazards->hints[i % PEL_HAZARD_HINTS]);
         r.status = looking.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
     }
     return r.status;
 }
 
 static pel_status note_plain(pel_hazards *hazards, const pel_hazard_range *range, uint32_t index, pel_hazard_node *self) {
-    pel_interval_hint *hint = &hazards->hints[index % HINTS];
+    pel_interval_hint *hint = &hazards->hints[index % PEL_HAZARD_HINTS];
     if ((range->mode & PEL_WRITE) != 0) {
         return pel_interval_map_set(hazards->map, range->lo, range->hi, pel_hazard_written(self), hint);
     }
@@ -438,136 +416,6 @@ pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges
         }
     }
     return r.status;
-}
-
-/* Ranges of one task that overlap each other would each take the other's place: that is for the long way. */
-static bool overlap(const pel_hazard_span *spans, uint32_t count) {
-    bool any = false;
-    for (uint32_t i = 1; i < count; i++) {
-        for (uint32_t k = 0; k < i; k++) {
-            any = any || (spans[i].lo < spans[k].hi && spans[k].lo < spans[i].hi);
-        }
-    }
-    return any;
-}
-
-/* Notes one range. `alone`: nothing that is there need stay. */
-static pel_status enter_one(pel_hazards *hazards, const pel_hazard_span *span, bool alone, pel_hazard_node *self,
-                            pel_interval_hint *hint) {
-    if (!alone && (span->mode & PEL_WRITE) == 0) { /* beside others: a list, or one more in it */
-        pel_hazard_reading reading = {&hazards->states, self};
-        return pel_interval_map_update(hazards->map, span->lo, span->hi, pel_hazard_add_reader, &reading, hint);
-    }
-    const pel_interval_value mine = pel_hazard_alone(self, span->mode);
-    return pel_interval_map_replace(hazards->map, span->lo, span->hi, mine, hint)
-               ? PEL_OK
-               : pel_interval_map_set(hazards->map, span->lo, span->hi, mine, hint);
-}
-
-/* The fields of ranges that have one, or may get one. All that is made, or makes room for it, comes before any is named. */
-static void find_fields(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count) {
-    pel_hazard_fields *fields = &hazards->fields;
-    for (uint32_t i = 0; i < count; i++) {
-        if (spans[i].domain_hi > 0 && !pel_hazard_fields_touching(fields, spans[i].lo, spans[i].hi) &&
-            !grid_touching(hazards, spans[i].domain_lo, spans[i].domain_hi)) {
-            pel_hazard_fields_try(fields, spans[i].domain_lo, spans[i].domain_hi, spans[i].lo, spans[i].hi);
-        }
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        fields->near[i] = pel_hazard_fields_touching(fields, spans[i].lo, spans[i].hi);
-    }
-}
-
-/* Finds the cells of those ranges that are cells of fields; *others are not. False: one lies across cells, or no memory. */
-static bool find_cells(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_cell **cells,
-                       uint32_t *others) {
-    pel_hazard_field *const *near = hazards->fields.near;
-    uint64_t numbers[PEL_HAZARD_SPANS];
-    bool known = true;
-    for (uint32_t i = 0; i < count; i++) {
-        known = known && near[i] && spans[i].lo >= near[i]->lo && spans[i].lo < near[i]->hi;
-    }
-    if (!known) {
-        find_fields(hazards, spans, count);
-    }
-    *others = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!near[i]) {
-            ++*others;
-            continue;
-        }
-        if (!pel_hazard_field_fits(near[i], spans[i].lo, spans[i].hi, &numbers[i]) ||
-            !pel_hazard_field_has_room(near[i], PEL_HAZARD_SPANS)) {
-            return false;
-        }
-        near[i]->served++;
-        pel_hazard_field_fetch(near[i], numbers[i]);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        cells[i] = near[i] ? pel_hazard_field_cell(near[i], numbers[i]) : NULL;
-        if (cells[i]) {
-            pel_hazard_fetch(cells[i]->value);
-        }
-    }
-    return true;
-}
-
-static void enter_cell(pel_hazards *hazards, pel_hazard_cell *cell, const pel_hazard_span *span, bool alone,
-                       pel_hazard_node *self, bool *noted) {
-    if (alone) {
-        pel_hazard_replace(&hazards->states, &cell->value, self, span->mode);
-    } else {
-        pel_hazard_reading reading = {&hazards->states, self};
-        *noted = pel_hazard_add_reader(&reading, &cell->value) && *noted;
-    }
-}
-
-static void seek_spans(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count) {
-    uint64_t keys[PEL_HAZARD_SPANS];
-    for (uint32_t i = 0; i < count; i++) {
-        keys[i] = spans[i].lo;
-    }
-    sweep_when_due(hazards);
-    if (count > 1) {
-        pel_interval_map_seek(hazards->map, keys, hazards->hints, count);
-    }
-}
-
-bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
-                       pel_hazard_fn found, void *user) {
-    pel_hazard_looking looking = {PEL_READ, self, found, user, false};
-    pel_hazard_cell *cells[PEL_HAZARD_SPANS];
-    bool alone[PEL_HAZARD_SPANS], noted = true;
-    uint32_t others;
-    if (overlap(spans, count) || !find_cells(hazards, spans, count, cells, &others) || (others > 0 && hazards->grid_count > 0)) {
-        return false;
-    }
-    if (others > 0) {
-        seek_spans(hazards, spans, count);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        pel_interval_value value;
-        looking.mode = spans[i].mode;
-        if (cells[i]) {
-            alone[i] = pel_hazard_meet(&looking, cells[i]->value);
-        } else if (pel_interval_map_one(hazards->map, spans[i].lo, spans[i].hi, &value, &hazards->hints[i])) {
-            alone[i] = pel_hazard_meet(&looking, value);
-        } else {
-            alone[i] = false;
-            pel_interval_map_visit(hazards->map, spans[i].lo, spans[i].hi, pel_hazard_look_at, &looking, &hazards->hints[i]);
-        }
-        if (looking.failed) {
-            return false;
-        }
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (cells[i]) {
-            enter_cell(hazards, cells[i], &spans[i], alone[i], self, &noted);
-        } else {
-            noted = enter_one(hazards, &spans[i], alone[i], self, &hazards->hints[i]) == PEL_OK && noted;
-        }
-    }
-    return noted; /* if not, what is noted already keeps the order right */
 }
 
 void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self,

@@ -56,9 +56,16 @@ bool pel_hazard_field_make_room(pel_hazard_field *field, uint64_t more) {
     uint64_t living = 0;
     for (uint64_t i = 0; i <= old.mask; i++) {
         pel_hazard_fetch(old.cells[(i + FETCH_AHEAD) & old.mask].value); /* who was there may have ended on another core */
-        if (old.cells[i].value.a != 0) {
-            (void)pel_hazard_drop_stale(field->states, &old.cells[i].value);
-            living += old.cells[i].value.a != 0;
+        const pel_interval_value soon = old.cells[(i + FETCH_AHEAD / 2) & old.mask].value;
+        if ((soon.a & PEL_HAZARD_COUNTED) != 0) {
+            pel_hazard_fetch_behind(soon);
+        }
+        pel_interval_value *value = &old.cells[i].value;
+        if (pel_hazard_is_idle(*value)) {
+            value->a = 0;
+        } else {
+            (void)pel_hazard_drop_stale(field->states, value);
+            living += value->a != 0;
         }
     }
     uint32_t bits = FIRST_BITS;

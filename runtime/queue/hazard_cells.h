@@ -28,7 +28,8 @@ typedef struct pel_hazard_field {
     uint64_t lo, hi, size;   /* memory; bytes of a cell, the last one may have fewer */
     uint64_t mask;           /* of the table */
     uint64_t used, limit;    /* cells in the table; when so many, it is made anew */
-    uint64_t served, last;   /* accesses; the number of the last one */
+    uint64_t served;         /* accesses */
+    uint64_t last[PEL_HAZARD_SPANS]; /* the number of the last one, for each place in a task's list of accesses */
     uint32_t shift, bits;    /* size is 1 << shift, 64: no power of two; the table has 1 << bits, 8 at least */
     pel_hazard_cell *cells;
     void *block;             /* as allocated */
@@ -53,16 +54,25 @@ static inline pel_hazard_cell *pel_hazard_field_home(const pel_hazard_field *fie
     return &field->cells[((number >> 3) * 0x9e3779b97f4a7c15u >> (64 - field->bits) & ~(uint64_t)7) | (number & 7)];
 }
 
-/* Brings a number's line near, and where numbers ascend the three lines of the next eight, in time. */
-static inline void pel_hazard_field_fetch(pel_hazard_field *field, uint64_t number) {
+/* Brings a number's line near, and where numbers ascend the three lines of the next eight, in time. `place`: in a task's list. */
+static inline void pel_hazard_field_fetch(pel_hazard_field *field, uint64_t number, uint32_t place) {
     __builtin_prefetch(pel_hazard_field_home(field, number), 1);
-    if ((number & 7) == 0 && number == field->last + 1) {
+    if ((number & 7) == 0 && number == field->last[place] + 1) {
         const pel_hazard_cell *next = pel_hazard_field_home(field, number + 8);
         __builtin_prefetch(next, 1);
         __builtin_prefetch(next + 3, 1);
         __builtin_prefetch(next + 6, 1);
     }
-    field->last = number;
+    field->last[place] = number;
+}
+
+/*
+ * Where a cell has a list, the next ones are likely to: what is known of the one four further, and what is behind that of the one
+ * two further, is brought near. Nothing else could overlap these, as each leads to the next.
+ */
+static inline void pel_hazard_field_foresee(const pel_hazard_field *field, uint64_t number) {
+    pel_hazard_fetch(pel_hazard_field_home(field, number + 4)->value);
+    pel_hazard_fetch_behind(pel_hazard_field_home(field, number + 2)->value);
 }
 
 /* Where a number may stand otherwise, one place after the other: `cell` is the one before. */

@@ -3,11 +3,14 @@
 
 #include "base/alloc.h"
 
-/*
- * The kind of a value is in the low bits of its first word, above which are addresses of at least 8 bytes' alignment. 0 in all:
- * nothing is known. Kinds with KIND_COUNTED are references.
- */
-enum { KIND_WRITER = 0, KIND_READER = 1, KIND_RECORD = 2, KIND_FAILED = 3, KIND_COUNTED = 2, KIND_MASK = 3 };
+enum {
+    KIND_WRITER = PEL_HAZARD_WRITER,
+    KIND_READER = PEL_HAZARD_READER,
+    KIND_RECORD = PEL_HAZARD_RECORD,
+    KIND_FAILED = PEL_HAZARD_FAILED,
+    KIND_COUNTED = PEL_HAZARD_COUNTED,
+    KIND_MASK = PEL_HAZARD_KINDS
+};
 enum { CHUNK_READERS = 5, RECORDS_PER_SLAB = 64, COMPACT_FROM = 16 };
 
 typedef struct reference {
@@ -15,19 +18,24 @@ typedef struct reference {
     uint64_t generation;
 } reference;
 
+/* A writer and two readers, as most have, are one cache line. */
 typedef struct record {
+    struct record *older;
     uint32_t references; /* by intervals, and by the chunk in front */
     uint32_t count;      /* readers of this chunk */
-    uint32_t total;      /* of this chunk and those behind */
-    uint32_t compact_at; /* when so many, those that are over go; in the front chunk */
-    struct record *older;
     pel_interval_value writer; /* nothing, KIND_WRITER or KIND_FAILED; of the front chunk */
     reference readers[CHUNK_READERS];
+    /* Of a chunk with others behind it: */
+    uint32_t behind;     /* readers in those */
+    uint32_t compact_at; /* with so many in all, those that are over go; in the front chunk */
 } record;
+
+enum { RECORD_BYTES = 128 };
+_Static_assert(sizeof(record) <= RECORD_BYTES, "two lines");
 
 typedef struct record_slab {
     struct record_slab *next;
-    record records[RECORDS_PER_SLAB];
+    unsigned char space[(RECORDS_PER_SLAB + 1) * RECORD_BYTES]; /* its records begin at the first multiple */
 } record_slab;
 
 static uint64_t kind_of(pel_interval_value value) { return value.a & KIND_MASK; }
@@ -57,16 +65,18 @@ static record *take_record(pel_hazard_states *states) {
         }
         slab->next = states->slabs;
         states->slabs = slab;
-        for (uint32_t i = 0; i < RECORDS_PER_SLAB; i++) {
-            slab->records[i].older = states->free;
-            states->free = &slab->records[i];
+        const uintptr_t first = ((uintptr_t)slab->space + RECORD_BYTES - 1) & ~(uintptr_t)(RECORD_BYTES - 1);
+        for (uint32_t i = RECORDS_PER_SLAB; i > 0; i--) {
+            record *made = (record *)(first + (i - 1) * RECORD_BYTES);
+            made->older = states->free;
+            states->free = made;
         }
     }
     record *r = states->free;
     states->free = r->older;
+    __builtin_prefetch(states->free, 1); /* it was given up long ago */
     r->references = 1;
-    r->count = r->total = 0;
-    r->compact_at = COMPACT_FROM;
+    r->count = 0;
     r->older = NULL;
     r->writer = (pel_interval_value){0, 0};
     return r;
@@ -132,18 +142,17 @@ static bool writer_matters(pel_interval_value writer) {
            (kind_of(writer) == KIND_FAILED ? !((const pel_event *)pointer_of(writer))->forgiven : !is_over(reference_of(writer)));
 }
 
-static void append(record *r, reference reader) {
-    r->readers[r->count++] = reader;
-    r->total++;
-}
+static void append(record *r, reference reader) { r->readers[r->count++] = reader; }
+
+static uint32_t total_of(const record *r) { return r->count + (r->older ? r->behind : 0); }
 
 /* A chunk in front of `older`, whose reference it takes over. */
 static record *chunk_before(pel_hazard_states *states, record *older) {
     record *r = take_record(states);
     if (r && older) {
         r->older = older;
-        r->total = older->total;
-        r->compact_at = older->compact_at;
+        r->behind = total_of(older);
+        r->compact_at = older->older ? older->compact_at : COMPACT_FROM;
     }
     return r;
 }
@@ -179,7 +188,7 @@ static record *copy_living(pel_hazard_states *states, const record *old) {
     }
     if (made) {
         adopt_writer(made, old->writer);
-        made->compact_at = 2 * made->total + COMPACT_FROM;
+        made->compact_at = 2 * total_of(made) + COMPACT_FROM;
     }
     return made;
 }
@@ -191,14 +200,13 @@ static void drop_finished(record *r) {
             r->readers[kept++] = r->readers[i];
         }
     }
-    r->total -= r->count - kept;
     r->count = kept;
 }
 
 /* One reader more in a record; *r may become another, and takes the reference along. */
 static bool add_to_record(pel_hazard_states *states, record **r, reference self) {
     record *front = *r;
-    if (front->total >= front->compact_at) {
+    if (front->older && total_of(front) >= front->compact_at) {
         record *compact = copy_living(states, front);
         if (!compact) {
             return false;
@@ -332,15 +340,14 @@ bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_va
     return !l->failed;
 }
 
-pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode) {
-    const reference me = reference_to(self);
-    return value_of(me.node, (mode & PEL_WRITE) != 0 ? KIND_WRITER : KIND_READER, me.generation);
-}
-
-void pel_hazard_replace(pel_hazard_states *states, pel_interval_value *value, pel_hazard_node *self, pel_access_mode mode) {
-    const pel_interval_value old = *value;
-    *value = pel_hazard_alone(self, mode);
-    pel_hazard_let_go(states, old);
+void pel_hazard_fetch_behind(pel_interval_value value) {
+    if (kind_of(value) == KIND_RECORD) {
+        const record *r = pointer_of(value);
+        __builtin_prefetch(pointer_of(r->writer)); /* of nobody: does no harm */
+        for (uint32_t i = 0; i < r->count; i++) {
+            __builtin_prefetch(r->readers[i].node);
+        }
+    }
 }
 
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value) {

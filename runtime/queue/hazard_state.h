@@ -28,11 +28,47 @@ void pel_hazard_states_destroy(pel_hazard_states *states);
 /* For pel_interval_map_create; points to `states`. */
 pel_interval_hooks pel_hazard_state_hooks(pel_hazard_states *states);
 
+/*
+ * The kind of a value is in the low bits of its first word, above which are addresses of at least 8 bytes' alignment. 0 in all:
+ * nothing is known. Those with PEL_HAZARD_COUNTED are references.
+ */
+enum {
+    PEL_HAZARD_WRITER = 0,
+    PEL_HAZARD_READER = 1,
+    PEL_HAZARD_RECORD = 2,
+    PEL_HAZARD_FAILED = 3,
+    PEL_HAZARD_COUNTED = 2,
+    PEL_HAZARD_KINDS = 3
+};
+
+/* Nothing is known, or one node that is over. */
+static inline bool pel_hazard_is_idle(pel_interval_value value) {
+    return value.a == 0 ||
+           ((value.a & PEL_HAZARD_COUNTED) == 0 &&
+            pel_hazard_node_over((pel_hazard_node *)(uintptr_t)(value.a & ~(uint64_t)PEL_HAZARD_KINDS), value.b));
+}
+
+/* What self alone leaves. */
+static inline pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode) {
+    const uint64_t kind = (mode & PEL_WRITE) != 0 ? PEL_HAZARD_WRITER : PEL_HAZARD_READER;
+    return (pel_interval_value){(uintptr_t)self | kind, atomic_load_explicit(&self->generation, memory_order_relaxed)};
+}
+
 pel_interval_value pel_hazard_written(pel_hazard_node *self); /* by self, and read by nobody since */
 
 /* For values that stand outside of maps: one reference more, or one less. */
 void pel_hazard_hold(pel_hazard_states *states, pel_interval_value value);
 void pel_hazard_let_go(pel_hazard_states *states, pel_interval_value value);
+
+/* Self alone in place of what was there. */
+static inline void pel_hazard_replace(pel_hazard_states *states, pel_interval_value *value, pel_hazard_node *self,
+                                      pel_access_mode mode) {
+    const pel_interval_value old = *value;
+    *value = pel_hazard_alone(self, mode);
+    if ((old.a & PEL_HAZARD_COUNTED) != 0) {
+        pel_hazard_let_go(states, old);
+    }
+}
 
 /* A change_fn: self reads now. False: no memory, as it was. */
 typedef struct pel_hazard_reading {
@@ -66,11 +102,10 @@ bool pel_hazard_look_at(void *looking, uint64_t lo, uint64_t hi, pel_interval_va
  * after all looking: being told of others may give a command a later place in the order). False: it must be added as a reader.
  */
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value);
-pel_interval_value pel_hazard_alone(pel_hazard_node *self, pel_access_mode mode);
 /* What will be asked about a value is brought near. */
 static inline void pel_hazard_fetch(pel_interval_value value) { __builtin_prefetch((const void *)(uintptr_t)value.a); }
-/* The same in place of what was there. */
-void pel_hazard_replace(pel_hazard_states *states, pel_interval_value *value, pel_hazard_node *self, pel_access_mode mode);
+/* And what is behind that, which must be near. */
+void pel_hazard_fetch_behind(pel_interval_value value);
 
 bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value); /* a visit_fn; uint64_t *queue */
 
