@@ -38,14 +38,37 @@ pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_no
     uint64_t generation = pel_node_order(node);
     set_order(node, (generation > last_order ? generation : last_order) + 1);
     atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
-    node->more = NULL;
     node->stage = NULL;
     pel_node_become(node, kind);
     node->shared = false;
     node->status = PEL_OK;
-    node->linked = false;
-    node->brief = false;
+    node->linked = node->brief = node->accesses = node->several = node->eventful = false;
     return node;
+}
+
+pel_node_more *pel_node_take_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
+    if (!node->more) {
+        node->more = pel_pool_take(pools->scraps, &self->scraps);
+    }
+    node->accesses = node->more != NULL;
+    return node->more;
+}
+
+static void give_blocks(const pel_node_pools *pools, pel_host_self *self, pel_node_more *more) {
+    for (pel_node_more *next; more; more = next) {
+        next = more->next;
+        pel_pool_give(pools->scraps, &self->scraps, more);
+    }
+}
+
+void pel_node_drop_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
+    if (node->more && !node->several) { /* the link of one that is left over is undefined */
+        pel_pool_give(pools->scraps, &self->scraps, node->more);
+    } else {
+        give_blocks(pools, self, node->more);
+    }
+    node->more = NULL;
+    node->accesses = node->several = node->eventful = false;
 }
 
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
@@ -53,9 +76,10 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
         uint64_t generation = pel_node_order(node);
         atomic_store_explicit(&node->hazard.generation, generation + 1, memory_order_release);
     }
-    for (pel_node_more *next, *more = node->brief ? NULL : node->more; more; more = next) {
-        next = more->next;
-        pel_pool_give(pools->scraps, &self->scraps, more);
+    if (node->brief) {
+        node->more = NULL; /* it was the event */
+    } else if (node->several) {
+        give_blocks(pools, self, node->more->next);
     }
     pel_pool_give(pools->nodes, &self->cache, node);
 }
@@ -121,6 +145,22 @@ bool pel_node_watch(pel_node *node, uint64_t generation) {
     } while (!atomic_compare_exchange_weak_explicit(&node->successors, &head, head | WATCHED, memory_order_acq_rel,
                                                     memory_order_acquire));
     return true;
+}
+
+/* Lines that other cores have written last: the first successor's, or an edge, what is behind it and the next one. */
+void pel_node_foresee(const pel_node *node) {
+    const uintptr_t head = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
+    const uintptr_t address = head & ADDRESS;
+    if (address == 0) {
+        return;
+    }
+    if ((head & IS_EDGE) == 0) {
+        pel_pool_fetch((const void *)address);
+        return;
+    }
+    const edge *first = (const edge *)address;
+    pel_pool_fetch(first->to);
+    pel_pool_fetch((const void *)(first->next & ADDRESS)); /* none: does no harm */
 }
 
 bool pel_node_has_successors(const pel_node *node) {

@@ -69,15 +69,19 @@ typedef struct pel_node {
     pel_hazard_node hazard;
     pel_stage *stage;             /* where it is counted; NULL: nowhere, it is being made or was withdrawn */
     union {                       /* of a task */
-        pel_node_more *more;      /* may be NULL */
+        pel_node_more *more;      /* may be NULL; left from an earlier task unless `accesses` */
         pel_event *event;         /* when `brief`: a task with an event and no accesses; retained */
     };
     atomic_uint pending;
     atomic_uchar kind;            /* a pel_node_kind; others look at a task's while it ends */
     bool shared;                  /* others may know it: successors, the hazards, an event */
     uint8_t status;               /* a failed predecessor's mark (a pel_status); under runtime->lock until it is ready */
-    bool linked : 1;              /* the submitter's: its own entry is used */
-    bool brief : 1;               /* the submitter's */
+    /* The submitter's: */
+    bool linked : 1;              /* its own entry is used */
+    bool brief : 1;
+    bool accesses : 1;            /* in `more` */
+    bool several : 1;             /* blocks */
+    bool eventful : 1;            /* the first block has an event */
 } pel_node;
 
 _Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK, "blocks of the pool");
@@ -87,9 +91,9 @@ typedef struct pel_node_pools {
     pel_pool *nodes, *scraps;
 } pel_node_pools;
 
-static inline const pel_node_more *pel_node_accesses(const pel_node *node) { return node->brief ? NULL : node->more; }
+static inline const pel_node_more *pel_node_accesses(const pel_node *node) { return node->accesses ? node->more : NULL; }
 static inline pel_event *pel_node_event(const pel_node *node) {
-    return node->brief ? node->event : node->more ? node->more->event : NULL;
+    return node->brief ? node->event : node->eventful ? node->more->event : NULL;
 }
 
 static inline pel_node *pel_node_of_hazard(pel_hazard_node *hazard) {
@@ -110,6 +114,23 @@ static inline void pel_node_become(pel_node *node, pel_node_kind kind) {
 pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind);
 /* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
+
+/*
+ * A task's first block of accesses: the one that an earlier task left with the node, or a new one; contents undefined. NULL: no
+ * memory. A block stays with its node, so that whoever ends a task need not touch the line that its submitter wrote, nor the
+ * next submitter one that a worker did. Before a node becomes `brief` the block must go.
+ */
+pel_node_more *pel_node_take_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
+void pel_node_drop_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node); /* all blocks */
+
+/* Brings near what the next one that is taken was left with. Some time after the last one was, which asked for its line. */
+static inline void pel_node_fetch_next(const pel_host_self *self) {
+    const pel_node *next = self->cache.ready;
+    pel_pool_fetch(next ? next->more : NULL);
+}
+
+/* What ending it will touch is brought near, while it is run. By whoever runs it. */
+void pel_node_foresee(const pel_node *node);
 
 /* What the calling thread takes from now on has a higher order. */
 void pel_node_come_after(uint64_t order);
@@ -138,8 +159,15 @@ typedef uintptr_t pel_successors;
 pel_successors pel_node_close(pel_node *node, bool *watched);
 pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data);
 
-/* A predecessor is over. True: it was the last one, and the caller must start the node. */
+/*
+ * A predecessor is over. True: it was the last one, and the caller must start the node. Who sees that only its own arrival is
+ * missing need not count atomically: the submitter alone adds predecessors, and counts as one until it has done so.
+ */
 static inline bool pel_node_arrive(pel_node *node) {
+    if (atomic_load_explicit(&node->pending, memory_order_acquire) == 1) {
+        atomic_store_explicit(&node->pending, 0, memory_order_relaxed);
+        return true;
+    }
     return atomic_fetch_sub_explicit(&node->pending, 1, memory_order_acq_rel) == 1;
 }
 

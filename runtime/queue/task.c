@@ -180,6 +180,9 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
         status = PEL_CANCELLED;
         node->hazard.user = pel_event_cancelled(event, "task");
     }
+    if (node->shared) {
+        pel_node_foresee(node);
+    }
     if (!node->task) {
         error = node->hazard.user;
     } else if (!call(runtime, node, &status, &error)) {
@@ -252,19 +255,27 @@ static bool depend_on(void *user, const pel_hazard *before) {
 
 /* Keeps the ranges with the node, for a failure, and the event. */
 static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t count) {
-    pel_node_more **link = &s->node->more;
+    const pel_node_pools *pools = &s->runtime->dispatcher->pools;
+    pel_node_more *last = NULL;
     if (count == 0 && s->event) {
+        pel_node_drop_more(pools, s->self, s->node);
         s->node->brief = true;
         s->node->event = s->event;
     }
     for (uint32_t i = 0; i < count; i += PEL_MORE_RANGES) {
-        pel_node_more *more = pel_pool_take(s->runtime->dispatcher->pools.scraps, &s->self->scraps);
+        pel_node_more *more =
+            i == 0 ? pel_node_take_more(pools, s->self, s->node) : pel_pool_take(pools->scraps, &s->self->scraps);
         if (!more) {
             return false;
         }
         *more = (pel_node_more){.event = i == 0 ? s->event : NULL};
-        *link = more;
-        link = &more->next;
+        if (last) {
+            s->node->several = true;
+            last->next = more;
+        } else {
+            s->node->eventful = s->event != NULL;
+        }
+        last = more;
         for (uint32_t k = 0; k < PEL_MORE_RANGES && i + k < count; k++) {
             const pel_access *a = &accesses[i + k];
             uint64_t bytes = a->bytes != 0 ? a->bytes : a->buffer->bytes - a->offset;
@@ -362,13 +373,12 @@ static void put(submission *s) {
  * remembered. */
 static void withdraw(submission *s) {
     pel_node *node = s->node;
-    pel_pool *scraps = s->runtime->dispatcher->pools.scraps;
-    for (pel_node_more *next; !node->brief && node->more; node->more = next) {
-        next = node->more->next;
-        pel_pool_give(scraps, &s->self->scraps, node->more);
+    if (node->brief) {
+        node->brief = false;
+        node->more = NULL;
+    } else {
+        pel_node_drop_more(&s->runtime->dispatcher->pools, s->self, node);
     }
-    node->brief = false;
-    node->more = NULL;
     leave(s, false);
     pthread_mutex_lock(&s->runtime->lock);
     pel_node_become(node, PEL_NODE_COMMAND);
@@ -482,6 +492,9 @@ static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *c
     node->task = function;
     node->hazard.user = context;
     node->shared = true;
+    if (node->more) {
+        pel_node_drop_more(&dispatcher->pools, &lane->self, node);
+    }
     node->brief = true;
     node->event = made;
     made->node = node;
@@ -571,8 +584,8 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
         leave(&s, false);
         return PEL_UNSUPPORTED; /* it will find out, too, and say so */
     }
-    s.node->more = pel_pool_take(dispatcher->pools.scraps, &lane->self.scraps);
-    if (!s.node->more || !take_accesses(&s, accesses, count, s.node->more, spans)) {
+    if (!pel_node_take_more(&dispatcher->pools, &lane->self, s.node) ||
+        !take_accesses(&s, accesses, count, s.node->more, spans)) {
         return take_back(&s);
     }
     s.node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
@@ -593,6 +606,7 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
             return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status;
         }
     }
+    pel_node_fetch_next(s.self);
     return count_in(&s);
 }
 
