@@ -165,6 +165,8 @@ typedef struct pel_work {
     _Atomic(pel_signal *) ends;    /* the owner's, likewise; may be set while the backend has the work */
     bool alone;                    /* the owner's: it may hang, so only the device's own thread runs it, and by itself */
     _Atomic int64_t started;       /* when the device began it; 0: not yet. Set by the backend, and read meanwhile */
+    /* The owner's, or NULL: called before something is compiled for it, which may take minutes. It must not block. */
+    void (*compiling)(struct pel_work *work);
     uint32_t times;                /* LAUNCH: 0 or 1: once; more, by `again`: so often, one after the other */
     bool open;                     /* the backend's: it is not begun, and may be made to run once more */
     bool soon;                     /* the owner's: it calls begin() right after, so nobody need be woken for what that can do */
@@ -268,6 +270,10 @@ struct pel_backend {
     /* Optional (NULL: only the device's own limit is known): items of the largest work-group of a kernel that prepare has
      * accepted; 0: not known. *fixed: its source demands one size (reqd_work_group_size), so there is nothing to choose. */
     uint64_t (*largest_group)(pel_backend_device *device, const pel_kernel_image *kernel, bool *fixed);
+
+    /* Optional (NULL: it cannot be done): ends by force what hangs; all that is with the device completes as DEVICE_LOST. Never
+     * blocks; any thread. */
+    void (*abort)(pel_backend_device *device);
 };
 
 /* The open driver behind a device of a runtime, for interoperation; NULL for NULL. Defined beside the device table

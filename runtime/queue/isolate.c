@@ -232,11 +232,16 @@ void pel_isolate_free(pel_job *job) {
 
 /* ---- watching ---- */
 
+/* By the device: from now on the prediction says nothing. */
+static void note_compiling(pel_work *work) { atomic_store(&((pel_job *)work->owner)->compiling, true); }
+
 void pel_isolate_begin(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     atomic_store(&job->isolation, PEL_ISOLATION_RUNNING);
     atomic_store(&job->work.started, 0);
+    atomic_store(&job->compiling, false);
     job->work.alone = true;
+    job->work.compiling = note_compiling;
     job->credit = job->starved = 0;
     job->watch_next = dispatcher->watched;
     dispatcher->watched = job;
@@ -293,7 +298,7 @@ static int64_t allowance(const pel_job *job) {
     if (job->command->deadline_ns > 0) {
         return job->command->deadline_ns < (uint64_t)INT64_MAX / 4 ? (int64_t)job->command->deadline_ns : INT64_MAX / 4;
     }
-    if (!(predicted > 0)) {
+    if (!(predicted > 0) || atomic_load(&job->compiling)) {
         return UNKNOWN_NS;
     }
     const double ns = TIMES_PREDICTED * predicted;
@@ -317,6 +322,9 @@ static void abandon(pel_job *job, int64_t now) {
     device->running -= job->data_parallel ? 1u : 0u;
     pel_fair_given_up(job);
     device->lost = true;
+    if (device->driver->backend->abort) {
+        device->driver->backend->abort(device->driver);
+    }
     pel_health_note(device, PEL_TIMED_OUT, job->verdict_error, runtime->clock);
     (void)now;
     if (!job->vote && !pel_retry_takes(job)) {

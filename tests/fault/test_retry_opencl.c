@@ -166,6 +166,40 @@ static void test_commands_that_hang(void **state) {
     hang("host,opencl:0[own]");
 }
 
+/* A kernel whose time is known gets a form that is not compiled yet, and the compiler takes longer than the deadline. */
+static void test_a_slow_compiler_is_no_hang(void **state) {
+    enum { WHOLE = 64 * 300 }; /* else even all of it is cut, and in the form for chunks */
+    (void)state;
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share shares[8];
+    pel_device_health health;
+    update_scene s;
+    if (!set_up(&s, "host@0,opencl:0@1")) {
+        return; /* one core: no two disjoint sets */
+    }
+    pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = WHOLE;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    desc.shares = shares;
+    for (int k = 0; k < 9; k++) { /* whole on OpenCL, then in chunks */
+        desc.share_count = pick(&s, k < 8, shares);
+        layer_script(faults, "%s", k == 8 ? "clBuildProgram@1+:delay(1300ms)" : "");
+        for (uint32_t i = 0; i < WHOLE; i++) {
+            s.expected[i] = 3 * s.expected[i] + s.xs[i];
+        }
+        assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+        assert_int_equal(pel_queue_finish(s.queue), PEL_OK);
+        assert_true(update_is_right(&s));
+    }
+    assert_int_equal(faults->fired(), 1); /* else nothing was compiled */
+    layer_script(faults, "%s", "");
+    for (uint32_t i = 0; i < pel_runtime_device_count(s.runtime); i++) {
+        pel_device_get_health(pel_runtime_device(s.runtime, i), &health);
+        assert_int_equal(health.state, PEL_DEVICE_WELL);
+    }
+    tear_down(&s);
+}
+
 /* The watchdog goes on with the chunk that replaces a hung one: when that hangs, too, the launch ends with an error, in time. */
 static void test_the_next_one_hangs_too(void **state) {
     (void)state;
@@ -288,8 +322,11 @@ static int find_layer(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_failure_elsewhere), cmocka_unit_test(test_commands_that_fail),
-                                       cmocka_unit_test(test_commands_that_hang), cmocka_unit_test(test_the_next_one_hangs_too),
-                                       cmocka_unit_test(test_a_stop_is_no_hang), cmocka_unit_test(test_a_slow_context)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_any_failure_elsewhere),  cmocka_unit_test(test_commands_that_fail),
+        cmocka_unit_test(test_commands_that_hang),     cmocka_unit_test(test_the_next_one_hangs_too),
+        cmocka_unit_test(test_a_slow_compiler_is_no_hang), cmocka_unit_test(test_a_stop_is_no_hang),
+        cmocka_unit_test(test_a_slow_context),
+    };
     return cmocka_run_group_tests(tests, find_layer, NULL);
 }

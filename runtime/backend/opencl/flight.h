@@ -14,7 +14,7 @@
 
 typedef struct pel_cl_flight {
     pel_cl_device *device;
-    const pel_work *work;
+    pel_work *work;
     cl_event events[PEL_CL_FLIGHT_EVENTS];
     uint32_t count;
     uint32_t in_end; /* events before this one are transfers to the device */

@@ -211,6 +211,8 @@ pel_status pel_cl_program_find(pel_cl_device *device, const pel_program_image *i
                                pel_error **error);
 /* Builds a form if it is not built; *built tells whether a compiler ran. */
 pel_status pel_cl_form_build(pel_cl_device *device, pel_cl_program *program, pel_cl_form form, bool *built, pel_error **error);
+/* Whether pel_cl_kernel_get would find it ready. */
+bool pel_cl_kernel_is_made(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form);
 /* The kernel in one form, ready to run; *built tells whether a compiler ran. Its cl_kernel may be used by the holder of the
  * baton only. */
 pel_cl_kernel *pel_cl_kernel_known(pel_cl_device *device, uint64_t id); /* NULL: never launched nor prepared */
@@ -253,7 +255,7 @@ void pel_cl_await(pel_cl_device *device);
 void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider); /* releases its events; nothing of it runs any more */
 
 /* Enqueues the launch of a step; its events, at most PEL_CL_STEP_EVENTS, are the caller's, also after a failure. */
-pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count,
+pel_status pel_cl_enqueue_step(pel_cl_device *device, pel_work *step, bool *cold, cl_event *events, uint32_t *count,
                                pel_error **error);
 
 /* gate.c; all but pel_cl_gates need the baton, or that no work runs */

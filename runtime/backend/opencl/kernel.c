@@ -143,6 +143,14 @@ static pel_status make(pel_cl_device *device, pel_cl_kernel *kernel, pel_cl_form
     return PEL_OK;
 }
 
+bool pel_cl_kernel_is_made(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form) {
+    pthread_mutex_lock(&device->table_lock);
+    const pel_cl_kernel *kernel = look_up(device, image->id);
+    const bool made = kernel && kernel->kernels[form];
+    pthread_mutex_unlock(&device->table_lock);
+    return made;
+}
+
 pel_status pel_cl_kernel_get(pel_cl_device *device, const pel_kernel_image *image, pel_cl_form form, pel_cl_kernel **kernel,
                              bool *built, pel_error **error) {
     pthread_mutex_lock(&device->table_lock);

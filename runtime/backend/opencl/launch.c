@@ -33,6 +33,12 @@ static cl_kernel kernel_of(const pel_cl_flight *flight, const pel_cl_kernel *ker
     return flight->windowed ? pel_cl_windowed_kernel(kernel, form) : kernel->kernels[form];
 }
 
+static void tell_compiling(const pel_cl_flight *flight) {
+    if (flight->work->compiling) {
+        flight->work->compiling(flight->work);
+    }
+}
+
 static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kernel, pel_cl_form form, const pel_cl_piece *piece,
                                 bool *cold, pel_error **error) {
     pel_cl_device *device = flight->device;
@@ -56,6 +62,7 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
         pel_cl_variant_is_new(device, flight->windowed ? pel_cl_windowed_program(kernel) : kernel->program, form,
                               variant_key(device, kernel, offset, global, local))) {
         *cold = true;
+        tell_compiling(flight); /* PoCL compiles when it runs it */
     }
     cl_event *event = &flight->events[flight->count];
     *event = NULL;
@@ -90,6 +97,14 @@ static pel_status enqueue_parts(pel_cl_flight *flight, const pel_cl_kernel *kern
     }
 }
 
+static pel_status get_kernel(const pel_cl_flight *flight, pel_cl_form form, pel_cl_kernel **kernel, bool *built,
+                             pel_error **error) {
+    if (!pel_cl_kernel_is_made(flight->device, flight->work->kernel, form)) {
+        tell_compiling(flight);
+    }
+    return pel_cl_kernel_get(flight->device, flight->work->kernel, form, kernel, built, error);
+}
+
 /* Chooses form and pieces; needs the plain kernel's limits, so the plain form comes first. */
 static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, bool *built, pel_error **error) {
     pel_cl_device *device = flight->device;
@@ -108,7 +123,7 @@ static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_
                              work->kernel->program->plain_only ? "its source changes the functions that tell ids and sizes"
                                                                : "the device has 32-bit addresses");
     }
-    pel_status status = pel_cl_kernel_get(device, work->kernel, form, kernel, built, error);
+    pel_status status = get_kernel(flight, form, kernel, built, error);
     if (status != PEL_OK) {
         return status;
     }
@@ -120,7 +135,7 @@ static pel_status find_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_
         return pel_cl_refuse(device, error, why_status, "", "kernel %s cannot run so: %s", work->kernel->name, why);
     }
     if (shape->chunked && form == PEL_CL_PLAIN) {
-        return pel_cl_kernel_get(device, work->kernel, (pel_cl_form)work->span.dims, kernel, built, error);
+        return get_kernel(flight, (pel_cl_form)work->span.dims, kernel, built, error);
     }
     return PEL_OK;
 }

@@ -121,7 +121,7 @@ static pel_status run_transfers(pel_cl_flight *flight, pel_work *work) {
     return status;
 }
 
-pel_status pel_cl_enqueue_step(pel_cl_device *device, const pel_work *step, bool *cold, cl_event *events, uint32_t *count,
+pel_status pel_cl_enqueue_step(pel_cl_device *device, pel_work *step, bool *cold, cl_event *events, uint32_t *count,
                                pel_error **error) {
     pel_cl_flight flight = {.device = device, .work = step, .windowed = true};
     pel_status status = pel_cl_enqueue_launch(&flight, cold, error);

@@ -83,12 +83,12 @@ static pel_status send(pipeline *p, slot *s, const pel_transfer *list, uint32_t 
 
 static pel_status start_launch(pipeline *p, slot *s) {
     const pel_step *step = &p->work->steps[s->step];
-    const pel_work part = {.kind = PEL_WORK_LAUNCH,
-                           .kernel = p->work->kernel,
-                           .args = step->args,
-                           .span = step->span,
-                           .chunked = true,
-                           .group = p->work->group};
+    pel_work part = {.kind = PEL_WORK_LAUNCH,
+                     .kernel = p->work->kernel,
+                     .args = step->args,
+                     .span = step->span,
+                     .chunked = true,
+                     .group = p->work->group};
     bool cold = false;
     pel_status status = pel_cl_enqueue_step(p->device, &part, &cold, s->events, &s->count, &p->work->error);
     p->work->cold = p->work->cold || cold;

@@ -286,6 +286,11 @@ static void answer_work(pel_work *work) {
     free(self);
 }
 
+static void answer_compiling(pel_work *work) {
+    (void)begin_answer(PEL_OUTSIDE_COMPILING, ((served *)work)->sequence);
+    end_answer();
+}
+
 /* The memory of an id; its failure is the work's. */
 static pel_mem *mem_of(pel_work *work, uint64_t id) {
     const entry *e = find(id, ENTRY_MEM);
@@ -357,6 +362,7 @@ static bool take_work(pel_reader *reader) {
     (void)pel_reader_get(reader, &work->span, sizeof work->span);
     work->kind = (pel_work_kind)sent.kind;
     work->complete = answer_work;
+    work->compiling = answer_compiling;
     work->chunked = sent.chunked != 0;
     work->sensitive = sent.sensitive != 0;
     work->group = sent.group;

@@ -39,6 +39,7 @@ typedef enum pel_outside_kind {
     /* to PREPARE: status, error; items of the kernel's largest work-group or 0, whether its source demands one size */
     PEL_OUTSIDE_REPLY,
     PEL_OUTSIDE_DONE,          /* pel_outside_done, error; in the order of the works */
+    PEL_OUTSIDE_COMPILING,     /* for the work of this number, before it begins to */
     PEL_OUTSIDE_LOG            /* level, text */
 } pel_outside_kind;
 

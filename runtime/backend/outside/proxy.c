@@ -122,11 +122,19 @@ static pel_work *take_head(pel_outside *device) {
     return work;
 }
 
+/* The child does one after the other: what it was sent first, it is at. */
+static void start_first(const pel_outside *device) {
+    if (device->sent_head) {
+        atomic_store_explicit(&device->sent_head->started, pel_clock_now(device->env->clock), memory_order_relaxed);
+    }
+}
+
 static void note_sent(pel_outside *device, pel_work *work) {
     if (device->sent_tail) {
         device->sent_tail->next = work;
     } else {
         device->sent_head = work;
+        start_first(device);
     }
     device->sent_tail = work;
     device->sent_count++;
@@ -301,10 +309,24 @@ static bool take_done(pel_outside *device, pel_reader *reader) {
     device->sent_tail = device->sent_head ? device->sent_tail : NULL;
     device->sent_count--;
     device->alone = false;
+    start_first(device);
     work->next = NULL;
     pthread_mutex_unlock(&device->lock);
     work->complete(work);
     return true;
+}
+
+static bool take_compiling(pel_outside *device, const pel_reader *reader) {
+    pthread_mutex_lock(&device->lock);
+    pel_work *work = device->sent_head;
+    while (work && work->sequence != reader->head.id) {
+        work = work->next;
+    }
+    if (work && work->compiling) {
+        work->compiling(work);
+    }
+    pthread_mutex_unlock(&device->lock);
+    return work != NULL;
 }
 
 static bool take_log(const pel_outside *device, pel_reader *reader) {
@@ -323,6 +345,8 @@ static bool take_message(pel_outside *device, pel_reader *reader) {
         return take_hello(device, reader);
     case PEL_OUTSIDE_DONE:
         return device->opened && take_done(device, reader);
+    case PEL_OUTSIDE_COMPILING:
+        return device->opened && take_compiling(device, reader);
     case PEL_OUTSIDE_LOG:
         return take_log(device, reader);
     case PEL_OUTSIDE_REPLY: {
@@ -409,7 +433,8 @@ static void submit(pel_backend_device *base, pel_work *work) {
 static bool help(pel_backend_device *base) {
     pel_outside *device = (pel_outside *)base;
     pthread_mutex_lock(&device->lock);
-    if (device->running || !has_work(device)) {
+    const pel_work *first = device->sent_head ? device->sent_head : device->head;
+    if (device->running || !first || first->alone) { /* a waiter must not hang with it */
         pthread_mutex_unlock(&device->lock);
         return false;
     }
@@ -657,6 +682,16 @@ pid_t pel_outside_process(pel_backend_device *base) {
     return child;
 }
 
+/* Whoever receives finds out, as after a crash. */
+static void abort_child(pel_backend_device *base) {
+    pel_outside *device = (pel_outside *)base;
+    pthread_mutex_lock(&device->lock);
+    if (device->child > 0 && !device->dying) {
+        (void)kill(device->child, SIGKILL);
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
 const pel_backend pel_backend_outside = {
     .name = "outside",
     .chains = true,
@@ -672,4 +707,5 @@ const pel_backend pel_backend_outside = {
     .program_forget = pel_outside_program_forget,
     .submit = submit,
     .help = help,
+    .abort = abort_child,
 };

@@ -261,6 +261,28 @@ static void test_killed_in_a_launch(void **state) {
 }
 
 /* A kernel that writes where nothing is takes the child along, and the child only. */
+/* It is found by the watchdog and done by the host; the child, which hangs for ever, goes with the runtime. */
+static void test_hanging_kernel(void **state) {
+    (void)state;
+    if (!test_has_cores_0_and_1()) {
+        skip();
+    }
+    const int before = descriptors();
+    update_scene s;
+    set_up(&s, "host@0,opencl:0@1[outside]");
+    for (int k = 0; k < 8; k++) { /* how long it takes is learned */
+        launch(&s, PEL_PROTECT_NONE, 10, 0, NULL);
+        expect_right(&s);
+    }
+    launch(&s, PEL_PROTECT_ISOLATE, 10, 0, NULL);
+    expect_right(&s);
+    launch(&s, PEL_PROTECT_ISOLATE, UINT32_MAX, 0, NULL);
+    expect_right(&s);
+    tear_down(&s);
+    expect_no_child();
+    assert_int_equal(descriptors(), before);
+}
+
 static void test_crashing_kernel(void **state) {
     (void)state;
     update_scene s;
@@ -431,7 +453,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_works),          cmocka_unit_test(test_killed_in_a_launch), cmocka_unit_test(test_crashing_kernel),
         cmocka_unit_test(test_killed_when_idle), cmocka_unit_test(test_many_runtimes),    cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_lies),           cmocka_unit_test(test_sensitive_memory),
-        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups),         cmocka_unit_test(test_hanging_kernel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
