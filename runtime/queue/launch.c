@@ -271,7 +271,7 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     pel_status status = decide(&q, shares, share_count, result, &conflict, error);
     if (status == PEL_OK) {
         pel_groups_apply(&q.request, q.groups, share_count > 0 || verified, result);
-        *protection = pel_retry_choose(runtime, bound, *protection, share_count > 0, result, protected_by);
+        *protection = pel_retry_choose(runtime, bound, *protection, share_count > 0, result, plan ? protected_by : NULL);
     }
     if (status == PEL_OK && plan) {
         pel_plan_context context = {.kernel = bound->kernel->image.name,
@@ -380,7 +380,6 @@ void pel_launch_estimate_now(const pel_command *command, pel_launch_estimate *es
 
 pel_status pel_launch_take_device(pel_command *command, uint32_t device, double predicted_ns) {
     pel_runtime *runtime = command->runtime;
-    char protected_by[PEL_PROTECT_TEXT];
     char *text = NULL;
     const char *why = pel_launch_exclusion(&command->bound, &runtime->devices[device], &text);
     pel_free(&runtime->allocator, text);
@@ -396,7 +395,7 @@ pel_status pel_launch_take_device(pel_command *command, uint32_t device, double 
                                     .predicted_ns = predicted_ns};
     command->slices[0] = result.slices[0];
     command->slice_count = command->planned = 1;
-    command->protection = pel_retry_choose(runtime, &command->bound, command->asked, false, &result, protected_by);
+    command->protection = pel_retry_choose(runtime, &command->bound, command->asked, false, &result, NULL);
     command->expected_ns = 0;
     command->together_probe = command->variant_probe = false;
     return PEL_OK;

@@ -20,7 +20,10 @@
 #include "resilience/health.h"
 #include <string.h>
 
-/* Bytes. SAVED_AT_ONCE: under 10 us, where waking a worker costs 30-50 us. KEPT_BYTES: a place that waits for the same launch. */
+/*
+ * Bytes. SAVED_AT_ONCE: under 10 us, where waking a worker costs 30-50 us. KEPT_BYTES: a place that waits for the same launch; more
+ * goes into a spare block, whose pages are warm.
+ */
 enum { SAVED_AT_ONCE = 65536, KEPT_BYTES = 4096 };
 
 typedef struct saved_range {
@@ -96,6 +99,9 @@ pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bou
                                 const pel_plan_result *result, char *text) {
     pel_footprint footprint = {0};
     price p = {0, 0, 8.0};
+    if (!text && asked != PEL_PROTECT_DEFAULT) {
+        return asked; /* the price is for the plan's text only */
+    }
     for (uint32_t s = 0; s < result->slice_count && asked != PEL_PROTECT_NONE && !(fixed && asked == PEL_PROTECT_DEFAULT); s++) {
         for (uint32_t i = 0; i < bound->arg_count; i++) {
             if (bound->args[i].allocation) {
@@ -153,7 +159,7 @@ static pel_status list_ranges(pel_command *command, const pel_job *job, struct p
 
 static void saved_free(pel_runtime *runtime, struct pel_saved *saved) {
     const pel_allocator *allocator = &runtime->allocator;
-    if (saved->bytes > SAVED_AT_ONCE) {
+    if (saved->bytes > KEPT_BYTES) {
         pel_spare_give(runtime, saved->block, saved->block_bytes, saved->secret);
     } else {
         if (saved->secret && saved->block) {
@@ -204,7 +210,7 @@ static pel_status reserve(pel_command *command, uint32_t index) {
     if (status == PEL_OK && saved->bytes > 0) {
         saved->secret = job->work.sensitive;
         /* fresh pages cost 10 us */
-        saved->block = saved->bytes > SAVED_AT_ONCE ? pel_spare_take(command->runtime, saved->bytes, &saved->block_bytes)
+        saved->block = saved->bytes > KEPT_BYTES ? pel_spare_take(command->runtime, saved->bytes, &saved->block_bytes)
                                                     : pel_alloc(allocator, (size_t)saved->bytes);
         status = saved->block ? PEL_OK : PEL_OUT_OF_MEMORY;
     }

@@ -7,7 +7,7 @@
 #include "queue/command.h"
 #include "resilience/protect.h"
 
-/* Which protection this plan gets; text: PEL_PROTECT_TEXT bytes. */
+/* Which protection this plan gets; text: PEL_PROTECT_TEXT bytes, or NULL. */
 pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection asked, bool fixed,
                                 const pel_plan_result *result, char *text);
 

@@ -17,13 +17,25 @@ double pel_protect_cost_ns(const pel_protect_question *q) {
     return q->copy_bytes / COPY_BYTES_PER_NS + (q->fetch_bytes > 0 ? q->fetch_bytes / q->link_bytes_per_ns : 0);
 }
 
-static void say(char *text, const char *what) { (void)snprintf(text, PEL_PROTECT_TEXT, "%s", what); }
+static void say(char *text, const char *what) {
+    if (text) {
+        (void)snprintf(text, PEL_PROTECT_TEXT, "%s", what);
+    }
+}
 
 /* Tenths of a per cent without a decimal point of some locale. */
 static void say_share(char *text, const char *what, double bytes, double share) {
     const unsigned long long tenths = (unsigned long long)(share * 1000.0 + 0.5);
-    (void)snprintf(text, PEL_PROTECT_TEXT, "%s: saving %.0f bytes is predicted to cost %llu.%llu %% of the launch", what, bytes,
-                   tenths / 10, tenths % 10);
+    if (text) {
+        (void)snprintf(text, PEL_PROTECT_TEXT, "%s: saving %.0f bytes is predicted to cost %llu.%llu %% of the launch", what,
+                       bytes, tenths / 10, tenths % 10);
+    }
+}
+
+static void say_bytes(char *text, const char *what, double bytes, const char *how) {
+    if (text) {
+        (void)snprintf(text, PEL_PROTECT_TEXT, "%s%.0f bytes %s", what, bytes, how);
+    }
 }
 
 static pel_protection by_cost(const pel_protect_question *q, char *text) {
@@ -37,8 +49,7 @@ static pel_protection by_cost(const pel_protect_question *q, char *text) {
         return PEL_PROTECT_RETRY;
     }
     if (q->predicted_ns <= 0) {
-        (void)snprintf(text, PEL_PROTECT_TEXT,
-                       "none: the launch was never measured, so the share of saving %.0f bytes is not known", bytes);
+        say_bytes(text, "none: the launch was never measured, so the share of saving ", bytes, "is not known");
         return PEL_PROTECT_NONE;
     }
     const bool cheap = cost <= MOST_SHARE * q->predicted_ns;
@@ -53,13 +64,12 @@ pel_protection pel_protect_choose(const pel_protect_question *q, char *text) {
         return PEL_PROTECT_NONE;
     case PEL_PROTECT_RETRY:
         if (q->verified && q->predicted_ns <= 0) {
-            (void)snprintf(text, PEL_PROTECT_TEXT, "retry, as chunks are verified: %.0f bytes are saved",
-                           q->copy_bytes + q->fetch_bytes);
+            say_bytes(text, "retry, as chunks are verified: ", q->copy_bytes + q->fetch_bytes, "are saved");
         } else if (q->predicted_ns > 0) {
             say_share(text, q->verified ? "retry, as chunks are verified" : "retry, as asked", q->copy_bytes + q->fetch_bytes,
                       pel_protect_cost_ns(q) / q->predicted_ns);
         } else {
-            (void)snprintf(text, PEL_PROTECT_TEXT, "retry, as asked: %.0f bytes are saved", q->copy_bytes + q->fetch_bytes);
+            say_bytes(text, "retry, as asked: ", q->copy_bytes + q->fetch_bytes, "are saved");
         }
         return PEL_PROTECT_RETRY;
     case PEL_PROTECT_ISOLATE:

@@ -20,7 +20,7 @@ typedef struct pel_protect_question {
 
 enum { PEL_PROTECT_TEXT = 200 };
 
-/* Never DEFAULT. `text` gets at most PEL_PROTECT_TEXT bytes. */
+/* Never DEFAULT. `text` gets at most PEL_PROTECT_TEXT bytes; NULL: nobody will read it, and to write it takes microseconds. */
 pel_protection pel_protect_choose(const pel_protect_question *question, char *text);
 
 /* What saving costs, predicted. */
