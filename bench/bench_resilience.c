@@ -2,16 +2,18 @@
 /*
  * What protection costs while nothing fails, and what a fault costs under the virtual clock.
  *
- * Price: the same launch of a few hundred microseconds and more with no protection, with retry and isolated, in turn, on each
- * device alone. "over none" is the ratio where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy
- * between warm pages, one thread, timed in the same rounds) is taken off first, so that what is compared is all else. On the host
- * "isolate by hand" (isolate_hand.h) shows what no library can save. Faults: a
- * device that is lost in the middle of its chunk, against the survivors' ideal plus the lost chunk; and a hang, against its
- * deadline. Checkpoint: a device computes on the bytes that are saved for the interval that is advised if it failed once a
- * minute, with a checkpoint begun at its start and without one.
+ * Price: the same launch with no protection, with retry and isolated, in turn, on each device alone. "over none" is the ratio
+ * where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy between warm pages, one thread, timed in
+ * the same rounds) is taken off first, so that what is compared is all else. Controls in the same rounds: "none over none" with
+ * its resolution; "saved by hand", "isolate by hand" and "replicated by hand" (isolate_hand.h, replicate_hand.h), which show what
+ * no library can save; "both in turn", two unprotected launches. Faults: a device that is lost in the middle of its chunk, against
+ * the survivors' ideal plus the lost chunk; and a hang, against its deadline. Checkpoint: a device computes on the bytes that are
+ * saved for the interval that is advised if it failed once a minute, with a checkpoint begun at its start and without one.
  */
 #include "harness.h"
 #include "isolate_hand.h"
+#include "replicate_hand.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +21,9 @@
 enum {
     ITEMS = 1 << 20,
     SHORT_ITEMS = 6144, /* for launches of a few hundred microseconds, the shortest that the bar is for */
-    SHORT_BATCH = 40,
+    SHORT_BATCH = 20,
+    SHORT_ROUNDS = 61,
+    GROUP = 64, /* of items, by pel and by hand */
     WORK = 200
 };
 
@@ -63,11 +67,26 @@ typedef struct run_of {
     pel_share share;
     pel_protection protection;
     const pel_verification *verification;
-    void *from, *to;         /* a copy instead of a launch */
+    void *from, *to;         /* a copy instead of a launch; or before it */
+    bool launches_too;
     uint32_t items, batch;   /* of a launch, each waited for; 0: ITEMS, once */
     pel_isolate_hand *hand;  /* instead of a launch: x `from`, y `to` */
     bool keep;
+    pel_replicate_hand *twice_by_hand;
+    pel_replicate_parts parts;
+    const pel_device *then;  /* the same launch once more, there */
 } run_of;
+
+static bool launch_on(const run_of *r, const pel_share *share) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = r->items ? r->items : ITEMS;
+    desc.local[0] = GROUP;
+    desc.shares = share;
+    desc.share_count = 1;
+    desc.protection = r->protection;
+    desc.verification = r->verification;
+    return pel_launch(r->queue, r->kernel, &desc, r->args, 2, NULL) == PEL_OK && pel_queue_finish(r->queue) == PEL_OK;
+}
 
 static bool run_once(const run_of *r) {
     const uint32_t items = r->items ? r->items : ITEMS;
@@ -76,15 +95,15 @@ static bool run_once(const run_of *r) {
     }
     if (r->from) {
         memcpy(r->to, r->from, items * sizeof(uint32_t));
-        return true;
+        if (!r->launches_too) {
+            return true;
+        }
     }
-    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
-    desc.global[0] = items;
-    desc.shares = &r->share;
-    desc.share_count = 1;
-    desc.protection = r->protection;
-    desc.verification = r->verification;
-    return pel_launch(r->queue, r->kernel, &desc, r->args, 2, NULL) == PEL_OK && pel_queue_finish(r->queue) == PEL_OK;
+    if (r->twice_by_hand) {
+        return pel_replicate_hand_run(r->twice_by_hand, r->parts);
+    }
+    const pel_share then = {r->then, 1};
+    return launch_on(r, &r->share) && (!r->then || launch_on(r, &then));
 }
 
 static bool run(void *context) {
@@ -96,23 +115,48 @@ static bool run(void *context) {
     return fine;
 }
 
-enum { NONE, RETRY, ISOLATE, COPY, SUBJECTS = 7 }; /* the others' places: see prices_of */
+/* One that is not timed: whose threads sleep depends on whose turn it was before. */
+static void warm_up(void *context) { (void)run_once(context); }
+
+enum { NONE, RETRY, ISOLATE, COPY, AGAIN, SAVED, SUBJECTS = 13 }; /* the others' places: see prices_of */
 
 typedef struct prices_of {
     run_of runs[SUBJECTS];
     pel_bench_subject subjects[SUBJECTS];
-    uint32_t count, replicated, other, by_hand; /* the latter three: places; 0: not there */
+    uint32_t count, by_hand; /* the latter, and the other places: 0: not there */
+    uint32_t replicated, other, in_turn, twice_by_hand, host_by_hand, device_by_hand;
     bool in_place;
 } prices_of;
 
 static uint32_t add_run(prices_of *p, const char *name, const run_of *r) {
     p->runs[p->count] = *r;
-    p->subjects[p->count] = (pel_bench_subject){.name = name, .run = run, .context = &p->runs[p->count]};
+    p->subjects[p->count] = (pel_bench_subject){.name = name, .run = run, .before = warm_up, .context = &p->runs[p->count]};
     return p->count++;
 }
 
-static void list_runs(prices_of *p, const run_of *none, const pel_device *other, uint32_t *memory, pel_isolate_hand *hand) {
+static void list_replicated(prices_of *p, const run_of *none, const pel_device *other, pel_replicate_hand *hand) {
     static const pel_verification all = {.share = 1};
+    run_of r = *none;
+    r.verification = &all;
+    p->replicated = add_run(p, "replicated", &r);
+    r = *none;
+    r.share.device = other;
+    p->other = add_run(p, "none on the other", &r);
+    r = *none;
+    r.then = other;
+    p->in_turn = add_run(p, "both in turn", &r);
+    if (hand) {
+        r = *none;
+        r.twice_by_hand = hand;
+        p->twice_by_hand = add_run(p, "replicated by hand", &r);
+        r.parts = PEL_REPLICATE_HOST;
+        p->host_by_hand = add_run(p, "the host by hand", &r);
+        r.parts = PEL_REPLICATE_DEVICE;
+        p->device_by_hand = add_run(p, "the device by hand", &r);
+    }
+}
+
+static void list_runs(prices_of *p, const run_of *none, uint32_t *memory, pel_isolate_hand *hand) {
     run_of r = *none;
     (void)add_run(p, "none", &r);
     r.protection = PEL_PROTECT_RETRY;
@@ -122,42 +166,157 @@ static void list_runs(prices_of *p, const run_of *none, const pel_device *other,
     r.from = memory;
     r.to = memory + (size_t)2 * ITEMS;
     (void)add_run(p, "copy", &r);
+    (void)add_run(p, "none again", none);
+    run_of saved = *none;
+    saved.from = memory + ITEMS;
+    saved.to = r.to;
+    saved.launches_too = true;
+    (void)add_run(p, "saved by hand", &saved);
     if (hand) {
         r.hand = hand;
         r.to = memory + ITEMS;
         r.keep = p->in_place;
         p->by_hand = add_run(p, "isolate by hand", &r);
     }
-    if (other) {
-        r = *none;
-        r.verification = &all;
-        p->replicated = add_run(p, "replicated", &r);
-        r = *none;
-        r.share.device = other;
-        p->other = add_run(p, "none on the other", &r);
+}
+
+/* One subject's times over those without protection, less so many copies. */
+static void report_ratio(pel_results *results, const char *row, const char *subject, const prices_of *p, uint32_t place,
+                         double copies) {
+    double ratio[PEL_BENCH_RUNS];
+    const uint32_t rounds = p->subjects[NONE].count;
+    for (uint32_t i = 0; i < rounds; i++) {
+        ratio[i] = (p->subjects[place].ns[i] - copies * p->subjects[COPY].ns[i]) / p->subjects[NONE].ns[i];
+    }
+    pel_results_add(results, row, subject, "x", ratio, rounds, NULL);
+}
+
+/* What computes all of it twice, over the mean of two that compute it once. */
+static void report_twice(pel_results *results, const char *row, const char *subject, const prices_of *p, uint32_t place,
+                         uint32_t once, uint32_t other) {
+    double ratio[PEL_BENCH_RUNS];
+    const uint32_t rounds = p->subjects[NONE].count;
+    for (uint32_t i = 0; i < rounds; i++) {
+        ratio[i] = 2 * p->subjects[place].ns[i] / (p->subjects[once].ns[i] + p->subjects[other].ns[i]);
+    }
+    pel_results_add(results, row, subject, "x", ratio, rounds, NULL);
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/*
+ * Two standard errors of a median of so many ratios, as the ratios of equal things are spread: what a figure can tell from 1. (A
+ * standard deviation is 0.741 of the distance of the quartiles, a median's error 1.253 of it over sqrt(n).)
+ */
+static double resolution(const double *ratios, uint32_t count) {
+    double sorted[PEL_BENCH_RUNS];
+    memcpy(sorted, ratios, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, ascending);
+    return 2 * 1.253 * 0.741 * (sorted[3 * count / 4] - sorted[count / 4]) / sqrt(count);
+}
+
+/*
+ * Launches with retry and without differ by little, and use the same threads; so they take turns launch by launch, and what
+ * disturbs the machine for longer than a launch does the same to both. Beside them a third kind, again without: what that one
+ * differs by is the machine's. And a fourth: without, after a copy of what is written by the caller. It is dearer than the copy
+ * alone, because the bytes are in the caches of those who wrote them and will write them again.
+ */
+enum { KINDS = 4 };
+
+static bool interleave(const prices_of *p, uint32_t rounds, double ratio[KINDS][PEL_BENCH_RUNS]) {
+    const uint32_t batch = p->runs[NONE].batch ? p->runs[NONE].batch : 1;
+    const run_of *kinds[KINDS] = {&p->runs[NONE], &p->runs[AGAIN], &p->runs[RETRY], &p->runs[SAVED]};
+    for (uint32_t r = 0; r < rounds; r++) {
+        double ns[KINDS] = {0};
+        for (uint32_t i = 0; i < KINDS * batch; i++) {
+            const uint32_t turn = (r + i / KINDS + i) % KINDS, kind = (r / KINDS + i / KINDS) % 2 ? KINDS - 1 - turn : turn;
+            const double began = pel_bench_now();
+            if (!run_once(kinds[kind])) {
+                return false;
+            }
+            ns[kind] += pel_bench_now() - began;
+        }
+        for (uint32_t k = 0; k < KINDS; k++) {
+            ratio[k][r] = ns[k] / ns[0];
+        }
+    }
+    return true;
+}
+
+static bool report_retry(pel_results *results, const char *row, const prices_of *p) {
+    double ratio[KINDS][PEL_BENCH_RUNS], copied[PEL_BENCH_RUNS];
+    const uint32_t rounds = p->subjects[NONE].count;
+    if (!interleave(p, rounds, ratio)) {
+        return false;
+    }
+    const double copy = pel_bench_ratio(&p->subjects[COPY], &p->subjects[NONE]);
+    for (uint32_t r = 0; r < rounds; r++) {
+        copied[r] = ratio[2][r] / ratio[3][r];
+        ratio[2][r] -= p->in_place ? copy : 0;
+    }
+    pel_results_add(results, row, "none over none", "x", ratio[1], rounds, NULL);
+    pel_results_add_one(results, row, "resolution", "x", resolution(ratio[1], rounds), rounds, NULL);
+    pel_results_add(results, row, "retry over none", "x", ratio[2], rounds, NULL);
+    if (p->in_place) {
+        pel_results_add(results, row, "saved by hand over none", "x", ratio[3], rounds, NULL);
+        pel_results_add(results, row, "retry over saved by hand", "x", copied, rounds, NULL);
+    }
+    return true;
+}
+
+/* Kinds that take turns batch by batch, because each wants other threads awake. */
+static void report_turns(pel_results *results, const char *row, const prices_of *p) {
+    double again[PEL_BENCH_RUNS];
+    const uint32_t rounds = p->subjects[NONE].count;
+    for (uint32_t i = 0; i < rounds; i++) {
+        again[i] = p->subjects[AGAIN].ns[i] / p->subjects[NONE].ns[i];
+    }
+    pel_results_add(results, row, "none over none, batches", "x", again, rounds, NULL);
+    pel_results_add_one(results, row, "resolution, batches", "x", resolution(again, rounds), rounds, NULL);
+    report_ratio(results, row, "isolate over none", p, ISOLATE, p->in_place ? 2 : 1); /* in place: the inputs come in, too */
+    if (p->by_hand) {
+        report_ratio(results, row, "isolate by hand over none", p, p->by_hand, p->in_place ? 2 : 1);
     }
 }
 
-static void report_prices(pel_results *results, const char *row, const prices_of *p) {
-    double retry[PEL_BENCH_RUNS], isolate[PEL_BENCH_RUNS], by_hand[PEL_BENCH_RUNS], replicated[PEL_BENCH_RUNS];
-    const uint32_t rounds = p->subjects[NONE].count;
-    for (uint32_t i = 0; i < rounds; i++) {
-        const double none = p->subjects[NONE].ns[i], copy = p->subjects[COPY].ns[i];
-        const double copies = p->in_place ? 2 * copy : copy; /* in place: the inputs come in, too */
-        retry[i] = (p->subjects[RETRY].ns[i] - (p->in_place ? copy : 0)) / none;
-        isolate[i] = (p->subjects[ISOLATE].ns[i] - copies) / none;
-        by_hand[i] = (p->subjects[p->by_hand].ns[i] - copies) / none;
-        /* both compute all of it: over the mean of the two */
-        replicated[i] = 2 * p->subjects[p->replicated].ns[i] / (none + p->subjects[p->other].ns[i]);
+static bool report_prices(pel_results *results, const char *row, const prices_of *p) {
+    const uint32_t rounds = p->subjects[NONE].count, launches = p->runs[NONE].batch ? p->runs[NONE].batch : 1;
+    const double none_ns = pel_bench_median(p->subjects[NONE].ns, rounds) / launches;
+    pel_results_add_one(results, row, "none", "us", none_ns * 1e-3, rounds, NULL);
+    report_ratio(results, row, "a copy over none", p, COPY, 0);
+    if (!report_retry(results, row, p)) {
+        return false;
     }
-    pel_results_add(results, row, "retry over none", "x", retry, rounds, NULL);
+    report_turns(results, row, p);
     if (p->other) {
-        pel_results_add(results, row, "replicated over none", "x", replicated, rounds, NULL);
+        report_twice(results, row, "replicated over none", p, p->replicated, NONE, p->other);
+        report_twice(results, row, "both in turn over none", p, p->in_turn, NONE, p->other);
     }
-    pel_results_add(results, row, "isolate over none", "x", isolate, rounds, NULL);
-    if (p->by_hand) {
-        pel_results_add(results, row, "isolate by hand over none", "x", by_hand, rounds, NULL);
+    if (p->twice_by_hand) {
+        report_twice(results, row, "replicated by hand over none", p, p->twice_by_hand, NONE, p->other);
+        report_twice(results, row, "by hand, twice over once", p, p->twice_by_hand, p->host_by_hand, p->device_by_hand);
     }
+    return true;
+}
+
+static pel_replicate_hand *open_twice(const pel_bench_session *session, const pel_device *device, const pel_device *other,
+                                      bool in_place, uint32_t items, uint32_t *memory) {
+    const bool host = pel_device_get_info(device)->kind == PEL_DEVICE_HOST;
+    const pel_replicate_hand_desc desc = {.device = host ? other : device,
+                                          .source = source,
+                                          .entry = in_place ? "place" : "pure",
+                                          .function = in_place ? place : pure,
+                                          .threads = pel_runtime_get_workers(session->runtime),
+                                          .items = items,
+                                          .group = GROUP,
+                                          .x = memory,
+                                          .y = memory + ITEMS,
+                                          .keep = in_place,
+                                          .device_first = !host};
+    return other && host != (pel_device_get_info(other)->kind == PEL_DEVICE_HOST) ? pel_replicate_hand_open(&desc) : NULL;
 }
 
 static void price_on(pel_results *results, pel_bench_session *session, pel_kernel *kernel, const pel_device *device,
@@ -176,8 +335,10 @@ static void price_on(pel_results *results, pel_bench_session *session, pel_kerne
     }
     pel_isolate_hand *hand = NULL;
     if (strcmp(id, "host") == 0) {
-        hand = pel_isolate_hand_open(pel_runtime_get_workers(session->runtime), in_place ? place : pure, ITEMS);
+        hand = pel_isolate_hand_open(pel_runtime_get_workers(session->runtime), in_place ? place : pure, ITEMS, false);
     }
+    pel_replicate_hand *twice =
+        open_twice(session, device, other, in_place, short_launch ? SHORT_ITEMS : ITEMS, memory);
     const run_of none = {.queue = session->queue,
                          .kernel = kernel,
                          .args = {pel_buf(x), pel_buf(y)},
@@ -186,16 +347,19 @@ static void price_on(pel_results *results, pel_bench_session *session, pel_kerne
                          .items = short_launch ? SHORT_ITEMS : 0,
                          .batch = short_launch ? SHORT_BATCH : 0};
     prices_of p = {.in_place = in_place};
-    list_runs(&p, &none, other, memory, hand);
+    list_runs(&p, &none, memory, hand);
+    if (other) {
+        list_replicated(&p, &none, other, twice);
+    }
     for (uint32_t i = 0; i < 3 * p.count; i++) { /* compilations, models */
         fine = fine && run(&p.runs[i % p.count]);
     }
-    if (fine && pel_bench_rounds(p.subjects, p.count, results->quick ? 5 : 31)) {
-        report_prices(results, row, &p);
-    } else {
+    fine = fine && pel_bench_rounds(p.subjects, p.count, results->quick ? 5 : short_launch ? SHORT_ROUNDS : 31);
+    if (!fine || !report_prices(results, row, &p)) {
         pel_results_skip(results, row, "it failed");
         results->missed++;
     }
+    pel_replicate_hand_close(twice);
     pel_isolate_hand_close(hand);
     (void)pel_buffer_destroy(x);
     (void)pel_buffer_destroy(y);

@@ -18,9 +18,10 @@ typedef struct member {
 struct pel_isolate_hand {
     pel_host_fn function;
     member *members;
-    uint32_t count, started;
+    uint32_t count, started; /* parts; threads */
     uint32_t *private;
     const uint32_t *x;
+    uint32_t *y;
     uint32_t items;
     bool stop;
     pthread_mutex_t lock;
@@ -49,6 +50,14 @@ static void await_round(pel_isolate_hand *hand, unsigned round) {
     pthread_mutex_unlock(&hand->lock);
 }
 
+static void compute(const pel_isolate_hand *hand, uint32_t index) {
+    pel_span span = {.dims = 1, .global = {hand->items}, .local = {1}};
+    span.lo[0] = (uint64_t)hand->items * index / hand->count;
+    span.hi[0] = (uint64_t)hand->items * (index + 1) / hand->count;
+    void *arguments[] = {(void *)(uintptr_t)hand->x, hand->y};
+    (void)hand->function(&span, arguments, NULL, NULL);
+}
+
 static void *work(void *context) {
     const member *me = context;
     pel_isolate_hand *hand = me->hand;
@@ -57,11 +66,7 @@ static void *work(void *context) {
         if (hand->stop) {
             return NULL;
         }
-        pel_span span = {.dims = 1, .global = {hand->items}, .local = {1}};
-        span.lo[0] = (uint64_t)hand->items * me->index / hand->count;
-        span.hi[0] = (uint64_t)hand->items * (me->index + 1) / hand->count;
-        void *arguments[] = {(void *)(uintptr_t)hand->x, hand->private};
-        (void)hand->function(&span, arguments, NULL, NULL);
+        compute(hand, me->index);
         if (atomic_fetch_sub_explicit(&hand->left, 1, memory_order_acq_rel) == 1) {
             pthread_mutex_lock(&hand->lock);
             pthread_cond_signal(&hand->done);
@@ -71,7 +76,7 @@ static void *work(void *context) {
 }
 
 static void begin(pel_isolate_hand *hand) {
-    atomic_store_explicit(&hand->left, hand->count, memory_order_relaxed);
+    atomic_store_explicit(&hand->left, hand->started, memory_order_relaxed);
     pthread_mutex_lock(&hand->lock);
     atomic_fetch_add_explicit(&hand->round, 1, memory_order_release);
     pthread_cond_broadcast(&hand->go);
@@ -83,6 +88,7 @@ bool pel_isolate_hand_run(pel_isolate_hand *hand, const uint32_t *x, uint32_t *y
         memcpy(hand->private, y, items * sizeof *y);
     }
     hand->x = x;
+    hand->y = hand->private;
     hand->items = items;
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
@@ -99,6 +105,22 @@ bool pel_isolate_hand_run(pel_isolate_hand *hand, const uint32_t *x, uint32_t *y
     }
     memcpy(y, hand->private, items * sizeof *y);
     return true;
+}
+
+/* The caller's part takes as long as the others', so it looks for a moment before it sleeps. */
+void pel_isolate_hand_plain(pel_isolate_hand *hand, const uint32_t *x, uint32_t *y, uint32_t items) {
+    hand->x = x;
+    hand->y = y;
+    hand->items = items;
+    begin(hand);
+    compute(hand, hand->count - 1);
+    for (const int64_t until = now() + SPIN_NS; now() < until && atomic_load_explicit(&hand->left, memory_order_acquire) > 0;) {
+    }
+    pthread_mutex_lock(&hand->lock);
+    while (atomic_load_explicit(&hand->left, memory_order_acquire) > 0) {
+        pthread_cond_wait(&hand->done, &hand->lock);
+    }
+    pthread_mutex_unlock(&hand->lock);
 }
 
 void pel_isolate_hand_close(pel_isolate_hand *hand) {
@@ -118,7 +140,7 @@ void pel_isolate_hand_close(pel_isolate_hand *hand) {
     free(hand);
 }
 
-pel_isolate_hand *pel_isolate_hand_open(uint32_t threads, pel_host_fn function, uint32_t items) {
+pel_isolate_hand *pel_isolate_hand_open(uint32_t threads, pel_host_fn function, uint32_t items, bool with_caller) {
     pel_isolate_hand *hand = aligned_alloc(64, sizeof *hand);
     if (!hand) {
         return NULL;
@@ -136,7 +158,7 @@ pel_isolate_hand *pel_isolate_hand_open(uint32_t threads, pel_host_fn function, 
     hand->members = calloc(threads, sizeof *hand->members);
     hand->private = calloc(items, sizeof *hand->private);
     bool fine = hand->members && hand->private;
-    for (uint32_t i = 0; fine && i < threads; i++) {
+    for (uint32_t i = 0; fine && i + with_caller < threads; i++) {
         hand->members[i].hand = hand;
         hand->members[i].index = i;
         fine = pthread_create(&hand->members[i].thread, NULL, work, &hand->members[i]) == 0;

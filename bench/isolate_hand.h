@@ -15,11 +15,17 @@
 
 typedef struct pel_isolate_hand pel_isolate_hand;
 
-/* `function` is a host variant of two arguments of uint32_t, read and written, of up to `items`. NULL: no memory, no threads. */
-pel_isolate_hand *pel_isolate_hand_open(uint32_t threads, pel_host_fn function, uint32_t items);
+/*
+ * `function` is a host variant of two arguments of uint32_t, read and written, of up to `items`. with_caller: it is one of the
+ * threads, for pel_isolate_hand_plain. NULL: no memory, no threads.
+ */
+pel_isolate_hand *pel_isolate_hand_open(uint32_t threads, pel_host_fn function, uint32_t items, bool with_caller);
 void pel_isolate_hand_close(pel_isolate_hand *hand); /* NULL is fine */
 
 /* keep: what was in y is needed, too. False: not done within a second. */
 bool pel_isolate_hand_run(pel_isolate_hand *hand, const uint32_t *x, uint32_t *y, uint32_t items, bool keep);
+
+/* Without isolation: the caller computes the last part, and all write to y. */
+void pel_isolate_hand_plain(pel_isolate_hand *hand, const uint32_t *x, uint32_t *y, uint32_t items);
 
 #endif
