@@ -21,8 +21,8 @@
 #include <string.h>
 
 /*
- * Bytes. SAVED_AT_ONCE: under 10 us, where waking a worker costs 30-50 us. KEPT_BYTES: a place that waits for the same launch; more
- * goes into a spare block, whose pages are warm.
+ * Bytes. SAVED_AT_ONCE: under 10 us, where waking a worker costs 30-50 us. KEPT_BYTES: a place that waits for the same launch;
+ * more goes into a spare block, whose pages are warm.
  */
 enum { SAVED_AT_ONCE = 65536, KEPT_BYTES = 4096 };
 
