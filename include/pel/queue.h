@@ -35,7 +35,7 @@ typedef struct pel_queue_desc {
     uint32_t max_in_flight;    /* submission waits beyond so many unfinished commands; 0: no limit */
     /* its share of the devices' time while other queues have launches or loops, too: twice the weight, twice the time; 0: 1 */
     uint32_t weight;
-    int32_t priority;          /* added to that of its launches and loops: higher ones go first, whatever the shares */
+    int32_t priority;          /* added to that of its launches, loops and tasks: higher ones go first, whatever the shares */
     uint32_t flags;            /* pel_queue_flags */
 } pel_queue_desc;
 #define PEL_QUEUE_DESC_INIT {sizeof(pel_queue_desc), NULL, 0, 0, 0, 0}

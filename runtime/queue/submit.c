@@ -52,7 +52,8 @@ static void give_memory(pel_runtime *runtime, pel_command *command) {
 }
 
 static int32_t priority_of(const pel_queue *queue, pel_command_kind kind, int32_t priority) {
-    const int64_t sum = (int64_t)priority + (kind == PEL_COMMAND_LAUNCH || kind == PEL_COMMAND_LOOP ? queue->priority : 0);
+    const bool works = kind == PEL_COMMAND_LAUNCH || kind == PEL_COMMAND_LOOP || kind == PEL_COMMAND_TASK;
+    const int64_t sum = (int64_t)priority + (works ? queue->priority : 0);
     return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
 }
 

@@ -616,7 +616,8 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
     pel_runtime *runtime = queue->runtime;
     submission s = {.queue = queue, .runtime = runtime};
     if (!runtime->dispatcher->tasks || atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) > 0 ||
-        !function || !plain(desc) || (access_count > 0 && !accesses) || !all_at_home(runtime, accesses, access_count)) {
+        !function || !plain(desc) || queue->priority != 0 || (access_count > 0 && !accesses) ||
+        !all_at_home(runtime, accesses, access_count)) {
         return PEL_UNSUPPORTED;
     }
     if (desc && desc->wait_count > 0 && pel_check_waits(queue, desc->waits, desc->wait_count, NULL) != PEL_OK) {
@@ -657,7 +658,7 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
                            uint32_t access_count, const pel_task_desc *desc, pel_event **event) {
     const pel_dispatcher *dispatcher = queue->runtime->dispatcher;
     const bool simple =
-        !desc && queue->max_in_flight == 0 && function && dispatcher->tasks && !pel_frame_first() &&
+        !desc && queue->max_in_flight == 0 && queue->priority == 0 && function && dispatcher->tasks && !pel_frame_first() &&
         atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
     if (simple && access_count == 0) {
         return event ? submit_awaited(queue, function, context, event) : submit_bare(queue, function, context);

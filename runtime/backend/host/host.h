@@ -137,6 +137,7 @@ struct pel_host_device {
     atomic_bool job_busy;
     atomic_bool after_alone; /* the last job was an isolated one */
     atomic_bool background; /* nothing waits but tasks of negative priority */
+    atomic_bool urgent;     /* a task of positive priority waits */
     atomic_uint attending; /* those that spin, or run a region that they met while they did */
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_uint active; /* how many workers are wanted: the first ones and the last */

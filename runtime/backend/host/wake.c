@@ -19,6 +19,7 @@ void pel_host_publish_counts(pel_host_device *device) {
     const pel_host_queue *queue = &device->queue;
     bool background = queue->heap && queue->heap->priority < 0 && !queue->first_task && (queue->jobs == 0 || device->busy);
     atomic_store_explicit(&device->background, background, memory_order_relaxed);
+    atomic_store_explicit(&device->urgent, queue->heap && queue->heap->priority > 0, memory_order_relaxed);
 }
 
 /* Under the lock, after each change: whom the task engine may have woken. */

@@ -167,17 +167,22 @@ static bool gives_way(const pel_host_worker *worker) {
            atomic_load_explicit(&worker->device->guests, memory_order_relaxed);
 }
 
+/* Whether the task engine's come before what waits under the lock: in turns, but for priorities. */
+static bool items_first(const pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    return atomic_load_explicit(&device->background, memory_order_relaxed) ||
+           (worker->node_turn && !atomic_load_explicit(&device->urgent, memory_order_relaxed));
+}
+
 /* Does one thing, if there is one to do. */
 static bool work_once(pel_host_worker *worker) {
-    const pel_host_device *device = worker->device;
     pel_host_team *team = open_team(worker);
     const uint32_t member = team ? pel_host_team_come(team) : 0;
     if (member > 0) {
         run_team(worker, team, member);
         return true;
     }
-    if ((worker->node_turn || atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->background, memory_order_relaxed)) &&
-        run_item(worker)) {
+    if (items_first(worker) && run_item(worker)) {
         return true;
     }
     if (work_locked(worker)) {
