@@ -9,6 +9,7 @@
 #ifndef PEL_PLAN_H
 #define PEL_PLAN_H
 
+#include <pel/device.h>
 #include <pel/export.h>
 #include <pel/status.h>
 #include <stdint.h>
@@ -74,9 +75,12 @@ PEL_API pel_status pel_plan_get_verification(const pel_plan *plan, pel_plan_veri
 
 PEL_API double pel_plan_predicted_ns(const pel_plan *plan);      /* makespan; 0: no model yet */
 PEL_API double pel_plan_actual_ns(const pel_plan *plan);         /* makespan; 0 in a dry run */
-/* Energy of all devices of the runtime while the launch runs, modelled from declared watts; 0: some device's power, or its
- * time, is not known. */
+/* Energy of all devices of the runtime while the launch runs, where the plan's aim is energy or has a deadline; 0: some device's
+ * power, or its time, is not known. */
 PEL_API double pel_plan_predicted_joules(const pel_plan *plan);
+/* Where the watts of that come from: MEASURED where the meters of all devices told them (pel_device_get_energy names the meters;
+ * a launch whose aim is energy makes pel read them), MODELLED where some were declared, UNKNOWN while the energy is 0. */
+PEL_API pel_energy_source pel_plan_energy_source(const pel_plan *plan);
 PEL_API uint32_t pel_plan_split_dimension(const pel_plan *plan); /* along which the range is divided, 0 to 2 */
 
 /* The whole plan in words, several lines, owned by the plan. */

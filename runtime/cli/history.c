@@ -54,6 +54,7 @@ static const char *aspect_word(pel_model_aspect aspect) {
            : aspect == PEL_MODEL_PIECE   ? "last pieces"
            : aspect == PEL_MODEL_PROFILE ? "profile"
            : aspect == PEL_MODEL_MOVING  ? "moving bytes"
+           : aspect == PEL_MODEL_POWER   ? "power"
                                          : "with others";
 }
 
@@ -132,7 +133,13 @@ static json_t *entry_json(const pel_history_entry *entry) {
     json_object_set_new(object, "updated", json_integer((json_int_t)(entry->updated & INT64_MAX)));
     contrast differs;
     bool good = pel_model_state_cost(&entry->state, &cost);
-    json_object_set_new(object, "usable", json_boolean(good || contrast_of(entry, &differs)));
+    pel_model_watts watts;
+    const bool power = pel_model_state_watts(&entry->state, &watts);
+    json_object_set_new(object, "usable", json_boolean(good || power || contrast_of(entry, &differs)));
+    if (power) {
+        json_object_set_new(object, "busy_watts", pel_json_real(watts.busy_watts));
+        json_object_set_new(object, "idle_watts", pel_json_real(watts.idle_watts));
+    }
     json_object_set_new(object, "samples", json_integer((json_int_t)(entry->state.samples & INT64_MAX)));
     json_object_set_new(object, "start_ns", pel_json_real(cost.start_ns));
     json_object_set_new(object, "unit_ns", pel_json_real(cost.unit_ns));
@@ -167,7 +174,9 @@ static int print_table(const request *r, const pel_history *history) {
         pel_cost cost;
         contrast differs = {0};
         bool line = pel_model_state_cost(&entry->state, &cost);
-        if (!selected(r, entry) || (!line && !contrast_of(entry, &differs)))
+        pel_model_watts watts;
+        const bool power = pel_model_state_watts(&entry->state, &watts);
+        if (!selected(r, entry) || (!line && !power && !contrast_of(entry, &differs)))
             continue;
         count++;
         pel_table_cell(&table, "%s", shown(entry->kernel));
@@ -178,6 +187,10 @@ static int print_table(const request *r, const pel_history *history) {
             pel_table_cell(&table, "%s", pel_format_time(start, cost.start_ns));
             pel_table_cell(&table, "%s", pel_format_time(unit, cost.unit_ns));
             pel_table_cell(&table, "%.1f %%", 100.0 * cost.deviation);
+        } else if (power) {
+            pel_table_cell(&table, "idle %.3g W", watts.idle_watts);
+            pel_table_cell(&table, "busy %.3g W", watts.busy_watts);
+            pel_table_cell(&table, "-");
         } else {
             pel_table_cell(&table, "-");
             pel_table_cell(&table, "up to %.2gx", differs.ratio);
@@ -201,6 +214,14 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
             "the last %s ago.\n",
             shown(entry->kernel), differs.densest, differs.thinnest, differs.ratio, (unsigned long long)entry->state.samples,
             age_text(age, r, entry));
+        return;
+    }
+    pel_model_watts watts;
+    if (pel_model_state_watts(&entry->state, &watts)) {
+        printf("%s draws %.3g W while it computes and %.3g W while it does not, as its meter told%s. From %llu windows, the last %s "
+               "ago.\n",
+               shown(entry->device), watts.busy_watts, watts.idle_watts, watts.known ? "" : ": not sure enough to plan with",
+               (unsigned long long)watts.windows, age_text(age, r, entry));
         return;
     }
     if (!pel_model_state_cost(&entry->state, &cost)) {

@@ -29,7 +29,7 @@ static void model(pel_device *device, pel_device_energy *energy) {
     }
 }
 
-static bool has_package_meter(const pel_device_info *info) {
+bool pel_energy_on_packages(const pel_device_info *info) {
     return info->device_class == PEL_CLASS_HOST_CPU || info->device_class == PEL_CLASS_SOFTWARE;
 }
 
@@ -38,7 +38,7 @@ static const char *measure(pel_device *device, pel_device_energy *energy) {
     const pel_device_info *info = &device->facts->info;
     struct pel_power *power = device->runtime->power;
     const char *why = NULL;
-    if (has_package_meter(info)) {
+    if (pel_energy_on_packages(info)) {
         if (pel_power_packages(power, &energy->joules, &why)) {
             energy->source = PEL_ENERGY_MEASURED;
             energy->how = "measured by intel-rapl: whole processor packages";
@@ -52,6 +52,19 @@ static const char *measure(pel_device *device, pel_device_energy *energy) {
         why = "no meter is known for this device";
     }
     return why;
+}
+
+/* False: no memory. */
+static bool has_meters(pel_runtime *runtime) {
+    runtime->power = runtime->power ? runtime->power : pel_power_open(&runtime->allocator, NULL, NULL);
+    return runtime->power != NULL;
+}
+
+bool pel_energy_meter(pel_device *device, double *joules) {
+    pel_device_energy energy = {0};
+    const bool good = !device->runtime->machine && has_meters(device->runtime) && !measure(device, &energy);
+    *joules = energy.joules;
+    return good && energy.source == PEL_ENERGY_MEASURED;
 }
 
 pel_status pel_device_get_energy(const pel_device *device, pel_device_energy *energy) {
@@ -68,9 +81,8 @@ pel_status pel_device_get_energy(const pel_device *device, pel_device_energy *en
     pel_device *own = &runtime->devices[device->index];
     const char *why = "devices of a simulation are not measured";
     if (!runtime->machine) {
-        runtime->power = runtime->power ? runtime->power : pel_power_open(&runtime->allocator, NULL, NULL);
-        status = runtime->power ? PEL_OK : PEL_OUT_OF_MEMORY;
-        why = runtime->power ? measure(own, energy) : NULL;
+        status = has_meters(runtime) ? PEL_OK : PEL_OUT_OF_MEMORY;
+        why = status == PEL_OK ? measure(own, energy) : NULL;
     }
     if (energy->source == PEL_ENERGY_UNKNOWN && status == PEL_OK) {
         model(own, energy);

@@ -8,4 +8,10 @@
 /* Adds what the device drew since it was last settled, at the watts declared now. The lock is held. */
 void pel_energy_settle(pel_device *device);
 
+/* The devices whose meter is that of the processors' packages. */
+bool pel_energy_on_packages(const pel_device_info *info);
+
+/* Joules of a device's meter so far; false: it has none that can be read. The lock is held. */
+bool pel_energy_meter(pel_device *device, double *joules);
+
 #endif

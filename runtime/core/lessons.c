@@ -187,6 +187,9 @@ static void label(void *user, pel_history_entry *entry) {
     if (name || known) {
         copy_text(entry->kernel, name ? name : known->kernel, "");
     }
+    if (entry->state.aspect == PEL_MODEL_POWER) {
+        copy_text(entry->kernel, "any kernel", "");
+    }
     if (entry->state.aspect == PEL_MODEL_PROFILE) {
         copy_text(entry->device, "all devices", "");
         return;

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "core/cache_directory.h"
 #include "core/energy.h"
+#include "core/metering.h"
 #include "core/lessons.h"
 #include "core/verification.h"
 #include "kernel/kernel.h"
@@ -240,6 +241,7 @@ static void dismantle(pel_runtime *runtime) {
         runtime->known_answers_destroy(runtime);
     }
     pel_lessons_end(runtime);
+    pel_metering_end(runtime);
     pel_power_close(runtime->power);
     pel_allocator allocator = runtime->allocator;
     pel_models_destroy(runtime->models);

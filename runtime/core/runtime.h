@@ -94,6 +94,7 @@ struct pel_runtime {
     pthread_mutex_t lock;
     pel_models *models;
     struct pel_power *power;     /* meters, from the first reading on; topology/power.h */
+    struct pel_metering *metering; /* metering.h; NULL: no launch has asked for energy yet */
     struct pel_lessons *lessons; /* lessons.h; NULL: nothing is kept */
     struct pel_allocation *allocations; /* list of all, for overlap look-up */
     struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */

@@ -37,6 +37,7 @@ void pel_models_destroy(pel_models *models) {
             pel_free(&allocator, models->records[i].profile);
         }
         pel_free(&allocator, models->records);
+        pel_free(&allocator, models->watts);
         pel_free(&allocator, models);
     }
 }

@@ -132,6 +132,19 @@ pel_line pel_models_moving(const pel_models *models, const pel_model_family *fam
 /* NULL: no launch of the family was learned from. Valid until the next learning. */
 const pel_record *pel_models_record(const pel_models *models, const pel_model_family *family);
 
+/* What a device draws, as a meter told (model/watts.h). windows 0: nothing is known. */
+typedef struct pel_model_watts {
+    double busy_watts, idle_watts;
+    double extra_error, idle_error; /* standard errors of busy - idle, and of idle */
+    uint64_t windows;
+    bool known; /* both are sure enough to plan with */
+} pel_model_watts;
+
+/* Zeros: nothing. */
+pel_model_watts pel_models_watts(const pel_models *models, uint64_t device);
+/* OUT_OF_MEMORY: not noted, nothing broken. */
+pel_status pel_models_set_watts(pel_models *models, uint64_t device, const pel_model_watts *watts);
+
 /*
  * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a
  * change of meaning raises the version, and what an older version wrote is forgotten.
@@ -146,10 +159,11 @@ typedef enum pel_model_aspect {
     PEL_MODEL_KIN = 2,
     PEL_MODEL_PIECE = 3,
     PEL_MODEL_PROFILE = 4, /* no line: where an irregular kernel works; of no single device */
-    PEL_MODEL_MOVING = 5   /* a line over bytes */
+    PEL_MODEL_MOVING = 5,  /* a line over bytes */
+    PEL_MODEL_POWER = 6    /* no line: what a device draws, as meters said; of no kernel */
 } pel_model_aspect;
 
-#define PEL_MODEL_ASPECTS 6u
+#define PEL_MODEL_ASPECTS 7u
 
 #define PEL_MODEL_PROFILE_BINS 32
 
@@ -173,6 +187,9 @@ pel_status pel_models_restore(pel_models *models, const pel_model_state *state);
 
 /* The prediction of a state without a table; false: the numbers are no line's. */
 bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost);
+
+/* What a state says of a device's power; false: the numbers are none's. */
+bool pel_model_state_watts(const pel_model_state *state, pel_model_watts *watts);
 
 /* How dense the work is in each part of the range, 1 on average; false: the numbers are no profile's. */
 bool pel_model_state_profile(const pel_model_state *state, double density[PEL_MODEL_PROFILE_BINS]);

@@ -31,7 +31,7 @@ static uint32_t write_line(const pel_model_entry *entry, double *values) {
 }
 
 static bool read_line(const pel_model_state *state, pel_model_entry *entry) {
-    if (state->aspect == PEL_MODEL_PROFILE || state->count < COMPANY_WORDS || state->count > PEL_MODEL_STATE_LIMIT) {
+    if (state->aspect == PEL_MODEL_PROFILE || state->aspect == PEL_MODEL_POWER || state->count < COMPANY_WORDS || state->count > PEL_MODEL_STATE_LIMIT) {
         return false;
     }
     const double *company = state->values + state->count - COMPANY_WORDS;
@@ -74,6 +74,11 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
             return true;
         }
     }
+    const size_t lines = models->capacity + models->record_capacity;
+    if (*cursor >= lines && *cursor - lines < models->watts_count) {
+        pel_watts_write(&models->watts[(*cursor)++ - lines], state);
+        return true;
+    }
     return false;
 }
 
@@ -107,6 +112,9 @@ pel_status pel_models_restore(pel_models *models, const pel_model_state *state) 
     pel_model_entry read = {.key = state->key};
     if (state->aspect == PEL_MODEL_PROFILE) {
         return restore_profile(models, state);
+    }
+    if (state->aspect == PEL_MODEL_POWER) {
+        return pel_watts_restore(models, state);
     }
     if (!read_line(state, &read)) {
         return PEL_INVALID_ARGUMENT;

@@ -38,12 +38,19 @@ typedef struct pel_record_entry {
     uint64_t inherited;   /* sights behind the profile that came from the history */
 } pel_record_entry;
 
+typedef struct pel_watts_entry {
+    uint64_t device;
+    pel_model_watts watts;
+} pel_watts_entry;
+
 struct pel_models {
     pel_allocator allocator;
     pel_model_entry *entries;
     size_t capacity, count; /* capacity: a power of two */
     pel_record_entry *records;
     size_t record_capacity, record_count;
+    pel_watts_entry *watts;
+    uint32_t watts_count;
 };
 
 /* The key's entry; NULL: nothing known. */
@@ -84,6 +91,10 @@ double pel_company_learn(pel_model_entry *entry, double units, double ns, double
 
 /* Fills in the company of a cost from both lines of a device. */
 void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alone, pel_cost *cost);
+
+/* What a device draws, as a state and back; watts.c. */
+void pel_watts_write(const pel_watts_entry *entry, pel_model_state *state);
+pel_status pel_watts_restore(pel_models *models, const pel_model_state *state);
 
 pel_cost pel_fit_cost(const pel_fit *fit);
 

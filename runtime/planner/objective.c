@@ -158,14 +158,23 @@ static void put_joules(pel_words *words, double joules) {
     pel_words_put(words, " mJ");
 }
 
-static const char *unknown_power(const pel_planning *planning) {
+static const pel_plan_device *unknown_power(const pel_planning *planning) {
     for (uint64_t rest = planning->known; rest != 0; rest &= rest - 1) {
         const pel_plan_device *device = &planning->request->devices[__builtin_ctzll(rest)];
         if (!(device->busy_watts > 0.0)) {
-            return device->id;
+            return device;
         }
     }
     return NULL;
+}
+
+/* One declared figure makes a model of the whole; devices without any are not part of it. */
+static pel_energy_source source_of(const pel_plan_request *request) {
+    bool measured = true;
+    for (uint32_t i = 0; i < request->device_count; i++) {
+        measured = measured && (request->devices[i].watts_measured || !(request->devices[i].busy_watts > 0.0));
+    }
+    return measured ? PEL_ENERGY_MEASURED : PEL_ENERGY_MODELLED;
 }
 
 /* What is said when the aim cannot be followed: the plan is the fastest. */
@@ -185,7 +194,7 @@ bool pel_plan_pursue(pel_planning *planning, const pel_filling *fastest) {
     pel_plan_result *result = planning->result;
     double fastest_ns, fastest_joules = pel_plan_joules(planning, fastest, &fastest_ns), planned_ns = result->predicted_ns;
     search s = {.planning = planning, .deadline = request->deadline_ns > 0.0 ? request->deadline_ns : INFINITY};
-    const char *unknown = unknown_power(planning);
+    const pel_plan_device *unknown = unknown_power(planning);
     pel_words words;
     if (request->objective != PEL_AIM_TIME && unknown == NULL) {
         if (request->single_only) {
@@ -198,6 +207,7 @@ bool pel_plan_pursue(pel_planning *planning, const pel_filling *fastest) {
         consider(&s, fastest);
     }
     result->predicted_joules = unknown == NULL ? fastest_joules : 0.0;
+    result->energy_source = result->predicted_joules > 0.0 ? source_of(request) : PEL_ENERGY_UNKNOWN;
     if (s.found) {
         pel_plan_emit(planning, &s.best);
         result->predicted_joules = s.best_joules;
@@ -211,10 +221,13 @@ bool pel_plan_pursue(pel_planning *planning, const pel_filling *fastest) {
         put_joules(&words, fastest_joules);
         pel_words_put(&words, " in ");
         pel_words_time(&words, fastest_ns);
+        pel_words_put(&words, result->energy_source == PEL_ENERGY_MEASURED ? " (measured watts)" : " (declared watts)");
         return true;
     }
     if (request->objective != PEL_AIM_TIME && unknown != NULL) {
-        tell_fastest(planning, "the fastest, because the power of ", unknown, " is not known: ");
+        tell_fastest(planning, "the fastest, because the power of ", unknown->id,
+                     unknown->watts_pending ? " is not known yet (its meter is read; pauses and launches of 20 ms tell it): "
+                                            : " is not known: ");
     } else if (planned_ns > request->deadline_ns && request->deadline_ns > 0.0) {
         tell_fastest(planning, "the deadline cannot be met; as good as possible", "", ": ");
     }

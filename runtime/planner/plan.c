@@ -21,6 +21,7 @@ struct pel_plan {
     pel_plan_verification verification; /* texts owned */
     bool together_probe;
     double predicted_joules;
+    pel_energy_source energy_source;
     double held_back; /* part of the range */
     bool deprived;    /* its devices lost their cores for a while */
     pel_tail *tail;   /* NULL: nothing is held back */
@@ -117,6 +118,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
     plan->predicted_ns = result->predicted_ns;
     plan->expected_ns = result->expected_ns;
     plan->predicted_joules = result->predicted_joules;
+    plan->energy_source = result->energy_source;
     plan->together_probe = result->together_probe;
     if (!take_tail(plan, &result->tail, (double)request->units) || !complete(plan)) {
         pel_plan_destroy(plan);
@@ -293,7 +295,9 @@ static void compose(pel_text *text, const pel_plan *plan) {
         }
     }
     if (plan->predicted_joules > 0) {
-        pel_text_append(text, "\nenergy, modelled from declared watts: ");
+        pel_text_append(text, plan->energy_source == PEL_ENERGY_MEASURED
+                                  ? "\nenergy, predicted from measured watts: "
+                                  : "\nenergy, modelled from declared watts: ");
         pel_text_number(text, plan->predicted_joules, 4);
         pel_text_append(text, " J");
     }
@@ -353,6 +357,7 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     bool tailed = take_tail(copy, plan->tail, 1.0);
     copy->held_back = plan->held_back;
     copy->predicted_joules = plan->predicted_joules;
+    copy->energy_source = plan->energy_source;
     copy->actual_ns = plan->actual_ns;
     copy->bytes = plan->bytes;
     if (tailed && complete(copy)) {
@@ -409,6 +414,9 @@ double pel_plan_actual_ns(const pel_plan *plan) {
 }
 double pel_plan_predicted_joules(const pel_plan *plan) {
     return plan ? plan->predicted_joules : 0;
+}
+pel_energy_source pel_plan_energy_source(const pel_plan *plan) {
+    return plan ? plan->energy_source : PEL_ENERGY_UNKNOWN;
 }
 uint32_t pel_plan_split_dimension(const pel_plan *plan) {
     return plan ? plan->split_dimension : 0;

@@ -44,6 +44,7 @@ static void clear(pel_plan_result *result) {
     result->tail.count = 0;
     result->choice_count = 0;
     result->predicted_ns = result->predicted_joules = 0.0;
+    result->energy_source = PEL_ENERGY_UNKNOWN;
     result->exploring = result->together_probe = result->variant_probe = false;
     result->expected_ns = 0.0;
     result->reason[0] = '\0';

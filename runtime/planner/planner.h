@@ -36,6 +36,8 @@ typedef struct pel_plan_device {
     double piece_unit_ns;      /* per unit that is nobody's before: what it costs to bring it, on top */
     double piece_start_ns;     /* from a chunk's end to the begin of the next on this device, in no line */
     double busy_watts, idle_watts; /* busy 0: not known */
+    bool watts_measured;           /* by a meter, else declared */
+    bool watts_pending;            /* it has a meter that has not told enough yet */
     uint64_t unit_limit;       /* most units that fit into its memory; UINT64_MAX: no limit */
 } pel_plan_device;
 
@@ -76,6 +78,7 @@ typedef struct pel_plan_result {
     pel_tail tail; /* tail.lo == tail.hi: none, and the rest of it undefined */
     double predicted_ns;
     double predicted_joules; /* of the whole machine while it runs; 0: not known */
+    pel_energy_source energy_source; /* of its watts: MEASURED where all of them are; UNKNOWN while joules are 0 */
     bool exploring;
     bool together_probe; /* exploring a combination that looks slower: pel_lesson.together_probe */
     bool variant_probe;  /* exploring another size of work-groups, which may have to be compiled: pel_lesson.variant_probe */

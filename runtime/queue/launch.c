@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/reduce.h"
 #include "base/text.h"
+#include "core/metering.h"
 #include "planner/plan.h"
 #include "planner/planner.h"
 #include "queue/command.h"
@@ -129,12 +130,26 @@ static bool may_grow(const pel_runtime *runtime, const pel_bound *bound) {
     return true;
 }
 
+/* What its meter told counts before what was declared. */
+static void ask_power(const pel_device *device, pel_plan_device *entry, bool matters) {
+    entry->busy_watts = device->busy_watts;
+    entry->idle_watts = device->idle_watts;
+    if (matters) {
+        const pel_metering_state state = pel_metering_watts(device, &entry->busy_watts, &entry->idle_watts);
+        entry->watts_measured = state == PEL_METERING_KNOWN;
+        entry->watts_pending = state == PEL_METERING_LEARNING;
+    }
+}
+
 static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
     pel_footprint footprint = {0};
     pel_health_tend(runtime);
     q->runtime = runtime; /* not all of its 12 KB are cleared: that took a third of an empty launch's instructions */
     q->bound = bound;
     q->family = family_of(bound);
+    if (bound->objective.kind != PEL_OBJECTIVE_TIME) {
+        pel_metering_want(runtime);
+    }
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         const pel_device *device = &runtime->devices[i];
         pel_plan_device *entry = &q->devices[i];
@@ -151,8 +166,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
         predict_moves(q, device, entry, &footprint);
         entry->piece_unit_ns = piece_cost(bound, device, &q->family);
         entry->piece_start_ns = pel_piece_gap_ns(device);
-        entry->busy_watts = device->busy_watts;
-        entry->idle_watts = device->idle_watts;
+        ask_power(device, entry, bound->objective.kind != PEL_OBJECTIVE_TIME);
     }
     pel_footprint_free(&runtime->allocator, &footprint);
     q->request = (pel_plan_request){.units = bound->units,
@@ -553,6 +567,7 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
 
 pel_status pel_launch_run(pel_command *command) {
     pel_error *error = NULL;
+    pel_metering_look(command->runtime);
     command->processor_ns = pel_calm_begin(command);
     if (pel_repeat_run(command)) {
         return PEL_OK;
@@ -673,4 +688,5 @@ void pel_launch_done(pel_command *command) {
     pel_plan_set_makespan(command->plan, makespan);
     pel_plan_set_bytes(command->plan, &bytes);
     learn(command, makespan);
+    pel_metering_look(command->runtime);
 }
