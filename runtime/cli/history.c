@@ -218,8 +218,8 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     }
     pel_model_watts watts;
     if (pel_model_state_watts(&entry->state, &watts)) {
-        printf("%s draws %.3g W while it computes and %.3g W while it does not, as its meter told%s. From %llu windows, the last %s "
-               "ago.\n",
+        printf("%s draws %.3g W while it computes and %.3g W while it does not, as its meter told%s. From %llu windows, "
+               "the last %s ago.\n",
                shown(entry->device), watts.busy_watts, watts.idle_watts, watts.known ? "" : ": not sure enough to plan with",
                (unsigned long long)watts.windows, age_text(age, r, entry));
         return;

@@ -31,7 +31,8 @@ static uint32_t write_line(const pel_model_entry *entry, double *values) {
 }
 
 static bool read_line(const pel_model_state *state, pel_model_entry *entry) {
-    if (state->aspect == PEL_MODEL_PROFILE || state->aspect == PEL_MODEL_POWER || state->count < COMPANY_WORDS || state->count > PEL_MODEL_STATE_LIMIT) {
+    const bool line = state->aspect != PEL_MODEL_PROFILE && state->aspect != PEL_MODEL_POWER;
+    if (!line || state->count < COMPANY_WORDS || state->count > PEL_MODEL_STATE_LIMIT) {
         return false;
     }
     const double *company = state->values + state->count - COMPANY_WORDS;
