@@ -143,6 +143,7 @@ static json_t *entry_json(const pel_history_entry *entry) {
     json_object_set_new(object, "samples", json_integer((json_int_t)(entry->state.samples & INT64_MAX)));
     json_object_set_new(object, "start_ns", pel_json_real(cost.start_ns));
     json_object_set_new(object, "unit_ns", pel_json_real(cost.unit_ns));
+    json_object_set_new(object, "knee_units", pel_json_real(cost.knee_units));
     json_object_set_new(object, "deviation", pel_json_real(cost.deviation));
     for (uint32_t i = 0; i < entry->state.count; i++)
         json_array_append_new(numbers, pel_json_real(entry->state.values[i]));
@@ -249,6 +250,9 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     snprintf(even, sizeof even, "%.3g", half);
     if (half >= 1.0)
         printf(" (so %s of them take as long as the start)", even);
+    if (cost.knee_units > 0.0) {
+        printf("; less than %.3g of them take as long as these: the device is not full", cost.knee_units);
+    }
     printf(". Single launches scatter by %.0f %%. From %llu observation%s, the last %s ago.\n", 100.0 * cost.deviation,
            (unsigned long long)cost.samples, cost.samples == 1 ? "" : "s", age_text(age, r, entry));
 }

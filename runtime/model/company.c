@@ -36,7 +36,7 @@ double pel_company_learn(pel_model_entry *entry, double units, double ns, double
     if (entry->fit.samples >= YOUNG && units > 0.0 && ns > 0.0) {
         pel_cost line = pel_fit_cost(&entry->fit);
         double scatter = fmax(line.deviation, LINES_APART), expected = entry->company * more;
-        double error = log(ns / (line.start_ns + line.unit_ns * units)) - expected;
+        double error = log(ns / (line.start_ns + line.unit_ns * pel_cost_counted(&line, units))) - expected;
         double most = CLIP * sqrt(scatter * scatter + entry->company_variance * more * more);
         double gain = entry->company_variance * more / (entry->company_variance * more * more + scatter * scatter);
         entry->company = fmin(fmax(entry->company + gain * fmin(fmax(error, -most), most), -MOST), MOST);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * t(n) = a + b n from a stream of noisy, sometimes wild observations.
+ * t(n) = a + b max(n, knee) (model/knee.h) from a stream of noisy, sometimes wild observations.
  *
  * The first eight observations are kept and fitted together, reweighted until outliers no longer count. Then least squares go on
  * over sums that forget (lambda 0.98, in the direction of what is observed: other sizes' news stay), with relative errors
@@ -51,6 +51,9 @@
 #define MEMORY_LEAST 0.15 /* less is chance */
 #define MEMORY_MOST 0.95
 #define MEMORY_BOUND 3.0 /* deviations */
+#define KNEE_WHILE 96u    /* observations that are all seen by it, */
+#define KNEE_SOMETIMES 4u /* and which of the later ones */
+#define KNEE_EVERY 16u /* observations; finding one takes 1 to 2 us where sizes are many */
 #define CUSUM_SLACK 0.5
 #define CUSUM_CLIP 2.5
 #define CUSUM_ALARM 7.0
@@ -67,8 +70,13 @@ static inline double smaller(double a, double b) {
     return a < b ? a : b;
 }
 
+/* The size that a chunk counts as. */
+static inline double counted(const pel_fit *fit, double n) {
+    return larger(n, fit->knee.size);
+}
+
 static double time_at(const pel_fit *fit, double n) {
-    return fit->start + fit->slope * n;
+    return fit->start + fit->slope * counted(fit, n);
 }
 
 /* Correlation of one chunk's luck with the next one's; 0: none that is seen. */
@@ -199,7 +207,7 @@ static void fit_recent(pel_fit *fit) {
     for (int pass = 0; pass <= REWEIGHTINGS && !(late && pass > 0); pass++) {
         fit->w = fit->wn = fit->wnn = fit->wt = fit->wnt = 0.0;
         for (uint32_t i = 0; i < fit->recent_count; i++) {
-            add(fit, fit->recent_n[i], fit->recent_t[i], weight[i]);
+            add(fit, counted(fit, fit->recent_n[i]), fit->recent_t[i], weight[i]);
         }
         solve(fit);
         for (uint32_t i = 0; i < fit->recent_count; i++) {
@@ -265,6 +273,7 @@ static void rebase(pel_fit *fit) {
     fit->samples = CUSUM_LENGTH;
     fit->up = fit->down = fit->before = 0.0;
     fit->repeated = 0.0; /* the change looked like memory, too */
+    pel_knee_forget(&fit->knee);
     fit_recent(fit);
     fit->variance = smaller(fit->variance, larger(before, DEVIATION_FIRST * DEVIATION_FIRST) * REBASED);
 }
@@ -279,6 +288,7 @@ static bool replaces_first(const pel_fit *fit, double units, double ns) {
 static void begin(pel_fit *fit, double units, double ns) {
     fit->scale = units;
     fit->samples = 1;
+    fit->knee = (pel_knee){.size = 0.0};
     fit->recent_count = 0;
     remember(fit, 1.0, ns);
     fit_recent(fit);
@@ -314,8 +324,24 @@ static void step(pel_fit *fit, double n, double ns) {
         fit->down = smaller(fit->down, CUSUM_ALARM);
     }
     relative = smaller(larger(relative, -CLIP * deviation), CLIP * deviation);
+    n = counted(fit, n);
     forget(fit, n);
     add(fit, n, predicted * larger(1.0 + relative, 0.1), rate * rate);
+    solve(fit);
+}
+
+/* The line anew from the means of the octaves, which know of sizes that the sums took for something else. */
+static void bend(pel_fit *fit) {
+    const pel_knee *knee = &fit->knee;
+    fit->w = fit->wn = fit->wnn = fit->wt = fit->wnt = 0.0;
+    for (uint32_t i = 0; i < PEL_KNEE_OCTAVES; i++) {
+        double t = (double)knee->t[i];
+        if (knee->count[i] > 0) {
+            add(fit, counted(fit, (double)knee->n[i]), t, (double)knee->count[i] / (t * t));
+        }
+    }
+    fit->variance = larger(knee->scatter, DEVIATION_FLOOR * DEVIATION_FLOOR);
+    fit->up = fit->down = fit->before = fit->repeated = 0.0;
     solve(fit);
 }
 
@@ -336,6 +362,12 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
     } else {
         step(fit, n, ns);
     }
+    if (fit->samples <= KNEE_WHILE || fit->samples % KNEE_SOMETIMES == 0) {
+        pel_knee_see(&fit->knee, n, ns);
+    }
+    if (fit->samples % KNEE_EVERY == 0 && pel_knee_find(&fit->knee)) {
+        bend(fit);
+    }
     if (determined(fit)) {
         fit->anchor = fit->start;
         fit->anchored = true;
@@ -353,9 +385,10 @@ void pel_fit_scale(pel_fit *fit, double factor) {
     for (uint32_t i = 0; i < fit->recent_count; i++) {
         fit->recent_t[i] *= factor;
     }
+    pel_knee_scale(&fit->knee, factor);
 }
 
-#define SCALARS 18u
+#define SCALARS 19u
 #define SQUARED_MOST (1.01 * MEMORY_BOUND * MEMORY_BOUND / (1.0 - MEMORY_KEEPS))
 #define WORDS (SCALARS + 2u * PEL_FIT_RECENT)
 
@@ -363,7 +396,7 @@ uint32_t pel_fit_write(const pel_fit *fit, double *values, uint32_t limit) {
     const double scalars[SCALARS] = {
         (double)fit->samples,      fit->scale, fit->w,     fit->wn,       fit->wnn, fit->wt,   fit->wnt,    fit->anchor,
         fit->anchored ? 1.0 : 0.0, fit->start, fit->slope, fit->variance, fit->up,  fit->down, fit->largest,
-        fit->before,               fit->repeated, fit->squared};
+        fit->before,               fit->repeated, fit->squared, fit->knee.size};
     if (limit < WORDS) {
         return 0;
     }
@@ -386,6 +419,7 @@ static bool plausible(const pel_fit *fit) {
     for (size_t i = 0; i < sizeof least_zero / sizeof least_zero[0]; i++) {
         good = good && least_zero[i] >= 0.0 && least_zero[i] < 1e200;
     }
+    good = good && fit->knee.size >= 0.0 && fit->knee.size < 1e100;
     return good && fabs(fit->before) <= MEMORY_BOUND && fit->squared >= 0.0 && fit->squared < SQUARED_MOST &&
            fabs(fit->repeated) < SQUARED_MOST;
 }
@@ -411,7 +445,8 @@ bool pel_fit_read(const double *values, uint32_t count, pel_fit *fit) {
                      .largest = values[14],
                      .before = values[15],
                      .repeated = values[16],
-                     .squared = values[17]};
+                     .squared = values[17],
+                     .knee = {.size = values[18]}};
     for (uint32_t i = 0; i < PEL_FIT_RECENT; i++) {
         double n = values[SCALARS + 2 * i], t = values[SCALARS + 2 * i + 1];
         if (n == 0.0 && t == 0.0) {

@@ -3,6 +3,8 @@
 #ifndef PEL_MODEL_FIT_H
 #define PEL_MODEL_FIT_H
 
+#include "model/knee.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,6 +25,7 @@ typedef struct pel_fit {
     double recent_n[PEL_FIT_RECENT]; /* the last observations, oldest first; in units of scale, and ns */
     double recent_t[PEL_FIT_RECENT];
     uint32_t recent_count;
+    pel_knee knee;                   /* below its size all chunks take as long as there */
 } pel_fit;
 
 /*

@@ -162,7 +162,7 @@ double pel_irregular_see(pel_record_entry *entry, const pel_cost *line, const pe
     }
     double width = (sight->hi - sight->lo) * sight->units;
     if (entry->profile == NULL) {
-        return fabs(log(sight->ns / (line->start_ns + line->unit_ns * width)));
+        return fabs(log(sight->ns / (line->start_ns + line->unit_ns * pel_cost_counted(line, width))));
     }
     double work = (sight->ns - line->start_ns) / line->unit_ns, n = (double)(line->samples < 50 ? line->samples : 50);
     double error = fmax(line->deviation * sqrt(1.0 + 1.0 / n), ERROR_LEAST);

@@ -120,7 +120,7 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
     }
     if (chunk->unfinished && place->fit.samples > 0) {
         pel_cost known = pel_fit_cost(&place->fit);
-        if (known.start_ns + known.unit_ns * units >= chunk->ns) {
+        if (known.start_ns + known.unit_ns * pel_cost_counted(&known, units) >= chunk->ns) {
             return true; /* that it takes longer than this was known */
         }
     }
@@ -283,6 +283,7 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
     if (alone != NULL) {
         pel_cost other = pel_fit_cost(&alone->fit);
         cost.alone = line_of(&other);
+        cost.knee_units = other.samples > cost.samples ? other.knee_units : cost.knee_units;
         cost.largest_units = other.largest_units > cost.largest_units ? other.largest_units : cost.largest_units;
         cost.last_launch = alone->last_launch > cost.last_launch ? alone->last_launch : cost.last_launch;
     }

@@ -137,7 +137,8 @@ pel_cost pel_fit_cost(const pel_fit *fit) {
                       .unit_ns = fit->slope * correction / fit->scale,
                       .deviation = sqrt(fit->variance),
                       .samples = fit->samples,
-                      .largest_units = fit->largest};
+                      .largest_units = fit->largest,
+                      .knee_units = fit->knee.size * fit->scale};
 }
 
 pel_cost pel_models_predict(const pel_models *models, pel_model_key key) {

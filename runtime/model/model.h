@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Cost models: time of a chunk of n units of one kernel on one device, t = a + b n + c bytes, where the bytes are those that were
- * not where it computed; learned by recursive least squares with relative-error weights and Huber clipping. What a device does
- * *alone* and what it does *while others run* are two lines, because memory, caches and power are shared; and what a kernel does
- * in other shapes (*kin*) stands in while a shape is new. Beside the lines, a record per kernel and shape: how often, how long,
- * what exploring has cost. Not thread-safe: guarded by the dispatcher's lock.
+ * Cost models: time of a chunk of n units of one kernel on one device, t = a + b max(n, knee) + c bytes, where the bytes are
+ * those that were not where it computed; learned by recursive least squares with relative-error weights and Huber clipping. What
+ * a device does *alone* and what it does *while others run* are two lines, because memory, caches and power are shared; and what
+ * a kernel does in other shapes (*kin*) stands in while a shape is new. Beside the lines, a record per kernel and shape: how
+ * often, how long, what exploring has cost. Not thread-safe: guarded by the dispatcher's lock.
  */
 #ifndef PEL_MODEL_MODEL_H
 #define PEL_MODEL_MODEL_H
@@ -42,6 +42,7 @@ typedef struct pel_cost {
     double deviation;     /* relative standard deviation of an observation about the model */
     uint64_t samples;     /* 0: nothing known, the other fields are 0 */
     double largest_units; /* largest chunk seen: predictions far beyond it are extrapolations */
+    double knee_units;    /* a smaller chunk takes as long as one of so many: a wide device is not full; 0: none is known */
     pel_line alone;       /* while nothing else ran; samples 0: never seen alone */
     pel_line piece;       /* small chunks at the end of a launch: costs bend where chunks are small; samples 0: never seen */
     pel_line kin;         /* from other shapes of the kernel; samples 0: nothing. A guess: what every item reads differs */
@@ -50,6 +51,11 @@ typedef struct pel_cost {
     double company_error; /* give or take */
     uint64_t last_launch; /* of the family, when it was last seen; 0: never, or before this process */
 } pel_cost;
+
+/* Units that a chunk of `units` counts as. */
+static inline double pel_cost_counted(const pel_cost *cost, double units) {
+    return units > cost->knee_units ? units : cost->knee_units;
+}
 
 #define PEL_DIVISION_LIMIT 16
 

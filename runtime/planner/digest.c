@@ -180,6 +180,7 @@ static void digest_lines(pel_planning *planning, uint32_t index, double ratio, b
     double units = (double)planning->request->units;
     uint64_t enough = sharing ? 1 : TELLING; /* what is worth little is not worth mixing in */
     weighted beside = blend(cost, units, false, enough, company, own), alone = blend(cost, units, true, enough, company, own);
+    planning->knee[index] = not_negative(cost->knee_units) / grain;
     planning->start[index] = beside.start + move;
     planning->unit[index] = (beside.unit + not_negative(device->move_unit_ns)) * grain;
     planning->error[index] = 1.0 / sqrt(beside.precision);

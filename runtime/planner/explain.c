@@ -44,6 +44,11 @@ static void explain_single(const pel_contest *contest, uint32_t device, uint64_t
         pel_words_time(&words, moving);
         pel_words_put(&words, " of it to move what is elsewhere");
     }
+    if (planning->knee[device] > 0.0 && facts->cost.knee_units < 1e15) {
+        pel_words_put(&words, ", not full below ");
+        pel_words_number(&words, (uint64_t)facts->cost.knee_units);
+        pel_words_put(&words, " units");
+    }
     if (choice->chosen) {
         pel_words_put(&words, result->exploring ? ", measured once: tried again" : "");
     } else if (result->predicted_ns > 0.0 && alone > result->predicted_ns) {

@@ -3,23 +3,25 @@
  * Water-filling, and the sets of devices it is asked about.
  *
  * Each device is a vessel whose floor is its start cost and whose width is its speed; work poured in rises to one level, the
- * makespan. Invariant: shares are whole quanta, sum to the request, stay within each device's memory, and no other division of
- * whole quanta finishes earlier: the level is rounded down and what is left goes, quantum by quantum, to whoever would finish it
- * first. Proportional shares (start costs ignored) were rejected: at 1 ms they lose to the best single device, see ANCHORS.md on
- * HGuided.
+ * makespan. A wide device's floor is higher (its knee): it takes nothing until the level reaches what any share of it takes, and
+ * then all up to its knee at once. Invariant: shares are whole quanta, sum to the request, stay within each device's memory, and
+ * no other division of whole quanta finishes earlier: the level is rounded down and what is left goes, quantum by quantum, to
+ * whoever would finish it first. Proportional shares (start costs ignored) were rejected: at 1 ms they lose to the best single
+ * device, see ANCHORS.md on HGuided.
  */
 #include "planner/internal.h"
 
 #include <string.h>
 
-/* The devices of `mask`, by ascending start cost. */
-static uint32_t sorted_by_start(const pel_planning *planning, uint64_t mask, uint32_t order[PEL_PLAN_DEVICE_LIMIT]) {
+/* The devices of `mask`, by ascending floor. */
+static uint32_t sorted_by_floor(const pel_planning *planning, uint64_t mask, uint32_t order[PEL_PLAN_DEVICE_LIMIT]) {
     uint32_t count = 0;
     while (mask != 0) {
         uint32_t device = (uint32_t)__builtin_ctzll(mask);
         mask &= mask - 1;
         uint32_t at = count++;
-        while (at > 0 && planning->start[order[at - 1]] > planning->start[device]) {
+        const double floor = pel_plan_floor(planning, device);
+        while (at > 0 && pel_plan_floor(planning, order[at - 1]) > floor) {
             order[at] = order[at - 1];
             at--;
         }
@@ -36,12 +38,16 @@ static double level_of(const pel_planning *planning, const uint32_t *order, uint
         if ((full & pel_bit(device)) != 0) {
             continue;
         }
-        if (speed > 0.0 && planning->start[device] >= level) {
+        const double floor = pel_plan_floor(planning, device);
+        if (speed > 0.0 && floor >= level) {
             break;
         }
         weighted += planning->start[device] / planning->unit[device];
         speed += 1.0 / planning->unit[device];
         level = (quanta + weighted) / speed;
+        if (level < floor) {
+            level = floor; /* it need not even be full: the last one, and it takes what the others leave */
+        }
     }
     return level;
 }
@@ -49,14 +55,14 @@ static double level_of(const pel_planning *planning, const uint32_t *order, uint
 /* Whole quanta that `device` finishes until `level`. */
 static uint64_t quanta_until(const pel_planning *planning, uint32_t device, double level) {
     double fluid = (level - planning->start[device]) / planning->unit[device];
-    if (!(fluid >= 1.0)) {
+    if (!(fluid >= 1.0) || level < pel_plan_floor(planning, device)) {
         return 0;
     }
     return fluid >= (double)planning->limit[device] ? planning->limit[device] : (uint64_t)fluid;
 }
 
 static double finish_of(const pel_planning *planning, uint32_t device, uint64_t share) {
-    return planning->start[device] + planning->unit[device] * (double)share;
+    return pel_plan_finish(planning, device, (double)share);
 }
 
 /* Hands `rest` quanta, few of them, to whoever finishes each first. */
@@ -85,27 +91,6 @@ static bool hand_out(const pel_planning *planning, const uint32_t *order, uint32
     return true;
 }
 
-/* Takes back `excess` quanta, few of them, from whoever finishes last. */
-static void take_back(const pel_planning *planning, const uint32_t *order, uint32_t count, uint64_t excess,
-                      pel_filling *filling) {
-    while (excess > 0) {
-        uint32_t worst = order[0];
-        double latest = -1.0;
-        for (uint32_t i = 0; i < count; i++) {
-            uint32_t device = order[i];
-            double finish = finish_of(planning, device, filling->share[device]);
-            if (filling->share[device] > 0 && finish > latest) {
-                worst = device;
-                latest = finish;
-            }
-        }
-        uint64_t piece = excess > 2ull * count ? excess - 2ull * count : 1;
-        piece = piece < filling->share[worst] ? piece : filling->share[worst];
-        filling->share[worst] -= piece;
-        excess -= piece;
-    }
-}
-
 static void summarise(const pel_planning *planning, const uint32_t *order, uint32_t count, pel_filling *filling) {
     filling->mask = 0;
     filling->makespan = 0.0;
@@ -121,7 +106,7 @@ static void summarise(const pel_planning *planning, const uint32_t *order, uint3
 
 bool pel_plan_fill(const pel_planning *planning, uint64_t mask, uint64_t quanta, pel_filling *filling) {
     uint32_t order[PEL_PLAN_DEVICE_LIMIT] = {0};
-    uint32_t count = sorted_by_start(planning, mask, order);
+    uint32_t count = sorted_by_floor(planning, mask, order);
     uint64_t full = 0, left = quanta;
     double level;
     memset(filling->share, 0, sizeof filling->share);
@@ -141,22 +126,16 @@ bool pel_plan_fill(const pel_planning *planning, uint64_t mask, uint64_t quanta,
             }
         }
     }
-    uint64_t given = 0;
+    /* By ascending floor: what rounding gave too much, and what a wide device need not take, is the last one's to go without. */
     for (uint32_t i = 0; i < count; i++) {
         uint32_t device = order[i];
         if ((full & pel_bit(device)) == 0) {
             uint64_t share = quanta_until(planning, device, level);
             filling->share[device] = share < left ? share : left;
-        }
-        /* Saturating: with 2^64 quanta rounding can overshoot. */
-        if (__builtin_add_overflow(given, filling->share[device], &given)) {
-            filling->share[device] -= given + 1;
-            given = UINT64_MAX;
+            left -= filling->share[device];
         }
     }
-    if (given > quanta) {
-        take_back(planning, order, count, given - quanta, filling);
-    } else if (!hand_out(planning, order, count, quanta - given, filling)) {
+    if (!hand_out(planning, order, count, left, filling)) {
         return false;
     }
     summarise(planning, order, count, filling);

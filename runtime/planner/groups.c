@@ -21,7 +21,7 @@ static view view_of(const pel_cost *cost, bool alone, double units) {
                    *line = alone ? &cost->alone : &beside;
     view v = {.known = line->samples >= FEW};
     if (v.known) {
-        v.ns = line->start_ns + line->unit_ns * units;
+        v.ns = line->start_ns + line->unit_ns * pel_cost_counted(cost, units);
         v.error = fmax(line->deviation, PEL_CONFIDENCE_LEAST) / sqrt(fmin((double)line->samples, MOST_SAMPLES));
     }
     return v;
@@ -49,8 +49,9 @@ static uint64_t seen(const pel_group_request *request, uint32_t arm) {
 
 static double time_of(const pel_group_request *request, uint32_t arm) {
     const pel_cost *cost = &request->costs[arm];
-    return cost->alone.samples > 0 ? cost->alone.start_ns + cost->alone.unit_ns * request->units
-           : cost->samples > 0     ? cost->start_ns + cost->unit_ns * request->units
+    const double units = pel_cost_counted(cost, request->units);
+    return cost->alone.samples > 0 ? cost->alone.start_ns + cost->alone.unit_ns * units
+           : cost->samples > 0     ? cost->start_ns + cost->unit_ns * units
                                    : 0.0;
 }
 

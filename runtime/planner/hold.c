@@ -42,7 +42,7 @@ static pel_line piece_line(const pel_planning *planning, uint32_t device) {
     double grain = (double)planning->request->granularity, moved = of->piece_unit_ns > 0.0 ? of->piece_unit_ns : 0.0;
     pel_line line = of->cost.piece;
     if (line.samples < SEEN || !isfinite(line.start_ns) || !(line.start_ns >= 0.0) || !(line.unit_ns > 0.0)) {
-        line.start_ns = planning->start[device];
+        line.start_ns = pel_plan_floor(planning, device); /* pieces are small: above the knee that is too much */
         line.unit_ns = planning->unit[device] / grain;
     }
     line.unit_ns += moved;

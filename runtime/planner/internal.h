@@ -25,6 +25,7 @@ typedef struct pel_planning {
     double companions[PEL_PLAN_DEVICE_LIMIT]; /* beside how many others the lines hold; 0: that makes no difference */
     double company[PEL_PLAN_DEVICE_LIMIT];    /* logarithm of the slowness that each more adds, */
     double company_error[PEL_PLAN_DEVICE_LIMIT];
+    double knee[PEL_PLAN_DEVICE_LIMIT];    /* quanta below which a share takes no less time; 0: none */
     uint64_t limit[PEL_PLAN_DEVICE_LIMIT]; /* quanta that fit; `quanta` when everything does */
     uint64_t variants, standby;             /* known devices with the very cores of another one; of these, those not chosen */
     uint8_t usual[PEL_PLAN_DEVICE_LIMIT];  /* of a variant: the default of its cores */
@@ -64,6 +65,15 @@ typedef struct pel_contest {
 
 static inline uint64_t pel_bit(uint32_t index) {
     return 1ull << index;
+}
+
+/* When `quanta` beside others would be over; and the least that any share takes. */
+static inline double pel_plan_finish(const pel_planning *planning, uint32_t device, double quanta) {
+    return planning->start[device] +
+           planning->unit[device] * (quanta > planning->knee[device] ? quanta : planning->knee[device]);
+}
+static inline double pel_plan_floor(const pel_planning *planning, uint32_t device) {
+    return pel_plan_finish(planning, device, 0.0);
 }
 
 /*

@@ -49,7 +49,8 @@ double pel_plan_joules(const pel_planning *planning, const pel_filling *filling,
     bool alone = is_single(filling->mask);
     for (uint64_t rest = filling->mask; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
-        double time = start_of(planning, device, alone) + unit_of(planning, device, alone) * (double)filling->share[device];
+        double quanta = fmax((double)filling->share[device], planning->knee[device]);
+        double time = start_of(planning, device, alone) + unit_of(planning, device, alone) * quanta;
         joules += extra_watts(planning, device) * time * 1e-9;
         latest = fmax(latest, time);
     }

@@ -84,12 +84,12 @@ pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *resu
 }
 
 double pel_plan_time(const pel_planning *planning, uint32_t device, double work) {
-    return planning->start[device] + planning->unit[device] / (double)planning->request->granularity * work;
+    return pel_plan_finish(planning, device, work / (double)planning->request->granularity);
 }
 
 double pel_plan_alone(const pel_planning *planning, uint32_t device) {
-    return planning->alone_start[device] +
-           planning->alone_unit[device] / (double)planning->request->granularity * (double)planning->request->units;
+    double quanta = (double)planning->request->units / (double)planning->request->granularity;
+    return planning->alone_start[device] + planning->alone_unit[device] * fmax(quanta, planning->knee[device]);
 }
 
 /* NULL: work is units. So it is, too, where memory limits shares: those are units. */

@@ -35,7 +35,7 @@ static bool recall(const pel_planning *planning, uint64_t mask, pel_filling *old
         if (old->share[device] > planning->limit[device]) {
             return false;
         }
-        old->makespan = fmax(old->makespan, planning->start[device] + planning->unit[device] * (double)old->share[device]);
+        old->makespan = fmax(old->makespan, pel_plan_finish(planning, device, (double)old->share[device]));
         lo = hi;
     }
     return true;

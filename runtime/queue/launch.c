@@ -258,9 +258,9 @@ double pel_launch_predict(const pel_runtime *runtime, const pel_bound *bound, co
     const pel_model_family family = family_of(bound);
     const pel_cost cost = pel_models_cost(runtime->models, &family, device->model_id);
     if (cost.alone.samples > 0) {
-        return cost.alone.start_ns + cost.alone.unit_ns * (double)units;
+        return cost.alone.start_ns + cost.alone.unit_ns * pel_cost_counted(&cost, (double)units);
     }
-    return cost.samples > 0 ? cost.start_ns + cost.unit_ns * (double)units : 0;
+    return cost.samples > 0 ? cost.start_ns + cost.unit_ns * pel_cost_counted(&cost, (double)units) : 0;
 }
 
 static void forget_question(question *q) {
