@@ -123,7 +123,8 @@ void pel_start_node(pel_runtime *runtime, pel_node *node) {
         if (!command->early || command->held) { /* else it is queued on its device already */
             pel_command_make_ready(command);
         }
-    } else { /* withdrawn: it only waited to be forgotten */
+    } else { /* withdrawn: it only waited to be forgotten, by those too that were told of it before it was */
+        pel_node_end(runtime, node, NULL, false, NULL);
         pel_node_give(&runtime->dispatcher->pools, &runtime->dispatcher->self, node);
     }
 }

@@ -50,6 +50,7 @@ void pel_hazards_destroy(pel_hazards *hazards) {
         pel_free(&allocator, hazards->grids);
         pel_hazard_fields_destroy(&hazards->fields);
         pel_interval_map_destroy(hazards->map);
+        pel_hazard_lost_drop(&hazards->lost, 0, UINT64_MAX);
         pel_hazard_states_destroy(&hazards->states);
         while (hazards->slabs) {
             struct pel_hazard_node_slab *next = hazards->slabs->next;
@@ -376,6 +377,12 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
     if (hazards->grid_count == 0) {
         seek(hazards, ranges, count);
     }
+    for (uint32_t i = 0; i < count && hazards->lost.count > 0; i++) {
+        if ((is_rectangle(&ranges[i]) ? in_part(ranges[i].mode) : ranges[i].mode) & PEL_READ &&
+            !pel_hazard_lost_look(&hazards->lost, ranges[i].lo, ranges[i].hi, found, user)) {
+            return PEL_OUT_OF_MEMORY;
+        }
+    }
     for (uint32_t i = 0; i < count && r.status == PEL_OK; i++) {
         if (!look_at_fields(hazards, &ranges[i], &looking)) {
             return PEL_OUT_OF_MEMORY;
@@ -405,6 +412,9 @@ pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges
     route r = {hazards, true, note_in, self, PEL_OK};
     for (uint32_t i = 0; i < count; i++) {
         bool noted = false;
+        if ((ranges[i].mode & PEL_WRITE) != 0 && !is_rectangle(&ranges[i])) {
+            pel_hazard_lost_drop(&hazards->lost, ranges[i].lo, ranges[i].hi);
+        }
         keep_first(&r, note_in_field(hazards, &ranges[i], self, &noted));
         if (noted) {
             continue;
@@ -430,7 +440,14 @@ void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint
     }
 }
 
+void pel_hazards_lose(pel_hazards *hazards, const pel_hazard_range *range, pel_event *failed) {
+    if ((range->mode & PEL_WRITE) != 0) {
+        pel_hazard_lost_add(&hazards->lost, range->lo, range->hi, failed);
+    }
+}
+
 void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi) {
+    pel_hazard_lost_drop(&hazards->lost, lo, hi);
     pel_hazard_fields_forget(&hazards->fields, lo, hi);
     for (uint32_t at = grid_behind(hazards, lo); at < hazards->grid_count && hazards->grids[at]->lo < hi;) {
         if (hazards->grids[at]->lo >= lo && hazards->grids[at]->hi <= hi) {
@@ -447,6 +464,7 @@ void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi) {
 static bool forgive_cell(void *queue, pel_interval_value *value) { return pel_hazard_forgive_at(queue, 0, 0, *value); }
 
 void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue) {
+    pel_hazard_lost_forgive(&hazards->lost, queue);
     pel_hazard_fields_alter(&hazards->fields, 0, UINT64_MAX, forgive_cell, &queue);
     pel_interval_map_visit(hazards->map, 0, UINT64_MAX, pel_hazard_forgive_at, &queue, NULL);
     for (uint32_t i = 0; i < hazards->grid_count; i++) {

@@ -73,7 +73,8 @@ void pel_hazards_give_node(pel_hazards *hazards, pel_hazard_node *node);
 /*
  * Submission in two steps, so that one which fails half-way leaves nothing behind: look for what all accesses must wait for
  * (never for `self` at its present generation), then note them all. OUT_OF_MEMORY from look: nothing happened. From note: the
- * caller must wait for everything reported and complete the command as failed; what was noted so far keeps the order right.
+ * caller must wait for everything reported and complete the command as failed; what was noted so far keeps the order right, and
+ * pel_hazards_lose tells of the rest.
  */
 pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_hazard_node *self,
                             pel_hazard_fn found, void *user);
@@ -94,6 +95,12 @@ bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint3
  */
 void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self,
                       pel_event *failed);
+
+/*
+ * What the range's command should have written is undefined, although it could not be noted: whoever reads it from now on is
+ * told of `failed`, which is complete, until it is overwritten. Of a range that is only read: nothing. Cannot fail itself.
+ */
+void pel_hazards_lose(pel_hazards *hazards, const pel_hazard_range *range, pel_event *failed);
 
 void pel_hazards_forget(pel_hazards *hazards, uint64_t lo, uint64_t hi); /* the memory is gone */
 void pel_hazards_forgive(pel_hazards *hazards, uint64_t queue);          /* failures of this queue's commands no longer spread */

@@ -163,6 +163,9 @@ bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint3
     pel_hazard_looking looking = {PEL_READ, self, found, user, false};
     pel_hazard_cell *cells[PEL_HAZARD_SPANS];
     bool alone[PEL_HAZARD_SPANS], noted = true;
+    if (hazards->lost.count > 0) {
+        return false;
+    }
     if (!find_near(hazards, spans, count, cells)) {
         return enter_any(hazards, spans, count, &looking, self);
     }

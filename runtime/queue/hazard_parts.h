@@ -8,6 +8,7 @@
 
 #include "queue/hazard_cells.h"
 #include "queue/hazard_grid.h"
+#include "queue/hazard_lost.h"
 #include "queue/hazard_state.h"
 
 enum { PEL_HAZARD_HINTS = 8, PEL_HAZARD_SWEEP_FROM = 2048 };
@@ -21,6 +22,7 @@ struct pel_hazards {
     pel_hazard_grid **grids;  /* by address; disjoint */
     uint32_t grid_count, grid_capacity;
     pel_hazard_fields fields;
+    pel_hazard_lost lost;     /* beside what governs these bytes */
     struct pel_hazard_node_slab *slabs;
     pel_hazard_node *free; /* linked through `user` */
 };

@@ -326,8 +326,8 @@ static void note_devices(const pel_command *command) {
 }
 
 /*
- * Where the first is not noted, nobody would learn from the table that the command failed and what it was to write is stale: its
- * caller must. OUT_OF_MEMORY: nothing is noted.
+ * Where the first is not noted, its caller must learn that the command failed and what it was to write is stale: OUT_OF_MEMORY,
+ * nothing is noted. Of a later one whoever reads it does.
  */
 static pel_status note_all(pel_command *command, pel_hazards *hazards) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
@@ -337,6 +337,9 @@ static pel_status note_all(pel_command *command, pel_hazards *hazards) {
                 return PEL_OUT_OF_MEMORY;
             }
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL); /* not run: the order of later commands could not be kept */
+            if (command->queue->anonymous) { /* else it is of the runtime's own, and gives memory back */
+                pel_hazards_lose(hazards, &range, command->queue->anonymous);
+            }
         }
         command->uses.data[i].allocation->commands++;
     }

@@ -286,6 +286,13 @@ static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t coun
     return true;
 }
 
+/* Which of them are not noted is not known. */
+static void lose(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_queue *queue) {
+    for (uint32_t i = 0; i < count; i++) {
+        pel_hazards_lose(hazards, &ranges[i], queue->anonymous);
+    }
+}
+
 /* UNSUPPORTED: a launch has taken some of the bytes to a device meanwhile. */
 static pel_status enter_hazards(submission *s, const pel_access *accesses, uint32_t count) {
     pel_dispatcher *dispatcher = s->runtime->dispatcher;
@@ -309,6 +316,7 @@ static pel_status enter_hazards(submission *s, const pel_access *accesses, uint3
                 status = pel_hazards_look(hazards, ranges, n, &s->node->hazard, depend_on, s);
             } else if (pel_hazards_note(hazards, ranges, n, &s->node->hazard) != PEL_OK) {
                 noted = false;
+                lose(hazards, ranges, n, s->queue);
             }
         }
     }
@@ -387,8 +395,9 @@ static void withdraw(submission *s) {
     node->stage = NULL;
     if (pel_node_arrive(node)) {
         pel_start_node(s->runtime, node);
+        pel_dispatch(s->runtime);
     }
-    pthread_mutex_unlock(&s->runtime->lock);
+    pel_dispatcher_unlock(s->runtime, true);
     pel_event_release(s->event);
     pel_event_release(s->failed);
 }

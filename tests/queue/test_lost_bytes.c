@@ -205,6 +205,85 @@ static void test_no_memory_leaves_no_stale_bytes(void **state) {
     assert_false(injected);
 }
 
+enum { PLACES = 44, STRIDE = 64, PLACE = 8 };
+
+static pel_status do_nothing(void *context) {
+    (void)context;
+    return PEL_OK;
+}
+
+/* Whether a task that reads the place ran. */
+static bool can_read(pel_queue *queue, pel_buffer *buffer, uint64_t at, uint64_t bytes) {
+    const pel_access read = PEL_ACCESS(buffer, at, bytes, PEL_READ);
+    pel_event *event = NULL;
+    assert_int_equal(pel_task(queue, do_nothing, NULL, &read, 1, NULL, &event), PEL_OK);
+    const pel_status status = pel_event_wait(event);
+    assert_true(status == PEL_OK || status == PEL_DEPENDENCY_FAILED);
+    pel_event_release(event);
+    return status == PEL_OK;
+}
+
+/* A task that writes many places, as a node alone or as a command, whose memory fails once. Returns whether it did. */
+static bool write_many_without_memory(counted *memory, pel_queue *queue, pel_buffer *buffer, bool as_command, long site,
+                                      unsigned *lost) {
+    pel_access accesses[PLACES];
+    pel_task_desc desc = PEL_TASK_DESC_INIT;
+    pel_event *event = NULL;
+    desc.name = as_command ? "writes many" : NULL;
+    for (uint64_t i = 0; i < PLACES; i++) {
+        accesses[i] = (pel_access)PEL_ACCESS(buffer, i * STRIDE, PLACE, PEL_WRITE);
+    }
+    memory->fail_at = atomic_load(&memory->calls) + site;
+    const pel_status submitted = pel_task(queue, do_nothing, NULL, accesses, PLACES, &desc, &event);
+    const bool injected = atomic_load(&memory->calls) >= memory->fail_at;
+    memory->fail_at = 0;
+    const bool wrote = submitted != PEL_OK || pel_event_wait(event) == PEL_OK;
+    pel_event_release(event);
+    for (uint64_t i = 0; i < PLACES; i++) {
+        assert_int_equal(can_read(queue, buffer, i * STRIDE, PLACE), wrote);
+        assert_true(can_read(queue, buffer, i * STRIDE + PLACE, PLACE)); /* and nothing beside it is lost */
+    }
+    *lost += !wrote;
+    assert_int_equal(pel_fill(queue, buffer, 0, PLACES / 2 * STRIDE, "\1", 1, NULL, NULL), PEL_OK);
+    for (uint64_t i = 0; i < PLACES; i++) { /* until it is overwritten */
+        assert_int_equal(can_read(queue, buffer, i * STRIDE, PLACE), wrote || i < PLACES / 2);
+    }
+    assert_int_equal(pel_queue_reset(queue), PEL_OK); /* or forgiven */
+    assert_true(can_read(queue, buffer, 0, PLACES * STRIDE));
+    return injected;
+}
+
+/* Where a later access of a command finds no memory, what it should have written there is as undefined as what was noted. */
+static void test_no_memory_for_a_later_access(void **state) {
+    (void)state;
+    for (int as_command = 0; as_command < 2; as_command++) {
+        bool injected = true;
+        unsigned lost = 0;
+        for (long site = 1; injected && site < 200; site++) {
+            counted memory = {0};
+            const pel_allocator allocator = {counted_reallocate, &memory};
+            pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+            desc.devices = "host";
+            desc.history = "off";
+            desc.host_workers = 1;
+            desc.allocator = &allocator;
+            pel_runtime *runtime;
+            pel_queue *queue;
+            pel_buffer *buffer;
+            assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+            assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+            assert_int_equal(pel_buffer_create(runtime, PLACES * STRIDE, &buffer, NULL), PEL_OK);
+            injected = write_many_without_memory(&memory, queue, buffer, as_command != 0, site, &lost);
+            pel_buffer_destroy(buffer);
+            pel_queue_destroy(queue);
+            assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+            assert_int_equal(atomic_load(&memory.live), 0);
+        }
+        assert_false(injected);
+        assert_true(lost > 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost_bytes_are_not_read),
@@ -212,6 +291,7 @@ int main(void) {
         cmocka_unit_test(test_overwriting_lost_bytes_makes_them_valid),
         cmocka_unit_test(test_reset_gives_lost_wraps_back),
         cmocka_unit_test(test_no_memory_leaves_no_stale_bytes),
+        cmocka_unit_test(test_no_memory_for_a_later_access),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
