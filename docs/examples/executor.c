@@ -73,8 +73,8 @@ int main(void) {
 
     desc.devices = "host";
     desc.executor = &executor;
-    check(pel_runtime_create(&desc, &runtime, &error), "runtime", error);
-    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
+    check(pel_runtime_create(&desc, &runtime, &error), "runtime", &error);
+    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", &error);
     for (long i = 0; i < 10000; i++) {
         numbers[i] = i;
         check_queue(pel_task(queue, square, &numbers[i], NULL, 0, NULL, NULL), "task", queue);

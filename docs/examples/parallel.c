@@ -35,7 +35,7 @@ int main(void) {
     pel_runtime *runtime;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     desc.devices = "host";
-    check(pel_runtime_create(&desc, &runtime, &error), "runtime", error);
+    check(pel_runtime_create(&desc, &runtime, &error), "runtime", &error);
     for (int y = 0; y < H; y++)
         for (int x = 0; x < W; x++)
             in[y][x] = (float)(x % 2 + y % 2);

@@ -43,13 +43,13 @@ int main(void) {
     pel_buffer *x, *partial;
     for (int i = 0; i < N; i++)
         xs[i] = (float)(i % 7);
-    check(pel_runtime_create(NULL, &runtime, &error), "runtime", error);
-    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", error);
+    check(pel_runtime_create(NULL, &runtime, &error), "runtime", &error);
+    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", &error);
     pel_kernel_desc desc = {.entry = "total", .host_group = total_host, .params = params, .param_count = 3};
-    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", error);
-    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
+    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", &error);
+    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", &error);
     check(pel_buffer_wrap(runtime, xs, sizeof xs, &x), "x", NULL);
-    check(pel_buffer_create(runtime, N / LOCAL * sizeof(float), &partial, &error), "partial", error);
+    check(pel_buffer_create(runtime, N / LOCAL * sizeof(float), &partial, &error), "partial", &error);
 
     pel_launch_desc launch = {.global = {N}, .local = {LOCAL}}; /* the number of groups is part of the result, so it is fixed */
     pel_arg args[] = {pel_buf(x), pel_buf(partial), pel_local(LOCAL * sizeof(float))};

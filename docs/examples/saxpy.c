@@ -35,11 +35,11 @@ int main(void) {
         xs[i] = (float)i;
         ys[i] = 1.0f;
     }
-    check(pel_runtime_create(NULL, &runtime, &error), "runtime", error);
-    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", error);
+    check(pel_runtime_create(NULL, &runtime, &error), "runtime", &error);
+    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", &error);
     pel_kernel_desc desc = {.entry = "saxpy", .host = saxpy_host, .params = params, .param_count = 3};
-    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", error);
-    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
+    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", &error);
+    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", &error);
     check(pel_buffer_wrap(runtime, xs, sizeof xs, &x), "x", NULL);
     check(pel_buffer_wrap(runtime, ys, sizeof ys, &y), "y", NULL);
 

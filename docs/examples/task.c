@@ -45,11 +45,11 @@ int main(void) {
     pel_kernel *kernel;
     pel_queue *queue;
     pel_buffer *buffers[2];
-    check(pel_runtime_create(NULL, &runtime, &error), "runtime", error);
-    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", error);
+    check(pel_runtime_create(NULL, &runtime, &error), "runtime", &error);
+    check(pel_program_create(runtime, &(pel_program_desc){.source = source}, &program, &error), "program", &error);
     pel_kernel_desc desc = {.entry = "fill", .host = fill_host, .params = params, .param_count = 2};
-    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", error);
-    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", error);
+    check(pel_kernel_create(program, &desc, &kernel, &error), "kernel", &error);
+    check(pel_queue_create(runtime, NULL, &queue, &error), "queue", &error);
     for (int i = 0; i < 2; i++)
         check(pel_buffer_wrap(runtime, frames[i], sizeof frames[i], &buffers[i]), "buffer", NULL);
 
