@@ -104,12 +104,25 @@ static bool take_options(const char *text, size_t *length, pel_device_options *o
     }
 }
 
+/* Pinned memory is the device's as well as the host's, and what launches claim lies beside it. Only what the caller has asked for:
+ * by itself a backend takes a small part. */
+static uint64_t rings_of(const pel_device_options *options, const pel_topology_device *device) {
+    const bool copies = options->own || !device->host_coherent;
+    return copies && device->info.memory_bytes > 0 ? PEL_STAGING_SLOTS * options->staging : 0;
+}
+
+static uint64_t memory_of(const pel_device_options *options, const pel_topology_device *device) {
+    const uint64_t all = device->info.memory_bytes;
+    return options->memory != 0 && options->memory < all ? options->memory : all;
+}
+
 void pel_device_options_apply(const pel_device_options *options, pel_topology_device *device) {
     pel_device_info *info = &device->info;
-    info->memory_bytes = options->memory != 0 && options->memory < info->memory_bytes ? options->memory : info->memory_bytes;
+    const uint64_t rings = rings_of(options, device), memory = memory_of(options, device);
+    info->memory_bytes = memory > rings ? memory - rings : memory;
     const uint64_t most =
         options->allocation != 0 && options->allocation < info->memory_bytes ? options->allocation : info->memory_bytes;
-    if ((options->memory != 0 || options->allocation != 0) &&
+    if ((options->memory != 0 || options->allocation != 0 || rings > 0) &&
         (most < info->max_allocation_bytes || info->max_allocation_bytes == 0))
         info->max_allocation_bytes = most;
     if (options->outside) {
@@ -313,6 +326,18 @@ typedef struct selection {
     uint32_t count, capacity;
 } selection;
 
+static pel_status check_rings(const selection *chosen, uint32_t device, const pel_device_options *options, pel_error **error) {
+    const pel_topology_device *facts = &chosen->table->devices[device];
+    const uint64_t rings = rings_of(options, facts), memory = memory_of(options, facts);
+    if (rings <= memory / 2)
+        return PEL_OK;
+    return pel_fail(error, chosen->list->allocator, PEL_INVALID_ARGUMENT,
+                    &(pel_story){.device = facts->info.id, .advice = "pieces of a sixteenth of the memory are the largest"},
+                    "%s: staging=%llu: %d such pieces take %llu of the %llu bytes of memory that %s may use, more than half",
+                    chosen->list->source, (unsigned long long)options->staging, PEL_STAGING_SLOTS, (unsigned long long)rings,
+                    (unsigned long long)memory, facts->info.id);
+}
+
 static pel_status add_choice(selection *chosen, uint32_t device, const pel_device_item *item, pel_error **error) {
     if (chosen->count == chosen->capacity) {
         uint32_t capacity = chosen->capacity ? 2 * chosen->capacity : 8;
@@ -331,7 +356,7 @@ static pel_status add_choice(selection *chosen, uint32_t device, const pel_devic
         choice->declared = true;
         choice->cores = item->cores;
     }
-    return PEL_OK;
+    return check_rings(chosen, device, &choice->options, error);
 }
 
 static bool already_chosen(const selection *chosen, uint32_t device) {

@@ -18,6 +18,8 @@
 #include <pel/status.h>
 #include <stdbool.h>
 
+enum { PEL_STAGING_SLOTS = 8 }; /* of pinned memory, in both rings of a device: backend/opencl/staging.c */
+
 /* One device of the table. Handles are void * so that only backend/opencl and topology know OpenCL's types. */
 typedef struct pel_topology_device {
     pel_device_info info;        /* strings owned by the topology */
@@ -30,7 +32,8 @@ typedef struct pel_topology_device {
     bool cl_sub_device;          /* cl_device was made by clCreateSubDevices: released with the topology */
     bool outside;                /* driven by a process of its own (backend/outside) */
     bool own_memory;             /* "[own]": host memory is not used in place, though it could be */
-    /* "[staging=BYTES]": transfers go through pinned memory in such pieces; 0: where that is good for the driver */
+    /* "[staging=BYTES]": transfers go through pinned memory in such pieces, and info.memory_bytes is without the rings that hold
+     * them; 0: where that is good for the driver */
     uint64_t staging_bytes;
     /* buffers made with USE_HOST_PTR are host memory, without any map or copy (PoCL's CPU devices) */
     bool host_coherent;

@@ -51,7 +51,7 @@ enum {
 static const char *const kernels[] = {"triad", "dot", "gaussian", "matmul", "mandelbrot", "nbody"};
 /* The first works where the process may use the first two cores; else both devices share what there is. */
 static const char *const device_lists[] = {"host@0,opencl:0@1", "opencl:0", "opencl:0[own;memory=3k]",
-                                           "opencl:0[own;memory=3k;staging=256]"};
+                                           "opencl:0[own;memory=5k;staging=256]"};
 
 /* The third has less memory than a launch needs: windows and steps, so that every transfer of them fails in turn; the last
  * does that through pinned memory. */

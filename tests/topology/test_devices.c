@@ -35,6 +35,7 @@ static void add(machine *m, pel_device_type type, const char *name, const char *
     m->devices[i].info.id = m->ids[i];
     m->devices[i].info.name = name;
     m->devices[i].info.platform = platform;
+    m->devices[i].info.memory_bytes = 1ull << 34;
     m->devices[i].info.kind = i ? PEL_DEVICE_OPENCL : PEL_DEVICE_HOST;
     m->devices[i].info.device_class = software                                        ? PEL_CLASS_SOFTWARE
                                       : type == PEL_TYPE_HOST || type == PEL_TYPE_CPU ? PEL_CLASS_HOST_CPU
@@ -165,6 +166,7 @@ static void test_core_sets(void **state) {
     refuse("opencl:0@1-2,opencl:0@2", PEL_CONFLICT, "both claim core 2");
     refuse("cpu@0", PEL_CONFLICT, "host and opencl:0 both claim core 0");
     refuse("opencl:0[memory=64M],opencl:0[own]", PEL_CONFLICT, "opencl:0 is listed twice with different options");
+    refuse("opencl:0[own;memory=63M;staging=4M]", PEL_INVALID_ARGUMENT, "33554432 of the 66060288 bytes");
     refuse("host@0,host@1", PEL_CONFLICT, "host is listed twice");
     refuse("opencl:0,opencl:0@1", PEL_CONFLICT, "opencl:0 is listed twice");
     refuse("host@8", PEL_INVALID_ARGUMENT, "the cores of this process are 0-7");
@@ -194,6 +196,8 @@ static void test_options(void **state) {
     assert_int_equal(row.info.max_allocation_bytes, 64 << 20);
     pel_device_options_apply(&(pel_device_options){.staging = 4 << 10}, &row);
     assert_int_equal(row.staging_bytes, 4 << 10);
+    assert_int_equal(row.info.memory_bytes, (64 << 20) - (32 << 10)); /* without the rings */
+    assert_int_equal(row.info.max_allocation_bytes, (64 << 20) - (32 << 10));
     row.info.max_allocation_bytes = 1ull << 38;
     pel_device_options_apply(&(pel_device_options){.memory = 32 << 20, .allocation = 64 << 20}, &row);
     assert_int_equal(row.info.max_allocation_bytes, 32 << 20); /* no buffer is larger than the memory */

@@ -21,7 +21,7 @@
 #include <time.h>
 
 enum {
-    SLOTS = 4,        /* one is filled, one is under way, two for the jitter of either side */
+    SLOTS = PEL_STAGING_SLOTS / 2,        /* one is filled, one is under way, two for the jitter of either side */
     FIRST_PATIENCE = 64, /* a refusal costs three calls, of which one may scan an address space; a load without, half a rate */
     MOST_DOUBLINGS = 10,
     SMALL_SHARE = 16, /* lists below this part of a slot go directly: drivers copy those into the command itself */

@@ -96,11 +96,12 @@ static void append_item(const pel_topology_device *facts, pel_text *text) {
         pel_core_set_format(&facts->info.cores, '+', text);
     }
     if (facts->own_memory) {
-        pel_text_append(text, "[own");
-        if (facts->staging_bytes > 0) {
-            pel_text_format(text, ";staging=%llu", (unsigned long long)facts->staging_bytes);
-        }
-        pel_text_append(text, "]");
+        pel_text_append(text, facts->staging_bytes > 0 ? "[own;" : "[own]");
+    } else if (facts->staging_bytes > 0) {
+        pel_text_append(text, "[");
+    }
+    if (facts->staging_bytes > 0) {
+        pel_text_format(text, "staging=%llu]", (unsigned long long)facts->staging_bytes);
     }
 }
 
