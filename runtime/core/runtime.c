@@ -271,10 +271,10 @@ static int64_t spin_of(pel_runtime *runtime, const pel_runtime_desc *desc) {
     const char *text = desc->simulation ? NULL : secure_getenv("PEL_SPIN");
     if (us == 0) {
         char *end = NULL;
-        us = text && text[0] ? strtol(text, &end, 10) : SPIN_US;
-        if (end && (*end || end == text)) {
-            pel_log(&runtime->logger, PEL_LOG_WARNING, "PEL_SPIN=%s is no whole number of microseconds: %d are taken", text,
-                    SPIN_US);
+        us = text && text[0] ? strtol(text, &end, 10) : SPIN_US; /* beyond its type: the largest, so refused below */
+        if (end && (*end || end == text || us > MOST_SPIN_US)) {
+            pel_log(&runtime->logger, PEL_LOG_WARNING,
+                    "PEL_SPIN=%s is no whole number of microseconds up to %d: %d are taken", text, MOST_SPIN_US, SPIN_US);
             us = SPIN_US;
         }
     }

@@ -259,10 +259,12 @@ static void test_spin(void **state) {
     assert_int_equal(spin_with("20", 0), 20000);
     assert_int_equal(spin_with("0", 0), 0);
     assert_int_equal(spin_with("20", 7), 7000);
-    assert_int_equal(spin_with("99999999999", 0), 1000000000);
+    assert_int_equal(spin_with("1000000", 0), 1000000000);
+    assert_int_equal(spin_with("-99999999999999999999", 0), 0);
+    assert_int_equal(spin_with(NULL, INT32_MAX), 1000000000);
     assert_int_equal(spin_with("", 0), 50000);
     assert_string_equal(warning, "");
-    static const char *const wrong[] = {"much", " ", "20us", "1.5"};
+    static const char *const wrong[] = {"much", " ", "20us", "1.5", "1000001", "99999999999999999999"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(spin_with(wrong[i], 0), 50000);
         assert_non_null(strstr(warning, "PEL_SPIN"));
