@@ -77,8 +77,8 @@ typedef struct pel_runtime_desc {
     const struct pel_simulation *simulation;   /* not NULL: a wholly virtual runtime */
     const char *history;               /* file of what the cost models learned; NULL: see below; "" or "off": none */
     /* microseconds that whoever has nothing to do looks for work before it sleeps, 1000000 (what more is, too) at most; 0:
-     * $PEL_SPIN, else 50; negative: none. Unless it is none, who waits for isolated launches of less than 1 ms on OpenCL devices gives its core away instead of
-     * sleeping, 1 ms at most */
+     * $PEL_SPIN, else 50; negative: none. Unless it is none, who waits for isolated launches of less than 1 ms on OpenCL
+     * devices gives its core away instead of sleeping, 1 ms at most */
     int32_t spin_us;
     uint32_t reserved;                 /* 0 */
     const pel_verification *verification; /* of launches that name none; NULL: $PEL_VERIFY, else none; copied */
