@@ -3,12 +3,13 @@
  * What protection costs while nothing fails, and what a fault costs under the virtual clock.
  *
  * Price: the same launch with no protection, with retry and isolated, in turn, on each device alone. "over none" is the ratio
- * where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy between warm pages, one thread, timed in
- * the same rounds) is taken off first, so that what is compared is all else. Controls in the same rounds: "none over none" with
- * its resolution; "saved by hand", "isolate by hand" and "replicated by hand" (isolate_hand.h, replicate_hand.h), which show what
- * no library can save; "both in turn", two unprotected launches. Faults: a device that is lost in the middle of its chunk, against
- * the survivors' ideal plus the lost chunk; and a hang, against its deadline. Checkpoint: a device computes on the bytes that are
- * saved for the interval that is advised if it failed once a minute, with a checkpoint begun at its start and without one.
+ * where nothing has to be saved. Where bytes are copied, the time of copying them (memcpy between warm pages, one thread,
+ * timed in the same rounds) is taken off first, so that what is compared is all else. Controls in the same rounds: "none over
+ * none" with its resolution; "saved by hand", "isolate by hand" and "replicated by hand" (isolate_hand.h, replicate_hand.h),
+ * which show what no library can save; "both in turn", two unprotected launches. Faults: a device that is lost in the middle
+ * of its chunk, against the survivors' ideal plus the lost chunk; and a hang, against its deadline. Checkpoint: a device
+ * computes on the bytes that are saved for the interval that is advised if it failed once a minute, with a checkpoint begun at
+ * its start and without one.
  */
 #include "harness.h"
 #include "isolate_hand.h"

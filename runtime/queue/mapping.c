@@ -129,8 +129,8 @@ static pel_status build_transfer(pel_command *command, pel_error **error) {
 }
 
 /*
- * A prefetch is a hint: bytes that do not arrive stay where they were, and are moved when they are wanted; then who wants them fails
- * if it must. A failure upstream is told as for any command, and so is a cancellation.
+ * A prefetch is a hint: bytes that do not arrive stay where they were, and are moved when they are wanted; then who wants them
+ * fails if it must. A failure upstream is told as for any command, and so is a cancellation.
  */
 void pel_place_forgive(pel_command *command) {
     if (command->status == PEL_OK || command->status == PEL_DEPENDENCY_FAILED || command->status == PEL_CANCELLED) {

@@ -104,8 +104,8 @@ static bool take_options(const char *text, size_t *length, pel_device_options *o
     }
 }
 
-/* Pinned memory is the device's as well as the host's, and what launches claim lies beside it. Only what the caller has asked for:
- * by itself a backend takes a small part. */
+/* Pinned memory is the device's as well as the host's, and what launches claim lies beside it. Only what the caller has asked
+ * for: by itself a backend takes a small part. */
 static uint64_t rings_of(const pel_device_options *options, const pel_topology_device *device) {
     const bool copies = options->own || !device->host_coherent;
     return copies && device->info.memory_bytes > 0 ? PEL_STAGING_SLOTS * options->staging : 0;

@@ -79,7 +79,7 @@ typedef struct pel_device_table {
 
 /*
  * Applies a list to a table. *choices is the caller's (pel_free). Errors: NOT_FOUND (an item matches nothing; lists what there
- * is), CONFLICT (overlapping core sets, naming both), INVALID_ARGUMENT (cores outside the budget, a core set on a GPU, pinned rings
+ * is), CONFLICT (overlapping core sets, naming both), INVALID_ARGUMENT (cores outside the budget, a core set on a GPU, rings
  * that leave less than half of the memory), NO_DEVICE (nothing left).
  */
 pel_status pel_device_list_select(const pel_device_list *list, const pel_device_table *table, pel_device_choice **choices,

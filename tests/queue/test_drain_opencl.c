@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Rows that go home early are hints: whichever read from a device fails, a launch whose row it was goes well, the row is fetched
- * when it is wanted, and the result is right. Two halves of PoCL stand in for devices with memory of their own, in this process and in others.
+ * when it is wanted, and the result is right. Two halves of PoCL stand in for devices with memory of their own, in this process
+ * and in others.
  */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 300
@@ -207,7 +208,8 @@ static void reads_of_other_processes_fail(void **state) {
     if (!layer || !getenv("PEL_DEVICE_PROGRAM") || !test_has_cores_0_and_1()) {
         skip();
     }
-    pel_runtime_desc desc = {.devices = "opencl:0@0[own;outside],opencl:0@1[own;outside]", .log = hear, .log_level = PEL_LOG_INFO};
+    pel_runtime_desc desc = {
+        .devices = "opencl:0@0[own;outside],opencl:0@1[own;outside]", .log = hear, .log_level = PEL_LOG_INFO};
     int unharmed = 0;
     reference();
     for (int at = 1; at <= READS; at++) {

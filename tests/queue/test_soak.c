@@ -220,13 +220,14 @@ static void *watch(void *over) {
         const struct timespec moment = {0, 50000000};
         nanosleep(limit_s > 30 ? &second : &moment, NULL);
         if (isatty(STDERR_FILENO)) {
-            fprintf(stderr, "\r%.0f of %.0f s, %llu rounds, the longest wait %.3f s ", now() - began, limit_s, atomic_load(&rounds),
-                    atomic_load(&longest_s));
+            fprintf(stderr, "\r%.0f of %.0f s, %llu rounds, the longest wait %.3f s ", now() - began, limit_s,
+                    atomic_load(&rounds), atomic_load(&longest_s));
         }
         for (int i = 0; i < SUBMITTERS; i++) {
             const int what = atomic_load(&stuck_at[i]);
             const double since = atomic_load(&stuck_since[i]);
-            if (what != 0 && now() - since > LOST_S && atomic_load(&stuck_at[i]) == what && atomic_load(&stuck_since[i]) == since) {
+            if (what != 0 && now() - since > LOST_S && atomic_load(&stuck_at[i]) == what &&
+                atomic_load(&stuck_since[i]) == since) {
                 fprintf(stderr, "\nsubmitter %d has waited %d s for %s: a wake-up was lost\n", i, LOST_S, words[what]);
                 abort();
             }
