@@ -42,8 +42,9 @@ typedef enum pel_objective_kind {
 typedef struct pel_objective {
     pel_objective_kind kind;
     uint32_t reserved;
-    /* from the launch's begin; 0: none. Kept, as far as the models know, with two deviations to spare; as fast as possible
-     * where it cannot be */
+    /* from the launch's begin; 0: none. Kept, as far as the models know, with two deviations to spare, for time as well: the
+     * fastest plan that is sure to be in time; as fast as possible where none is. Nothing is tried for the sake of learning,
+     * unless nothing at all is known: devices that were never measured stay out of such launches */
     double deadline_ns;
 } pel_objective;
 

@@ -9,6 +9,52 @@
 #include "planner/variant.h"
 
 #define MOVES_SHOW 0.02 /* part of a time from which moving is worth a word */
+static double joules_alone(const pel_planning *planning, uint32_t device) {
+    pel_filling alone;
+    double ns;
+    alone.mask = pel_bit(device);
+    alone.share[device] = planning->quanta;
+    return pel_plan_joules(planning, &alone, &ns);
+}
+
+/* ", 20 mJ" where energy matters. */
+static void put_energy(pel_words *words, const pel_planning *planning, double joules) {
+    if (pel_plan_is_priced(planning)) {
+        pel_words_put(words, ", ");
+        pel_words_joules(words, joules);
+    }
+}
+
+/* What speaks for a plan that is not the fastest. */
+static void say_aim(pel_words *words, const pel_planning *planning) {
+    const pel_aim aim = planning->request->objective;
+    pel_words_put(words, aim == PEL_AIM_TIME ? "; sure to meet the deadline" : aim == PEL_AIM_ENERGY ? "; least energy"
+                                                                                                 : "; least energy x time");
+}
+
+/* And against an alternative to it: the devices of `mask` in `ns`. */
+static void say_against(pel_words *words, const pel_planning *planning, uint64_t mask, double ns, double joules) {
+    const pel_plan_result *result = planning->result;
+    const pel_aim aim = planning->request->objective;
+    const double deadline = planning->request->deadline_ns;
+    if (deadline > 0.0 && ns > pel_plan_sure_by(planning, mask)) {
+        pel_words_put(words, ns > deadline ? "; misses the deadline of " : "; scatters too much for the deadline of ");
+        pel_words_time(words, deadline);
+        return;
+    }
+    const bool less = pel_plan_aim_value(aim, joules, ns) <
+                      pel_plan_aim_value(aim, result->predicted_joules, result->predicted_ns) * (1.0 - 1e-9);
+    pel_words_put(words, less                   ? "; not among the divisions that were compared"
+                         : aim == PEL_AIM_TIME  ? "; slower than the plan"
+                         : aim == PEL_AIM_ENERGY ? "; needs more energy than the plan ("
+                                                 : "; needs more energy x time than the plan (");
+    if (!less && aim != PEL_AIM_TIME) {
+        pel_words_joules(words, result->predicted_joules);
+        pel_words_put(words, " in ");
+        pel_words_time(words, result->predicted_ns);
+        pel_words_put(words, ")");
+    }
+}
 
 /* `rival`: what to say of a device that is slower than the plan; the same for all, and the dearest words of a plan. */
 static void explain_single(const pel_contest *contest, uint32_t device, uint64_t chosen, const char *rival,
@@ -49,10 +95,19 @@ static void explain_single(const pel_contest *contest, uint32_t device, uint64_t
         pel_words_number(&words, (uint64_t)facts->cost.knee_units);
         pel_words_put(&words, " units");
     }
+    const double joules = pel_plan_is_priced(planning) ? joules_alone(planning, device) : 0.0;
+    put_energy(&words, planning, joules);
     if (choice->chosen) {
         pel_words_put(&words, result->exploring ? ", measured once: tried again" : "");
+        if (contest->pursued) {
+            say_aim(&words, planning);
+        }
+    } else if (contest->pursued) {
+        say_against(&words, planning, choice->device_mask, alone, joules);
     } else if (result->predicted_ns > 0.0 && alone > result->predicted_ns) {
         pel_words_put(&words, rival);
+    } else {
+        pel_words_put(&words, result->exploring ? "; not now: this launch learns" : "; not surely faster than the plan");
     }
     pel_variant_say(&words, planning, device);
 }
@@ -66,7 +121,19 @@ static void explain_combination(const pel_contest *contest, uint32_t index, uint
     choice->predicted_ns = time;
     choice->chosen = chosen == choice->device_mask && !planning->result->exploring;
     pel_words_put(&words, "together: ");
+    if (choice->chosen && contest->pursued) { /* in other shares than the fastest division of these devices */
+        choice->predicted_ns = planning->result->predicted_ns;
+        pel_words_time(&words, choice->predicted_ns);
+        put_energy(&words, planning, planning->result->predicted_joules);
+        say_aim(&words, planning);
+        return;
+    }
     pel_words_time(&words, time);
+    put_energy(&words, planning, contest->joules[index]);
+    if (contest->pursued) {
+        say_against(&words, planning, choice->device_mask, time, contest->joules[index]);
+        return;
+    }
     if (contest->best_single == PEL_PLAN_DEVICE_LIMIT) {
         pel_words_put(&words, choice->chosen ? "; no device can hold it alone" : "; slower than the chosen one");
         return;
@@ -111,6 +178,8 @@ void pel_plan_list_choices(const pel_contest *contest) {
             (singles < PEL_PLAN_SINGLE_LIMIT && chosen == pel_bit(i))) {
             explain_single(contest, i, chosen, rival, &result->choices[result->choice_count++]);
             singles++;
+        } else {
+            result->unlisted++;
         }
     }
     for (uint32_t i = 0; i < contest->combinations && result->choice_count < PEL_PLAN_CHOICE_LIMIT; i++) {
@@ -124,7 +193,16 @@ void pel_plan_list_choices(const pel_contest *contest) {
         pel_plan_choice *choice = &result->choices[result->choice_count++];
         *choice = (pel_plan_choice){.device_mask = chosen, .predicted_ns = result->predicted_ns, .chosen = true};
         pel_words_begin(&words, choice->reason, sizeof choice->reason);
-        pel_words_put(&words, "to learn what the new devices can do");
+        if (contest->pursued) {
+            pel_words_put(&words, choice->device_mask == 0 || (choice->device_mask & (choice->device_mask - 1)) == 0
+                                      ? "alone: "
+                                      : "together: ");
+            pel_words_time(&words, result->predicted_ns);
+            put_energy(&words, planning, result->predicted_joules);
+            say_aim(&words, planning);
+        } else {
+            pel_words_put(&words, result->exploring ? "to learn what the new devices can do" : "only together can they hold it");
+        }
     }
 }
 

@@ -60,7 +60,9 @@ typedef struct pel_contest {
     uint64_t seen[PEL_PLAN_COMBINATION_LIMIT];
     double margin[PEL_PLAN_COMBINATION_LIMIT];
     double makespan[PEL_PLAN_COMBINATION_LIMIT];
+    double joules[PEL_PLAN_COMBINATION_LIMIT]; /* where the aim is another one than time */
     uint32_t combinations;
+    bool pursued; /* the aim, or the deadline, made the plan another one than the fastest */
 } pel_contest;
 
 static inline uint64_t pel_bit(uint32_t index) {
@@ -132,6 +134,15 @@ void pel_plan_emit_held(pel_planning *planning, pel_filling *filling);
 /* Joules of the machine while a division runs, and how long that is. */
 double pel_plan_joules(const pel_planning *planning, const pel_filling *filling, double *makespan_ns);
 
+/* Whether the aim is another one than time, and all watts that it needs are known. */
+bool pel_plan_is_priced(const pel_planning *planning);
+
+/* What the aim wants least of. */
+double pel_plan_aim_value(pel_aim aim, double joules, double ns);
+
+/* Time by which the request's deadline is met with some certainty, for a set; INFINITY: there is none. */
+double pel_plan_sure_by(const pel_planning *planning, uint64_t mask);
+
 /* Replaces the fastest plan, which has been emitted, by the one that the request's aim asks for; objective.c. False: it stays. */
 bool pel_plan_pursue(pel_planning *planning, const pel_filling *fastest);
 
@@ -185,6 +196,7 @@ void pel_words_begin(pel_words *words, char *buffer, size_t bytes);
 void pel_words_put(pel_words *words, const char *text);
 void pel_words_number(pel_words *words, uint64_t value);
 void pel_words_time(pel_words *words, double ns);
+void pel_words_joules(pel_words *words, double joules);
 void pel_words_percent(pel_words *words, double fraction);
 /* "its memory holds 600 of 1000 units" */
 void pel_words_memory(pel_words *words, uint64_t limit, uint64_t units);

@@ -21,8 +21,6 @@
 
 typedef struct search {
     const pel_planning *planning;
-    double idle;      /* watts of the whole machine */
-    double deadline;  /* ns; INFINITY: none */
     pel_filling best; /* makespan: predicted */
     double best_value, best_joules;
     bool found;
@@ -61,20 +59,26 @@ double pel_plan_joules(const pel_planning *planning, const pel_filling *filling,
     return joules + idle * latest * 1e-9;
 }
 
-/* Time by which the deadline is met with some certainty, for a set. */
-static double sure_by(const search *s, uint64_t mask) {
+double pel_plan_sure_by(const pel_planning *planning, uint64_t mask) {
     double most = 0.0;
+    if (!(planning->request->deadline_ns > 0.0)) {
+        return INFINITY;
+    }
     for (; mask != 0; mask &= mask - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(mask);
-        most = fmax(most, hypot(pel_plan_deviation(s->planning->request, device), s->planning->error[device]));
+        most = fmax(most, hypot(pel_plan_deviation(planning->request, device), planning->error[device]));
     }
-    return s->deadline / (1.0 + SURE * most);
+    return planning->request->deadline_ns / (1.0 + SURE * most);
+}
+
+double pel_plan_aim_value(pel_aim aim, double joules, double ns) {
+    return aim == PEL_AIM_TIME ? ns : aim == PEL_AIM_ENERGY ? joules : joules * ns;
 }
 
 static void consider(search *s, const pel_filling *filling) {
     double makespan, joules = pel_plan_joules(s->planning, filling, &makespan);
-    double value = s->planning->request->objective == PEL_AIM_ENERGY ? joules : joules * makespan;
-    if (filling->mask != 0 && makespan <= sure_by(s, filling->mask) && (!s->found || value < s->best_value)) {
+    double value = pel_plan_aim_value(s->planning->request->objective, joules, makespan);
+    if (filling->mask != 0 && makespan <= pel_plan_sure_by(s->planning, filling->mask) && (!s->found || value < s->best_value)) {
         s->best = *filling;
         s->best.makespan = makespan;
         s->best_value = value;
@@ -125,8 +129,8 @@ static void try_set(search *s, uint64_t mask) {
             fill_by(s, order, count, level.makespan);
         }
     }
-    if (s->deadline < INFINITY) {
-        fill_by(s, order, count, sure_by(s, mask));
+    if (s->planning->request->deadline_ns > 0.0) {
+        fill_by(s, order, count, pel_plan_sure_by(s->planning, mask));
     }
 }
 
@@ -152,11 +156,6 @@ static void try_subsets(void *user, uint64_t set) {
         }
         rest &= ~pel_bit(dearest);
     }
-}
-
-static void put_joules(pel_words *words, double joules) {
-    pel_words_number(words, (uint64_t)(joules * 1e3 + 0.5));
-    pel_words_put(words, " mJ");
 }
 
 static const pel_plan_device *unknown_power(const pel_planning *planning) {
@@ -190,47 +189,85 @@ static void tell_fastest(pel_planning *planning, const char *before, const char 
     pel_words_put(&words, reason);
 }
 
+bool pel_plan_is_priced(const pel_planning *planning) {
+    return planning->request->objective != PEL_AIM_TIME && unknown_power(planning) == NULL;
+}
+
+/* The best division of all sets, for the aim and by the deadline; and the fastest, if it will do. */
+static void look(search *s, const pel_filling *fastest) {
+    const pel_planning *planning = s->planning;
+    if (planning->request->single_only) {
+        for (uint64_t rest = planning->known; rest != 0; rest &= rest - 1) {
+            try_set(s, rest & (~rest + 1));
+        }
+    } else {
+        pel_plan_disjoint_sets(planning, planning->known, PEL_PLAN_COMBINATION_LIMIT, try_subsets, s);
+    }
+    consider(s, fastest);
+}
+
+static void tell_found(const search *s, double fastest_ns, double fastest_joules) {
+    const pel_plan_request *request = s->planning->request;
+    pel_plan_result *result = s->planning->result;
+    pel_words words;
+    pel_words_begin(&words, result->reason, sizeof result->reason);
+    pel_words_devices(&words, request, s->best.mask);
+    if (request->objective == PEL_AIM_TIME) {
+        pel_words_put(&words, ": sure to meet the deadline, in ");
+        pel_words_time(&words, s->best.makespan);
+        pel_words_put(&words, "; the fastest needs ");
+        pel_words_time(&words, fastest_ns);
+        pel_words_put(&words, " and scatters too much for it");
+        return;
+    }
+    pel_words_put(&words, request->objective == PEL_AIM_ENERGY ? ": least energy, " : ": least energy x time, ");
+    pel_words_joules(&words, s->best_joules);
+    pel_words_put(&words, " in ");
+    pel_words_time(&words, s->best.makespan);
+    pel_words_put(&words, "; the fastest needs ");
+    pel_words_joules(&words, fastest_joules);
+    pel_words_put(&words, " in ");
+    pel_words_time(&words, fastest_ns);
+    pel_words_put(&words, result->energy_source == PEL_ENERGY_MEASURED ? " (measured watts)" : " (declared watts)");
+}
+
+/* Of a plan that stays the fastest, although there is a deadline which it does not surely meet. */
+static void tell_doubt(pel_planning *planning, double planned_ns) {
+    const double deadline = planning->request->deadline_ns;
+    if (planned_ns > deadline) {
+        tell_fastest(planning, "the deadline cannot be met; as good as possible", "", ": ");
+    } else if (planned_ns > 0.0) {
+        tell_fastest(planning, "the deadline is met, but with less than two deviations to spare", "", ": ");
+    } else {
+        tell_fastest(planning, "whether the deadline is met is not known", "", ": ");
+    }
+}
+
 bool pel_plan_pursue(pel_planning *planning, const pel_filling *fastest) {
     const pel_plan_request *request = planning->request;
     pel_plan_result *result = planning->result;
     double fastest_ns, fastest_joules = pel_plan_joules(planning, fastest, &fastest_ns), planned_ns = result->predicted_ns;
-    search s = {.planning = planning, .deadline = request->deadline_ns > 0.0 ? request->deadline_ns : INFINITY};
     const pel_plan_device *unknown = unknown_power(planning);
-    pel_words words;
-    if (request->objective != PEL_AIM_TIME && unknown == NULL) {
-        if (request->single_only) {
-            for (uint64_t rest = planning->known; rest != 0; rest &= rest - 1) {
-                try_set(&s, rest & (~rest + 1));
-            }
-        } else {
-            pel_plan_disjoint_sets(planning, planning->known, PEL_PLAN_COMBINATION_LIMIT, try_subsets, &s);
-        }
-        consider(&s, fastest);
+    const bool sure = planned_ns > 0.0 && fastest_ns <= pel_plan_sure_by(planning, fastest->mask);
+    search s = {.planning = planning};
+    if (request->objective == PEL_AIM_TIME ? !sure : unknown == NULL) {
+        look(&s, fastest);
     }
     result->predicted_joules = unknown == NULL ? fastest_joules : 0.0;
     result->energy_source = result->predicted_joules > 0.0 ? source_of(request) : PEL_ENERGY_UNKNOWN;
     if (s.found) {
         pel_plan_emit(planning, &s.best);
-        result->predicted_joules = s.best_joules;
-        pel_words_begin(&words, result->reason, sizeof result->reason);
-        pel_words_devices(&words, request, s.best.mask);
-        pel_words_put(&words, request->objective == PEL_AIM_ENERGY ? ": least energy, " : ": least energy x time, ");
-        put_joules(&words, s.best_joules);
-        pel_words_put(&words, " in ");
-        pel_words_time(&words, s.best.makespan);
-        pel_words_put(&words, "; the fastest needs ");
-        put_joules(&words, fastest_joules);
-        pel_words_put(&words, " in ");
-        pel_words_time(&words, fastest_ns);
-        pel_words_put(&words, result->energy_source == PEL_ENERGY_MEASURED ? " (measured watts)" : " (declared watts)");
+        result->predicted_joules = unknown == NULL ? s.best_joules : 0.0;
+        result->energy_source = result->predicted_joules > 0.0 ? source_of(request) : PEL_ENERGY_UNKNOWN;
+        tell_found(&s, fastest_ns, fastest_joules);
         return true;
     }
     if (request->objective != PEL_AIM_TIME && unknown != NULL) {
         tell_fastest(planning, "the fastest, because the power of ", unknown->id,
                      unknown->watts_pending ? " is not known yet (its meter is read; pauses and launches of 20 ms tell it): "
                                             : " is not known: ");
-    } else if (planned_ns > request->deadline_ns && request->deadline_ns > 0.0) {
-        tell_fastest(planning, "the deadline cannot be met; as good as possible", "", ": ");
+    } else if (request->deadline_ns > 0.0 && !sure) {
+        tell_doubt(planning, planned_ns);
     }
     return false;
 }

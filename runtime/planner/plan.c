@@ -11,7 +11,7 @@
 struct pel_plan {
     pel_allocator allocator;
     pel_plan_chunk *chunks;
-    uint32_t chunk_count, candidate_count;
+    uint32_t chunk_count, candidate_count, unlisted;
     pel_plan_candidate *candidates;
     char *kernel, *reason, *restriction, *protection, *text;
     uint32_t split_dimension;
@@ -115,6 +115,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
     plan->verification = (pel_plan_verification){
         .devices = copy_of(plan, NULL), .wrong_devices = copy_of(plan, NULL), .text = copy_of(plan, NULL)};
     plan->split_dimension = context->split_dimension;
+    plan->unlisted = result->unlisted;
     plan->predicted_ns = result->predicted_ns;
     plan->expected_ns = result->expected_ns;
     plan->predicted_joules = result->predicted_joules;
@@ -326,6 +327,10 @@ static void compose(pel_text *text, const pel_plan *plan) {
         pel_text_append(text, plan->candidates[i].reason);
         pel_text_append(text, "\n");
     }
+    if (plan->unlisted > 0) {
+        pel_text_format(text, "  and %" PRIu32 " more device%s, for which there was no room here\n", plan->unlisted,
+                        plan->unlisted > 1 ? "s" : "");
+    }
 }
 
 pel_plan *pel_plan_snapshot(const pel_plan *plan) {
@@ -353,6 +358,7 @@ pel_plan *pel_plan_snapshot(const pel_plan *plan) {
     copy->verification.wrong_devices = copy_of(copy, plan->verification.wrong_devices);
     copy->verification.text = copy_of(copy, plan->verification.text);
     copy->split_dimension = plan->split_dimension;
+    copy->unlisted = plan->unlisted;
     copy->predicted_ns = plan->predicted_ns;
     bool tailed = take_tail(copy, plan->tail, 1.0);
     copy->held_back = plan->held_back;

@@ -42,7 +42,7 @@ static void clear(pel_plan_result *result) {
     result->slice_count = 0;
     result->tail.lo = result->tail.hi = result->tail.at = 0;
     result->tail.count = 0;
-    result->choice_count = 0;
+    result->choice_count = result->unlisted = 0;
     result->predicted_ns = result->predicted_joules = 0.0;
     result->energy_source = PEL_ENERGY_UNKNOWN;
     result->exploring = result->together_probe = result->variant_probe = false;
@@ -282,6 +282,8 @@ static bool enter(pel_contest *state, uint64_t set, pel_filling *filling, uint32
     }
     double wait, margin = margin_for(state, filling->mask, noisiest, &wait);
     bool passes = state->best_single == PEL_PLAN_DEVICE_LIMIT || filling->makespan < state->single_ns * (1.0 - margin);
+    const bool counts = state->planning->request->objective != PEL_AIM_TIME;
+    state->joules[state->combinations] = counts ? pel_plan_joules(&state->crowd, filling, &(double){0.0}) : 0.0;
     state->seen[state->combinations] = filling->mask;
     state->margin[state->combinations] = margin;
     state->makespan[state->combinations++] = filling->makespan;
@@ -373,13 +375,14 @@ static bool decide(pel_contest *state) {
     return false;
 }
 
-/* The aim is another one than time. True: the plan is another one, too. */
+/* The aim is another one than time, or there is a deadline. True: the plan is another one, too. */
 static bool pursue(pel_contest *state) {
     pel_planning *planning = state->planning;
-    pel_filling fastest = {.mask = pel_bit(state->best_single)};
+    pel_filling fastest;
     if (state->has_best) {
         fastest = state->best;
-    } else {
+    } else { /* then there is a best single device: else nobody could hold the launch, and there were no plan */
+        fastest = (pel_filling){.mask = pel_bit(state->best_single)};
         fastest.share[state->best_single] = planning->quanta;
     }
     return pel_plan_pursue(planning, &fastest);
@@ -388,7 +391,7 @@ static bool pursue(pel_contest *state) {
 /* Field by field: the rest of its 8 KB is written before it is read. */
 static void begin_contest(pel_contest *state, pel_planning *planning) {
     state->planning = planning;
-    state->has_best = false;
+    state->has_best = state->pursued = false;
     state->combinations = 0;
     state->single_ns = state->best_expected = 0.0;
 }
@@ -406,7 +409,9 @@ pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *re
     if (!request->single_only && planning.quanta > 1) {
         pel_plan_disjoint_sets(&planning, planning.known, PEL_PLAN_COMBINATION_LIMIT, compete, &state);
     }
-    bool exploring = !request->frozen && pel_plan_explore(&planning);
+    /* Where nothing at all is known, a deadline cannot be kept by trying nothing either. */
+    const bool may_explore = pel_plan_may_try(request) || (!request->frozen && planning.known == 0);
+    bool exploring = may_explore && pel_plan_explore(&planning);
     if (exploring) {
         result->expected_ns = state.has_best ? state.best.makespan
                               : state.best_single < PEL_PLAN_DEVICE_LIMIT && (planning.known & pel_bit(state.best_single)) != 0
@@ -424,9 +429,9 @@ pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *re
             state.has_best = true;
         }
         pel_plan_explain(&state);
-        bool pursued = (request->objective != PEL_AIM_TIME || request->deadline_ns > 0.0) && pursue(&state);
+        state.pursued = (request->objective != PEL_AIM_TIME || request->deadline_ns > 0.0) && pursue(&state);
         double expected = result->predicted_ns;
-        if (!request->frozen && !pursued &&
+        if (pel_plan_may_try(request) && !state.pursued &&
             (pel_plan_second_opinion(&state) || pel_plan_remeasure(&planning, pel_plan_chosen(result)))) {
             result->expected_ns = expected;
         }

@@ -56,6 +56,11 @@ typedef struct pel_plan_request {
     uint32_t launches_seen;   /* of this kernel, for exploration in turn among core-sharing alternatives */
 } pel_plan_request;
 
+/* Whether a launch may be used to learn: not where plans must repeat, and not where a deadline would pay for it. */
+static inline bool pel_plan_may_try(const pel_plan_request *request) {
+    return !request->frozen && !(request->deadline_ns > 0.0);
+}
+
 typedef struct pel_plan_slice {
     uint32_t device; /* index into request.devices */
     uint64_t lo, hi;
@@ -86,6 +91,7 @@ typedef struct pel_plan_result {
     char reason[240];
     pel_plan_choice choices[PEL_PLAN_CHOICE_LIMIT];
     uint32_t choice_count;
+    uint32_t unlisted; /* devices that have no choice of their own, for lack of room */
 } pel_plan_result;
 
 /*

@@ -70,6 +70,24 @@ void pel_words_time(pel_words *words, double ns) {
     pel_words_put(words, units[i].name);
 }
 
+void pel_words_joules(pel_words *words, double joules) {
+    static const struct {
+        double scale;
+        const char *name;
+    } units[] = {{1.0, " J"}, {1e-3, " mJ"}, {1e-6, " uJ"}};
+    size_t i = 0;
+    while (i < 2 && joules < 0.9995 * units[i].scale) {
+        i++;
+    }
+    double value = joules / units[i].scale;
+    if (!(value < 1e15)) {
+        pel_words_put(words, "endless energy");
+        return;
+    }
+    put_fixed(words, value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+    pel_words_put(words, units[i].name);
+}
+
 void pel_words_percent(pel_words *words, double fraction) {
     double percent = 100.0 * fraction;
     if (percent < 0.0) {

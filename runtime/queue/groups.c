@@ -35,7 +35,7 @@ void pel_groups_ask(const pel_device *device, const pel_bound *bound, const pel_
                                   .launches_seen = request->launches_seen,
                                   .record = request->record,
                                   .variant_ns = COMPILES_NS,
-                                  .frozen = request->frozen,
+                                  .frozen = !pel_plan_may_try(request),
                                   .costs[0] = entry->cost};
     for (uint32_t arm = 1; arm < PEL_GROUP_ARMS; arm++) {
         if (fits(device, bound, arm)) {
@@ -88,7 +88,7 @@ static void list(const pel_plan_request *request, uint32_t device, const pel_gro
 }
 
 void pel_groups_apply(const pel_plan_request *request, const pel_group_choice *choices, bool fixed, pel_plan_result *result) {
-    bool tried = fixed || result->exploring || request->frozen;
+    bool tried = fixed || result->exploring || !pel_plan_may_try(request);
     for (uint32_t i = 0; i < result->slice_count; i++) {
         pel_plan_slice *slice = &result->slices[i];
         const pel_group_choice *choice = &choices[slice->device];

@@ -92,7 +92,12 @@ static void check_plan(const machine *m, const pel_plan_result *r) {
     for (uint32_t i = 0; i < r->choice_count; i++) {
         chosen += r->choices[i].chosen;
         assert_true(r->choices[i].device_mask != 0);
-        assert_non_null(memchr(r->choices[i].reason, '\0', sizeof r->choices[i].reason));
+        const char *reason = r->choices[i].reason;
+        assert_non_null(memchr(reason, '\0', sizeof r->choices[i].reason));
+        assert_true(reason[0] != '\0');
+        if (!r->choices[i].chosen && (strstr(reason, " alone: ") != NULL || strncmp(reason, "together: ", 10) == 0)) {
+            assert_non_null(strchr(reason, ';')); /* a time is not yet why it lost */
+        }
         if (r->choices[i].chosen) {
             assert_int_equal(r->choices[i].device_mask, used);
         }
