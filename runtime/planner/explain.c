@@ -9,6 +9,7 @@
 #include "planner/variant.h"
 
 #define MOVES_SHOW 0.02 /* part of a time from which moving is worth a word */
+
 static double joules_alone(const pel_planning *planning, uint32_t device) {
     pel_filling alone;
     double ns;

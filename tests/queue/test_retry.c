@@ -303,6 +303,53 @@ static void test_the_default(void **state) {
     scene_end(&s);
 }
 
+/* The text of what the default came to, of a measured launch that changes N items in place on a device so fast. */
+static void protection_at(double items_per_us, char *text, size_t bytes, pel_status *after_failure) {
+    pel_simulated_device devices[] = {machine_device("one", items_per_us, 0), machine_device("two", items_per_us, 0)};
+    devices[0].fail_at = 20;
+    pel_runtime *runtime = machine_create(devices, 2, "!host");
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = scene_kernel(runtime);
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_buffer *x = NULL, *y = NULL;
+    pel_plan *plan = NULL;
+    *after_failure = PEL_OK;
+    desc.global[0] = N;
+    assert_int_equal(pel_buffer_create(runtime, N * sizeof(int), &x, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_create(runtime, N * sizeof(int), &y, NULL), PEL_OK);
+    const pel_arg args[] = {pel_buf(x), pel_buf(y)};
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(pel_launch(queue, kernel, &desc, args, 2, NULL), PEL_OK);
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    }
+    assert_int_equal(pel_launch_plan(queue, kernel, &desc, args, 2, &plan), PEL_OK);
+    (void)snprintf(text, bytes, "%s", pel_plan_protection(plan));
+    pel_plan_destroy(plan);
+    for (int i = 0; i < 30 && *after_failure == PEL_OK; i++) { /* one of these meets the failure, and does as the plan said */
+        const pel_status status = pel_launch(queue, kernel, &desc, args, 2, NULL);
+        *after_failure = status == PEL_OK ? pel_queue_finish(queue) : status;
+    }
+    pel_kernel_destroy(kernel);
+    (void)pel_queue_destroy(queue);
+    pel_buffer_destroy(x);
+    pel_buffer_destroy(y);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/* 16000 bytes cost 4 us to save: a thousandth of a launch of 2 ms and more, and half of one of 7 us. */
+static void test_the_default_by_cost(void **state) {
+    (void)state;
+    char text[256];
+    pel_status status;
+    protection_at(1, text, sizeof text, &status);
+    assert_true(strncmp(text, "retry: saving 16000 bytes is predicted to cost 0.", 49) == 0);
+    assert_int_equal(status, PEL_OK);
+    protection_at(1000, text, sizeof text, &status);
+    assert_true(strncmp(text, "none: saving 16000 bytes is predicted to cost ", 46) == 0);
+    assert_true(atof(text + 46) > 20.0);
+    assert_int_not_equal(status, PEL_OK);
+}
+
 /* Random machines, shares, losses and failures; what comes out is right or an error, and right whenever the host is left. */
 static void test_random_losses(void **state) {
     (void)state;
@@ -346,6 +393,7 @@ int main(void) {
         cmocka_unit_test(test_reductions_count_once),
         cmocka_unit_test(test_time_after_a_loss),
         cmocka_unit_test(test_the_default),
+        cmocka_unit_test(test_the_default_by_cost),
         cmocka_unit_test(test_random_losses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
