@@ -5,6 +5,8 @@
 #include <string.h>
 
 #define ENOUGH 16u /* launches of a variant that is expected to lose, after which pauses are those of devices that nobody uses */
+#define FEW 4u     /* launches of each from which on a difference is believed: in one of two a core may have been stolen, */
+#define GROSS 2.0  /* unless one takes so many times as long */
 #define PAUSE 8u   /* launches between trials of one that is expected to lose */
 
 static bool same_cores(const pel_plan_device *a, const pel_plan_device *b) {
@@ -46,6 +48,14 @@ static double lead(const pel_planning *planning, uint32_t device, uint32_t rival
                                beside ? planning->error[rival] : planning->alone_error[rival]);
 }
 
+/* Whether `device` replaces the default, and by what part it is faster. */
+static bool replaces(const pel_planning *planning, uint32_t device, uint32_t usual, double *gain) {
+    const pel_plan_device *devices = planning->request->devices;
+    const double ahead = lead(planning, device, usual, gain);
+    const bool often = pel_plan_samples(&devices[device]) >= FEW && pel_plan_samples(&devices[usual]) >= FEW;
+    return ahead > PEL_CONFIDENCE_SURE && (often || *gain > 1.0 - 1.0 / GROSS);
+}
+
 /* The default, or of those that are surely faster than it the one that is faster by most. */
 static uint32_t chosen_of(const pel_planning *planning, uint64_t class, uint32_t usual) {
     uint32_t chosen = usual;
@@ -53,7 +63,7 @@ static uint32_t chosen_of(const pel_planning *planning, uint64_t class, uint32_t
     for (uint64_t rest = class & planning->known & ~pel_bit(usual); rest != 0; rest &= rest - 1) {
         const uint32_t device = (uint32_t)__builtin_ctzll(rest);
         double gain;
-        if (lead(planning, device, usual, &gain) > PEL_CONFIDENCE_SURE && gain > most) {
+        if (replaces(planning, device, usual, &gain) && gain > most) {
             chosen = device;
             most = gain;
         }
@@ -142,12 +152,12 @@ void pel_variant_say(pel_words *words, const pel_planning *planning, uint32_t de
         pel_words_put(words, "; the usual variant on these cores");
         return;
     }
-    const double ahead = lead(planning, device, usual, &gain);
+    const bool sure = replaces(planning, device, usual, &gain);
     pel_words_put(words, "; ");
     pel_words_percent(words, fabs(gain));
     pel_words_put(words, gain > 0.0 ? " less than " : " more than ");
     pel_words_put(words, planning->request->devices[usual].id);
-    pel_words_put(words, gain <= 0.0                   ? ", the usual variant on these cores"
-                         : ahead > PEL_CONFIDENCE_SURE ? ", the usual variant on these cores (95 % sure)"
-                                                       : ", the usual variant on these cores: not yet 95 % sure");
+    pel_words_put(words, gain <= 0.0 ? ", the usual variant on these cores"
+                         : sure      ? ", the usual variant on these cores (95 % sure)"
+                                     : ", the usual variant on these cores: not yet 95 % sure");
 }

@@ -189,6 +189,14 @@ static void test_words_and_limits(void **state) {
     assert_true(uses(&r, HOST));
     assert_non_null(strstr(words_of(&r, DRIVER), "less than host, the usual variant on these cores: not yet 95 % sure"));
     assert_non_null(strstr(words_of(&r, HOST), "the usual variant on these cores"));
+    known(&m, HOST, 10.0, 0.05, 2); /* in one of two launches a core may have been stolen; */
+    known(&m, DRIVER, 6.0, 0.05, 2);
+    decide(&m, &r);
+    assert_true(uses(&r, HOST));
+    known(&m, DRIVER, 4.0, 0.05, 2); /* but not so */
+    decide(&m, &r);
+    assert_true(uses(&r, DRIVER));
+    known(&m, HOST, 10.0, 0.1, 9);
     known(&m, DRIVER, 8.5, 0.1, 9);
     decide(&m, &r);
     assert_true(uses(&r, DRIVER));
