@@ -159,8 +159,11 @@ static void says_why_it_cannot(void **state) {
     draw(&m, PEL_AIM_ENERGY, 200);
     m.devices[1].busy_watts = m.devices[1].idle_watts = 0.0;
     assert_int_equal(pel_planner_plan(&m.request, &with), PEL_OK);
-    assert_non_null(strstr(with.reason, "the power of b is not known"));
-    assert_true(with.predicted_joules == 0.0);
+    assert_non_null(strstr(with.reason, "the power of b is not known: "));
+    assert_true(with.predicted_joules == 0.0 && with.energy_source == PEL_ENERGY_UNKNOWN);
+    m.devices[1].watts_pending = true;
+    assert_int_equal(pel_planner_plan(&m.request, &with), PEL_OK);
+    assert_non_null(strstr(with.reason, "the power of b is not known yet"));
     m.request.objective = PEL_AIM_TIME;
     assert_int_equal(pel_planner_plan(&m.request, &without), PEL_OK);
     assert_true(with.slice_count == without.slice_count && with.predicted_ns == without.predicted_ns);
