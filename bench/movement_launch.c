@@ -61,7 +61,7 @@ static int ascending(const void *a, const void *b) {
 bool movement_launch_row(pel_results *results) {
     const char *row = "launch of a resident buffer";
     const uint32_t count = results->quick ? QUICK_SINGLES : SINGLES;
-    static double raw[SINGLES], mine[SINGLES], beyond[SINGLES];
+    static double raw[SINGLES], looking[SINGLES], mine[SINGLES], beyond[SINGLES], own[SINGLES];
     launcher l = {NULL, NULL, NULL, NULL, NULL};
     if (!pel_results_wants(results, row)) {
         return true;
@@ -79,20 +79,25 @@ bool movement_launch_row(pel_results *results) {
     }
     for (uint32_t i = 0; i < count && fine; i++) {
         raw[i] = raw_opencl_single() / 1e3;
+        looking[i] = raw_opencl_single_looking() / 1e3;
         mine[i] = launch_one(&l) / 1e3;
         fine = mine[i] > 0;
     }
     qsort(raw, count, sizeof *raw, ascending);
+    qsort(looking, count, sizeof *looking, ascending);
     qsort(mine, count, sizeof *mine, ascending);
     for (uint32_t i = 0; i < count; i++) { /* by rank: the two do not come in pairs */
         beyond[i] = mine[i] - raw[i];
+        own[i] = mine[i] - looking[i];
     }
-    const bool kept = raw_opencl_close(WARM + count);
+    const bool kept = raw_opencl_close(WARM + 2 * count);
     if (fine) {
         const char *why = kept ? NULL : "launches were lost";
         pel_results_add(results, row, "raw", "us", raw, count, why);
+        pel_results_add(results, row, "raw, looking", "us", looking, count, why);
         pel_results_add(results, row, "pel", "us", mine, count, why);
         pel_results_add(results, row, "pel - raw", "us", beyond, count, why);
+        pel_results_add(results, row, "pel - raw, looking", "us", own, count, why);
     }
     return close_launcher(&l) && fine;
 }

@@ -8,7 +8,7 @@
 #ifdef PEL_HAVE_OPENCL
 #include <pel/opencl.h>
 
-enum { BATCH = 1000 };
+enum { BATCH = 1000, WARM = 20 };
 
 typedef struct launcher {
     peer_pel p;
@@ -69,25 +69,28 @@ static bool close_launcher(launcher *l, uint32_t launches) {
 static uint32_t measure(const contestant_run *run, launcher *l) {
     enum { MOST = 400 };
     const unsigned singles = run->quick ? 30 : MOST, batches = run->quick ? 2 : 9, batch = run->quick ? 200 : BATCH;
-    double raw[MOST], mine[MOST];
-    uint32_t launches = 0;
-    for (unsigned i = 0; i < 20; i++) { /* first launches compile */
+    double raw[MOST], looking[MOST], mine[MOST];
+    uint32_t launches = 0; /* of pel's; by hand twice as many but for those that compile */
+    for (unsigned i = 0; i < WARM; i++) { /* first launches compile */
         (void)raw_opencl_single();
         (void)launch(l, 1);
         launches++;
     }
     for (unsigned i = 0; i < singles; i++) {
         raw[i] = raw_opencl_single();
+        looking[i] = raw_opencl_single_looking();
         mine[i] = launch(l, 1);
         launches++;
     }
     contestant_latencies("launch single", "raw", "us", raw, singles);
+    contestant_latencies("launch single", "raw, looking", "us", looking, singles);
     contestant_latencies("launch single", contestant_name, "us", mine, singles);
     for (unsigned i = 0; i < batches + 1; i++) {
-        const double by_hand = raw_opencl_batch(batch), by_pel = launch(l, batch);
+        const double by_hand = raw_opencl_batch(batch), noted = raw_opencl_batch_with_events(batch), by_pel = launch(l, batch);
         launches += batch;
         if (i > 0) {
             contestant_floor("launch batched", "raw", "us", by_hand / batch * 1e-3);
+            contestant_floor("launch batched", "raw, with events", "us", noted / batch * 1e-3);
             contestant_sample("launch batched", "us", by_pel / batch * 1e-3);
         }
     }
@@ -106,7 +109,7 @@ void peer_pel_launch(const contestant_run *run) {
         return;
     }
     const uint32_t launches = measure(run, &l);
-    const bool raw_right = raw_opencl_close(launches);
+    const bool raw_right = raw_opencl_close(2 * launches - WARM);
     if (!close_launcher(&l, launches) || !raw_right) {
         contestant_wrong("launch single", "launches were lost");
     }

@@ -15,6 +15,10 @@ extern const char raw_opencl_source[];
 bool raw_opencl_open(void *device, void *context);
 double raw_opencl_single(void);              /* nanoseconds of one launch and its finish */
 double raw_opencl_batch(unsigned count);     /* nanoseconds of so many launches and one finish */
+/* The same where somebody must know which launch failed: each has an event, which is asked and released after the finish. */
+double raw_opencl_batch_with_events(unsigned count);
+/* One launch whose waiter looks at its event, for as long as pel does, before it would sleep. */
+double raw_opencl_single_looking(void);
 bool raw_opencl_close(uint32_t launches);    /* true when every item counted so many */
 
 #endif
