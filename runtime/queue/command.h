@@ -306,6 +306,9 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
 void pel_job_submit_next(pel_job *job);     /* before those that wait for cores: a further chunk of a launch that runs */
 void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
 void pel_job_hand_over(pel_job *job);       /* now */
+/* A launch's only job; nobody waits, or is about to, and there is room: it is charged and may be handed over. False: nothing has
+ * happened. */
+bool pel_fair_at_once(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */

@@ -332,7 +332,7 @@ void pel_job_submit_next(pel_job *job) {
 void pel_job_submit(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     prepare(job);
-    if (!job->data_parallel) {
+    if (!job->data_parallel || pel_fair_at_once(dispatcher, job)) {
         pel_job_hand_over(job);
         return;
     }
@@ -636,7 +636,9 @@ void pel_dispatch(pel_runtime *runtime) {
             start(command);
         }
     }
-    pel_fair_submit(runtime);
+    if (dispatcher->first_job) {
+        pel_fair_submit(runtime);
+    }
 }
 
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {

@@ -111,6 +111,16 @@ void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job) {
     job->device->waiting++;
 }
 
+bool pel_fair_at_once(pel_dispatcher *dispatcher, pel_job *job) {
+    const pel_command *command = job->command;
+    if (dispatcher->first_job || dispatcher->ready || command->job_count != 1 || command->part_of ||
+        !cores_are_free(command->runtime, job->device) || !has_room(job, false)) {
+        return false;
+    }
+    charge(job);
+    return true;
+}
+
 static uint64_t bit_of(const pel_device *device) { return 1ull << device->index; }
 
 /* Devices that somebody waits for, and that `may` take something. */

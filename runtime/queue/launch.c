@@ -549,6 +549,9 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
             return status;
         }
     }
+    if (pel_repeat_is_home(command)) {
+        return PEL_OK;
+    }
     gather g = {.runtime = command->runtime};
     pel_status status = pel_launch_claim(command, &g.needed, stalled, &command->makes_room);
     if (status != PEL_OK || *stalled) {
@@ -615,6 +618,10 @@ static void note_moves(const pel_job *job, pel_lesson_chunk *chunk) {
 /* Hands what the chunks took to the models: the kernel's own times, and apart from them what moving their bytes took. */
 static void learn(pel_command *command, double makespan_ns) {
     pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT + PEL_TAIL_PIECES];
+    /* one that was cancelled took less than it takes */
+    if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) {
+        return;
+    }
     pel_lesson lesson = {.units = command->bound.units,
                          .chunks = chunks,
                          .makespan_ns = makespan_ns,
@@ -636,10 +643,6 @@ static void learn(pel_command *command, double makespan_ns) {
                                                           .cold = job->work.cold,
                                                           .piece = i >= command->planned && tail};
         note_moves(job, &chunks[lesson.chunk_count - 1]);
-    }
-    /* one that was cancelled took less than it takes */
-    if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) {
-        return;
     }
     lesson.deprived = pel_calm_was_deprived(command);
     if (lesson.deprived) {

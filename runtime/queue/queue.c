@@ -298,8 +298,21 @@ static bool drives_devices(const pel_runtime *runtime, const uint32_t *on_device
 
 enum { MOST_HELP = 64 }; /* steps, each as a rule many launches: others may submit for ever */
 
-/* Waits for what has been submitted to the queue so far, and for what tasks of that submit to it. */
-static pel_status drain_queue(pel_queue *queue) {
+/* An owned allocation too, when somebody has wrapped a part of it. */
+static bool callers_memory(const pel_allocation *allocation) { return !allocation->owned || allocation->wraps > 0; }
+
+/* Whether nothing is left to do after the wait: nobody has to bring bytes of the caller's home or to free kernels. */
+static bool is_all_home(const pel_runtime *runtime) {
+    const pel_allocation *a = runtime->allocations;
+    while (a && (!callers_memory(a) || pel_interval_map_is_empty(a->residency))) {
+        a = a->next;
+    }
+    return !a && !runtime->released_kernels;
+}
+
+/* Waits for what has been submitted to the queue so far, and for what tasks of that submit to it. *home: all is done with that;
+ * *failure: of the queue, then. Both may be NULL. */
+static pel_status drain_queue(pel_queue *queue, bool *home, pel_status *failure) {
     pel_runtime *runtime = queue->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
     const bool inside = pel_inside_task(runtime);
@@ -349,6 +362,10 @@ static pel_status drain_queue(pel_queue *queue) {
         pel_inner_wait_end(runtime, &wait);
     }
     status = is_drained(&d) ? PEL_OK : status != PEL_OK ? status : PEL_INTERNAL;
+    if (home) {
+        *home = is_all_home(runtime);
+        *failure = queue->status;
+    }
     pel_dispatcher_unlock(runtime, true);
     return status;
 }
@@ -368,9 +385,6 @@ static bool add_homeless(void *user, uint64_t lo, uint64_t hi, uint64_t places) 
     }
     return !h->failed;
 }
-
-/* An owned allocation too, when somebody has wrapped a part of it. */
-static bool callers_memory(const pel_allocation *allocation) { return !allocation->owned || allocation->wraps > 0; }
 
 /* The caller may look at wrapped memory after finish: whatever only devices hold of it comes home. */
 static pel_status bring_wraps_home(pel_runtime *runtime) {
@@ -497,16 +511,23 @@ pel_status pel_queue_finish(pel_queue *queue) {
     if (!queue) {
         return PEL_INVALID_ARGUMENT;
     }
+    bool is_home = false;
+    pel_status failure = PEL_OK, home = PEL_OK;
     pel_status status = pel_runtime_check(queue->runtime, NULL);
     if (status == PEL_OK) {
-        status = drain_queue(queue);
+        status = drain_queue(queue, &is_home, &failure);
     }
     if (status != PEL_OK) {
         return status;
     }
     /* other tasks use the memory: nothing comes home, nothing is given back */
     const bool inside = pel_inside_task(queue->runtime);
-    pel_status home = PEL_OK;
+    if (is_home) {
+        if (!inside) {
+            pel_lessons_keep(queue->runtime);
+        }
+        return failure;
+    }
     if (!inside) {
         pel_kernels_reap(queue->runtime);
         home = bring_wraps_home(queue->runtime);
@@ -548,7 +569,7 @@ pel_status pel_queue_reset(pel_queue *queue) {
     }
     pel_status status = pel_runtime_check(queue->runtime, NULL);
     if (status == PEL_OK) {
-        status = drain_queue(queue);
+        status = drain_queue(queue, NULL, NULL);
     }
     if (status != PEL_OK) {
         return status;

@@ -17,6 +17,7 @@
 #include "queue/repeat.h"
 #include "base/checked.h"
 #include "queue/isolate.h"
+#include "resilience/health.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -374,7 +375,10 @@ bool pel_repeat_decide(pel_command *command) {
         (runtime->device_count > 1 && r->lessons != runtime->dispatcher->lessons)) {
         return false;
     }
-    const char *why = pel_launch_exclusion(&command->bound, &runtime->devices[r->device], &text);
+    const pel_device *device = &runtime->devices[r->device];
+    const char *const *not_on = (const char *const *)command->bound.kernel->not_on;
+    const bool well = pel_health_usable(device) && (!not_on || !not_on[device->index]); /* limits were asked when it was decided */
+    const char *why = well ? NULL : pel_launch_exclusion(&command->bound, device, &text);
     pel_free(&runtime->allocator, text);
     command->slices = why                    ? NULL
                       : command->spare_slice ? command->spare_slice
@@ -388,6 +392,15 @@ bool pel_repeat_decide(pel_command *command) {
     command->slice_count = command->planned = 1;
     command->protection = r->protection;
     return true;
+}
+
+bool pel_repeat_is_home(const pel_command *command) {
+    bool home = command->repeat != NULL;
+    for (uint32_t i = 0; i < command->bound.arg_count && home; i++) {
+        const pel_allocation *allocation = command->bound.args[i].allocation;
+        home = !allocation || pel_interval_map_is_empty(allocation->residency);
+    }
+    return home;
 }
 
 void pel_repeat_keep(pel_command *command, bool exploring) {

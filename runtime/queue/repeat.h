@@ -31,6 +31,8 @@ void pel_repeat_meet(pel_command *command, const pel_launch_desc *desc, const pe
 /* True: it is decided as the last time: slices and protection. keep: a decision to go on with. */
 bool pel_repeat_decide(pel_command *command);
 void pel_repeat_keep(pel_command *command, bool exploring);
+/* True: all that it needs is where any device finds it. (Who shares something has no device with memory of its own.) */
+bool pel_repeat_is_home(const pel_command *command);
 bool pel_repeat_taught(const pel_command *command); /* what it took would change no decision */
 /* True: its one job is there, as it was built the last time. built: the job to go on with. */
 bool pel_repeat_run(pel_command *command);

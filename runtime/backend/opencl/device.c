@@ -321,9 +321,10 @@ static void begin(pel_backend_device *base) {
         }
         return;
     }
+    pel_work *first = device->head;
     device->running = true;
     pthread_mutex_unlock(&device->lock);
-    const bool can_wait = pel_cl_train_begin(device);
+    const bool can_wait = pel_cl_train_begin(device, first);
     pthread_mutex_lock(&device->lock);
     device->running = false;
     device->touched = !device->head || can_wait;

@@ -294,7 +294,8 @@ static inline uint32_t pel_cl_times(const pel_work *work) { return work->times >
 /* begins and reports what it can, and waits for one if it must and `waits`; false: nothing was there */
 bool pel_cl_train_step(pel_cl_device *device, bool waits);
 double pel_cl_expected_ns(const pel_cl_device *device, const pel_work *work); /* what it takes, behind others; 0: unknown */
-bool pel_cl_train_begin(pel_cl_device *device); /* the same without waiting and compiling; true: what is left can wait for more */
+/* the same without waiting and compiling; true: what is left can wait for more. `first`: the oldest that is queued */
+bool pel_cl_train_begin(pel_cl_device *device, pel_work *first);
 /* device.c; both need the baton */
 pel_work *pel_cl_first_work(pel_cl_device *device); /* the oldest one that is queued; NULL: none */
 void pel_cl_take_work(pel_cl_device *device);       /* takes it out */

@@ -22,9 +22,10 @@ static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) {
 
 static uint32_t count_of(const pel_cl_device *device) { return atomic_load_explicit(&device->rider_count, memory_order_relaxed); }
 
-static void board(pel_cl_device *device, bool only_usual) {
-    while (count_of(device) < PEL_CL_TRAIN && device->broken_at == 0) {
-        pel_work *work = pel_cl_first_work(device);
+/* `first`: the oldest that is queued, if that is known. */
+static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
+    for (pel_work *work = first; count_of(device) < PEL_CL_TRAIN && device->broken_at == 0; work = NULL) {
+        work = work ? work : pel_cl_first_work(device);
         if (!work || !pel_cl_rides(device, work) || (only_usual && !pel_cl_is_usual(device, work))) {
             return;
         }
@@ -132,7 +133,7 @@ static void report(pel_cl_device *device, uint32_t ended) {
 }
 
 bool pel_cl_train_step(pel_cl_device *device, bool waits) {
-    board(device, false);
+    board(device, NULL, false);
     if (count_of(device) == 0) {
         pel_work *work = pel_cl_first_work(device);
         if (work) {
@@ -172,11 +173,11 @@ static bool can_wait(pel_cl_device *device) {
 }
 
 /* Reports are made when there are many: each is a lock taken, and a look at an event that the driver is writing to. */
-bool pel_cl_train_begin(pel_cl_device *device) {
+bool pel_cl_train_begin(pel_cl_device *device, pel_work *first) {
     if (can_wait(device)) {
         return true;
     }
-    board(device, true);
+    board(device, first, true);
     if (count_of(device) >= PEL_CL_TRAIN / 4 && device->broken_at == 0) {
         const uint32_t ended = look(device);
         if (ended > 0) {
