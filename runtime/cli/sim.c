@@ -3,13 +3,15 @@
  * `pel sim`: the real planner and dispatcher on a machine that does not exist. The machine's description and the workload are
  * files; time is virtual, so an hour of launches takes a moment, and the same files and seed give the same trace, to the
  * nanosecond: its hash is printed. Nothing of this machine is asked but memory for the kernels' buffers. Kernels do nothing here
- * but cost time.
+ * but cost time, unless faults are explored: then they write what can be told from what is wrong. A launch that fails is counted
+ * and the run goes on, as a program would after pel_queue_reset; a seed that fails is told as the one command that repeats it.
  */
 #include "backend/simulated/cost.h"
 #include "base/hash.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/sim_faults.h"
 #include "cli/sim_workload.h"
 
 #include <math.h>
@@ -19,10 +21,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_SEED, OPTION_DEVICES, OPTION_HISTORY, OPTION_QUIET, OPTION_EXPLAIN, OPTION_JSON };
+enum {
+    OPTION_SEED, OPTION_SEEDS, OPTION_FAULTS, OPTION_PROTECT,
+    OPTION_DEVICES, OPTION_HISTORY, OPTION_QUIET, OPTION_EXPLAIN, OPTION_JSON
+};
 enum { DEVICES = 64 };
 
 static const pel_cli_option options[] = {{'s', "seed", "NUMBER", "of all luck, instead of the machine's"},
+                                         {0, "seeds", "COUNT", "so many seeds from --seed on; tells only those that fail"},
+                                         {0, "faults", "WORDS", "DEVICE:KEY=VALUE,... changes the machine; LOW..HIGH: by seed"},
+                                         {0, "protect", "HOW", "none, retry or isolate, for every launch; else the default"},
                                          {'d', "devices", "LIST", "use only these of the machine's devices"},
                                          {0, "history", "FILE", "begin with what was learned before, and keep what is learned"},
                                          {'q', "quiet", NULL, "print totals only, not every launch"},
@@ -43,11 +51,22 @@ typedef struct device_total {
     uint64_t chunks, bytes;
 } device_total;
 
+/* What a kernel writes, so that each byte tells the launch and the place that it is of. */
+typedef struct pattern {
+    uint64_t bytes; /* an item; 0: nothing is written */
+    uint64_t launch;
+    int argument;
+} pattern;
+
 typedef struct session {
     pel_sim_workload workload;
-    const char *machine, *devices, *history;
+    const char *machine, *devices, *history, *faults, *workload_path;
     uint64_t seed, luck, hash, launches;
-    bool quiet, explain;
+    uint64_t failures, wrongs;
+    char first_failure[200];
+    pel_protection protection;
+    bool quiet, explain, silent, check;
+    pattern patterns[PEL_SIM_KERNELS];
     json_t *lines; /* NULL: text */
     pel_runtime *runtime;
     pel_queue *queue;
@@ -61,11 +80,13 @@ typedef struct session {
     size_t error_count;
 } session;
 
-static pel_status nothing(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    (void)span;
-    (void)arguments;
+static unsigned char byte_of(const pattern *p, uint64_t place) { return (unsigned char)(place * 31 + p->launch * 7 + 1); }
+
+static pel_status compute(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const pattern *p = user;
     (void)scratch;
-    (void)user;
+    for (uint64_t i = span->lo[0] * p->bytes; i < span->hi[0] * p->bytes; i++)
+        ((unsigned char *)arguments[p->argument])[i] = byte_of(p, i);
     return PEL_OK;
 }
 
@@ -110,7 +131,9 @@ static bool open_kernel(session *s, pel_program *program, uint32_t index) {
         params[desc.param_count++] = both[1];
     desc.name = kernel->name;
     desc.params = params;
-    desc.host = nothing;
+    desc.host = compute;
+    desc.user = &s->patterns[index];
+    s->patterns[index] = (pattern){.bytes = s->check ? kernel->bytes_out : 0, .argument = kernel->bytes_in > 0 ? 1 : 0};
     desc.cost_hint = kernel->cost;
     desc.granularity = kernel->granularity;
     desc.flags = (kernel->irregular ? PEL_KERNEL_IRREGULAR : 0u) | (kernel->single ? PEL_KERNEL_SINGLE_DEVICE : 0u);
@@ -124,23 +147,39 @@ static void print_record(void *user, pel_log_level level, const char *message) {
     pel_cli_error("sim", "%s", message);
 }
 
+/* The machine of the file, with the faults that were asked for. */
+static bool describe(const session *s, pel_description *machine, pel_simulation *simulation) {
+    pel_error *error = NULL;
+    if (failed(pel_description_read(&pel_allocator_default, s->machine, machine, &error), &error) ||
+        !pel_sim_faults_apply(s->faults ? s->faults : "", s->seed > 0 ? s->seed : machine->seed, machine))
+        return false;
+    simulation->devices = machine->devices;
+    simulation->device_count = machine->device_count;
+    simulation->seed = s->seed > 0 ? s->seed : machine->seed;
+    return true;
+}
+
 static bool open_session(session *s) {
+    pel_description machine = {0};
     pel_simulation simulation = PEL_SIMULATION_INIT;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
     pel_program *program = NULL;
     pel_error *error = NULL;
-    simulation.path = s->machine;
-    simulation.seed = s->seed;
+    if (!describe(s, &machine, &simulation)) {
+        pel_free(&pel_allocator_default, machine.devices);
+        return false;
+    }
     simulation.work = pel_sim_work;
     simulation.work_user = &s->workload;
     desc.simulation = &simulation;
     desc.devices = s->devices;
     desc.history = s->history ? s->history : "off";
     desc.log = print_record;
-    desc.log_level = PEL_LOG_WARNING;
-    if (failed(pel_runtime_create(&desc, &s->runtime, &error), &error) ||
-        failed(pel_queue_create(s->runtime, NULL, &s->queue, &error), &error) ||
+    desc.log_level = s->silent ? PEL_LOG_OFF : PEL_LOG_WARNING;
+    const pel_status created = pel_runtime_create(&desc, &s->runtime, &error);
+    pel_free(&pel_allocator_default, machine.devices);
+    if (failed(created, &error) || failed(pel_queue_create(s->runtime, NULL, &s->queue, &error), &error) ||
         failed(pel_program_create(s->runtime, &program_desc, &program, &error), &error))
         return false;
     bool good = true;
@@ -245,7 +284,7 @@ static bool report(session *s, const pel_sim_kernel *kernel, uint64_t items, con
         json_array_append_new(s->lines, json_pack("{s:s, s:I, s:f, s:f, s:f, s:s, s:o}", "kernel", kernel->name, "items",
                                                   (json_int_t)items, "predicted_ns", predicted, "actual_ns", actual, "whole_ns",
                                                   ns, "reason", pel_plan_reason(plan), "chunks", chunks));
-    } else if (!s->quiet) {
+    } else if (!s->quiet && !s->silent) {
         if (predicted > 0.0)
             pel_format_time(predicted_text, predicted);
         printf("%6llu %-16s %10llu items  predicted %10s  took %10s", (unsigned long long)s->launches, kernel->name,
@@ -257,6 +296,40 @@ static bool report(session *s, const pel_sim_kernel *kernel, uint64_t items, con
         printf("  %s\n", words);
     }
     return note_error(s, predicted, actual);
+}
+
+/* A launch that failed is counted; the next one begins anew. */
+static bool note_failure(session *s, const pel_sim_kernel *kernel, uint64_t items, pel_status status) {
+    pel_error *error = pel_queue_error(s->queue);
+    const char *message = error ? pel_error_message(error) : pel_status_text(status);
+    s->launches++;
+    if (s->failures++ == 0)
+        (void)snprintf(s->first_failure, sizeof s->first_failure, "launch %llu, %s: %s", (unsigned long long)s->launches,
+                       kernel->name, message);
+    into_hash(s, (double)status);
+    if (s->lines && !s->quiet)
+        json_array_append_new(s->lines, json_pack("{s:s, s:I, s:o}", "kernel", kernel->name, "items", (json_int_t)items,
+                                                  "failed", pel_json_text(message)));
+    else if (!s->quiet)
+        printf("%6llu %-16s %10llu items  failed: %s\n", (unsigned long long)s->launches, kernel->name,
+               (unsigned long long)items, message);
+    pel_error_destroy(error);
+    error = NULL;
+    return !failed(pel_queue_reset(s->queue), &error);
+}
+
+/* What came home is what was to be written; of resident buffers nothing comes home. */
+static void check_results(session *s, uint32_t index, uint64_t items) {
+    const pattern *p = &s->patterns[index];
+    const unsigned char *bytes = s->memory[index][1];
+    for (uint64_t i = 0; bytes && i < items * p->bytes; i++) {
+        if (bytes[i] != byte_of(p, i)) {
+            if (s->wrongs++ == 0 && s->failures == 0)
+                (void)snprintf(s->first_failure, sizeof s->first_failure, "launch %llu, %s: byte %llu is wrong",
+                               (unsigned long long)s->launches, s->workload.kernels[index].name, (unsigned long long)i);
+            return;
+        }
+    }
 }
 
 static bool launch(session *s, uint32_t index) {
@@ -276,12 +349,20 @@ static bool launch(session *s, uint32_t index) {
             args[count++] = pel_buf(s->buffers[index][side]);
     }
     desc.global[0] = items;
+    desc.protection = s->protection;
+    s->patterns[index].launch = s->launches;
     int64_t began = pel_runtime_now(s->runtime);
     pel_status status = pel_launch(s->queue, s->kernels[index], &desc, args, count, &event);
     status = status == PEL_OK ? pel_queue_finish(s->queue) : status;
+    if (status != PEL_OK && status != PEL_OUT_OF_MEMORY) {
+        pel_event_release(event);
+        return note_failure(s, kernel, items, status);
+    }
     pel_error *error = status != PEL_OK ? pel_queue_error(s->queue) : NULL;
     bool good = !failed(status, &error) && !failed(pel_event_get_plan(event, &plan), &error);
     pel_event_release(event);
+    if (good)
+        check_results(s, index, items);
     good = good && report(s, kernel, items, plan, (double)(pel_runtime_now(s->runtime) - began));
     pel_plan_destroy(s->last[index]);
     s->last[index] = plan;
@@ -295,6 +376,26 @@ static int ascending(const void *left, const void *right) {
 
 static double error_at(session *s, double fraction) {
     return s->error_count > 0 ? s->errors[(size_t)(fraction * (double)(s->error_count - 1))] : 0.0;
+}
+
+/* What went wrong with this seed, and how to see it again; nothing when nothing did. */
+static void tell_failures(const session *s) {
+    static const char *const words[] = {
+        [PEL_PROTECT_NONE] = "none", [PEL_PROTECT_RETRY] = "retry", [PEL_PROTECT_ISOLATE] = "isolate"};
+    if (s->failures + s->wrongs == 0)
+        return;
+    printf("seed %llu: of %llu launches %llu failed and %llu came out wrong; first: %s\n  again with: pel sim %s %s",
+           (unsigned long long)s->seed, (unsigned long long)s->launches, (unsigned long long)s->failures,
+           (unsigned long long)s->wrongs, s->first_failure, s->machine, s->workload_path);
+    if (s->seed > 0) /* else the machine's */
+        printf(" --seed %llu", (unsigned long long)s->seed);
+    if (s->faults)
+        printf(" --faults '%s'", s->faults);
+    if (s->protection != PEL_PROTECT_DEFAULT)
+        printf(" --protect %s", words[s->protection]);
+    if (s->devices)
+        printf(" --devices '%s'", s->devices);
+    printf("\n");
 }
 
 static void print_totals(session *s, double ns) {
@@ -323,6 +424,7 @@ static void print_totals(session *s, double ns) {
     pel_table_free(&table);
     for (uint32_t i = 0; i < s->workload.kernel_count && s->explain; i++)
         printf("\nThe last plan of %s:\n%s", s->workload.kernels[i].name, pel_plan_text(s->last[i]));
+    tell_failures(s);
     printf("\ntrace %016llx\n", (unsigned long long)s->hash);
 }
 
@@ -336,6 +438,8 @@ static json_t *totals_json(session *s, double ns) {
                                                  (json_int_t)s->totals[i].chunks, "bytes_moved", (json_int_t)s->totals[i].bytes));
     json_object_set_new(root, "machine", pel_json_text(s->machine));
     json_object_set_new(root, "launch_count", json_integer((json_int_t)s->launches));
+    json_object_set_new(root, "failed", json_integer((json_int_t)s->failures));
+    json_object_set_new(root, "wrong", json_integer((json_int_t)s->wrongs));
     json_object_set_new(root, "virtual_ns", pel_json_real(ns));
     json_object_set_new(root, "error_median", s->error_count > 0 ? pel_json_real(error_at(s, 0.5)) : json_null());
     json_object_set_new(root, "error_p95", s->error_count > 0 ? pel_json_real(error_at(s, 0.95)) : json_null());
@@ -344,6 +448,8 @@ static json_t *totals_json(session *s, double ns) {
     json_object_set(root, "launches", s->lines);
     return root;
 }
+
+enum { BROKEN = -1 }; /* nothing could be run, with any seed */
 
 static int run(session *s) {
     bool good = open_session(s);
@@ -354,24 +460,86 @@ static int run(session *s) {
         }
     }
     if (!good)
-        return PEL_CLI_FAILED;
+        return BROKEN;
+    const int status = s->failures + s->wrongs > 0 ? PEL_CLI_FAILED : PEL_CLI_OK;
     double ns = (double)pel_runtime_now(s->runtime);
     if (s->error_count > 0)
         qsort(s->errors, s->error_count, sizeof *s->errors, ascending);
     if (s->lines)
-        return pel_output_json("sim", "-", totals_json(s, ns)) ? PEL_CLI_OK : PEL_CLI_FAILED;
-    print_totals(s, ns);
-    return PEL_CLI_OK;
+        return pel_output_json("sim", "-", totals_json(s, ns)) ? status : PEL_CLI_FAILED;
+    if (s->silent)
+        tell_failures(s);
+    else
+        print_totals(s, ns);
+    return status;
+}
+
+/* One life of the machine with what the options said. */
+static int simulate(const session *asked, uint64_t seed, bool json) {
+    session *s = malloc(sizeof *s);
+    int status = BROKEN;
+    if (!s) {
+        pel_cli_error("sim", "out of memory");
+        return status;
+    }
+    *s = *asked;
+    s->seed = seed;
+    s->luck = seed + 1;
+    s->lines = json ? json_array() : NULL;
+    if (pel_sim_workload_read(s->workload_path, &s->workload)) {
+        pel_sim_workload_draw(&s->workload, seed);
+        status = run(s);
+    }
+    close_session(s);
+    free(s);
+    return status;
+}
+
+/* Seeds one after the other. */
+static int explore(session *asked, uint64_t seeds) {
+    uint64_t failing = 0;
+    asked->silent = asked->quiet = true;
+    for (uint64_t i = 0; i < seeds; i++) {
+        const int status = simulate(asked, asked->seed + i, false);
+        if (status == BROKEN)
+            return PEL_CLI_FAILED;
+        failing += status != PEL_CLI_OK;
+    }
+    printf("%llu of %llu seeds failed\n", (unsigned long long)failing, (unsigned long long)seeds);
+    return failing > 0 ? PEL_CLI_FAILED : PEL_CLI_OK;
+}
+
+static bool protection_of(const char *word, pel_protection *protection) {
+    static const char *const words[] = {"none", "retry", "isolate", NULL};
+    static const pel_protection ways[] = {PEL_PROTECT_NONE, PEL_PROTECT_RETRY, PEL_PROTECT_ISOLATE};
+    for (size_t i = 0; words[i]; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *protection = ways[i];
+            return true;
+        }
+    }
+    pel_cli_error("sim", "--protect is none, retry or isolate, not '%s'", word);
+    return false;
 }
 
 int pel_cmd_sim(int argc, char **argv) {
     session *s = calloc(1, sizeof *s);
     const char *value;
+    uint64_t seeds = 0;
     bool json = false, good = s != NULL;
     for (int option; good && (option = pel_cli_next(&usage, argc, argv, &value)) != PEL_CLI_END;) {
         switch (option) {
         case OPTION_SEED:
             good = pel_cli_parse_u64("sim", "--seed", value, 1, UINT64_MAX, &s->seed);
+            break;
+        case OPTION_SEEDS:
+            good = pel_cli_parse_u64("sim", "--seeds", value, 1, 100000000, &seeds);
+            break;
+        case OPTION_FAULTS:
+            s->faults = value;
+            break;
+        case OPTION_PROTECT:
+            good = protection_of(value, &s->protection);
             break;
         case OPTION_DEVICES:
             s->devices = value;
@@ -399,16 +567,20 @@ int pel_cmd_sim(int argc, char **argv) {
                       argc - first < 2 ? "a MACHINE and a WORKLOAD are needed" : "only a MACHINE and a WORKLOAD are understood");
         good = false;
     }
+    if (good && seeds > 0 && (json || s->history || s->explain)) {
+        pel_cli_error("sim", "--seeds tells which seeds fail: it has no JSON, plans or history");
+        good = false;
+    }
     if (good) {
         s->machine = argv[first];
-        s->luck = s->seed + 1;
-        s->lines = json ? json_array() : NULL;
-        status = PEL_CLI_FAILED;
-        if (pel_sim_workload_read(argv[first + 1], &s->workload)) {
-            pel_sim_workload_draw(&s->workload, s->seed);
-            status = run(s);
+        s->workload_path = argv[first + 1];
+        s->check = s->faults || s->protection != PEL_PROTECT_DEFAULT || seeds > 0;
+        if (seeds > 0) {
+            s->seed = s->seed > 0 ? s->seed : 1;
+            status = explore(s, seeds);
+        } else {
+            status = simulate(s, s->seed, json) == PEL_CLI_OK ? PEL_CLI_OK : PEL_CLI_FAILED;
         }
-        close_session(s);
     }
     free(s);
     return status;

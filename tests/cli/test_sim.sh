@@ -28,6 +28,34 @@ refuses 2 "a MACHINE and a WORKLOAD" "$pel" sim "$machines/laptop.machine"
 refuses 1 "cannot open" "$pel" sim "$machines/laptop.machine" nowhere
 refuses 1 "nowhere.machine" "$pel" sim nowhere.machine "$mixed"
 
+# Faults by seed: a launch that fails is counted and the run goes on; a failing seed is told as the command that repeats it.
+four=$machines/four_gpus.machine
+printf '%b' 'rounds = 6\n[work]\nitems = 200000\nlaunches = 4\ncost = 5\n' \
+    'bytes_in_per_item = 4\nbytes_out_per_item = 1\n' > work.workload
+lost='gpu0:lost_at_chunk=2..40;gpu1:fail_at_chunk=3'
+run 1 "$pel" sim "$four" work.workload --seeds 6 --faults "$lost" --protect none
+says out "of 6 seeds failed"
+again=$(grep 'again with' "$work/out" | head -n 1 | sed 's/.*again with: pel //')
+[ -n "$again" ] || complain "no command repeats a failing seed"
+eval "run 1 \"\$pel\" $again --quiet"
+says out "$again"
+says out "24 launches"
+second=$(trace)
+eval "run 1 \"\$pel\" $again --quiet"
+[ "$(trace)" = "$second" ] || complain "the same seed and faults give another trace"
+run 0 "$pel" sim "$four" work.workload --seeds 6 --faults "$lost" --protect retry
+says out "0 of 6 seeds failed"
+run 1 "$pel" sim "$four" work.workload --quiet --faults 'gpu0:wrong_every_chunks=1'
+says out "0 failed"
+says out "byte"
+refuses 1 'no device "gpu9"' "$pel" sim "$four" work.workload --faults 'gpu9:lost_at_chunk=1'
+refuses 1 'unknown key' "$pel" sim "$four" work.workload --faults 'gpu0:lost=1'
+refuses 1 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0'
+refuses 1 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0:'
+refuses 1 'lost_at_chunk' "$pel" sim "$four" work.workload --faults 'gpu0:lost_at_chunk=9..3'
+refuses 2 'isolate' "$pel" sim "$four" work.workload --protect everything
+refuses 2 'seeds' "$pel" sim "$four" work.workload --seeds 2 --json
+
 # Broken workloads: the line is named.
 broken() {
     printf '%b' "$1" > broken.workload

@@ -494,6 +494,26 @@ pel_status pel_description_read(const pel_allocator *allocator, const char *path
     return status;
 }
 
+pel_status pel_description_change(const pel_allocator *allocator, const char *where, pel_description *description,
+                                  const char *device, const char *name, const char *value, pel_error **error) {
+    parser p = {.allocator = allocator, .path = where, .line = 1, .description = description, .error = error};
+    const slice key_text = {name, strlen(name)}, value_text = {value, strlen(value)}, device_text = {device, strlen(device)};
+    for (uint32_t d = 0; d < description->device_count; d++) {
+        if (!same(device_text, description->devices[d].name)) {
+            continue;
+        }
+        for (size_t i = 0; i < KEY_COUNT; i++) {
+            if (same(key_text, keys[i].name)) {
+                return set_value(&p, &keys[i], value_text, &description->devices[d]);
+            }
+        }
+        return unknown_key(&p, key_text);
+    }
+    char text[44];
+    return pel_fail(error, allocator, PEL_NOT_FOUND, NULL, "%s: the machine has no device \"%s\"", where,
+                    shown(device_text, text));
+}
+
 pel_status pel_description_copy(const pel_allocator *allocator, const pel_simulated_device *devices, uint32_t count,
                                 pel_description *description, pel_error **error) {
     memset(description, 0, sizeof *description);

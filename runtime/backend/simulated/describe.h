@@ -24,6 +24,13 @@ pel_status pel_description_read(const pel_allocator *allocator, const char *path
 pel_status pel_description_parse(const pel_allocator *allocator, const char *path, const char *text, size_t bytes,
                                  pel_description *description, pel_error **error);
 
+/*
+ * Sets one key of a device to what would stand behind "key =" in a file; `where` names the text in messages. NOT_FOUND: no such
+ * device; INVALID_ARGUMENT: the key or its value. What the fields must satisfy together is checked by pel_description_copy.
+ */
+pel_status pel_description_change(const pel_allocator *allocator, const char *where, pel_description *description,
+                                  const char *device, const char *key, const char *value, pel_error **error);
+
 /* Copies and checks devices given by a program. */
 pel_status pel_description_copy(const pel_allocator *allocator, const pel_simulated_device *devices, uint32_t count,
                                 pel_description *description, pel_error **error);
