@@ -62,17 +62,15 @@ static bool covers(const pel_hazard_range *range, uint64_t byte) {
     return at >= range->lo && at < range->hi && (range->pitch == 0 || (at - range->lo) % range->pitch < range->row_bytes);
 }
 
-static bool wrote(const model *m, int i, uint64_t b, pel_access_mode mode) {
-    return m->writer[b] == i && (!done(i) || (failed(i) && (mode & PEL_READ) != 0));
-}
-
 /* What command i means for an access: an order, and whether its result is read. */
 static void expect(const model *m, int i, const pel_hazard_range *range, bool *order, bool *data) {
+    const bool lives = !done(i), writes = (range->mode & PEL_WRITE) != 0, reads = (range->mode & PEL_READ) != 0;
+    const bool matters = lives || (failed(i) && reads); /* as a writer */
     *order = *data = false;
-    for (uint64_t b = range->lo - BASE; b < range->hi - BASE; b++) {
+    for (uint64_t b = range->lo - BASE; b < range->hi - BASE && matters; b++) {
         if (covers(range, b)) {
-            *order |= wrote(m, i, b, range->mode) || ((range->mode & PEL_WRITE) && m->reads[b][i] && !done(i));
-            *data |= wrote(m, i, b, range->mode) && (range->mode & PEL_READ);
+            *order |= m->writer[b] == i || (writes && lives && m->reads[b][i]);
+            *data |= m->writer[b] == i && reads;
         }
     }
 }
