@@ -345,6 +345,37 @@ static void wave_online(const contestant_run *run, const char *row, uint32_t wor
     peer_pel_close(&p);
 }
 
+/*
+ * What stops the wavefront: cells of no work behind a gate say what one costs to submit, and to run and end, in time of one core.
+ * Both are work that the cores do beside the cells', so the least that the row can be is 1 and what they add to a cell's time.
+ */
+static void wave_limit(const contestant_run *run, double serial) {
+    const unsigned side = contestant_side(run);
+    const double cells = (double)side * side;
+    peer_pel p = peer_pel_open("host", 0, NULL);
+    pel_buffer *buffer;
+    peer_pel_must(&p, pel_buffer_create(p.runtime, WORKLOAD_SIDE * WORKLOAD_SIDE * 8, &buffer, NULL), "buffer");
+    for (unsigned s = 0; contestant_more(run, s); s++) {
+        workload_wave_begin(side, 0);
+        close_gate(&p);
+        const double began = workload_now();
+        peer_pel_submit_wave(&p, buffer, side);
+        const double queued = workload_now();
+        workload_gate_open();
+        peer_pel_finish(&p);
+        const double submitting = queued - began, ending = (workload_now() - queued) * workload_cores();
+        if (!workload_wave_holds()) {
+            contestant_wrong("wavefront, limit", "a cell ran before its neighbours, twice or never");
+        } else if (s > 0) {
+            contestant_sample("wavefront, submit", "ns/cell", submitting / cells);
+            contestant_sample("wavefront, run and end", "ns/cell", ending / cells);
+            contestant_sample("wavefront, limit", "ratio", 1.0 + (submitting + ending) / serial);
+        }
+    }
+    (void)pel_buffer_destroy(buffer);
+    peer_pel_close(&p);
+}
+
 static void wavefront(const contestant_run *run) {
     const double serial = workload_wave_serial(contestant_side(run), run->work); /* before the workers are there */
     peer_pel_wave_replay(run, serial);
@@ -352,6 +383,7 @@ static void wavefront(const contestant_run *run) {
     if (workers_beside_producer() > 0) {
         wave_online(run, "wavefront, spared core", workers_beside_producer(), serial);
     }
+    wave_limit(run, serial);
 }
 
 static void idle(const contestant_run *run) {
