@@ -22,9 +22,11 @@ typedef struct pel_buffer pel_buffer;
  * outlive the buffer; between the submission of a command that uses it and pel_queue_finish the caller must not touch it outside
  * of commands. After pel_queue_finish the caller may read and change it, so devices with memory of their own fetch it anew: data
  * that stays on a device from launch to launch belongs into pel_buffer_create. Overlapping an existing wrap partly makes both one
- * allocation, which waits until both are idle. bytes > 0. Any thread; may block only in that case. Errors: INVALID_ARGUMENT (also
- * memory partly inside a buffer of pel_buffer_create), OUT_OF_MEMORY, BUSY (another thread kept using the overlapped wrap),
- * WOULD_DEADLOCK (would have to wait inside a task), AFTER_FORK.
+ * allocation, which waits until both are idle. Devices with memory of their own want arguments at multiples of an alignment
+ * (PoCL: 128 bytes) from where that allocation begins; where they are not, the device is left out, and the plan says why.
+ * bytes > 0. Any thread; may block only to make two one. Errors: INVALID_ARGUMENT (also memory partly inside a buffer of
+ * pel_buffer_create), OUT_OF_MEMORY, BUSY (another thread kept using the overlapped wrap), WOULD_DEADLOCK (would have to wait
+ * inside a task), AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_wrap(pel_runtime *runtime, void *memory, uint64_t bytes, pel_buffer **buffer);
 

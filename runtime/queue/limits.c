@@ -63,8 +63,10 @@ static bool check_views(limits *l) {
         const bool copied = arg->param == PEL_PARAM_KIND_REDUCE_PRIVATE; /* a copy of its own */
         if (arg->allocation && !copied && arg->offset % alignment != 0) {
             pel_text_format(&l->why,
-                            "argument %" PRIu32 " begins at byte %" PRIu64
-                            " of its memory; this device wants multiples of %" PRIu32 " bytes",
+                            "argument %" PRIu32 " begins at byte %" PRIu64 " of its memory; this device wants "
+                            "multiples of %" PRIu32
+                            " bytes (begin there, also in what "
+                            "overlapping wraps cover together, or give it a buffer of its own)",
                             i, arg->offset, alignment);
             return false;
         }

@@ -62,8 +62,10 @@ static void test_a_misaligned_range_runs_elsewhere(void **state) {
         assert_int_equal(pel_launch(l.queue, l.kernel, &desc, args, 2, &event), PEL_OK);
         pel_plan *plan = machine_plan_of(event);
         bool aligned = offset % ALIGNMENT == 0;
-        char reason[160];
-        snprintf(reason, sizeof reason, "argument 1 begins at byte %d of its memory; this device wants multiples of 128 bytes",
+        char reason[200];
+        snprintf(reason, sizeof reason,
+                 "argument 1 begins at byte %d of its memory; this device wants multiples of 128 bytes (begin there, also "
+                 "in what overlapping wraps cover",
                  (int)offset);
         assert_int_equal(strstr(pel_plan_text(plan), reason) == NULL, aligned);
         for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
