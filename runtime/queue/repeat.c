@@ -377,7 +377,8 @@ bool pel_repeat_decide(pel_command *command) {
     }
     const pel_device *device = &runtime->devices[r->device];
     const char *const *not_on = (const char *const *)command->bound.kernel->not_on;
-    const bool well = pel_health_usable(device) && (!not_on || !not_on[device->index]); /* limits were asked when it was decided */
+    /* limits were asked when it was decided */
+    const bool well = pel_health_usable(device) && (!not_on || !not_on[device->index]);
     const char *why = well ? NULL : pel_launch_exclusion(&command->bound, device, &text);
     pel_free(&runtime->allocator, text);
     command->slices = why                    ? NULL
