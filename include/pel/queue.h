@@ -47,7 +47,13 @@ PEL_API PEL_MUST_CHECK pel_status pel_queue_create(pel_runtime *runtime, const p
 /* What launches of the queue that are submitted from now on are planned for; NULL: time. Any thread. */
 PEL_API pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective *objective);
 
-/* Waits for the queue's commands, then destroys it. Returns what pel_queue_finish would. NULL: OK. */
+/*
+ * Waits for the queue's commands, then destroys it. Returns what pel_queue_finish would. NULL: OK. BUSY: a launch that is not
+ * isolated seems to hang: for as long as an isolated one may take (pel_launch_desc.deadline_ns, or what is predicted many times
+ * over; 10 minutes where nothing is known) nothing came back. Then the queue stays as it was, pel_queue_error tells which launch,
+ * and since the device may still write to them, its buffers' memory must stay, too, and the runtime: left on purpose. Another
+ * call may succeed. Parts of a replayed graph are waited for without such an end.
+ */
 PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 
 /*

@@ -272,6 +272,7 @@ typedef struct pel_dispatcher {
     struct pel_habit *habits;   /* of PEL_HABITS kernels */
     struct pel_repeat_slot *repeats; /* of PEL_REPEATS */
     uint64_t lessons;           /* how many launches the models have learned from */
+    uint64_t returned;          /* works that came back */
     pel_command *ready;         /* by priority, then submission */
     pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */

@@ -237,6 +237,7 @@ static void take_in(pel_job *job) {
     pel_work *work = &job->work;
     pel_command *command = job->command;
     pel_runtime *runtime = command->runtime;
+    runtime->dispatcher->returned++;
     command->queue->on_device[job->device->index] -= work->alone ? 0u : 1u;
     job->device->running -= job->data_parallel ? 1u : 0u;
     pel_fair_ended(job);

@@ -293,7 +293,7 @@ bool pel_isolate_returns(pel_job *job) {
     return false;
 }
 
-static int64_t allowance(const pel_job *job) {
+int64_t pel_isolate_allowance(const pel_job *job) {
     const double predicted = job->work.predicted_ns;
     if (job->command->deadline_ns > 0) {
         return job->command->deadline_ns < (uint64_t)INT64_MAX / 4 ? (int64_t)job->command->deadline_ns : INT64_MAX / 4;
@@ -318,7 +318,8 @@ static void abandon(pel_job *job, int64_t now) {
     pel_story story = {.device = device->facts->info.id,
                        .advice = "what it still does is ignored; its device is tested before it works again"};
     pel_fail(&job->verdict_error, &runtime->allocator, PEL_TIMED_OUT, &story, "%s did not end a chunk of %s within %lld ms",
-             device->facts->info.id, command->name ? command->name : "a launch", (long long)(allowance(job) / 1000000));
+             device->facts->info.id, command->name ? command->name : "a launch",
+             (long long)(pel_isolate_allowance(job) / 1000000));
     device->running -= job->data_parallel ? 1u : 0u;
     pel_fair_given_up(job);
     device->lost = true;
@@ -340,7 +341,7 @@ static void abandon(pel_job *job, int64_t now) {
 static int64_t due_of(const pel_job *job, int64_t started, int64_t now) {
     const double most = STARVED_PART * (double)(now - started - job->credit);
     const int64_t starved = (double)job->starved < most ? job->starved : most > 0 ? (int64_t)most : 0;
-    return started + allowance(job) + job->credit + starved;
+    return started + pel_isolate_allowance(job) + job->credit + starved;
 }
 
 /* The first one that must be given up, or NULL and *next: when the soonest may have to be. *old: one has used a quarter of
@@ -359,7 +360,7 @@ static pel_job *overdue(pel_dispatcher *dispatcher, int64_t now, int64_t *next, 
         }
         const int64_t look = started != 0 && due < now + TICK_NS ? due : now + TICK_NS;
         *next = look < *next ? look : *next;
-        *old = *old || (started != 0 && now - started > allowance(job) / 4);
+        *old = *old || (started != 0 && now - started > pel_isolate_allowance(job) / 4);
     }
     return NULL;
 }

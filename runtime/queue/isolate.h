@@ -45,6 +45,9 @@ typedef struct pel_lateness {
     int64_t stopped, starved;
 } pel_lateness;
 
+/* How long the job's device may take once it has begun with it. */
+int64_t pel_isolate_allowance(const pel_job *job);
+
 /* Gives up what is beyond its deadline. Returns when to look again; INT64_MAX: nothing is watched. *old: something takes long
  * enough that the next look should know who starved. */
 int64_t pel_isolate_look(pel_runtime *runtime, int64_t now, pel_lateness late, bool *old);

@@ -5,6 +5,7 @@
 #include "core/lessons.h"
 #include "kernel/declaration.h"
 #include "queue/command.h"
+#include "queue/hung.h"
 #include "queue/isolate.h"
 #include "queue/habit.h"
 #include "queue/repeat.h"
@@ -599,7 +600,11 @@ pel_status pel_queue_destroy(pel_queue *queue) {
     if (!queue) {
         return PEL_OK;
     }
-    pel_status status = pel_queue_finish(queue);
+    pel_status status = pel_runtime_check(queue->runtime, NULL);
+    if (status == PEL_OK && pel_queue_outlast(queue) != PEL_OK) {
+        return PEL_BUSY;
+    }
+    status = pel_queue_finish(queue);
     if (status == PEL_AFTER_FORK || status == PEL_WOULD_DEADLOCK) {
         return status;
     }

@@ -267,6 +267,32 @@ static pel_device_health health_of(const pel_device *device) {
     return health;
 }
 
+/* An unprotected launch never ends: its queue stays with all that the driver may write to, until it does end. */
+static void test_destroyed_while_it_hangs(void **state) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share share;
+    update_scene s;
+    (void)state;
+    assert_true(set_up(&s, "host,opencl:0"));
+    const pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    assert_int_equal(pick(&s, true, &share), 1);
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_NONE;
+    desc.shares = &share;
+    desc.share_count = 1;
+    desc.deadline_ns = 100000000;
+    layer_script(faults, "%s", "clEnqueueNDRangeKernel@1:never");
+    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+    assert_int_equal(pel_queue_destroy(s.queue), PEL_BUSY);
+    pel_error *error = pel_queue_error(s.queue);
+    assert_non_null(strstr(pel_error_story(error), "opencl:0"));
+    pel_error_destroy(error);
+    assert_int_equal(pel_runtime_destroy(s.runtime), PEL_BUSY);
+    layer_script(faults, "%s", ""); /* now it ends, one way or the other */
+    (void)pel_queue_finish(s.queue);
+    tear_down(&s);
+}
+
 /* How many launches the host ended while the context of the lost device was being built anew. */
 static int launches_meanwhile(const char *script) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
@@ -323,6 +349,7 @@ static int find_layer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_destroyed_while_it_hangs),
         cmocka_unit_test(test_any_failure_elsewhere),  cmocka_unit_test(test_commands_that_fail),
         cmocka_unit_test(test_commands_that_hang),     cmocka_unit_test(test_the_next_one_hangs_too),
         cmocka_unit_test(test_a_slow_compiler_is_no_hang), cmocka_unit_test(test_a_stop_is_no_hang),
