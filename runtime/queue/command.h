@@ -325,6 +325,9 @@ void pel_dispatcher_unlock_and_begin(pel_runtime *runtime);
 bool pel_inside_task(const pel_runtime *runtime);
 void pel_start_node(pel_runtime *runtime, pel_node *node); /* it has no predecessors left; under the lock */
 
+/* host_commands.c: pel_task without the short way of pack.h. */
+pel_status pel_task_any(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                        const pel_task_desc *desc, pel_event **event);
 /* task.c: tasks that never take the lock. UNSUPPORTED: this one must take the other way. */
 pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses,
                            uint32_t access_count, const pel_task_desc *desc, pel_event **event);

@@ -124,7 +124,7 @@ static bool never_over(const blocked *b, const pel_inner_wait *wait) {
 static void find_blocked(blocked *b, const pel_runtime *runtime) {
     const pel_dispatcher *dispatcher = runtime->dispatcher;
     uint32_t before;
-    add_stack(b, runtime, pel_frame_first());
+    add_stack(b, runtime, pel_frames);
     do {
         walk_all(b);
         before = b->count;

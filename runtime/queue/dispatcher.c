@@ -74,11 +74,11 @@ void pel_command_fail(pel_command *command, pel_status status, pel_error *error)
 
 void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status,
                             const pel_error *error) {
-    const uint64_t inner = had_children ? UINT64_MAX : pel_node_order(node);
+    const uint64_t inner = had_children ? UINT64_MAX : pel_node_place(node);
     while (node->stage->scope) {
         node = node->stage->scope->parent;
     }
-    const uint64_t order = pel_node_order(node);
+    const uint64_t order = pel_node_place(node);
     if (order < queue->first_failure || (order == queue->first_failure && inner < queue->first_inner)) {
         pel_error_destroy(queue->error);
         queue->first_failure = order;
@@ -163,7 +163,7 @@ static void leave_stage(pel_runtime *runtime, pel_stage *stage) {
         }
     }
     if (counted_in) {
-        pel_stage_end(counted_in, runtime->dispatcher->self.shard, true);
+        pel_stage_end(counted_in, runtime->dispatcher->self.shard, 1, true);
     }
 }
 

@@ -2,6 +2,7 @@
 /* Tasks, loops, copies, fills, reads, writes, markers, barriers and callbacks. Copies and fills are tasks on host memory;
  * large ones are loops. */
 #include "queue/host_commands.h"
+#include "queue/pack.h"
 
 #include "base/checked.h"
 #include <string.h>
@@ -138,8 +139,8 @@ task_by_command(pel_queue *queue, pel_task_fn function, void *context, const pel
     return pel_host_command_conclude(queue, command, status, error, desc, event);
 }
 
-pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
-                    const pel_task_desc *desc, pel_event **event) {
+pel_status pel_task_any(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                        const pel_task_desc *desc, pel_event **event) {
     pel_status status = PEL_OK;
     if (!queue || event || !pel_runtime_is_ours(queue->runtime)) {
         status = pel_host_command_check(queue, event);
@@ -151,6 +152,14 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
                      : pel_task_submit(queue, function, context, accesses, access_count, desc, event);
     }
     return status != PEL_UNSUPPORTED ? status : task_by_command(queue, function, context, accesses, access_count, desc, event);
+}
+
+pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
+                    const pel_task_desc *desc, pel_event **event) {
+    if (queue && function && access_count == 0 && !desc && !event) {
+        return pel_task_bare(queue, function, context);
+    }
+    return pel_task_any(queue, function, context, accesses, access_count, desc, event);
 }
 
 pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_fn function, void *context,

@@ -35,7 +35,8 @@ static void work(pel_host_device *device, pel_host_runner *runner, const pel_wai
             if (look % LOOKS_PER_CLOCK == 0) {
                 int64_t now = pel_clock_now(&pel_clock_monotonic);
                 until = until == 0 ? now + device->env->spin_ns : until;
-                if (now > until) {
+                found = pel_host_runner_sees_stuck(runner);
+                if (found || now > until) {
                     break;
                 }
             }

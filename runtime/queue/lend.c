@@ -23,8 +23,13 @@ bool pel_lend(pel_runtime *runtime, pel_host_runner *runner, bool (*stop)(void *
     const int64_t until = pel_clock_now(&pel_clock_monotonic) + device->env->spin_ns;
     for (uint32_t look = 1; !stop(user) && !pel_host_runner_sees_work(runner); look++) {
         pel_host_pause();
-        if (look % LOOKS_PER_CLOCK == 0 && pel_clock_now(&pel_clock_monotonic) > until) {
-            return worked;
+        if (look % LOOKS_PER_CLOCK == 0) {
+            if (pel_host_runner_sees_stuck(runner)) {
+                return true;
+            }
+            if (pel_clock_now(&pel_clock_monotonic) > until) {
+                return worked;
+            }
         }
     }
     return true;

@@ -19,10 +19,11 @@ typedef struct edge {
 
 static uintptr_t tag_of(uint64_t generation) { return (uintptr_t)(generation & 0xffff) << TAG_SHIFT; }
 
-/* The caller's logical clock, of all its runtimes: what a thread submits later has the higher number, whichever lane it gets. */
-static PEL_THREAD_LOCAL uint64_t last_order;
+PEL_THREAD_LOCAL uint64_t pel_node_last_order;
 
-void pel_node_come_after(uint64_t order) { last_order = last_order > order ? last_order : order; }
+void pel_node_come_after(uint64_t order) {
+    pel_node_last_order = pel_node_last_order > order ? pel_node_last_order : order;
+}
 
 static void set_order(pel_node *node, uint64_t order) {
     pel_node_come_after(order);
@@ -36,13 +37,13 @@ pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_no
         return NULL;
     }
     uint64_t generation = pel_node_order(node);
-    set_order(node, (generation > last_order ? generation : last_order) + 1);
+    set_order(node, (generation > pel_node_last_order ? generation : pel_node_last_order) + 1);
     atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
     node->stage = NULL;
     pel_node_become(node, kind);
     node->shared = false;
     node->status = PEL_OK;
-    node->linked = node->brief = node->accesses = node->several = node->eventful = false;
+    node->linked = node->brief = node->accesses = node->several = node->eventful = node->placed = false;
     return node;
 }
 
@@ -71,13 +72,64 @@ void pel_node_drop_more(const pel_node_pools *pools, pel_host_self *self, pel_no
     node->accesses = node->several = node->eventful = false;
 }
 
+/* A node whose first block found no memory is a task by itself as before. */
+bool pel_node_add_block(const pel_node_pools *pools, pel_host_self *self, pel_node *node, pel_host_call **slot) {
+    const bool left = !*slot && node->more; /* from an earlier task */
+    pel_pack_block *fresh = left ? (pel_pack_block *)(void *)node->more : pel_pool_take(pools->scraps, &self->scraps);
+    if (!fresh) {
+        return false;
+    }
+    fresh->next = NULL;
+    fresh->at = 0;
+    if (*slot) {
+        ((pel_pack_block *)((uintptr_t)*slot & ~(uintptr_t)(PEL_POOL_BLOCK - 1)))->next = fresh;
+    } else {
+        node->blocks = fresh;
+        pel_node_become(node, PEL_NODE_PACK);
+    }
+    *slot = fresh->calls;
+    return true;
+}
+
+/* The first of those that are left is the node's own from now on. */
+uint32_t pel_node_unpack(const pel_node_pools *pools, pel_host_self *self, pel_node *node, pel_host_call *calls, uint32_t most) {
+    const uint32_t all = 1 + atomic_load_explicit(&node->pending, memory_order_relaxed), count = most < all ? most : all;
+    const uint32_t left = all - count, moved = left > 0 ? count : count - 1;
+    pel_pack_block *block = node->blocks;
+    calls[0] = (pel_host_call){node->task, node->hazard.user};
+    for (uint32_t i = 1; i <= moved; i++) {
+        const pel_host_call call = block->calls[block->at++];
+        if (i < count) {
+            calls[i] = call;
+        } else {
+            node->task = call.function;
+            node->hazard.user = call.context;
+        }
+        if (block->at == PEL_PACK_BLOCK || i + 1 == all) {
+            pel_pack_block *next = block->next;
+            pel_pool_give(pools->scraps, &self->scraps, block);
+            block = next;
+        }
+    }
+    atomic_store_explicit(&node->hazard.generation, pel_node_order(node) + moved, memory_order_relaxed);
+    if (left > 1) {
+        node->blocks = block;
+        atomic_store_explicit(&node->pending, left - 1, memory_order_relaxed);
+    } else {
+        node->more = NULL;
+        atomic_store_explicit(&node->pending, 0, memory_order_relaxed);
+        pel_node_become(node, PEL_NODE_TASK);
+    }
+    return count;
+}
+
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
     if (node->shared) {
         uint64_t generation = pel_node_order(node);
         atomic_store_explicit(&node->hazard.generation, generation + 1, memory_order_release);
     }
-    if (node->brief) {
-        node->more = NULL; /* it was the event */
+    if (node->brief || node->placed) {
+        node->more = NULL; /* it was the event, or the place */
     } else if (node->several) {
         give_blocks(pools, self, node->more->next);
     }

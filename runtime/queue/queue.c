@@ -6,6 +6,7 @@
 #include "kernel/declaration.h"
 #include "queue/command.h"
 #include "queue/hung.h"
+#include "queue/pack.h"
 #include "queue/isolate.h"
 #include "queue/habit.h"
 #include "queue/repeat.h"
@@ -169,6 +170,9 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error) {
             status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the dispatcher");
         } else if (runtime->dispatcher->tasks) {
             runtime->dispatcher->tasks->run = pel_task_run;
+            runtime->dispatcher->tasks->go_on = pel_pack_go_on;
+            runtime->dispatcher->tasks->relieve = pel_pack_relieve;
+            runtime->dispatcher->tasks->owner = runtime;
             pel_hands_begin(runtime);
         }
     }

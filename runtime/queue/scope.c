@@ -3,18 +3,16 @@
 #include "base/thread_local.h"
 #include "queue/command.h"
 
-static PEL_THREAD_LOCAL pel_frame *frames;
+PEL_THREAD_LOCAL pel_frame *pel_frames;
 
 void pel_frame_enter(pel_frame *frame) {
-    frame->outer = frames;
-    frames = frame;
+    frame->outer = pel_frames;
+    pel_frames = frame;
 }
 
-void pel_frame_leave(pel_frame *frame) { frames = frame->outer; }
+void pel_frame_leave(pel_frame *frame) { pel_frames = frame->outer; }
 
-pel_frame *pel_frame_first(void) { return frames; }
-
-pel_frame *pel_frame_top(const pel_runtime *runtime) { return frames && frames->runtime == runtime ? frames : NULL; }
+pel_frame *pel_frame_top(const pel_runtime *runtime) { return pel_frames && pel_frames->runtime == runtime ? pel_frames : NULL; }
 
 static pel_queue *home_of(const pel_frame *frame) {
     const pel_stage *stage = frame->node->stage;

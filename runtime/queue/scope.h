@@ -21,6 +21,7 @@
 #ifndef PEL_QUEUE_SCOPE_H
 #define PEL_QUEUE_SCOPE_H
 
+#include "base/thread_local.h"
 #include "queue/node.h"
 
 struct pel_command;
@@ -53,7 +54,7 @@ struct pel_scope {
 
 void pel_frame_enter(pel_frame *frame);
 void pel_frame_leave(pel_frame *frame);
-pel_frame *pel_frame_first(void);                        /* of this thread, of whatever runtime */
+extern PEL_THREAD_LOCAL pel_frame *pel_frames;           /* of this thread, of whatever runtime; the youngest */
 pel_frame *pel_frame_top(const pel_runtime *runtime);    /* NULL: this thread does not run a task of this runtime just now */
 
 /* Whether a command that this frame submits to the queue is counted in the queue's own stages, too: then with a lane or the

@@ -61,9 +61,9 @@ static inline void pel_stage_begin(pel_stage *stage, uint32_t share) {
 
 /* `fence`: ordered before the look whether somebody waits for it. Without it, who begins to wait must make a heavy barrier
  * (base/barrier.h). */
-static inline void pel_stage_end(pel_stage *stage, uint32_t share, bool fence) {
+static inline void pel_stage_end(pel_stage *stage, uint32_t share, uint32_t count, bool fence) {
     _Atomic uint64_t *ended = &stage->shares[share].ended;
-    atomic_store_explicit(ended, atomic_load_explicit(ended, memory_order_relaxed) + 1,
+    atomic_store_explicit(ended, atomic_load_explicit(ended, memory_order_relaxed) + count,
                           fence ? memory_order_seq_cst : memory_order_release);
 }
 

@@ -491,7 +491,7 @@ static pel_status find_predecessors(pel_command *command, const pel_event *const
     pel_frame *frame = command->queue == &dispatcher->own ? NULL : pel_frame_top(command->runtime);
     const bool follows_queue = command->kind == PEL_COMMAND_MARKER && command->uses.count == 0 && wait_count == 0;
     if (frame) {
-        pel_node_come_after(pel_node_order(frame->node));
+        pel_node_come_after(pel_node_place(frame->node));
     }
     command->node = pel_node_take(&dispatcher->pools, &dispatcher->self, PEL_NODE_COMMAND);
     if (!command->node) {

@@ -9,6 +9,7 @@
  */
 #include "base/checked.h"
 #include "queue/command.h"
+#include "queue/pack.h"
 #include <stddef.h>
 
 void pel_task_put(pel_runtime *runtime, pel_node *node) {
@@ -61,8 +62,7 @@ static pel_node *wake_successors(pel_runtime *runtime, pel_host_runner *runner, 
     return next;
 }
 
-/* The queue, the event and the hazards learn of it. Takes over `error`; returns what successors are told, owned by the caller. */
-static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status status, pel_error *error) {
+pel_error *pel_task_note_failure(pel_runtime *runtime, pel_node *node, pel_status status, pel_error *error) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_queue *queue = node->stage->queue;
     pel_event *event = pel_event_retain(pel_node_event(node));
@@ -86,13 +86,13 @@ static pel_error *note_failure(pel_runtime *runtime, pel_node *node, pel_status 
         writes = writes || (range.mode & PEL_WRITE) != 0;
     }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
-    pel_scope_note_failure(node->stage, pel_node_order(node), writes, told);
+    pel_scope_note_failure(node->stage, pel_node_place(node), writes, told);
     pthread_mutex_unlock(&runtime->lock);
     pel_event_release(event);
     return told;
 }
 
-static pel_error *task_failed(pel_runtime *runtime, pel_status returned) {
+pel_error *pel_task_failed(pel_runtime *runtime, pel_status returned) {
     pel_error *error = NULL;
     pel_story story = {.device = runtime->task_device->facts->info.id, .code = (int64_t)returned};
     pel_fail(&error, &runtime->allocator, PEL_TASK_FAILED, &story, "task: a host task returned %s (%s)",
@@ -109,16 +109,16 @@ static pel_node *end_shared(pel_runtime *runtime, pel_host_runner *runner, pel_n
         }
         return wake_successors(runtime, runner, node, NULL);
     }
-    pel_error *told = note_failure(runtime, node, status, error);
+    pel_error *told = pel_task_note_failure(runtime, node, status, error);
     pel_node *next = wake_successors(runtime, runner, node, told);
     pel_event_release(event);
     pel_error_destroy(told);
     return next;
 }
 
-static void count_in_queue(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stage) {
+void pel_task_count(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stage, uint32_t count) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    pel_stage_end(stage, runner->self.shard, dispatcher->fence);
+    pel_stage_end(stage, runner->self.shard, count, dispatcher->fence);
     if (atomic_load_explicit(&dispatcher->watches, memory_order_seq_cst) > 0 &&
         (pel_stage_unfinished(stage) == 0 || atomic_load_explicit(&dispatcher->throttled, memory_order_seq_cst) > 0)) {
         pel_queues_advance(runtime);
@@ -128,14 +128,14 @@ static void count_in_queue(pel_runtime *runtime, pel_host_runner *runner, pel_st
 /* After this nothing of the queue is touched, which may be gone. Returns the task whose last child this was. */
 static pel_node *count(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stage) {
     if (!stage->scope) {
-        count_in_queue(runtime, runner, stage);
+        pel_task_count(runtime, runner, stage, 1);
         return NULL;
     }
     pel_scope *scope = stage->scope;
     pel_stage *counted_in = stage->counted_in;
     pel_node *parent = pel_brood_leave(stage, false) ? pel_scope_over(scope, false) : NULL;
     if (counted_in) {
-        count_in_queue(runtime, runner, counted_in);
+        pel_task_count(runtime, runner, counted_in, 1);
     }
     return parent;
 }
@@ -157,7 +157,7 @@ static bool call(pel_runtime *runtime, pel_node *node, pel_status *status, pel_e
     pel_frame_leave(&frame);
     if (returned != PEL_OK) {
         *status = PEL_TASK_FAILED;
-        *error = task_failed(runtime, returned);
+        *error = pel_task_failed(runtime, returned);
     }
     if (frame.scope) {
         if (!pel_scope_return(frame.scope, status, error)) {
@@ -170,6 +170,10 @@ static bool call(pel_runtime *runtime, pel_node *node, pel_status *status, pel_e
 
 pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     pel_node *node = (pel_node *)(void *)item, *next = NULL;
+    if (pel_node_kind_of(node) == PEL_NODE_PACK) {
+        pel_pack_run(runner, node);
+        return NULL;
+    }
     pel_stage *stage = node->stage;
     pel_runtime *runtime = stage->runtime;
     pel_status status = (pel_status)node->status;
@@ -191,7 +195,7 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     if (node->shared) {
         next = end_shared(runtime, runner, node, status, error);
     } else if (status != PEL_OK) {
-        pel_error_destroy(note_failure(runtime, node, status, error));
+        pel_error_destroy(pel_task_note_failure(runtime, node, status, error));
     }
     pel_node_give(&runtime->dispatcher->pools, &runner->self, node);
     pel_node *parent = count(runtime, runner, stage);
@@ -410,7 +414,7 @@ static bool begin(submission *s) {
     s->lane = child ? NULL : pel_host_lane_claim(dispatcher->tasks);
     s->self = child ? &s->runner->self : &s->lane->self;
     if (s->frame) {
-        pel_node_come_after(pel_node_order(s->frame->node));
+        pel_node_come_after(pel_node_place(s->frame->node));
     }
     s->node = pel_node_take(&dispatcher->pools, s->self, PEL_NODE_TASK);
     pel_stage *stage = s->node ? pel_frame_stage(s->frame, s->queue) : NULL;
@@ -426,7 +430,7 @@ static bool begin(submission *s) {
     return true;
 }
 
-static pel_status out_of_memory(pel_queue *queue) {
+pel_status pel_task_out_of_memory(pel_queue *queue) {
     pel_error *error = NULL;
     pel_fail(&error, &queue->runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for a task");
     return pel_refuse(queue, PEL_OUT_OF_MEMORY, error);
@@ -461,25 +465,6 @@ static pel_status connect(submission *s, const pel_access *accesses, uint32_t ac
     return status == PEL_OK && access_count > 0 ? enter_hazards(s, accesses, access_count) : status;
 }
 
-/* A task that nobody else can know: no event, nothing declared, from outside of tasks. The same as below with all that cannot
- * happen left out. */
-static pel_status submit_bare(pel_queue *queue, pel_task_fn function, void *context) {
-    pel_dispatcher *dispatcher = queue->runtime->dispatcher;
-    pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
-    pel_node *node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK);
-    if (!node) {
-        pel_host_lane_give_back(dispatcher->tasks, lane, false);
-        return out_of_memory(queue);
-    }
-    node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
-    node->task = function;
-    node->hazard.user = context;
-    pel_stage_begin(node->stage, lane->self.shard);
-    pel_host_lane_push(lane, &node->item);
-    pel_host_lane_give_back(dispatcher->tasks, lane, true);
-    return PEL_OK;
-}
-
 /* A task that somebody will wait for, and nothing declared: likewise. */
 __attribute__((noinline))
 static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *context, pel_event **event) {
@@ -487,7 +472,7 @@ static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *c
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_event *made = pel_event_new_for_task(runtime, !queue->untimed);
     if (!made) {
-        return out_of_memory(queue);
+        return pel_task_out_of_memory(queue);
     }
     pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
     pel_node *node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK);
@@ -495,7 +480,7 @@ static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *c
         pel_host_lane_give_back(dispatcher->tasks, lane, false);
         pel_event_release(made);
         pel_event_release(made); /* the caller's reference, too */
-        return out_of_memory(queue);
+        return pel_task_out_of_memory(queue);
     }
     node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
     node->task = function;
@@ -612,7 +597,7 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
         pel_status status = enter_hazards(&s, accesses, count);
         if (status != PEL_OK) {
             withdraw(&s);
-            return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue) : status;
+            return status == PEL_OUT_OF_MEMORY ? pel_task_out_of_memory(queue) : status;
         }
     }
     pel_node_fetch_next(s.self);
@@ -638,11 +623,11 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
     }
     pel_queue_make_room(queue);
     if (event && (s.event = pel_event_new_for_task(runtime, !queue->untimed)) == NULL) {
-        return out_of_memory(queue);
+        return pel_task_out_of_memory(queue);
     }
     if (!begin(&s)) {
         pel_event_release(s.event); /* the caller's reference */
-        return out_of_memory(queue);
+        return pel_task_out_of_memory(queue);
     }
     s.node->task = function;
     s.node->hazard.user = context;
@@ -651,7 +636,7 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
         if (status != PEL_OK) {
             withdraw(&s);
             pel_event_release(s.event);
-            return status == PEL_OUT_OF_MEMORY ? out_of_memory(queue)
+            return status == PEL_OUT_OF_MEMORY ? pel_task_out_of_memory(queue)
                    : status == PEL_CONFLICT    ? pel_refuse(queue, status, error)
                                                : status;
         }
@@ -667,10 +652,10 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
                            uint32_t access_count, const pel_task_desc *desc, pel_event **event) {
     const pel_dispatcher *dispatcher = queue->runtime->dispatcher;
     const bool simple =
-        !desc && queue->max_in_flight == 0 && queue->priority == 0 && function && dispatcher->tasks && !pel_frame_first() &&
+        !desc && queue->max_in_flight == 0 && queue->priority == 0 && function && dispatcher->tasks && !pel_frames &&
         atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
-    if (simple && access_count == 0) {
-        return event ? submit_awaited(queue, function, context, event) : submit_bare(queue, function, context);
+    if (simple && access_count == 0 && event) {
+        return submit_awaited(queue, function, context, event);
     }
     if (simple && !event && access_count <= PEL_MORE_RANGES && accesses) {
         pel_status status = submit_few(queue, function, context, accesses, access_count);

@@ -66,7 +66,7 @@ static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_
     }
     pel_host_look_begin(tasks);
     for (uint32_t look = 1; !what->seems_over(what->user); look++) {
-        if (pel_host_runner_sees_work(runner)) {
+        if (pel_host_runner_sees_work(runner) || (look % LOOKS_PER_CLOCK == 0 && pel_host_runner_sees_stuck(runner))) {
             pel_host_look_stop(tasks);
             run_some(runner, what);
             pel_host_look_begin(tasks);

@@ -12,7 +12,7 @@ enum {
 };
 
 static PEL_THREAD_LOCAL pel_host_runner *current;
-static PEL_THREAD_LOCAL uint32_t preferred_lane;
+PEL_THREAD_LOCAL uint32_t pel_host_usual_lane;
 
 pel_host_runner *pel_host_runner_current(const pel_host_tasks *tasks) {
     pel_host_runner *runner = current;
@@ -63,8 +63,8 @@ static void wake_if_needed(pel_host_tasks *tasks) {
     }
 }
 
-static pel_host_lane *claimed(pel_host_tasks *tasks, uint32_t index) {
-    preferred_lane = index;
+pel_host_lane *pel_host_lane_claimed(pel_host_tasks *tasks, uint32_t index) {
+    pel_host_usual_lane = index;
     number(tasks, &tasks->lanes[index].self);
     uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed);
     while (used <= index && !atomic_compare_exchange_weak_explicit(&tasks->lanes_used, &used, index + 1, memory_order_seq_cst,
@@ -73,31 +73,22 @@ static pel_host_lane *claimed(pel_host_tasks *tasks, uint32_t index) {
     return &tasks->lanes[index];
 }
 
-pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks) {
-    pel_host_lane *usual = &tasks->lanes[preferred_lane];
-    if (pel_host_lane_try_claim(usual)) {
-        return usual->self.shard != 0 ? usual : claimed(tasks, preferred_lane); /* once numbered, it is counted, too */
-    }
-    for (uint32_t first = preferred_lane;; sched_yield()) {
+pel_host_lane *pel_host_lane_claim_other(pel_host_tasks *tasks) {
+    for (uint32_t first = pel_host_usual_lane;; sched_yield()) {
         for (uint32_t i = 0; i < PEL_HOST_LANES; i++) {
             uint32_t index = (first + i) % PEL_HOST_LANES;
             if (pel_host_lane_try_claim(&tasks->lanes[index])) {
-                return claimed(tasks, index);
+                return pel_host_lane_claimed(tasks, index);
             }
         }
     }
 }
 
-/* Inside the claim the sleepers are asked about: see lane.h. */
-void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pushed) {
-    bool wake = pushed && atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 &&
-                atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0;
-    atomic_store_explicit(&lane->visits, atomic_load_explicit(&lane->visits, memory_order_relaxed) + 1, memory_order_relaxed);
-    pel_host_lane_release(lane);
-    if (wake) {
+void pel_host_wake_for_lane(pel_host_tasks *tasks, bool sleepers) {
+    if (sleepers) {
         tasks->wake(tasks->device);
     }
-    if (pushed && tasks->invite) {
+    if (tasks->invite) {
         tasks->invite(tasks->invite_host);
     }
 }
@@ -113,9 +104,33 @@ void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item) {
     pel_host_lane_give_back(tasks, lane, true);
 }
 
+void pel_host_runner_open(pel_host_runner *runner, uint32_t count) {
+    pel_host_group_open(&runner->group, count);
+    if (count > 1) {
+        wake_if_needed(runner->tasks);
+    }
+}
+
+bool pel_host_runner_sees_stuck(pel_host_runner *runner) {
+    const pel_host_tasks *tasks = runner->tasks;
+    for (uint32_t i = 0; i + 1 < tasks->runner_count; i++) {
+        const uint32_t victim = runner->victims[i];
+        const pel_host_group *group = &tasks->runners[victim].group;
+        if (pel_host_group_rest(group) > 0) {
+            const uint32_t next = atomic_load_explicit(&((pel_host_group *)(uintptr_t)group)->next, memory_order_relaxed);
+            runner->stuck = runner->watched == victim && runner->watched_next == next;
+            runner->watched = victim;
+            runner->watched_next = next;
+            return runner->stuck;
+        }
+    }
+    runner->watched = runner->index;
+    return false;
+}
+
 /* Where a runner begins: a guest at the lane where its thread submits, because it waits for what is there. */
 static uint32_t first_lane(const pel_host_runner *runner, uint32_t used) {
-    return used < 2 ? 0 : (runner->index < runner->tasks->worker_count ? runner->index : preferred_lane) % used;
+    return used < 2 ? 0 : (runner->index < runner->tasks->worker_count ? runner->index : pel_host_usual_lane) % used;
 }
 
 pel_host_item *pel_host_runner_catch(pel_host_runner *runner, uint32_t *offers) {
@@ -132,10 +147,10 @@ pel_host_item *pel_host_runner_catch(pel_host_runner *runner, uint32_t *offers) 
 }
 
 bool pel_host_still_offered(const pel_host_tasks *tasks, const pel_host_item *item) {
-    return atomic_load_explicit(&tasks->lanes[preferred_lane].offer, memory_order_relaxed) == item;
+    return atomic_load_explicit(&tasks->lanes[pel_host_usual_lane].offer, memory_order_relaxed) == item;
 }
 
-pel_host_item *pel_host_take_back(pel_host_tasks *tasks) { return pel_host_lane_take_offer(&tasks->lanes[preferred_lane]); }
+pel_host_item *pel_host_take_back(pel_host_tasks *tasks) { return pel_host_lane_take_offer(&tasks->lanes[pel_host_usual_lane]); }
 
 /*
  * The first of a batch is returned, the others go to the deque so that the owner takes them in order. Every so often the list
@@ -183,18 +198,35 @@ static pel_host_item *steal(pel_host_runner *runner) {
     return NULL;
 }
 
-static pel_host_item *next_item(pel_host_runner *runner) {
+static pel_host_item *own_item(pel_host_runner *runner) {
     pel_host_item *item = NULL;
     if (++runner->ticks % OUTSIDE_FIRST == 0) {
         item = take_from_lanes(runner);
     }
-    if (!item) {
-        item = (pel_host_item *)pel_host_deque_take(&runner->deque);
-    }
-    if (!item) {
-        item = take_from_lanes(runner);
-    }
+    return item ? item : (pel_host_item *)pel_host_deque_take(&runner->deque);
+}
+
+static pel_host_item *any_item(pel_host_runner *runner) {
+    pel_host_item *item = take_from_lanes(runner);
     return item ? item : steal(runner);
+}
+
+/* With the group of another that stands still, or NULL: its own, whose owner waits further down on this stack. */
+static bool go(pel_host_runner *runner, pel_host_group *from) {
+    const pel_host_tasks *tasks = runner->tasks;
+    const bool outer = atomic_load_explicit(&runner->running, memory_order_relaxed);
+    atomic_store_explicit(&runner->running, true, memory_order_relaxed);
+    const bool went = from ? tasks->relieve(runner, from) : tasks->go_on(runner);
+    atomic_store_explicit(&runner->running, outer, memory_order_release);
+    return went;
+}
+
+static bool go_on(pel_host_runner *runner) { return pel_host_group_rest(&runner->group) > 0 && go(runner, NULL); }
+
+static bool relieve(pel_host_runner *runner) {
+    const bool stuck = runner->stuck && pel_host_group_rest(&runner->group) == 0;
+    runner->stuck = false;
+    return stuck && go(runner, &runner->tasks->runners[runner->watched].group);
 }
 
 void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item) {
@@ -215,11 +247,15 @@ void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item) {
 }
 
 bool pel_host_runner_work(pel_host_runner *runner) {
-    pel_host_item *item = next_item(runner);
+    pel_host_item *item = own_item(runner);
+    if (!item && go_on(runner)) {
+        return true;
+    }
+    item = item ? item : any_item(runner);
     if (item) {
         pel_host_runner_run(runner, item);
     }
-    return item != NULL;
+    return item || relieve(runner);
 }
 
 void pel_host_runner_hand_over(pel_host_runner *runner) {
@@ -293,7 +329,7 @@ bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks) {
         }
     }
     for (uint32_t i = 0; i < tasks->runner_count; i++) {
-        if (pel_host_deque_any(&tasks->runners[i].deque)) {
+        if (pel_host_deque_any(&tasks->runners[i].deque) || pel_host_group_any(&tasks->runners[i].group)) {
             return true;
         }
     }
@@ -353,7 +389,7 @@ pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *alloc
     tasks->device = device;
     for (uint32_t i = 0; i < runners; i++) {
         tasks->runners[i].tasks = tasks;
-        tasks->runners[i].index = i;
+        tasks->runners[i].index = tasks->runners[i].watched = i;
         tasks->runners[i].self.shard = i < workers ? 1 + i : 0;
         atomic_init(&tasks->runners[i].taken, i < workers);
     }

@@ -15,7 +15,9 @@
 #define PEL_BACKEND_HOST_TASKS_H
 
 #include "backend/host/deque.h"
+#include "backend/host/group.h"
 #include "backend/host/lane.h"
+#include "base/thread_local.h"
 
 enum { PEL_HOST_LANES = 16, PEL_HOST_GUESTS = 8, PEL_HOST_BATCH = 128 };
 
@@ -30,14 +32,22 @@ struct pel_host_runner {
     uint32_t index;
     uint32_t ticks;
     uint32_t depth;          /* tasks on this thread's stack that wait */
+    uint32_t most;           /* calls that it takes as one group; 0: it has not taken any yet */
+    uint32_t watched, watched_next; /* a runner whose group has a rest, and how far it was; itself: none */
+    bool stuck;              /* that one stands still */
     _Alignas(64) atomic_bool taken; /* by a guest; workers' always */
     atomic_bool running;            /* a task */
-    atomic_uint ran;                /* items, ever; the owner's to write */
+    atomic_uint ran;                /* items and calls, ever; the owner's to write */
+    pel_host_group group;           /* begun and not ended, or taken from another; else empty */
 };
 
 struct pel_host_tasks {
     /* Read-mostly. Runs one item; returns one that became ready by it and is to run next, or NULL. */
     pel_host_item *(*run)(pel_host_runner *runner, pel_host_item *item);
+    /* Makes the next call of the runner's group; takes from another's, and makes those. False: none. */
+    bool (*go_on)(pel_host_runner *runner);
+    bool (*relieve)(pel_host_runner *runner, pel_host_group *from);
+    void *owner; /* of the items: for these three */
     pel_host_runner *runners;
     pel_host_lane *lanes;
     void (*invite)(void *host); /* somebody of the caller's may come and work; NULL: nobody. Any thread, any lock */
@@ -71,12 +81,36 @@ void pel_host_runner_leave(pel_host_runner *before);
 pel_host_runner *pel_host_guest_enter(pel_host_tasks *tasks, pel_host_runner **before);
 void pel_host_guest_leave(pel_host_runner *runner, pel_host_runner *before);
 
-/* From outside: claim a lane, use its self, push, release. release also wakes whom it must. */
-pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks);
-void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pushed);
+/* From outside: claim a lane, use its self, push, release. release also wakes whom it must: inside the claim the sleepers are
+ * asked about (lane.h). */
+extern PEL_THREAD_LOCAL uint32_t pel_host_usual_lane;
+pel_host_lane *pel_host_lane_claim_other(pel_host_tasks *tasks);
+pel_host_lane *pel_host_lane_claimed(pel_host_tasks *tasks, uint32_t index); /* for the first time, maybe */
+static inline pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks) {
+    pel_host_lane *usual = &tasks->lanes[pel_host_usual_lane];
+    if (!pel_host_lane_try_claim(usual)) {
+        return pel_host_lane_claim_other(tasks);
+    }
+    return usual->self.shard != 0 ? usual : pel_host_lane_claimed(tasks, pel_host_usual_lane);
+}
+void pel_host_wake_for_lane(pel_host_tasks *tasks, bool sleepers);
+static inline void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pushed) {
+    const bool sleepers = pushed && atomic_load_explicit(&tasks->looking, memory_order_seq_cst) == 0 &&
+                          atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0;
+    atomic_store_explicit(&lane->visits, atomic_load_explicit(&lane->visits, memory_order_relaxed) + 1, memory_order_relaxed);
+    pel_host_lane_release(lane);
+    if (sleepers || (pushed && tasks->invite)) {
+        pel_host_wake_for_lane(tasks, sleepers);
+    }
+}
 
 /* From a runner: what its task made ready. */
 void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item);
+/* From a runner: opens its group, which was empty, and tells whom it must: there may be need of others. */
+void pel_host_runner_open(pel_host_runner *runner, uint32_t count);
+/* Looks whether a group elsewhere stands still, since this runner's last look of this kind, which should be some microseconds
+ * ago. True: there is one, and pel_host_runner_work will take from it. */
+bool pel_host_runner_sees_stuck(pel_host_runner *runner);
 
 /* Whether an item is the offer of the lane that the calling thread used last: a guess. Take it back: or whatever is offered
  * there by then; NULL: nothing is. */

@@ -246,6 +246,7 @@ static bool spin(pel_host_worker *worker) {
             next = look + worker->interval;
         }
         if (gives_way(worker)) {
+            found = found || pel_host_runner_sees_stuck(worker->runner);
             break;
         }
         if (look % clocks == 0) { /* whoever waits for what just ended, or an OpenCL device's threads, may want this core */
@@ -254,10 +255,12 @@ static bool spin(pel_host_worker *worker) {
             }
             const int64_t now = pel_clock_now(&pel_clock_monotonic);
             until = until == 0 ? now + device->env->spin_ns : until;
+            found = found || pel_host_runner_sees_stuck(worker->runner);
             if (now > until) {
                 break;
             }
         } else if (device->env->spin_ns == 0) {
+            found = found || pel_host_runner_sees_stuck(worker->runner);
             break;
         }
         pel_pause();
