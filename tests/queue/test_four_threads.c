@@ -285,6 +285,7 @@ static void read_plan(const pel_plan *plan) {
     EXPECT(pel_plan_reason(plan) && pel_plan_restriction(plan) && pel_plan_protection(plan) && strlen(pel_plan_text(plan)) > 0);
     EXPECT(pel_plan_get_bytes(plan, &bytes) == PEL_OK && pel_plan_predicted_ns(plan) >= 0 && pel_plan_actual_ns(plan) >= 0);
     EXPECT(pel_plan_predicted_joules(plan) >= 0 && pel_plan_split_dimension(plan) == 0);
+    EXPECT(pel_plan_energy_source(plan) == PEL_ENERGY_UNKNOWN || pel_plan_predicted_joules(plan) > 0);
 }
 
 static void play_launches(int thread) {
