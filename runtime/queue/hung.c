@@ -18,6 +18,11 @@
 
 enum { FIRST_NAP_NS = 20000, LONGEST_NAP_NS = 5000000 };
 
+/* It is with its device, and nobody else watches it: isolated ones are given up by their own deadline, which forgives more. */
+static bool may_hang(const pel_job *job) {
+    return !job->over && atomic_load(&((pel_job *)(uintptr_t)job)->isolation) == PEL_ISOLATION_NONE;
+}
+
 /* Of the queue's works that have begun, the one that may take longest: they may wait for each other. NULL: there is none. */
 static const pel_job *slowest(const pel_queue *queue, int64_t *began) {
     const pel_job *found = NULL;
@@ -26,7 +31,7 @@ static const pel_job *slowest(const pel_queue *queue, int64_t *began) {
         for (uint32_t i = 0; runs && i < command->job_count; i++) {
             const pel_job *job = &command->jobs[i];
             const int64_t started = atomic_load(&((pel_job *)(uintptr_t)job)->work.started);
-            if (started != 0 && (!found || pel_isolate_allowance(job) > pel_isolate_allowance(found))) {
+            if (started != 0 && may_hang(job) && (!found || pel_isolate_allowance(job) > pel_isolate_allowance(found))) {
                 found = job;
                 *began = started;
             }

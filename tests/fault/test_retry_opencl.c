@@ -293,6 +293,28 @@ static void test_destroyed_while_it_hangs(void **state) {
     tear_down(&s);
 }
 
+/* An isolated one is given up by its own deadline: whoever destroys its queue waits for that, and for who does it instead. */
+static void test_destroyed_while_an_isolated_one_hangs(void **state) {
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share share;
+    update_scene s;
+    (void)state;
+    assert_true(set_up(&s, "host,opencl:0"));
+    const pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    assert_int_equal(pick(&s, true, &share), 1);
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_ISOLATE;
+    desc.shares = &share;
+    desc.share_count = 1;
+    desc.deadline_ns = 300000000;
+    layer_script(faults, "%s", "clEnqueueNDRangeKernel@1:never");
+    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+    assert_int_not_equal(pel_queue_destroy(s.queue), PEL_BUSY);
+    s.queue = NULL;
+    layer_script(faults, "%s", "");
+    tear_down(&s);
+}
+
 /* How many launches the host ended while the context of the lost device was being built anew. */
 static int launches_meanwhile(const char *script) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
@@ -349,7 +371,7 @@ static int find_layer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_destroyed_while_it_hangs),
+        cmocka_unit_test(test_destroyed_while_it_hangs), cmocka_unit_test(test_destroyed_while_an_isolated_one_hangs),
         cmocka_unit_test(test_any_failure_elsewhere),  cmocka_unit_test(test_commands_that_fail),
         cmocka_unit_test(test_commands_that_hang),     cmocka_unit_test(test_the_next_one_hangs_too),
         cmocka_unit_test(test_a_slow_compiler_is_no_hang), cmocka_unit_test(test_a_stop_is_no_hang),
