@@ -303,7 +303,7 @@ static bool note_failure(session *s, const pel_sim_kernel *kernel, uint64_t item
     pel_error *error = pel_queue_error(s->queue);
     const char *message = error ? pel_error_message(error) : pel_status_text(status);
     s->launches++;
-    if (s->failures++ == 0)
+    if (s->failures++ == 0 && s->wrongs == 0)
         (void)snprintf(s->first_failure, sizeof s->first_failure, "launch %llu, %s: %s", (unsigned long long)s->launches,
                        kernel->name, message);
     into_hash(s, (double)status);
@@ -318,7 +318,7 @@ static bool note_failure(session *s, const pel_sim_kernel *kernel, uint64_t item
     return !failed(pel_queue_reset(s->queue), &error);
 }
 
-/* What came home is what was to be written; of resident buffers nothing comes home. */
+/* Before the launch is reported. What came home is what was to be written; of resident buffers nothing comes home. */
 static void check_results(session *s, uint32_t index, uint64_t items) {
     const pattern *p = &s->patterns[index];
     const unsigned char *bytes = s->memory[index][1];
@@ -326,7 +326,7 @@ static void check_results(session *s, uint32_t index, uint64_t items) {
         if (bytes[i] != byte_of(p, i)) {
             if (s->wrongs++ == 0 && s->failures == 0)
                 (void)snprintf(s->first_failure, sizeof s->first_failure, "launch %llu, %s: byte %llu is wrong",
-                               (unsigned long long)s->launches, s->workload.kernels[index].name, (unsigned long long)i);
+                               (unsigned long long)s->launches + 1, s->workload.kernels[index].name, (unsigned long long)i);
             return;
         }
     }
@@ -378,24 +378,33 @@ static double error_at(session *s, double fraction) {
     return s->error_count > 0 ? s->errors[(size_t)(fraction * (double)(s->error_count - 1))] : 0.0;
 }
 
+static const char *const protections[] = {
+    [PEL_PROTECT_NONE] = "none", [PEL_PROTECT_RETRY] = "retry", [PEL_PROTECT_ISOLATE] = "isolate"};
+
+/* "before 'word'", as a shell takes it for one word; nothing if there is none. */
+static void print_word(const char *before, const char *word) {
+    printf("%s", word ? before : "");
+    for (size_t i = 0; word && word[i]; i++)
+        printf(word[i] == '\'' ? "'\\''" : "%c", word[i]);
+    printf("%s", word ? "'" : "");
+}
+
 /* What went wrong with this seed, and how to see it again; nothing when nothing did. */
 static void tell_failures(const session *s) {
-    static const char *const words[] = {
-        [PEL_PROTECT_NONE] = "none", [PEL_PROTECT_RETRY] = "retry", [PEL_PROTECT_ISOLATE] = "isolate"};
     if (s->failures + s->wrongs == 0)
         return;
-    printf("seed %llu: of %llu launches %llu failed and %llu came out wrong; first: %s\n  again with: pel sim %s %s",
+    printf("seed %llu: of %llu launches %llu failed and %llu came out wrong; first: %s\n  again with: pel sim",
            (unsigned long long)s->seed, (unsigned long long)s->launches, (unsigned long long)s->failures,
-           (unsigned long long)s->wrongs, s->first_failure, s->machine, s->workload_path);
+           (unsigned long long)s->wrongs, s->first_failure);
+    print_word(" '", s->machine);
+    print_word(" '", s->workload_path);
     if (s->seed > 0) /* else the machine's */
         printf(" --seed %llu", (unsigned long long)s->seed);
-    if (s->faults)
-        printf(" --faults '%s'", s->faults);
+    print_word(" --faults '", s->faults);
     if (s->protection != PEL_PROTECT_DEFAULT)
-        printf(" --protect %s", words[s->protection]);
-    if (s->devices)
-        printf(" --devices '%s'", s->devices);
-    printf("\n");
+        printf(" --protect %s", protections[s->protection]);
+    print_word(" --devices '", s->devices);
+    printf(s->history ? "\n  and with --history and the file as it was before\n" : "\n");
 }
 
 static void print_totals(session *s, double ns) {
@@ -510,11 +519,9 @@ static int explore(session *asked, uint64_t seeds) {
 }
 
 static bool protection_of(const char *word, pel_protection *protection) {
-    static const char *const words[] = {"none", "retry", "isolate", NULL};
-    static const pel_protection ways[] = {PEL_PROTECT_NONE, PEL_PROTECT_RETRY, PEL_PROTECT_ISOLATE};
-    for (size_t i = 0; words[i]; i++) {
-        if (strcmp(word, words[i]) == 0) {
-            *protection = ways[i];
+    for (int i = PEL_PROTECT_NONE; i <= PEL_PROTECT_ISOLATE; i++) {
+        if (strcmp(word, protections[i]) == 0) {
+            *protection = (pel_protection)i;
             return true;
         }
     }
@@ -569,6 +576,10 @@ int pel_cmd_sim(int argc, char **argv) {
     }
     if (good && seeds > 0 && (json || s->history || s->explain)) {
         pel_cli_error("sim", "--seeds tells which seeds fail: it has no JSON, plans or history");
+        good = false;
+    }
+    if (good && seeds > 0 && s->seed > UINT64_MAX - seeds) { /* 0 would be the machine's own */
+        pel_cli_error("sim", "there are no %llu seeds from %llu on", (unsigned long long)seeds, (unsigned long long)s->seed);
         good = false;
     }
     if (good) {

@@ -47,7 +47,7 @@ run 0 "$pel" sim "$four" work.workload --seeds 6 --faults "$lost" --protect retr
 says out "0 of 6 seeds failed"
 run 1 "$pel" sim "$four" work.workload --quiet --faults 'gpu0:wrong_every_chunks=1'
 says out "0 failed"
-says out "byte"
+says out "launch 1, work: byte"
 refuses 1 'no device "gpu9"' "$pel" sim "$four" work.workload --faults 'gpu9:lost_at_chunk=1'
 refuses 1 'unknown key' "$pel" sim "$four" work.workload --faults 'gpu0:lost=1'
 refuses 1 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0'
@@ -55,6 +55,12 @@ refuses 1 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0:'
 refuses 1 'lost_at_chunk' "$pel" sim "$four" work.workload --faults 'gpu0:lost_at_chunk=9..3'
 refuses 2 'isolate' "$pel" sim "$four" work.workload --protect everything
 refuses 2 'seeds' "$pel" sim "$four" work.workload --seeds 2 --json
+refuses 2 'there are no 2 seeds' "$pel" sim "$four" work.workload --seed 18446744073709551615 --seeds 2
+cp "$four" "it's four.machine"
+run 1 "$pel" sim "it's four.machine" work.workload --quiet --faults 'gpu0:wrong_every_chunks=1'
+again=$(sed -n 's/.*again with: pel //p' "$work/out")
+eval "run 1 \"\$pel\" $again --quiet"
+says out "launch 1, work: byte"
 
 # Broken workloads: the line is named.
 broken() {

@@ -260,8 +260,7 @@ static void test_killed_in_a_launch(void **state) {
     }
 }
 
-/* A kernel that writes where nothing is takes the child along, and the child only. */
-/* It is found by the watchdog and done by the host; the child, which hangs for ever, goes with the runtime. */
+/* It is found by the watchdog and done by the host; the child, which would hang for ever, is killed. */
 static void test_hanging_kernel(void **state) {
     (void)state;
     if (!test_has_cores_0_and_1()) {
@@ -283,6 +282,7 @@ static void test_hanging_kernel(void **state) {
     assert_int_equal(descriptors(), before);
 }
 
+/* A kernel that writes where nothing is takes the child along, and the child only. */
 static void test_crashing_kernel(void **state) {
     (void)state;
     update_scene s;
