@@ -584,10 +584,10 @@ pel_status pel_queue_reset(pel_queue *queue) {
         return PEL_OUT_OF_MEMORY;
     }
     pthread_mutex_lock(&queue->runtime->lock);
-    pel_event_release(queue->anonymous);
-    queue->anonymous = anonymous;
     pel_event_release(atomic_exchange_explicit(&queue->gate, NULL, memory_order_relaxed));
     pthread_mutex_lock(&queue->runtime->dispatcher->hazard_lock);
+    pel_event_release(queue->anonymous); /* submitters who lack memory hand it on with that lock alone */
+    queue->anonymous = anonymous;
     pel_hazards_forgive(queue->runtime->dispatcher->hazards, queue->id);
     pthread_mutex_unlock(&queue->runtime->dispatcher->hazard_lock);
     forgive_losses(queue->runtime);

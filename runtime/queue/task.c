@@ -297,19 +297,15 @@ static void lose(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t 
     }
 }
 
-/* UNSUPPORTED: a launch has taken some of the bytes to a device meanwhile. */
-static pel_status enter_hazards(submission *s, const pel_access *accesses, uint32_t count) {
-    pel_dispatcher *dispatcher = s->runtime->dispatcher;
-    pel_hazard_range ranges[PEL_MORE_RANGES];
+/*
+ * With the lock, kept since the short way was tried, if it was: that may have noted a part, and as soon as others can come after
+ * the node, it can come after nobody more. Not OK: it is not run, so what that part says it writes is undefined.
+ */
+static pel_status look_and_note(submission *s, pel_hazards *hazards) {
+    pel_hazard_range ranges[PEL_MORE_RANGES], range;
+    pel_range_walk w = {pel_node_accesses(s->node), 0};
     pel_status status = PEL_OK;
     bool noted = true;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
-    if (!all_at_home(s->runtime, accesses, count)) {
-        pthread_mutex_unlock(&dispatcher->hazard_lock);
-        return PEL_UNSUPPORTED;
-    }
-    pel_hazards *hazards = pel_stage_hazards(s->runtime, s->node->stage);
-    status = hazards ? PEL_OK : PEL_OUT_OF_MEMORY;
     for (int pass = 0; pass < 2 && status == PEL_OK; pass++) {
         for (const pel_node_more *more = pel_node_accesses(s->node); more && status == PEL_OK; more = more->next) {
             uint32_t n = 0;
@@ -330,6 +326,21 @@ static pel_status enter_hazards(submission *s, const pel_access *accesses, uint3
         s->node->hazard.user = NULL;
         pel_fail((pel_error **)&s->node->hazard.user, &s->runtime->allocator, PEL_OUT_OF_MEMORY, NULL,
                  "task: no memory to keep its order");
+    }
+    while (status != PEL_OK && pel_range_next(&w, &range)) {
+        pel_hazards_fail(hazards, &range, 1, &s->node->hazard, s->queue->anonymous);
+    }
+    return status;
+}
+
+/* UNSUPPORTED: a launch has taken some of the bytes to a device meanwhile. */
+static pel_status enter_hazards(submission *s, const pel_access *accesses, uint32_t count) {
+    pel_dispatcher *dispatcher = s->runtime->dispatcher;
+    pel_status status = PEL_UNSUPPORTED;
+    pthread_mutex_lock(&dispatcher->hazard_lock);
+    if (all_at_home(s->runtime, accesses, count)) {
+        pel_hazards *hazards = pel_stage_hazards(s->runtime, s->node->stage);
+        status = hazards ? look_and_note(s, hazards) : PEL_OUT_OF_MEMORY;
     }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
     return status;
