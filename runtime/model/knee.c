@@ -9,6 +9,7 @@
 #define OCTAVES_LEAST 4u
 #define SEEN_LEAST 12u
 #define LATE 1.6        /* a chunk that takes longer than so many means is an accident */
+#define SOON 2u         /* chunks of an octave's mean that one which is as much shorter shows to have been accidents */
 #define SCATTER_RATE 0.05
 #define SCATTER_FIRST 0.01 /* noise of 10 % */
 #define SCATTER_LEAST 1e-4
@@ -16,6 +17,10 @@
 #define BETTER 0.5      /* and the part of the error that it may leave */
 #define STAYS 6.0       /* variances by which it explains more while it stays */
 #define STEPS 3u        /* candidates between the means of two octaves */
+
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
 
 void pel_knee_see(pel_knee *knee, double n, double t) {
     uint64_t bits;
@@ -25,8 +30,9 @@ void pel_knee_see(pel_knee *knee, double n, double t) {
     if (!(knee->scatter > 0.0)) {
         knee->scatter = SCATTER_FIRST;
     }
-    if (knee->count[at] == 0 || !(n < 2.5 * mean_n && n > 0.4 * mean_n)) {
-        /* new, or another octave was here, a factor of 4096 away: the latest counts */
+    const bool spoilt = knee->count[at] <= SOON && LATE * t * larger(1.0, mean_n / n) < mean_t;
+    if (knee->count[at] == 0 || spoilt || !(n < 2.5 * mean_n && n > 0.4 * mean_n)) {
+        /* new, or begun by accidents (of 3 to 10 times: few later ones outweigh them), or another octave, 4096 times away */
         knee->n[at] = (float)n;
         knee->t[at] = (float)t;
         knee->count[at] = 1;
@@ -89,6 +95,19 @@ static double error_of(const means *m, double size) {
     return unit > 0.0 ? error : INFINITY;
 }
 
+/* Whether no single octave carries it: an accident or a slow spell spoils one, a knee shows in several. */
+static bool is_shared(means *m, double size, double variance) {
+    bool shared = true;
+    for (uint32_t i = 0; i < m->count && shared; i++) {
+        const double weight = m->weight[i];
+        m->weight[i] = 0.0;
+        const double none = error_of(m, 0.0), bent = error_of(m, size);
+        shared = none - bent > GAIN * variance && bent < BETTER * none;
+        m->weight[i] = weight;
+    }
+    return shared;
+}
+
 bool pel_knee_find(pel_knee *knee) {
     means m;
     collect(knee, &m);
@@ -108,7 +127,8 @@ bool pel_knee_find(pel_knee *knee) {
     const double before = knee->size;
     if (knee->size > 0.0 && none < least + STAYS * variance) {
         knee->size = 0.0;
-    } else if (knee->size > 0.0 ? now - least > STAYS * variance : none - least > GAIN * variance && least < BETTER * none) {
+    } else if (knee->size > 0.0 ? now - least > STAYS * variance
+                                : none - least > GAIN * variance && least < BETTER * none && is_shared(&m, best, variance)) {
         knee->size = best;
     }
     return knee->size != before;

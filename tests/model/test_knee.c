@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The knee of wide devices: found where there is one, and nowhere else; kept, moved and forgotten with its line. */
+#include "model/knee.h"
 #include "model/model.h"
 #include "support/random.h"
 
@@ -80,6 +81,28 @@ static void is_not_invented(void **state) {
     assert_true(invented <= SEEDS / 50);
 }
 
+/* Late chunks of one octave (its first, an accident; or all of them, a slow spell) bend no straight line. */
+static void one_octave_shows_none(void **state) {
+    (void)state;
+    static const double lateness[] = {1.5, 2.0, 3.0, 5.0, 8.0};
+    uint32_t bent = 0, cases = 0;
+    for (uint32_t i = 0; i < 5u * 10u * 12u * 2u; i++, cases++) {
+        const uint32_t spoilt = i / 5u % 10u, chunks = 4u + i / 50u % 12u, last = i / 600u == 0 ? 1u : chunks;
+        pel_knee knee = {.size = 0.0};
+        bool found = false;
+        for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+            for (uint32_t octave = 0; octave < 10u; octave++) {
+                const double n = 1.1 * (double)(1u << octave), late = octave == spoilt && chunk < last ? lateness[i % 5u] : 1.0;
+                pel_knee_see(&knee, n, (0.05 + n) * (chunk % 2u == 0 ? 1.05 : 0.95) * late);
+            }
+            found = pel_knee_find(&knee) || found;
+        }
+        bent += found;
+    }
+    printf("# bent in %u of %u\n", bent, cases);
+    assert_int_equal(bent, 0);
+}
+
 /* A machine that became slower keeps its knee; a line that is told to be slower (company) bends where it did. */
 static void survives_a_change(void **state) {
     (void)state;
@@ -119,6 +142,7 @@ static void is_remembered(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(is_found), cmocka_unit_test(is_not_invented),
+                                       cmocka_unit_test(one_octave_shows_none),
                                        cmocka_unit_test(survives_a_change), cmocka_unit_test(is_remembered)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
