@@ -51,6 +51,11 @@ conformance() {
     return "$bad"
 }
 
+# the tests' devices [outside] need the program of this build, which may not be installed
+if [ -x "$build/bin/pel-device" ]; then
+    PEL_DEVICE_PROGRAM=$(cd "$build/bin" && pwd)/pel-device
+    export PEL_DEVICE_PROGRAM
+fi
 log=$(mktemp "${TMPDIR:-/tmp}/pel-gpu-check-XXXXXX") || exit 1
 trap 'rm -f "$log"' EXIT
 

@@ -52,7 +52,8 @@ PEL_API pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective
  * isolated seems to hang: for as long as an isolated one may take (pel_launch_desc.deadline_ns, or what is predicted many times
  * over; 10 minutes where nothing is known) nothing came back. Then the queue stays as it was, pel_queue_error tells which launch,
  * and since the device may still write to them, its buffers' memory must stay, too, and the runtime: left on purpose. Another
- * call may succeed. Parts of a replayed graph are waited for without such an end.
+ * call may succeed. Parts of a replayed graph are waited for without such an end. WOULD_DEADLOCK, and the queue stays, too, on a
+ * simulated machine that stands still (see pel_queue_finish).
  */
 PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 
@@ -172,6 +173,8 @@ PEL_API PEL_MUST_CHECK pel_status pel_callback(pel_queue *queue, pel_event *watc
  * and may run tasks and host variants on the calling thread (not where workers are bound to cores). From inside a task it waits
  * only, and leaves memory where it is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task
  * itself, as a rule: see pel_event_wait). From inside a loop, a parallel loop or the host variant of a kernel: WOULD_DEADLOCK.
+ * So it is, here and in every other wait, on a simulated machine on which nothing will ever happen while the caller waits: what
+ * is waited for hangs and is not isolated, or needs a user event or an unmapping.
  */
 PEL_API pel_status pel_queue_finish(pel_queue *queue);
 

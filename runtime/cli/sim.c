@@ -7,12 +7,14 @@
  * and the run goes on, as a program would after pel_queue_reset; a seed that fails is told as the one command that repeats it.
  */
 #include "backend/simulated/cost.h"
+#include "backend/simulated/machine.h"
 #include "base/hash.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/sim_faults.h"
 #include "cli/sim_workload.h"
+#include "core/runtime.h"
 
 #include <math.h>
 #include <pel/pel.h>
@@ -65,7 +67,7 @@ typedef struct session {
     uint64_t failures, wrongs;
     char first_failure[200];
     pel_protection protection;
-    bool quiet, explain, silent, check;
+    bool quiet, explain, silent, check, hangs;
     pattern patterns[PEL_SIM_KERNELS];
     json_t *lines; /* NULL: text */
     pel_runtime *runtime;
@@ -189,18 +191,29 @@ static bool open_session(session *s) {
     return good;
 }
 
+/* What hangs ends now, else its launch would have to be left with all its memory. */
+static void end_hangs(session *s) {
+    do {
+        pel_machine_release(s->runtime->machine);
+    } while (pel_machine_advance(s->runtime->machine));
+}
+
 static void close_session(session *s) {
+    if (s->runtime)
+        end_hangs(s);
     if (s->queue)
         (void)pel_queue_destroy(s->queue);
     for (uint32_t i = 0; i < s->workload.kernel_count; i++) {
-        for (int side = 0; side < 2; side++) {
+        for (int side = 0; side < 2; side++)
             (void)pel_buffer_destroy(s->buffers[i][side]);
-            free(s->memory[i][side]);
-        }
         (void)pel_kernel_destroy(s->kernels[i]);
         pel_plan_destroy(s->last[i]);
     }
     (void)pel_runtime_destroy(s->runtime);
+    for (uint32_t i = 0; i < s->workload.kernel_count; i++) { /* what was given up may have read it until now */
+        free(s->memory[i][0]);
+        free(s->memory[i][1]);
+    }
     free(s->errors);
     json_decref(s->lines);
 }
@@ -298,10 +311,13 @@ static bool report(session *s, const pel_sim_kernel *kernel, uint64_t items, con
     return note_error(s, predicted, actual);
 }
 
-/* A launch that failed is counted; the next one begins anew. */
+/* A launch that failed is counted; the next one begins anew. After one that hangs there is no next one. */
 static bool note_failure(session *s, const pel_sim_kernel *kernel, uint64_t items, pel_status status) {
     pel_error *error = pel_queue_error(s->queue);
     const char *message = error ? pel_error_message(error) : pel_status_text(status);
+    s->hangs = status == PEL_WOULD_DEADLOCK;
+    if (s->hangs)
+        message = "it hangs, and nothing gives it up: the run ends here (--protect isolate gives it up)";
     s->launches++;
     if (s->failures++ == 0 && s->wrongs == 0)
         (void)snprintf(s->first_failure, sizeof s->first_failure, "launch %llu, %s: %s", (unsigned long long)s->launches,
@@ -315,7 +331,7 @@ static bool note_failure(session *s, const pel_sim_kernel *kernel, uint64_t item
                (unsigned long long)items, message);
     pel_error_destroy(error);
     error = NULL;
-    return !failed(pel_queue_reset(s->queue), &error);
+    return s->hangs || !failed(pel_queue_reset(s->queue), &error);
 }
 
 /* Before the launch is reported. What came home is what was to be written; of resident buffers nothing comes home. */
@@ -431,8 +447,10 @@ static void print_totals(session *s, double ns) {
     if (!pel_table_print(&table, stdout, ""))
         pel_cli_error("sim", "out of memory");
     pel_table_free(&table);
-    for (uint32_t i = 0; i < s->workload.kernel_count && s->explain; i++)
-        printf("\nThe last plan of %s:\n%s", s->workload.kernels[i].name, pel_plan_text(s->last[i]));
+    for (uint32_t i = 0; i < s->workload.kernel_count && s->explain; i++) {
+        if (s->last[i])
+            printf("\nThe last plan of %s:\n%s", s->workload.kernels[i].name, pel_plan_text(s->last[i]));
+    }
     tell_failures(s);
     printf("\ntrace %016llx\n", (unsigned long long)s->hash);
 }
@@ -462,9 +480,9 @@ enum { BROKEN = -1 }; /* nothing could be run, with any seed */
 
 static int run(session *s) {
     bool good = open_session(s);
-    for (uint64_t round = 0; round < s->workload.rounds && good; round++) {
-        for (uint32_t k = 0; k < s->workload.kernel_count && good; k++) {
-            for (uint64_t i = 0; i < s->workload.kernels[k].launches && good; i++)
+    for (uint64_t round = 0; round < s->workload.rounds && good && !s->hangs; round++) {
+        for (uint32_t k = 0; k < s->workload.kernel_count && good && !s->hangs; k++) {
+            for (uint64_t i = 0; i < s->workload.kernels[k].launches && good && !s->hangs; i++)
                 good = launch(s, k);
         }
     }

@@ -404,7 +404,7 @@ static pel_status await(pel_mapping *mapping) {
             status = PEL_WOULD_DEADLOCK;
         } else {
             pel_wait_for(runtime, &(pel_waiting){is_open, is_open, mapping_works, mapping, 1, true});
-            status = is_open(mapping) ? PEL_OK : PEL_INTERNAL;
+            status = is_open(mapping) ? PEL_OK : PEL_WOULD_DEADLOCK;
         }
         pthread_mutex_unlock(&runtime->lock);
     }

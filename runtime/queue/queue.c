@@ -53,7 +53,7 @@ static pel_status idle_hook(pel_runtime *runtime, pel_allocation *allocation) {
         return PEL_WOULD_DEADLOCK;
     }
     pel_wait_for(runtime, &(pel_waiting){.over = is_idle, .user = allocation, .restless = true});
-    pel_status status = is_idle(allocation) ? PEL_OK : PEL_INTERNAL;
+    pel_status status = is_idle(allocation) ? PEL_OK : PEL_WOULD_DEADLOCK;
     pthread_mutex_unlock(&runtime->lock);
     return status;
 }
@@ -366,7 +366,7 @@ static pel_status drain_queue(pel_queue *queue, bool *home, pel_status *failure)
     if (inside) {
         pel_inner_wait_end(runtime, &wait);
     }
-    status = is_drained(&d) ? PEL_OK : status != PEL_OK ? status : PEL_INTERNAL;
+    status = is_drained(&d) ? PEL_OK : status != PEL_OK ? status : PEL_WOULD_DEADLOCK;
     if (home) {
         *home = is_all_home(runtime);
         *failure = queue->status;

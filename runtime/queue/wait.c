@@ -227,7 +227,7 @@ static pel_status wait_inside(pel_runtime *runtime, const pel_waiting *what, pel
             pthread_mutex_unlock(&runtime->lock);
         }
     }
-    return pel_event_is_complete(event) ? event->status : status != PEL_OK ? status : PEL_INTERNAL;
+    return pel_event_is_complete(event) ? event->status : status != PEL_OK ? status : PEL_WOULD_DEADLOCK;
 }
 
 /*
@@ -283,7 +283,7 @@ pel_status pel_event_wait(pel_event *event) {
     pthread_mutex_lock(&runtime->lock);
     pel_wait_for(runtime, &what);
     pthread_mutex_unlock(&runtime->lock);
-    return pel_event_is_complete(event) ? event->status : PEL_INTERNAL;
+    return pel_event_is_complete(event) ? event->status : PEL_WOULD_DEADLOCK;
 }
 
 /* ---- stages ---- */

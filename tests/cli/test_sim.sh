@@ -48,6 +48,13 @@ says out "0 of 6 seeds failed"
 run 1 "$pel" sim "$four" work.workload --quiet --faults 'gpu0:wrong_every_chunks=1'
 says out "0 failed"
 says out "launch 1, work: byte"
+hang='gpu0:hang_at_chunk=2'
+run 1 "$pel" sim "$four" work.workload --quiet --faults "$hang" --protect none
+says out "1 failed and 0 came out wrong"
+says out "nothing gives it up"
+run 1 "$pel" sim "$four" work.workload --seeds 2 --faults "$hang"
+says out "2 of 2 seeds failed"
+run 0 "$pel" sim "$four" work.workload --quiet --faults "$hang" --protect isolate
 refuses 1 'no device "gpu9"' "$pel" sim "$four" work.workload --faults 'gpu9:lost_at_chunk=1'
 refuses 1 'unknown key' "$pel" sim "$four" work.workload --faults 'gpu0:lost=1'
 refuses 1 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0'

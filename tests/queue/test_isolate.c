@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Isolated launches on simulated machines: chunks that hang are given up in time and run elsewhere, what comes late lands
  * nowhere, nobody is accused in vain. */
+#include "backend/simulated/machine.h"
+#include "core/runtime.h"
 #include "queue/isolate.h"
 #include "scene.h"
 
@@ -147,6 +149,34 @@ static void test_nobody_else(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* A hang that nothing gives up: no wait ends well, the queue stays, and once the device has returned all goes on. */
+static void test_nothing_gives_it_up(void **state) {
+    (void)state;
+    pel_simulated_device devices[] = {machine_device("one", 1, 0)};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_event *event = NULL;
+    scene s;
+    devices[0].hang_at = 1;
+    scene_begin(&s, devices, 1, false, N);
+    pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = N;
+    desc.protection = PEL_PROTECT_NONE;
+    scene_expect_update(&s);
+    desc.shares = s.shares;
+    desc.share_count = 1;
+    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, &event), PEL_OK);
+    assert_int_equal(pel_event_wait(event), PEL_WOULD_DEADLOCK);
+    assert_int_equal(pel_queue_finish(s.queue), PEL_WOULD_DEADLOCK);
+    assert_int_equal(pel_queue_reset(s.queue), PEL_WOULD_DEADLOCK);
+    assert_int_equal(pel_queue_destroy(s.queue), PEL_WOULD_DEADLOCK);
+    assert_int_equal(pel_runtime_destroy(s.runtime), PEL_BUSY);
+    pel_machine_release(s.runtime->machine);
+    assert_int_equal(pel_event_wait(event), PEL_OK);
+    pel_event_release(event);
+    check(&s, N);
+    scene_end(&s);
+}
+
 /* Time in which threads of the process waited for cores does not count, but at most nineteen twentieths of the time. */
 static void test_starvation_is_no_hang(void **state) {
     (void)state;
@@ -209,7 +239,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_hang_costs_a_deadline), cmocka_unit_test(test_late_results_land_nowhere),
         cmocka_unit_test(test_the_plan_names_the_hang), cmocka_unit_test(test_nobody_else),
-        cmocka_unit_test(test_starvation_is_no_hang),   cmocka_unit_test(test_no_false_alarm),
+        cmocka_unit_test(test_nothing_gives_it_up),     cmocka_unit_test(test_starvation_is_no_hang),
+        cmocka_unit_test(test_no_false_alarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

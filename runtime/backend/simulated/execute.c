@@ -249,7 +249,7 @@ void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
             pel_error_destroy(work->error);
             work->error = NULL;
         }
-        (void)fail(driver, work, planned, "simulation", "the device is lost, as its description says (lost_at)");
+        (void)fail(driver, work, planned, "simulation", "the device is lost, as its description says (lost_at_chunk)");
         return;
     }
     pel_status status = move(driver, work, work->in, work->in_count, true);
@@ -257,7 +257,7 @@ void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
         status = run(driver, work);
     }
     if (status == PEL_OK && planned != PEL_OK) {
-        status = fail(driver, work, planned, "simulation", "the chunk failed, as its description says (fail_at)");
+        status = fail(driver, work, planned, "simulation", "the chunk failed, as its description says (fail_at_chunk)");
     }
     if (status == PEL_OK) {
         status = move(driver, work, work->out, work->out_count, false);
