@@ -16,6 +16,7 @@
 #define GAIN 14.0       /* variances by which a knee must explain more: of 300 straight devices none is taken for bent */
 #define BETTER 0.5      /* and the part of the error that it may leave */
 #define STAYS 6.0       /* variances by which it explains more while it stays */
+#define BELOW 0.8       /* of it, and less: sizes that tell whether there is one; the least candidate is 2^(1/3) of a mean */
 #define STEPS 3u        /* candidates between the means of two octaves */
 
 static double larger(double a, double b) {
@@ -125,7 +126,7 @@ bool pel_knee_find(pel_knee *knee) {
         }
     }
     const double before = knee->size;
-    if (knee->size > 0.0 && none < least + STAYS * variance) {
+    if (knee->size > 0.0 && m.n[0] < BELOW * knee->size && none < least + STAYS * variance) {
         knee->size = 0.0;
     } else if (knee->size > 0.0 ? now - least > STAYS * variance
                                 : none - least > GAIN * variance && least < BETTER * none && is_shared(&m, best, variance)) {

@@ -5,8 +5,9 @@
  *
  * Whether there is a knee is seen in sizes, not in the latest chunks: so one mean is kept for each octave of sizes, and now and
  * then the knee is looked for that explains these means best. Invariants: without sizes on both sides there is none; one is
- * believed only where chance does not explain what it gains. Rejected: a knee among the parameters of the recursion (the problem
- * is not convex: it stays where it began), and all observations (the means of octaves say as much in a hundred bytes).
+ * believed only where chance does not explain what it gains, and given up only where smaller sizes speak against it. Rejected: a
+ * knee among the parameters of the recursion (the problem is not convex: it stays where it began), and all observations (the
+ * means of octaves say as much in a hundred bytes).
  */
 #ifndef PEL_MODEL_KNEE_H
 #define PEL_MODEL_KNEE_H

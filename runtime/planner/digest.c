@@ -146,10 +146,11 @@ static weighted blend(const pel_cost *cost, double units, bool alone, uint64_t e
 /* Time alone over time beside others, of the devices that share memory and were seen both ways; false: none was. */
 static bool ratio_of(const pel_planning *planning, double *ratio) {
     const pel_plan_request *request = planning->request;
-    double sum = 0.0, units = (double)request->units;
+    double sum = 0.0;
     uint32_t count = 0;
     for (uint64_t rest = planning->sharing; rest != 0; rest &= rest - 1) {
         const pel_cost *cost = &request->devices[__builtin_ctzll(rest)].cost;
+        const double units = pel_cost_counted(cost, (double)request->units);
         if (believes_alone(cost, units) && believes_beside(cost, units)) {
             sum += log((cost->alone.start_ns + cost->alone.unit_ns * units) / (cost->start_ns + cost->unit_ns * units));
             count++;
@@ -177,7 +178,7 @@ static void digest_lines(pel_planning *planning, uint32_t index, double ratio, b
         return;
     }
     double own = seen_alone(cost) && seen_beside(cost) ? 1.0 : sharing ? ratio : 1.0;
-    double units = (double)planning->request->units;
+    double units = pel_cost_counted(cost, (double)planning->request->units);
     uint64_t enough = sharing ? 1 : TELLING; /* what is worth little is not worth mixing in */
     weighted beside = blend(cost, units, false, enough, company, own), alone = blend(cost, units, true, enough, company, own);
     planning->knee[index] = not_negative(cost->knee_units) / grain;

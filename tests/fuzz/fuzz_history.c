@@ -49,11 +49,11 @@ static void use(const pel_history *history) {
     must(models != NULL && pel_history_give(history, models, &skipped) == PEL_OK && skipped <= history->count);
     for (uint32_t i = 0; i < history->count; i++) {
         pel_model_key key = history->entries[i]->state.key;
-        for (int round = 0; round < 10; round++) {
+        for (int round = 0; round < 64; round++) { /* octaves of sizes: a knee is looked for */
             pel_cost cost = pel_models_predict(models, key);
             must(isfinite(cost.start_ns) && cost.start_ns >= 0.0 && isfinite(cost.unit_ns) && cost.unit_ns >= 0.0 &&
-                 isfinite(cost.deviation));
-            must(pel_models_observe(models, key, 100.0 + round, 5000.0) == PEL_OK);
+                 isfinite(cost.knee_units) && cost.knee_units >= 0.0 && isfinite(cost.deviation));
+            must(pel_models_observe(models, key, 100.0 * (double)(1u << round % 12), 5000.0) == PEL_OK);
         }
     }
     pel_models_destroy(models);

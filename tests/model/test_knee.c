@@ -29,14 +29,16 @@ static double time_of(const truth *t, double n) { return t->start + t->unit * fm
 
 static double told(const pel_cost *cost, double n) { return cost->start_ns + cost->unit_ns * pel_cost_counted(cost, n); }
 
-static void teach(pel_models *models, const truth *t, uint32_t count) {
+static void teach_between(pel_models *models, const truth *t, uint32_t count, double least, double most) {
     for (uint32_t i = 0; i < count; i++) {
-        const double n = floor(between_log(1e4, 1e7));
+        const double n = floor(between_log(least, most));
         const double normal = sqrt(-2.0 * log(uniform())) * cos(6.283185307179586 * uniform());
         const double ns = time_of(t, n) * exp(0.1 * normal) * (uniform() < 0.02 ? 3.0 + 7.0 * uniform() : 1.0);
         assert_int_equal(pel_models_observe(models, key, n, ns), PEL_OK);
     }
 }
+
+static void teach(pel_models *models, const truth *t, uint32_t count) { teach_between(models, t, count, 1e4, 1e7); }
 
 /* Mean relative error of what is predicted, over sizes. */
 static double off(const pel_cost *cost, const truth *t) {
@@ -136,6 +138,9 @@ static void is_remembered(void **state) {
     assert_true(pel_model_state_cost(&saved, &read) && read.knee_units == mine.knee_units);
     teach(other, &t, 3); /* what says nothing of the knee leaves it */
     assert_true(pel_models_predict(other, key).knee_units == mine.knee_units);
+    teach_between(other, &t, LAUNCHES, 8e5, 8e7); /* so do other sizes, in this process and in the next */
+    its = pel_models_predict(other, key);
+    assert_true(its.knee_units > 0.5 * t.knee && its.knee_units < 2.0 * t.knee && off(&its, &t) < 0.15);
     pel_models_destroy(models);
     pel_models_destroy(other);
 }
