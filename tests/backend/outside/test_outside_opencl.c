@@ -353,7 +353,7 @@ static void test_refusals(void **state) {
 /* ---- a child that lies ---- */
 
 static const char *const lies[] = {"nothing", "bytes", "kind",       "twice",  "done", "reply",
-                                   "length",  "text",  "descriptor", "status", "exit"};
+                                   "length",  "text",  "descriptor", "status", "exit",  "compiling"};
 
 static void put_hello(pel_packet *packet) {
     pel_packet_begin(packet, PEL_OUTSIDE_HELLO, 0);
@@ -371,6 +371,8 @@ static void put_lie(pel_packet *packet, const char *lie) {
     } else if (strcmp(lie, "done") == 0) {
         pel_packet_begin(packet, PEL_OUTSIDE_DONE, 12345);
         pel_packet_put(packet, &done, sizeof done);
+    } else if (strcmp(lie, "compiling") == 0) {
+        pel_packet_begin(packet, PEL_OUTSIDE_COMPILING, 12345);
     } else if (strcmp(lie, "reply") == 0) {
         pel_packet_begin(packet, PEL_OUTSIDE_REPLY, UINT64_MAX);
     } else if (strcmp(lie, "status") == 0) {
