@@ -11,9 +11,8 @@
 #define MOVES_SHOW 0.02 /* part of a time from which moving is worth a word */
 
 static double joules_alone(const pel_planning *planning, uint32_t device) {
-    pel_filling alone;
+    pel_filling alone = {.mask = pel_bit(device)};
     double ns;
-    alone.mask = pel_bit(device);
     alone.share[device] = planning->quanta;
     return pel_plan_joules(planning, &alone, &ns);
 }
