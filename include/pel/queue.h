@@ -50,10 +50,10 @@ PEL_API pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective
 /*
  * Waits for the queue's commands, then destroys it. Returns what pel_queue_finish would. NULL: OK. BUSY: a launch that is not
  * isolated seems to hang: for as long as an isolated one may take (pel_launch_desc.deadline_ns, or what is predicted many times
- * over; 10 minutes where nothing is known) nothing came back. Then the queue stays as it was, pel_queue_error tells which launch,
- * and since the device may still write to them, its buffers' memory must stay, too, and the runtime: left on purpose. Another
- * call may succeed. Parts of a replayed graph are waited for without such an end. WOULD_DEADLOCK, and the queue stays, too, on a
- * simulated machine that stands still (see pel_queue_finish).
+ * over, 10 s at least; 10 minutes where nothing is known, or something is compiled) nothing came back. Then the queue stays as
+ * it was, pel_queue_error tells which launch, and since the device may still write to them, its buffers' memory must stay, too,
+ * and the runtime: left on purpose. Another call may succeed. Parts of a replayed graph are waited for without such an end.
+ * WOULD_DEADLOCK, and the queue stays, too, on a simulated machine that stands still (see pel_queue_finish).
  */
 PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 

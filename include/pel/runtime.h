@@ -41,7 +41,7 @@ struct pel_simulation;         /* pel/simulated.h */
  * thread, with locks held: it must not call work itself, call the library, or block for long. Each work must be called in the
  * end: pel_runtime_destroy waits for those that have been submitted. With an executor host_workers 0 means 1: that one is the
  * runtime's own thread, makes sure that everything is done even while the executor does something else, and runs tasks that have
- * a name or a priority. Not used where workers are bound to cores, nor by a simulation.
+ * a name or a priority, their own or their queue's. Not used where workers are bound to cores, nor by a simulation.
  */
 typedef struct pel_executor {
     void (*submit)(void *user, void (*work)(void *argument), void *argument);
@@ -153,8 +153,8 @@ PEL_API PEL_MUST_CHECK pel_status pel_runtime_test_devices(pel_runtime *runtime,
  * Lends the calling thread to the runtime: it runs tasks and takes part in host loops and launches until stop(user), which it
  * calls between any two of these, returns true. With nothing to do it looks as long as workers do, then naps for 50 us to 2 ms
  * between two looks, which is how late it may see that it shall stop. At most eight threads at once lend themselves or wait for
- * tasks (BUSY). It does not run tasks that have a name or a priority. From inside a task: WOULD_DEADLOCK; with a simulation:
- * UNSUPPORTED.
+ * tasks (BUSY). It does not run tasks that have a name or a priority, their own or their queue's. From inside a task:
+ * WOULD_DEADLOCK; with a simulation: UNSUPPORTED.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_worker_run(pel_runtime *runtime, bool (*stop)(void *user), void *user);
 

@@ -72,7 +72,7 @@ struct pel_job {
     pel_backend_device *driver; /* whose they are */
     atomic_int isolation;
     pel_job *watch_next;
-    atomic_bool compiling;      /* isolated: its device compiles for it, or may */
+    atomic_bool compiling;      /* its device compiles for it, or may */
     int64_t credit;             /* time that the process did not get */
     int64_t starved;            /* time in which one of its threads waited for a core */
     pel_error *verdict_error;   /* of one that was given up */

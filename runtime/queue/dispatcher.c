@@ -317,11 +317,18 @@ void pel_job_hand_over(pel_job *job) {
     job->device->driver->backend->submit(job->device->driver, &job->work);
 }
 
+/* By the device: from now on the prediction says nothing. */
+static void note_compiling(pel_work *work) {
+    atomic_store_explicit(&((pel_job *)work->owner)->compiling, true, memory_order_relaxed);
+}
+
 static void prepare(pel_job *job) {
     job->work.complete = job_complete;
     job->work.complete_all = jobs_complete;
     job->work.owner = job;
     job->work.priority = job->command->priority;
+    job->work.compiling = note_compiling;
+    atomic_store_explicit(&job->compiling, false, memory_order_relaxed);
 }
 
 void pel_job_submit_next(pel_job *job) {

@@ -232,16 +232,11 @@ void pel_isolate_free(pel_job *job) {
 
 /* ---- watching ---- */
 
-/* By the device: from now on the prediction says nothing. */
-static void note_compiling(pel_work *work) { atomic_store(&((pel_job *)work->owner)->compiling, true); }
-
 void pel_isolate_begin(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     atomic_store(&job->isolation, PEL_ISOLATION_RUNNING);
     atomic_store(&job->work.started, 0);
-    atomic_store(&job->compiling, false);
     job->work.alone = true;
-    job->work.compiling = note_compiling;
     job->credit = job->starved = 0;
     job->watch_next = dispatcher->watched;
     dispatcher->watched = job;

@@ -88,7 +88,9 @@ static pel_status start_launch(pipeline *p, slot *s) {
                      .args = step->args,
                      .span = step->span,
                      .chunked = true,
-                     .group = p->work->group};
+                     .group = p->work->group,
+                     .owner = p->work->owner,
+                     .compiling = p->work->compiling};
     bool cold = false;
     pel_status status = pel_cl_enqueue_step(p->device, &part, &cold, s->events, &s->count, &p->work->error);
     p->work->cold = p->work->cold || cold;
