@@ -25,7 +25,7 @@ static void say(char *text, const char *what) {
 
 /* Tenths of a per cent without a decimal point of some locale. */
 static void say_share(char *text, const char *what, double bytes, double share) {
-    const unsigned long long tenths = (unsigned long long)(share * 1000.0 + 0.5);
+    const unsigned long long tenths = share < 1e12 ? (unsigned long long)(share * 1000.0 + 0.5) : 1000000000000000ull;
     if (text) {
         (void)snprintf(text, PEL_PROTECT_TEXT, "%s: saving %.0f bytes is predicted to cost %llu.%llu %% of the launch", what,
                        bytes, tenths / 10, tenths % 10);

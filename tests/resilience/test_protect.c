@@ -45,7 +45,18 @@ static void test_by_cost(void **state) {
     assert_int_equal(pel_protect_choose(&question, NULL), PEL_PROTECT_NONE);
 }
 
+/* A history may hold a line by which a launch takes next to nothing: the text fits and ends. */
+static void test_absurd_shares(void **state) {
+    (void)state;
+    const pel_protect_question question = {
+        .copy_bytes = 1e18, .fetch_bytes = 1e18, .link_bytes_per_ns = 1e-9, .predicted_ns = 1e-200};
+    char text[PEL_PROTECT_TEXT] = "";
+    assert_int_equal(pel_protect_choose(&question, text), PEL_PROTECT_NONE);
+    assert_non_null(strstr(text, "100000000000000.0 % of the launch"));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_text_decides_nothing), cmocka_unit_test(test_by_cost)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_text_decides_nothing), cmocka_unit_test(test_by_cost),
+                                       cmocka_unit_test(test_absurd_shares)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
