@@ -139,19 +139,20 @@ bool pel_pack_go_on(pel_host_runner *runner) {
     return true;
 }
 
+/* Tasks that stand still may be long ones: the first of them, and then the runner looks whether that is all it has to do. */
 bool pel_pack_relieve(pel_host_runner *runner, pel_host_group *from) {
     pel_runtime *runtime = runner->tasks->owner;
-    pel_node *node = node_for(runtime, runner, NULL);
+    /* without a heavy barrier only who finds no memory makes a group of several, and keeps it */
+    pel_node *node = runtime->dispatcher->fence ? NULL : node_for(runtime, runner, NULL);
     if (!node) {
         return false;
     }
-    const uint32_t count = pel_host_group_steal(from, &runner->group);
-    if (count == 0) {
+    if (pel_host_runner_halve(runner, from) == 0) {
         pel_node_give(&runtime->dispatcher->pools, &runner->self, node);
         return false;
     }
     node->stage = runner->group.of;
-    run_group(runner, node, 0, count);
+    run_group(runner, node, 0, 0);
     return true;
 }
 

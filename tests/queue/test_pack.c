@@ -271,12 +271,27 @@ static void test_many_submitters(void **state) {
     close_all();
 }
 
+/* Whoever saw a group stand still may come only when the queue, and what its tasks were made of, is gone. */
+static void test_a_runtime_goes_behind_a_relieved_group(void **state) {
+    (void)state;
+    for (int round = 0; round < 30; round++) {
+        atomic_int count = 0;
+        open_with(4);
+        for (int i = 0; i < 300; i++) {
+            submit(i > 250 && i % 10 == 0 ? pause_and_add : add_one, &count);
+        }
+        close_all();
+        assert_int_equal(atomic_load(&count), 300);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_worker_keeps_the_order_of_a_pack),
                                        cmocka_unit_test(test_what_is_behind_a_long_task_is_reached),
                                        cmocka_unit_test(test_the_first_failure_in_order_is_told),
                                        cmocka_unit_test(test_tasks_of_a_pack_have_children),
                                        cmocka_unit_test(test_who_waits_inside_runs_the_rest_of_its_pack),
-                                       cmocka_unit_test(test_many_submitters)};
+                                       cmocka_unit_test(test_many_submitters),
+                                       cmocka_unit_test(test_a_runtime_goes_behind_a_relieved_group)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

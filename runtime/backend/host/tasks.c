@@ -111,17 +111,36 @@ void pel_host_runner_open(pel_host_runner *runner, uint32_t count) {
     }
 }
 
+/* Between its leaving the other group and this opening nobody could see them: so it tells, too. */
+uint32_t pel_host_runner_halve(pel_host_runner *runner, pel_host_group *from) {
+    const uint32_t count = pel_host_group_steal(from, &runner->group);
+    if (count > 1) {
+        wake_if_needed(runner->tasks);
+    }
+    return count;
+}
+
+static bool stands_still(const pel_host_runner *runner, const pel_host_group *group) {
+    return pel_host_group_rest(group) > 0 &&
+           atomic_load_explicit(&((pel_host_group *)(uintptr_t)group)->next, memory_order_relaxed) == runner->watched_next;
+}
+
+/* One that moves does not hide others that do not: the next one is watched. */
 bool pel_host_runner_sees_stuck(pel_host_runner *runner) {
     const pel_host_tasks *tasks = runner->tasks;
-    for (uint32_t i = 0; i + 1 < tasks->runner_count; i++) {
-        const uint32_t victim = runner->victims[i];
+    const uint32_t others = tasks->runner_count - 1;
+    runner->stuck = runner->watched != runner->index && stands_still(runner, &tasks->runners[runner->watched].group);
+    if (runner->stuck) {
+        return true;
+    }
+    for (uint32_t i = 0; i < others; i++) {
+        runner->look = runner->look + 1 < others ? runner->look + 1 : 0;
+        const uint32_t victim = runner->victims[runner->look];
         const pel_host_group *group = &tasks->runners[victim].group;
         if (pel_host_group_rest(group) > 0) {
-            const uint32_t next = atomic_load_explicit(&((pel_host_group *)(uintptr_t)group)->next, memory_order_relaxed);
-            runner->stuck = runner->watched == victim && runner->watched_next == next;
             runner->watched = victim;
-            runner->watched_next = next;
-            return runner->stuck;
+            runner->watched_next = atomic_load_explicit(&((pel_host_group *)(uintptr_t)group)->next, memory_order_relaxed);
+            return false;
         }
     }
     runner->watched = runner->index;
@@ -211,12 +230,15 @@ static pel_host_item *any_item(pel_host_runner *runner) {
     return item ? item : steal(runner);
 }
 
-/* With the group of another that stands still, or NULL: its own, whose owner waits further down on this stack. */
+/*
+ * With the group of another that stands still, or NULL: its own, whose owner waits further down on this stack. What made it stand
+ * still may be over for long, and the queue gone: whoever takes the queue away waits for `running`, so first that, then a look.
+ */
 static bool go(pel_host_runner *runner, pel_host_group *from) {
     const pel_host_tasks *tasks = runner->tasks;
-    const bool outer = atomic_load_explicit(&runner->running, memory_order_relaxed);
-    atomic_store_explicit(&runner->running, true, memory_order_relaxed);
-    const bool went = from ? tasks->relieve(runner, from) : tasks->go_on(runner);
+    const bool outer = atomic_exchange_explicit(&runner->running, true, memory_order_seq_cst);
+    const bool went = pel_host_group_any(from ? from : &runner->group) &&
+                      (from ? tasks->relieve(runner, from) : tasks->go_on(runner));
     atomic_store_explicit(&runner->running, outer, memory_order_release);
     return went;
 }
@@ -408,7 +430,7 @@ void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator) 
 /* Whoever ran the last task may still be on its way out of it. Caches name memory of whoever filled them; it goes now. */
 void pel_host_tasks_forget(pel_host_tasks *tasks) {
     for (uint32_t i = 0; i < tasks->runner_count; i++) {
-        while (atomic_load_explicit(&tasks->runners[i].running, memory_order_acquire)) {
+        while (atomic_load_explicit(&tasks->runners[i].running, memory_order_seq_cst)) {
             sched_yield();
         }
         tasks->runners[i].self.cache = tasks->runners[i].self.scraps = (pel_pool_cache){0};

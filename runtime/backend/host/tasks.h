@@ -34,6 +34,7 @@ struct pel_host_runner {
     uint32_t depth;          /* tasks on this thread's stack that wait */
     uint32_t most;           /* calls that it takes as one group; 0: it has not taken any yet */
     uint32_t watched, watched_next; /* a runner whose group has a rest, and how far it was; itself: none */
+    uint32_t look;           /* which of the victims was watched last */
     bool stuck;              /* that one stands still */
     _Alignas(64) atomic_bool taken; /* by a guest; workers' always */
     atomic_bool running;            /* a task */
@@ -108,6 +109,8 @@ static inline void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane 
 void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item);
 /* From a runner: opens its group, which was empty, and tells whom it must: there may be need of others. */
 void pel_host_runner_open(pel_host_runner *runner, uint32_t count);
+/* From a runner whose group is empty: pel_host_group_steal into that, likewise. */
+uint32_t pel_host_runner_halve(pel_host_runner *runner, pel_host_group *from);
 /* Looks whether a group elsewhere stands still, since this runner's last look of this kind, which should be some microseconds
  * ago. True: there is one, and pel_host_runner_work will take from it. */
 bool pel_host_runner_sees_stuck(pel_host_runner *runner);
