@@ -507,6 +507,9 @@ bool pel_bench_open(pel_bench_session *session, const char *command, const char 
     pel_error *error = NULL;
     desc.devices = devices;
     desc.flags = PEL_RUNTIME_PROBE;
+    desc.log = pel_cli_warn;
+    desc.log_user = (void *)(uintptr_t)command;
+    desc.log_level = PEL_LOG_WARNING;
     pel_status status = pel_runtime_create(&desc, &session->runtime, &error);
     if (status == PEL_OK) {
         status = pel_queue_create(session->runtime, NULL, &session->queue, &error);

@@ -116,6 +116,10 @@ static bool set_up(explanation *e) {
     simulation.seed = e->seed;
     desc.devices = e->devices;
     desc.simulation = e->machine ? &simulation : NULL;
+    desc.flags = e->machine ? 0 : PEL_RUNTIME_PROBE;
+    desc.log = pel_cli_warn;
+    desc.log_user = (void *)(uintptr_t)usage.command;
+    desc.log_level = PEL_LOG_WARNING;
     pel_status status = pel_runtime_create(&desc, &e->runtime, &error);
     if (status == PEL_OK) {
         status = pel_catalogue_create(e->runtime, e->kernel, e->machine != NULL, &e->program, &e->handle, &error);

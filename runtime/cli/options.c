@@ -28,6 +28,11 @@ void pel_cli_error(const char *command, const char *format, ...) {
     va_end(list);
 }
 
+void pel_cli_warn(void *command, pel_log_level level, const char *message) {
+    (void)level;
+    pel_cli_error(command, "warning: %s", message);
+}
+
 static size_t edit_distance(const char *a, const char *b) {
     size_t row[40], length = strlen(b);
     if (length >= 40)

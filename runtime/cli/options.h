@@ -7,6 +7,7 @@
 #ifndef PEL_CLI_OPTIONS_H
 #define PEL_CLI_OPTIONS_H
 
+#include <pel/runtime.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,9 @@ void pel_cli_print_help(const pel_cli_usage *usage);
 
 /* One line on stderr: "pel: COMMAND: message". command NULL: "pel: message". */
 void pel_cli_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* pel_runtime_desc.log of a command: each record is a warning on stderr. `command` is the command's name. */
+void pel_cli_warn(void *command, pel_log_level level, const char *message);
 
 /* The name nearest to `text` when it is near enough to be a slip, else NULL. names ends with NULL. */
 const char *pel_cli_nearest(const char *text, const char *const *names);

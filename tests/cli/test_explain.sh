@@ -25,5 +25,7 @@ refuses 2 "did you mean 'matmul'" "$pel" explain matmull
 refuses 2 "lists them" "$pel" explain zzzzzzzz
 refuses 2 "one kernel" "$pel" explain dot triad
 refuses 2 "launches" "$pel" explain dot --launches 0
+run 0 env PEL_SPIN=much "$pel" explain dot --size 1000 --launches 1 --devices host
+says err "PEL_SPIN=much is no whole number"
 refuses 1 "nowhere.machine" "$pel" explain dot --machine nowhere.machine
 finish
