@@ -83,7 +83,7 @@ pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges
 /*
  * Both steps for a task of few ranges in one piece each, PEL_HAZARD_SPANS at most. Looks as pel_hazards_look does; true: they are
  * noted, too. False (rectangles are about, the ranges overlap each other, no memory): the two steps must follow, which tell again
- * of what was told here.
+ * of what was told here, and the lock must be kept until then: a part may be noted.
  */
 enum { PEL_HAZARD_SPANS = 3 };
 bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
