@@ -3,9 +3,9 @@
  * Bytes that a command should have written, and that could not even be noted for want of memory.
  *
  * A command whose later access finds no memory fails, but the structures do not know that it was to write there, so nothing would
- * stop whoever reads next from taking old bytes for its result. What is written here needs no memory: a few ranges, of
- * which the nearest grows to enclose another when there are more. So it may mean a failure too many, never one too few. Each lasts until
- * it is wholly overwritten, forgiven or gone. Rejected: to reserve all that the notes of a command may need before the first one
+ * stop whoever reads next from taking old bytes for its result. What is written here needs no memory: a few ranges, of which the
+ * nearest grows to enclose another when there are more. So it may mean a failure too many, never one too few. Each lasts until it
+ * is wholly overwritten, forgiven or gone. Rejected: to reserve all that the notes of a command may need before the first one
  * (every submission would pay for counting it), and to mark the pieces that are there (the one around may be the whole memory).
  */
 #ifndef PEL_QUEUE_HAZARD_LOST_H
