@@ -283,7 +283,8 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
     if (alone != NULL) {
         pel_cost other = pel_fit_cost(&alone->fit);
         cost.alone = line_of(&other);
-        cost.knee_units = other.samples > cost.samples ? other.knee_units : cost.knee_units;
+        const bool bends = other.knee_units > 0.0 && (!(cost.knee_units > 0.0) || other.samples > cost.samples);
+        cost.knee_units = bends ? other.knee_units : cost.knee_units; /* launches alone may all be of one size, and show none */
         cost.largest_units = other.largest_units > cost.largest_units ? other.largest_units : cost.largest_units;
         cost.last_launch = alone->last_launch > cost.last_launch ? alone->last_launch : cost.last_launch;
     }

@@ -145,9 +145,29 @@ static void is_remembered(void **state) {
     pel_models_destroy(other);
 }
 
+/* A device that computes alone at one size only, and often, says nothing against the knee that its shares have shown. */
+static void is_kept_beside(void **state) {
+    (void)state;
+    pel_models *models = pel_models_create(&pel_allocator_default);
+    const truth t = {5e4, 4.0, 5e5};
+    for (uint32_t i = 0; i < 4 * LAUNCHES; i++) {
+        const bool alone = i % 4 != 0;
+        const uint64_t n = alone ? 20000000 : (uint64_t)between_log(1e4, 1e7);
+        const pel_lesson_chunk chunks[] = {
+            {.device = 2, .hi = n, .ns = time_of(&t, (double)n) * (0.95 + 0.1 * uniform())},
+            {.device = 3, .lo = n, .hi = 20000000, .ns = (double)(20000000 - n) * (0.95 + 0.1 * uniform())}};
+        const pel_lesson lesson = {.family = {.kernel = 1}, .units = 20000000, .chunks = chunks, .chunk_count = alone ? 1 : 2};
+        assert_int_equal(pel_models_learn(models, &lesson), PEL_OK);
+    }
+    const pel_cost cost = pel_models_cost(models, &(pel_model_family){.kernel = 1}, 2);
+    assert_true(cost.alone.samples > cost.samples && cost.samples > 0);
+    assert_true(cost.knee_units > 0.5 * t.knee && cost.knee_units < 2.0 * t.knee);
+    pel_models_destroy(models);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(is_found), cmocka_unit_test(is_not_invented),
-                                       cmocka_unit_test(one_octave_shows_none),
-                                       cmocka_unit_test(survives_a_change), cmocka_unit_test(is_remembered)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(is_found),          cmocka_unit_test(is_not_invented),
+                                       cmocka_unit_test(one_octave_shows_none), cmocka_unit_test(survives_a_change),
+                                       cmocka_unit_test(is_remembered),     cmocka_unit_test(is_kept_beside)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
