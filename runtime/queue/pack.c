@@ -166,7 +166,7 @@ void pel_pack_run(pel_host_runner *runner, pel_node *node) {
     pel_runtime *runtime = runner->tasks->owner;
     const pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_host_group *group = &runner->group;
-    if (pel_host_group_rest(group) > 0) { /* a task of that group waits below on this stack: it has the place */
+    if (pel_host_group_rest(group) > 0) { /* a task of it waits below on this stack, or it was another's: it has the place */
         pel_host_runner_push(runner, &node->item);
         (void)pel_pack_go_on(runner);
         return;

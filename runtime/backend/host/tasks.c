@@ -231,8 +231,9 @@ static pel_host_item *any_item(pel_host_runner *runner) {
 }
 
 /*
- * With the group of another that stands still, or NULL: its own, whose owner waits further down on this stack. What made it stand
- * still may be over for long, and the queue gone: whoever takes the queue away waits for `running`, so first that, then a look.
+ * With the group of another that stands still, or NULL: the rest of its own, of which a task waits further down on this stack, or
+ * which it took from another. What stood still may be over for long, and the queue gone: whoever takes the queue away waits for
+ * `running`, so first that, then a look.
  */
 static bool go(pel_host_runner *runner, pel_host_group *from) {
     const pel_host_tasks *tasks = runner->tasks;

@@ -45,7 +45,7 @@ struct pel_host_runner {
 struct pel_host_tasks {
     /* Read-mostly. Runs one item; returns one that became ready by it and is to run next, or NULL. */
     pel_host_item *(*run)(pel_host_runner *runner, pel_host_item *item);
-    /* Makes the next call of the runner's group; takes from another's, and makes those. False: none. */
+    /* Makes the next call of the runner's group; takes from another's, and makes the first of those. False: none. */
     bool (*go_on)(pel_host_runner *runner);
     bool (*relieve)(pel_host_runner *runner, pel_host_group *from);
     void *owner; /* of the items: for these three */
