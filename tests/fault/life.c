@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fault/life.h"
-#include "support/counted.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static counted memory;
+
+counted *life_memory(void) { return &memory; }
 
 bool life_case(const char *kernel, pel_case *c) {
     static const struct {
@@ -32,6 +33,9 @@ typedef struct life {
 /* An error must tell its story, and the story must be of this status. */
 static void judge_error(life_result *result, pel_error *error) {
     const char *message = error ? pel_error_message(error) : NULL;
+    if (!error && memory.fail_at > 0 && memory.for_ever && result->status == PEL_OUT_OF_MEMORY) {
+        return; /* nor is there any for a copy of the story */
+    }
     if (!error || !message || message[0] == '\0') {
         (void)snprintf(result->defect, sizeof result->defect, "%s without a story", pel_status_name(result->status));
     } else if (pel_error_status(error) != result->status) {

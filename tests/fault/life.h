@@ -4,6 +4,7 @@
 #define TESTS_FAULT_LIFE_H
 
 #include "catalogue.h"
+#include "support/counted.h"
 
 typedef struct life_result {
     pel_status status; /* of the first step that failed; OK: all did */
@@ -17,5 +18,8 @@ bool life_case(const char *kernel, pel_case *c);
 
 /* devices: a device list; all of its devices get a fixed share. */
 void life_run(pel_case *c, const char *devices, life_result *result);
+
+/* Of the lives' runtimes: its fail_at and for_ever are the caller's to set. */
+counted *life_memory(void);
 
 #endif
