@@ -512,6 +512,15 @@ static pel_status give_wraps_back(pel_runtime *runtime) {
     return status;
 }
 
+/* It is no command's failure, so it is told as a refusal. */
+static pel_status not_home(pel_queue *queue, pel_status status) {
+    pel_error *error = NULL;
+    pel_story story = {.advice = "pel_queue_finish tries again"};
+    pel_fail(&error, &queue->runtime->allocator, status, &story, "what devices wrote to wrapped memory was not brought home: %s",
+             pel_status_text(status));
+    return pel_refuse(queue, status, error);
+}
+
 pel_status pel_queue_finish(pel_queue *queue) {
     if (!queue) {
         return PEL_INVALID_ARGUMENT;
@@ -546,7 +555,7 @@ pel_status pel_queue_finish(pel_queue *queue) {
     if (!inside) {
         pel_lessons_keep(queue->runtime);
     }
-    return status != PEL_OK ? status : home;
+    return status != PEL_OK ? status : home != PEL_OK ? not_home(queue, home) : PEL_OK;
 }
 
 pel_error *pel_queue_error(pel_queue *queue) {

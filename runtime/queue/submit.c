@@ -551,6 +551,10 @@ pel_status pel_command_submit_locked(pel_command *command, const pel_event *cons
     pel_error *error = NULL;
     pel_status status = find_predecessors(command, waits, wait_count, &error);
     if (status != PEL_OK) {
+        if (!error) {
+            pel_fail(&error, &runtime->allocator, status, NULL, "no memory for what %s comes after",
+                     command->name ? command->name : "a command");
+        }
         pel_error_destroy(queue->refused);
         queue->refused = error;
         withdraw(command);

@@ -33,8 +33,9 @@ typedef struct life {
 /* An error must tell its story, and the story must be of this status. */
 static void judge_error(life_result *result, pel_error *error) {
     const char *message = error ? pel_error_message(error) : NULL;
-    if (!error && memory.fail_at > 0 && memory.for_ever && result->status == PEL_OUT_OF_MEMORY) {
-        return; /* nor is there any for a copy of the story */
+    if (memory.fail_at > 0 && memory.for_ever && (!error || pel_error_status(error) == PEL_OUT_OF_MEMORY)) {
+        pel_error_destroy(error);
+        return; /* nor is there any for the story, or a copy of it */
     }
     if (!error || !message || message[0] == '\0') {
         (void)snprintf(result->defect, sizeof result->defect, "%s without a story", pel_status_name(result->status));
