@@ -214,6 +214,9 @@ struct pel_queue {
     uint64_t drained;           /* number of stages that have */
     pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
     uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
+    /* fair.c: the last walk over waiting jobs that met this queue, the devices of what it met, and the highest priority on each */
+    uint64_t met_by, met_devices;
+    int32_t met_priority[PEL_RUNTIME_DEVICE_LIMIT + 1];
     int32_t priority;           /* added to that of launches */
     double weight;              /* its share of devices beside other queues */
     double served;              /* nanoseconds that its works took, over the weight */
@@ -279,6 +282,7 @@ typedef struct pel_dispatcher {
     double fair_clock;          /* how far queues that compete have come */
     pel_job *first_job, *last_job; /* in order, waiting for cores; fair.c alone changes the list */
     uint32_t borders;           /* neighbours in it of different queues or priorities */
+    uint64_t walks;             /* over it, ever: fair.c */
     pel_spares spares;          /* spare.h */
     pel_job *watched;           /* isolated ones under way */
     pel_command *kept;          /* over, with works that have not returned */

@@ -175,44 +175,25 @@ static void submit_in_order(pel_runtime *runtime) {
     }
 }
 
-/* What a walk over the list has met so far: per queue and device the highest priority. */
-enum { GROUPS = 16 };
-typedef struct met {
-    struct { const pel_queue *queue; const pel_device *device; int32_t priority; } groups[GROUPS];
-    uint32_t count;
-} met;
+/* A walk over the list: what it has met is noted in the queues, under its number. */
+typedef struct walk {
+    uint64_t number, devices; /* the latter: for which anything waits */
+} walk;
 
 /* Whether an earlier one of its queue, or any that it may depend on, waits for the same device. */
-static bool is_behind_any(const pel_dispatcher *dispatcher, const pel_job *job) {
-    for (const pel_job *before = dispatcher->first_job; before != job; before = before->next) {
-        const bool same = before->command->queue == job->command->queue && priority_of(before) >= priority_of(job);
-        if (before->device == job->device && (same || job->command->early)) {
-            return true;
-        }
+static bool is_behind(walk *w, const pel_job *job) {
+    pel_queue *queue = job->command->queue;
+    const uint64_t device = bit_of(job->device);
+    int32_t *highest = &queue->met_priority[job->device->index];
+    if (queue->met_by != w->number) {
+        queue->met_by = w->number;
+        queue->met_devices = 0;
     }
-    return false;
-}
-
-/* The same for the next job of a walk, which is noted. */
-static bool is_behind(const pel_dispatcher *dispatcher, met *m, const pel_job *job) {
-    bool behind = false;
-    uint32_t own = m->count;
-    for (uint32_t i = 0; i < m->count; i++) {
-        const bool same = m->groups[i].queue == job->command->queue;
-        behind = behind || (m->groups[i].device == job->device &&
-                            (job->command->early || (same && m->groups[i].priority >= priority_of(job))));
-        own = same && m->groups[i].device == job->device ? i : own;
-    }
-    if (own == GROUPS) { /* more queues than that: it cannot be noted, so whoever comes later looks by itself, too */
-        return is_behind_any(dispatcher, job);
-    }
-    if (own == m->count) {
-        m->groups[m->count].queue = job->command->queue;
-        m->groups[m->count].device = job->device;
-        m->groups[m->count++].priority = priority_of(job);
-    } else if (m->groups[own].priority < priority_of(job)) {
-        m->groups[own].priority = priority_of(job);
-    }
+    const bool met = (queue->met_devices & device) != 0;
+    const bool behind = (met && *highest >= priority_of(job)) || (job->command->early && (w->devices & device) != 0);
+    *highest = met && *highest > priority_of(job) ? *highest : priority_of(job);
+    queue->met_devices |= device;
+    w->devices |= device;
     return behind;
 }
 
@@ -226,9 +207,9 @@ static bool is_better(const pel_job *a, const pel_job *b) {
 /* The best of those whose device has not been found shut in this round. */
 static pel_job **find_best(pel_dispatcher *dispatcher, uint64_t shut, pel_job **before) {
     pel_job **best = NULL, *last = NULL;
-    met m = {.count = 0};
+    walk w = {.number = ++dispatcher->walks};
     for (pel_job **place = &dispatcher->first_job; *place; place = &(*place)->next) {
-        const bool behind = is_behind(dispatcher, &m, *place);
+        const bool behind = is_behind(&w, *place);
         if (!behind && (shut & bit_of((*place)->device)) == 0 && (!best || is_better(*place, *best))) {
             best = place;
             *before = last;
