@@ -214,7 +214,7 @@ struct pel_queue {
     uint64_t drained;           /* number of stages that have */
     pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
     uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
-    /* fair.c: the last walk over waiting jobs that met this queue, the devices of what it met, and the highest priority on each */
+    /* fair.c: the last walk over waiting jobs that met this queue, the devices of what it met, the highest priority on each */
     uint64_t met_by, met_devices;
     int32_t met_priority[PEL_RUNTIME_DEVICE_LIMIT + 1];
     int32_t priority;           /* added to that of launches */

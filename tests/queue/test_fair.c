@@ -138,7 +138,7 @@ static void test_rest_is_not_saved(void **state) {
     end();
 }
 
-/* Launches of three queues, and of forty, with other weights and priorities on the same buffers: as in the order of submission. */
+/* Launches of three queues, and of forty, with other weights and priorities on the same buffers: in the order of submission. */
 static void test_order_is_kept(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
