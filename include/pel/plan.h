@@ -79,7 +79,8 @@ PEL_API double pel_plan_actual_ns(const pel_plan *plan);         /* makespan; 0 
  * power, or its time, is not known. */
 PEL_API double pel_plan_predicted_joules(const pel_plan *plan);
 /* Where the watts of that come from: MEASURED where the meters of all devices told them (pel_device_get_energy names the meters;
- * a launch whose aim is energy makes pel read them), MODELLED where some were declared, UNKNOWN while the energy is 0. */
+ * a launch whose aim is energy makes pel read them), MODELLED where some were declared, UNKNOWN while the energy is 0, and for
+ * NULL. Any thread; never blocks. */
 PEL_API pel_energy_source pel_plan_energy_source(const pel_plan *plan);
 PEL_API uint32_t pel_plan_split_dimension(const pel_plan *plan); /* along which the range is divided, 0 to 2 */
 

@@ -300,7 +300,7 @@ int64_t pel_isolate_allowance(const pel_job *job) {
     return ns < (double)LEAST_NS ? LEAST_NS : ns < 1e18 ? (int64_t)ns : (int64_t)1e18;
 }
 
-static void abandon(pel_job *job, int64_t now) {
+static void abandon(pel_job *job) {
     pel_command *command = job->command;
     pel_runtime *runtime = command->runtime;
     pel_device *device = job->device;
@@ -318,11 +318,10 @@ static void abandon(pel_job *job, int64_t now) {
     device->running -= job->data_parallel ? 1u : 0u;
     pel_fair_given_up(job);
     device->lost = true;
-    if (device->driver->backend->abort) {
-        device->driver->backend->abort(device->driver);
+    if (job->driver->backend->abort) { /* not the device's: it may have another by now */
+        job->driver->backend->abort(job->driver);
     }
     pel_health_note(device, PEL_TIMED_OUT, job->verdict_error, runtime->clock);
-    (void)now;
     if (!job->vote && !pel_retry_takes(job)) {
         pel_error *copy = pel_error_clone(job->verdict_error, &runtime->allocator);
         pel_command_fail(command, PEL_TIMED_OUT, copy);
@@ -368,7 +367,7 @@ int64_t pel_isolate_look(pel_runtime *runtime, int64_t now, pel_lateness late, b
         job->starved += late.starved;
     }
     for (pel_job *job; (job = overdue(dispatcher, now, &next, old)) != NULL;) {
-        abandon(job, now);
+        abandon(job);
     }
     return next;
 }

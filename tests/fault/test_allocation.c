@@ -172,15 +172,7 @@ static bool live_once(counted *memory, const pel_runtime_desc *wanted) {
 
 static void test_simulated(void **state) {
     (void)state;
-    pel_simulated_device devices[2] = {{.start_ns = 1000, .rate = 1, .link_bytes_per_ns = 1}, {.start_ns = 1000, .rate = 2}};
-    strcpy(devices[0].name, "far");
-    strcpy(devices[1].name, "near");
-    pel_simulation simulation = PEL_SIMULATION_INIT;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    simulation.devices = devices;
-    simulation.device_count = 2;
-    desc.simulation = &simulation;
-    counted_every_site("simulated host, far and near device", live_once, &desc);
+    counted_every_site_simulated(live_once);
 }
 
 static void test_host(void **state) {

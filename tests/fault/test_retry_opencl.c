@@ -267,22 +267,26 @@ static pel_device_health health_of(const pel_device *device) {
     return health;
 }
 
-/* An unprotected launch never ends: its queue stays with all that the driver may write to, until it does end. */
-static void test_destroyed_while_it_hangs(void **state) {
+static void launch_that_hangs(update_scene *s, pel_protection protection, uint64_t deadline_ns) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_share share;
-    update_scene s;
-    (void)state;
-    assert_true(set_up(&s, "host,opencl:0"));
-    const pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
-    assert_int_equal(pick(&s, true, &share), 1);
+    assert_true(set_up(s, "host,opencl:0"));
+    const pel_arg args[] = {pel_buf(s->x), pel_buf(s->y)};
+    assert_int_equal(pick(s, true, &share), 1);
     desc.global[0] = N;
-    desc.protection = PEL_PROTECT_NONE;
+    desc.protection = protection;
     desc.shares = &share;
     desc.share_count = 1;
-    desc.deadline_ns = 100000000;
+    desc.deadline_ns = deadline_ns;
     layer_script(faults, "%s", "clEnqueueNDRangeKernel@1:never");
-    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+    assert_int_equal(pel_launch(s->queue, s->kernel, &desc, args, 2, NULL), PEL_OK);
+}
+
+/* An unprotected launch never ends: its queue stays with all that the driver may write to, until it does end. */
+static void test_destroyed_while_it_hangs(void **state) {
+    update_scene s;
+    (void)state;
+    launch_that_hangs(&s, PEL_PROTECT_NONE, 100000000);
     assert_int_equal(pel_queue_destroy(s.queue), PEL_BUSY);
     pel_error *error = pel_queue_error(s.queue);
     assert_non_null(strstr(pel_error_story(error), "opencl:0"));
@@ -295,20 +299,9 @@ static void test_destroyed_while_it_hangs(void **state) {
 
 /* An isolated one is given up by its own deadline: whoever destroys its queue waits for that, and for who does it instead. */
 static void test_destroyed_while_an_isolated_one_hangs(void **state) {
-    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
-    pel_share share;
     update_scene s;
     (void)state;
-    assert_true(set_up(&s, "host,opencl:0"));
-    const pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
-    assert_int_equal(pick(&s, true, &share), 1);
-    desc.global[0] = N;
-    desc.protection = PEL_PROTECT_ISOLATE;
-    desc.shares = &share;
-    desc.share_count = 1;
-    desc.deadline_ns = 300000000;
-    layer_script(faults, "%s", "clEnqueueNDRangeKernel@1:never");
-    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+    launch_that_hangs(&s, PEL_PROTECT_ISOLATE, 300000000);
     assert_int_not_equal(pel_queue_destroy(s.queue), PEL_BUSY);
     s.queue = NULL;
     layer_script(faults, "%s", "");

@@ -21,14 +21,6 @@ enum { SEEDS = 40, LAUNCHES = 4000 };
 
 static uint64_t random_state;
 
-static double normal(void) {
-    double sum = 0.0;
-    for (int i = 0; i < 12; i++) {
-        sum += test_uniform(&random_state);
-    }
-    return sum - 6.0;
-}
-
 /* A kernel of which only the sizes of its groups matter: launch after launch, with the models that a runtime has. */
 typedef struct history {
     double best_share;    /* of the later half of the launches, with the arm that is fastest */
@@ -58,7 +50,7 @@ static history run(uint64_t seed, const double speed[PEL_GROUP_ARMS], bool froze
         pel_group_choose(&request, &choice);
         const bool tries = choice.trial != choice.best;
         const bool cold = !compiled[choice.trial];
-        const double ns = LAUNCH_NS / speed[choice.trial] * exp(0.05 * normal()) + (cold ? VARIANT_NS : 0.0);
+        const double ns = LAUNCH_NS / speed[choice.trial] * exp(0.05 * test_normal(&random_state)) + (cold ? VARIANT_NS : 0.0);
         const pel_lesson_chunk chunk = {
             .device = pel_group_device(77, choice.trial), .hi = (uint64_t)UNITS, .ns = ns, .cold = cold};
         const pel_lesson lesson = {.family = family,

@@ -19,14 +19,6 @@ enum { SEEDS = 60, LAUNCHES = 600, UNITS = 100000, HOST = 0, DRIVER = 1, APART =
 
 static uint64_t random_state;
 
-static double normal(void) {
-    double sum = 0.0;
-    for (int i = 0; i < 12; i++) {
-        sum += test_uniform(&random_state);
-    }
-    return sum - 6.0;
-}
-
 /* Two variants on one set of cores, and with count 3 a device with cores of its own. */
 typedef struct machine {
     pel_core_set cores[2];
@@ -76,7 +68,8 @@ static void run(machine *m, const pel_plan_result *r, const double *speed) {
     for (uint32_t i = 0; i < r->slice_count; i++) {
         const pel_plan_slice *slice = &r->slices[i];
         const uint64_t hi = i + 1 == r->slice_count ? UNITS : slice->hi;
-        const double ns = LAUNCH_NS / speed[slice->device] * (double)(hi - slice->lo) / UNITS * exp(NOISE * normal());
+        const double share = (double)(hi - slice->lo) / UNITS;
+        const double ns = LAUNCH_NS / speed[slice->device] * share * exp(NOISE * test_normal(&random_state));
         chunks[i] = (pel_lesson_chunk){.device = m->devices[slice->device].model, .lo = slice->lo, .hi = hi, .ns = ns};
         lesson.makespan_ns = fmax(lesson.makespan_ns, ns);
     }

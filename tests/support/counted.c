@@ -5,8 +5,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pel/simulated.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool counted_fails(counted *memory) {
     const long call = atomic_fetch_add(&memory->calls, 1) + 1;
@@ -42,4 +44,16 @@ void counted_every_site(const char *what, bool (*live)(counted *memory, const pe
         }
     }
     printf("%s: %ld sites, once and for ever: %ld right results, %ld clean errors\n", what, sites, right, 2 * sites - right);
+}
+
+void counted_every_site_simulated(bool (*live)(counted *memory, const pel_runtime_desc *desc)) {
+    pel_simulated_device devices[2] = {{.start_ns = 1000, .rate = 1, .link_bytes_per_ns = 1}, {.start_ns = 1000, .rate = 2}};
+    strcpy(devices[0].name, "far");
+    strcpy(devices[1].name, "near");
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    simulation.devices = devices;
+    simulation.device_count = 2;
+    desc.simulation = &simulation;
+    counted_every_site("simulated host, far and near device", live, &desc);
 }

@@ -27,5 +27,7 @@ bool counted_fails(counted *memory);
  */
 void counted_every_site(const char *what, bool (*live)(counted *memory, const pel_runtime_desc *desc),
                         const pel_runtime_desc *desc);
+/* The same on a simulated machine: a device behind a link, and one that works in the host's memory. */
+void counted_every_site_simulated(bool (*live)(counted *memory, const pel_runtime_desc *desc));
 
 #endif

@@ -19,4 +19,13 @@ static inline uint64_t test_mix(uint64_t seed) { return test_random(&seed); }
 /* Between 0 and 1, neither of them. */
 static inline double test_uniform(uint64_t *state) { return ((double)(test_random(state) >> 11) + 0.5) * 0x1p-53; }
 
+/* About normal, mean 0 and deviation 1, between -6 and 6: Irwin and Hall's sum of twelve. */
+static inline double test_normal(uint64_t *state) {
+    double sum = 0.0;
+    for (int i = 0; i < 12; i++) {
+        sum += test_uniform(state);
+    }
+    return sum - 6.0;
+}
+
 #endif

@@ -95,6 +95,13 @@ pel_status pel_outside_lost_error(const pel_outside *device, pel_error **error);
  * DEVICE_LOST. */
 pel_status pel_outside_post_out(pel_outside *device, int attached);
 bool pel_outside_flush(pel_outside *device); /* (lock) false: there are still some */
+void pel_outside_kick(const pel_outside *device); /* ends the thread's sleep */
+bool pel_outside_has_work(const pel_outside *device); /* (lock) */
+/* Sends, receives and completes something. Takes the baton; needs the lock and has it on return. */
+void pel_outside_run_some(pel_outside *device);
+bool pel_outside_take_log(const pel_outside *device, pel_reader *reader); /* false: it is no such message */
+void pel_outside_submit(pel_backend_device *device, pel_work *work);
+bool pel_outside_help(pel_backend_device *device);
 
 /* work.c; all need the baton but pel_outside_send */
 bool pel_outside_is_rider(const pel_work *work);
