@@ -99,10 +99,11 @@ typedef struct pel_runtime_desc {
  * `opencl:0[memory=64M;allocation=16M]` uses less of a device's memory than it has, and buffers no larger than that (K, M, G:
  * powers of 1024); `[own]` copies to and from it even where it could use host memory in place: for tests of what discrete devices
  * need, and to leave memory to others. Transfers to discrete devices pass through locked memory of the driver's in pieces of 1
- * MiB; `[staging=4M]` says how large these are (at most 256M), on any device that copies; eight of them are taken from the memory
- * that it may use (at most half of it). `opencl:0[outside]` has a child process (the installed pel-device) drive the device: a
- * driver that crashes or aborts loses what runs there (PEL_DEVICE_LOST, or run again elsewhere under PEL_PROTECT_RETRY), and not
- * the program. If that cannot be, the runtime is not made; the device is never used in-process instead. Precedence: the descriptor, then the environment, then the default.
+ * MiB; `[staging=4M]` says how large these are (at most 256M), on any device that copies; eight of them are taken from the
+ * memory that it may use (at most half of it). `opencl:0[outside]` has a child process (the installed pel-device) drive the
+ * device: a driver that crashes or aborts loses what runs there (PEL_DEVICE_LOST, or run again elsewhere under
+ * PEL_PROTECT_RETRY), and not the program. If that cannot be, the runtime is not made; the device is never used in-process
+ * instead. Precedence: the descriptor, then the environment, then the default.
  *
  * $PEL_VERIFY=PERCENT[,seed=N][,f32=ULPS|,f64=ULPS][,same]: pel_verification in words, "100" or "2.5,f32=4". A simulation does
  * not read it.
