@@ -104,8 +104,14 @@ static int demonstrate(void) {
 }
 
 int main(int argc, char **argv) {
+    char *end = "";
+    const unsigned long long steps = argc > 2 ? strtoull(argv[2], &end, 10) : STEPS;
+    if (argc > 3 || (argc > 2 && (end == argv[2] || *end != '\0')) || steps > STEPS) {
+        fprintf(stderr, "usage: checkpoint [PATH [STEPS]], at most %d steps\n", STEPS);
+        return 2;
+    }
     if (argc < 2)
         return demonstrate();
-    printf("the sum is %llu\n", (unsigned long long)run(argv[1], argc > 2 ? strtoull(argv[2], NULL, 10) : STEPS));
+    printf("the sum is %llu\n", (unsigned long long)run(argv[1], steps));
     return 0;
 }

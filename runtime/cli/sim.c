@@ -67,7 +67,7 @@ typedef struct session {
     uint64_t failures, wrongs;
     char first_failure[200];
     pel_protection protection;
-    bool quiet, explain, silent, check, hangs;
+    bool quiet, explain, silent, check, hangs, misused;
     pattern patterns[PEL_SIM_KERNELS];
     json_t *lines; /* NULL: text */
     pel_runtime *runtime;
@@ -150,10 +150,12 @@ static void print_record(void *user, pel_log_level level, const char *message) {
 }
 
 /* The machine of the file, with the faults that were asked for. */
-static bool describe(const session *s, pel_description *machine, pel_simulation *simulation) {
+static bool describe(session *s, pel_description *machine, pel_simulation *simulation) {
     pel_error *error = NULL;
-    if (failed(pel_description_read(&pel_allocator_default, s->machine, machine, &error), &error) ||
-        !pel_sim_faults_apply(s->faults ? s->faults : "", s->seed > 0 ? s->seed : machine->seed, machine))
+    if (failed(pel_description_read(&pel_allocator_default, s->machine, machine, &error), &error))
+        return false;
+    s->misused = !pel_sim_faults_apply(s->faults ? s->faults : "", s->seed > 0 ? s->seed : machine->seed, machine);
+    if (s->misused)
         return false;
     simulation->devices = machine->devices;
     simulation->device_count = machine->device_count;
@@ -487,7 +489,7 @@ static int run(session *s) {
         }
     }
     if (!good)
-        return BROKEN;
+        return s->misused ? PEL_CLI_USAGE : BROKEN;
     const int status = s->failures + s->wrongs > 0 ? PEL_CLI_FAILED : PEL_CLI_OK;
     double ns = (double)pel_runtime_now(s->runtime);
     if (s->error_count > 0)
@@ -528,8 +530,8 @@ static int explore(session *asked, uint64_t seeds) {
     asked->silent = asked->quiet = true;
     for (uint64_t i = 0; i < seeds; i++) {
         const int status = simulate(asked, asked->seed + i, false);
-        if (status == BROKEN)
-            return PEL_CLI_FAILED;
+        if (status == BROKEN || status == PEL_CLI_USAGE)
+            return status;
         failing += status != PEL_CLI_OK;
     }
     printf("%llu of %llu seeds failed\n", (unsigned long long)failing, (unsigned long long)seeds);
@@ -608,8 +610,9 @@ int pel_cmd_sim(int argc, char **argv) {
             s->seed = s->seed > 0 ? s->seed : 1;
             status = explore(s, seeds);
         } else {
-            status = simulate(s, s->seed, json) == PEL_CLI_OK ? PEL_CLI_OK : PEL_CLI_FAILED;
+            status = simulate(s, s->seed, json);
         }
+        status = status == BROKEN ? PEL_CLI_FAILED : status;
     }
     free(s);
     return status;

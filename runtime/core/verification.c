@@ -65,7 +65,7 @@ bool pel_verification_parse(const char *text, pel_verification *how) {
     }
     while (*text == ',') {
         text++;
-        if (take_word(&text, "same")) {
+        if (!(how->flags & PEL_VERIFY_SAME_DEVICE) && take_word(&text, "same")) {
             how->flags |= PEL_VERIFY_SAME_DEVICE;
         } else if (take_word(&text, "seed=")) {
             if (!take_integer(&text, &how->seed)) {

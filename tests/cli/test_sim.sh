@@ -55,11 +55,11 @@ says out "nothing gives it up"
 run 1 "$pel" sim "$four" work.workload --seeds 2 --faults "$hang"
 says out "2 of 2 seeds failed"
 run 0 "$pel" sim "$four" work.workload --quiet --faults "$hang" --protect isolate
-refuses 1 'no device "gpu9"' "$pel" sim "$four" work.workload --faults 'gpu9:lost_at_chunk=1'
-refuses 1 'unknown key' "$pel" sim "$four" work.workload --faults 'gpu0:lost=1'
-refuses 1 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0'
-refuses 1 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0:'
-refuses 1 'lost_at_chunk' "$pel" sim "$four" work.workload --faults 'gpu0:lost_at_chunk=9..3'
+refuses 2 'no device "gpu9"' "$pel" sim "$four" work.workload --faults 'gpu9:lost_at_chunk=1'
+refuses 2 'unknown key' "$pel" sim "$four" work.workload --faults 'gpu0:lost=1'
+refuses 2 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0'
+refuses 2 'KEY=VALUE' "$pel" sim "$four" work.workload --faults 'gpu0:'
+refuses 2 'lost_at_chunk' "$pel" sim "$four" work.workload --faults 'gpu0:lost_at_chunk=9..3'
 refuses 2 'isolate' "$pel" sim "$four" work.workload --protect everything
 refuses 2 'seeds' "$pel" sim "$four" work.workload --seeds 2 --json
 refuses 2 'there are no 2 seeds' "$pel" sim "$four" work.workload --seed 18446744073709551615 --seeds 2

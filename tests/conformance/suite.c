@@ -170,6 +170,9 @@ void suite_open(suite *self, const pel_conformance_fixture *fixture) {
 }
 
 void suite_close(suite *self) {
+    if (!self->device) {
+        return; /* it could not be opened */
+    }
     const pel_backend *backend = self->fixture->backend;
     for (int i = 0; i < KERNEL_COUNT; i++) {
         backend->kernel_forget(self->device, &self->kernels[i]);
@@ -181,17 +184,18 @@ void suite_close(suite *self) {
 static const pel_conformance_fixture *current; /* cmocka's group set-up takes no argument */
 
 static int group_set_up(void **state) {
-    suite *self = calloc(1, sizeof *self);
-    if (self == NULL) {
+    *state = calloc(1, sizeof(suite));
+    if (*state == NULL) {
         return -1;
     }
-    suite_open(self, current);
-    *state = self;
+    suite_open(*state, current);
     return 0;
 }
 
 static int group_tear_down(void **state) {
-    suite_close(*state);
+    if (*state) {
+        suite_close(*state);
+    }
     free(*state);
     return 0;
 }

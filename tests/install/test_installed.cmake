@@ -43,6 +43,34 @@ int main(void) {
   step("run it" ${work}/outside)
 endif()
 
+# The installed fault layer answers both of the ICD loaders' entries: ocl-icd 2.3.1 asks for the first, Khronos' of 2026 for the second.
+if("$ENV{PEL_OPENCL}" STREQUAL "ON")
+  file(WRITE ${work}/layer.c "#include <CL/cl_layer.h>
+#include <dlfcn.h>
+int main(int argc, char **argv) {
+    static cl_icd_dispatch loaders;
+    const cl_uint count = sizeof loaders / sizeof(void *);
+    void *layer = dlopen(argc > 1 ? argv[1] : \"\", RTLD_NOW);
+    pfn_clInitLayer old = layer ? (pfn_clInitLayer)dlsym(layer, \"clInitLayer\") : 0;
+    typedef cl_int (*initializer)(cl_uint, const cl_icd_dispatch *, cl_uint *, const cl_icd_dispatch **, const cl_properties *);
+    initializer young = layer ? (initializer)dlsym(layer, \"clInitLayerWithProperties\") : 0;
+    const cl_icd_dispatch *table = 0;
+    cl_uint length = 0;
+    if (!old || !young)
+        return 1;
+    if (young(count, &loaders, &length, &table, 0) != CL_SUCCESS || length < count || !table || !table->clFinish)
+        return 2;
+    if (young(1, &loaders, &length, &table, 0) == CL_SUCCESS)
+        return 3;
+    length = 0;
+    return old(count, &loaders, &length, &table) != CL_SUCCESS || length < count ? 4 : 0;
+}
+")
+  file(GLOB_RECURSE layer ${prefix}/libpel-faults.so)
+  step("compile a loader of layers" $ENV{PEL_CC} -std=c11 ${work}/layer.c -o ${work}/layer -ldl)
+  step("load the installed layer" ${work}/layer ${layer})
+endif()
+
 # Static pel on shared dependencies. (`pkg-config --static` also asks for hwloc's own dependencies, whose development files few machines have.)
 set(dependencies hwloc)
 if("$ENV{PEL_OPENCL}" STREQUAL "ON")

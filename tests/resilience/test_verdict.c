@@ -162,7 +162,7 @@ static void test_words(void **state) {
     assert_true(pel_verification_parse("0", &how));
     static const char *const wrong[] = {"",           "x",        "101", "-1",  "10,",
                                         "10,f32",     "10,f16=1", "10 ", "1e1", "99999999999999999999999",
-                                        "10,seed=-1", "1,,2",     "5.",  "nan", "10,f32=1,f64=1"};
+                                        "10,seed=-1", "1,,2",     "5.",  "nan", "10,f32=1,f64=1", "10,same,same"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         if (pel_verification_parse(wrong[i], &how)) {
             fail_msg("'%s' was understood", wrong[i]);
