@@ -59,8 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
 size_t fuzz_seed(unsigned index, uint8_t data[FUZZ_BYTES]) {
     static const char *const texts[] = {
         "rounds = 3\n[saxpy]\nitems = 1000\nitems_most = 1000000\nlaunches = 4\nbytes_in_per_item = 8\nbytes_out_per_item = 4\n",
-        "[mandelbrot] # dear in the middle\nitems = 4096\ngranularity = 64\ncost = 30\nprofile = hump\ncontrast = 40\nirregular = yes\n",
-        "[a]\nitems = 7\nprofile = steps\nspeed = gpu0 2.5\nspeed = cpu 0.5\nresident = yes\nsingle = no\n",
+        "[mandelbrot] # dear in the middle\nitems = 4096\ngranularity = 64\ncost = 30\nprofile = hump\ncontrast = 40\n",
+        "[a]\nitems = 7\nprofile = steps\nspeed = gpu0 2.5\nspeed = cpu 0.5\nresident = yes\nirregular = no\n",
         "gpu0:lost_at_chunk=1..9,wrong_every_chunks=3;cpu:noise=0.2",
         "gpu0:hang_at_chunk=2"};
     return fuzz_text(texts, sizeof texts / sizeof *texts, index, data);
