@@ -14,10 +14,10 @@ const char contestant_name[] = "raw";
 
 typedef void (*helper_fn)(void);
 static struct {
-    _Alignas(64) _Atomic uint64_t posted;
-    _Alignas(64) _Atomic uint64_t answered;
+    _Alignas(64) _Atomic uint64_t posted; /* what goes to the helper travels in one line, its answer in another */
     helper_fn function;
     pthread_t thread;
+    _Alignas(64) _Atomic uint64_t answered;
 } helper;
 
 static void *help(void *nothing) {
@@ -216,6 +216,70 @@ static void fork_join(const contestant_run *run) {
     helper_stop();
 }
 
+/*
+ * A task that its submitter runs when it comes to wait: an entry that others may take, too, and an event that others may ask. So
+ * one exchange decides who runs it, and a store says that it is over. The other thread looks for it now and then, as idle workers
+ * do. Entry and event are used again at once: no memory is allocated.
+ */
+typedef struct entry {
+    _Alignas(64) helper_fn function;
+    atomic_uint over;
+} entry;
+static struct {
+    _Alignas(64) _Atomic(entry *) offered;
+    _Alignas(64) atomic_bool stop;
+} mailbox;
+
+static bool take_entry(void) {
+    entry *taken = atomic_load_explicit(&mailbox.offered, memory_order_relaxed) ? atomic_exchange(&mailbox.offered, NULL) : NULL;
+    if (taken) {
+        taken->function();
+        atomic_store_explicit(&taken->over, 1, memory_order_release);
+    }
+    return taken != NULL;
+}
+
+static void *look_for_entries(void *nothing) {
+    enum { PAUSES_PER_LOOK = 64 };
+    for (unsigned i = 1; !atomic_load_explicit(&mailbox.stop, memory_order_relaxed); i++) {
+        workload_pause();
+        if (i % PAUSES_PER_LOOK == 0) {
+            (void)take_entry();
+        }
+    }
+    return nothing;
+}
+
+static void wait_by_caller(const contestant_run *run, double *spent) {
+    static entry only;
+    const unsigned count = contestant_waits(run);
+    pthread_t other;
+    unsigned kept = 0;
+    if (pthread_create(&other, NULL, look_for_entries, NULL) != 0) {
+        exit(1);
+    }
+    workload_reset();
+    for (unsigned i = 0; i < count; i++) {
+        const double began = workload_now();
+        only.function = workload_count;
+        atomic_store_explicit(&only.over, 0, memory_order_relaxed);
+        atomic_store_explicit(&mailbox.offered, &only, memory_order_release);
+        const bool mine = take_entry();
+        while (!atomic_load_explicit(&only.over, memory_order_acquire)) {
+            workload_pause();
+        }
+        spent[kept] = workload_now() - began;
+        kept += mine;
+    }
+    atomic_store(&mailbox.stop, true);
+    pthread_join(other, NULL);
+    if (workload_total() != count || kept == 0) {
+        contestant_wrong("wait, by caller", "not every task ran once, or none by the caller");
+    } else {
+        contestant_latencies("wait, by caller", contestant_name, "ns", spent, kept);
+    }
+}
+
 static void wait_for(const contestant_run *run) {
     if (one_core("wait, by worker")) {
         return;
@@ -225,6 +289,7 @@ static void wait_for(const contestant_run *run) {
     if (!spent) {
         exit(1);
     }
+    wait_by_caller(run, spent);
     helper_start();
     workload_reset();
     for (unsigned i = 0; i < count; i++) {

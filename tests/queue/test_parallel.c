@@ -8,11 +8,13 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <pel/pel.h>
 
@@ -127,6 +129,65 @@ static void test_many_short_regions(void **state) {
         assert_int_equal(pel_parallel_for(runtime, &range, note_thread, &h, &desc), PEL_OK);
     }
     assert_int_equal(atomic_load(&count), 60000);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/*
+ * Parts that meet: whoever has the last point but one waits there until another thread has come for the last. So a loop that the
+ * caller does alone never ends (but for the time-out): workers do come, sleepers too. Static parts wake them at once, others when
+ * the caller has worked for a while.
+ */
+enum { MEETING = 64 };
+typedef struct meeting {
+    pthread_t caller;
+    uint64_t points;
+    atomic_uint others; /* parts that others than the caller have begun */
+    atomic_bool late;
+} meeting;
+
+static void await_another(meeting *m) {
+    struct timespec began, now;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    while (atomic_load(&m->others) == 0 && !atomic_load(&m->late)) {
+        sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec - began.tv_sec > 100) {
+            atomic_store(&m->late, true);
+        }
+    }
+}
+
+static pel_status meet(const pel_range *part, void *context) {
+    meeting *m = context;
+    const struct timespec moment = {0, 20000};
+    if (!pthread_equal(m->caller, pthread_self())) {
+        atomic_fetch_add(&m->others, 1);
+    } else if (part->hi[0] + 1 >= m->points) {
+        await_another(m);
+    } else {
+        nanosleep(&moment, NULL);
+    }
+    return PEL_OK;
+}
+
+static void test_workers_come(void **state) {
+    (void)state;
+    pel_runtime *runtime = open_runtime(2);
+    for (unsigned i = 0; i < 60; i++) {
+        const bool is_static = i % 2 == 0;
+        meeting m = {.caller = pthread_self(), .points = is_static ? 2 : MEETING};
+        const pel_range range = PEL_RANGE_1D(is_static ? 2 : MEETING);
+        pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
+        desc.partition = is_static ? PEL_PARTITION_STATIC : PEL_PARTITION_DYNAMIC;
+        desc.grain = 1;
+        if (i % 4 < 2) {
+            const struct timespec until_they_sleep = {0, 2000000};
+            nanosleep(&until_they_sleep, NULL);
+        }
+        assert_int_equal(pel_parallel_for(runtime, &range, meet, &m, &desc), PEL_OK);
+        assert_false(atomic_load(&m.late));
+        assert_true(atomic_load(&m.others) > 0);
+    }
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
@@ -389,6 +450,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_point_once),
         cmocka_unit_test(test_many_short_regions),
+        cmocka_unit_test(test_workers_come),
         cmocka_unit_test(test_nested_and_from_everywhere),
         cmocka_unit_test(test_reductions_have_the_same_bits),
         cmocka_unit_test(test_failures_and_wrong_arguments),
