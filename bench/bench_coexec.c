@@ -3,15 +3,19 @@
  * What devices give together: pairs that share nothing but memory, and two ways to use the same cores. Each pair is measured by a
  * process of its own, because drivers read their environment once.
  *
- * In each round of a row every contestant runs once: each device alone, the planner's choice, and three divisions by hand
- * (coexec_hand.h) that a search found best. On a virtual machine cores are taken away for milliseconds; a run counts only when
+ * In each round of a row every contestant runs once, in an order drawn anew (who follows whom decides what is in caches and which
+ * threads are awake): each device alone, the planner's choice, and three divisions by hand (coexec_hand.h) that a search found
+ * best. On a virtual machine cores are taken away for milliseconds; a run counts only when
  * the process got the time that its devices were at work for (CPU time against the chunks' times), and is repeated until it does.
  * And a round counts only when two plain threads reach 0.95 of their sum at its end (cli/bench_cores.h). The same for all
  * contestants; a row without enough such rounds is void. Devices on the same cores are compared with themselves instead: each
- * runs twice in a round.
+ * runs twice in a round, and the second one's ratio to the first is what the planner's ratio can be compared with.
+ * PEL_BENCH_PLANS=1 prints a line a launch, and at the end of a row where its contestants' time went (coexec_times.h).
  */
+#include "base/hash.h"
 #include "cli/bench_disjoint.h"
 #include "coexec_hand.h"
+#include "coexec_times.h"
 #include "harness.h"
 #include <errno.h>
 #include <math.h>
@@ -26,6 +30,7 @@ extern char **environ;
 #define PAIR "PEL_BENCH_PAIR"
 #define STOLEN_AT_MOST 0.03
 #define SAME 0.015 /* a device against itself */
+#define ENOUGH_SECONDS 8.0 /* short launches have more rounds in them: 11 leave 4 % of chance in a ratio */
 
 enum { HANDS = 3, CANDIDATES = 9, CONTESTANTS = 2 + 2 + 1 + HANDS, RUNS_AGAIN = 5, CONTROLS_AGAIN = 3, VARIABLES = 2, SIZES = 4 };
 
@@ -89,7 +94,9 @@ typedef struct contestant {
     uint32_t device;
     double share; /* HAND: of the first device */
     double pending;
+    pel_times pending_times;
     pel_bench_subject taken;
+    pel_times_table times;
 } contestant;
 
 /* ---- one run ---- */
@@ -119,7 +126,7 @@ static void tell_times(const scene *s, const pel_plan *plan, const pel_event *ev
     printf("; known after %.0f: %s\n", (begin + ns - ended) * 1e-3, pel_plan_reason(plan));
 }
 
-static bool launch(scene *s, const contestant *who, double *ns, double *busy_ns) {
+static bool launch(scene *s, const contestant *who, double *ns, pel_times *times) {
     pel_launch_desc desc = s->binding.launch;
     pel_share share = {s->session.devices[who->device], 1.0};
     pel_event *event = NULL;
@@ -130,11 +137,9 @@ static bool launch(scene *s, const contestant *who, double *ns, double *busy_ns)
     pel_status status = pel_launch(s->session.queue, s->kernel, &desc, s->binding.args, s->c.arg_count, &event);
     status = status == PEL_OK ? pel_queue_finish(s->session.queue) : status;
     *ns = pel_bench_now() - begin;
-    *busy_ns = 0.0;
     status = status == PEL_OK ? pel_event_get_plan(event, &plan) : status;
-    for (uint32_t i = 0; status == PEL_OK && i < pel_plan_chunk_count(plan); i++) {
-        pel_plan_chunk chunk;
-        *busy_ns += pel_plan_get_chunk(plan, i, &chunk) == PEL_OK ? chunk.actual_ns : 0.0;
+    if (status == PEL_OK) {
+        pel_times_of_plan(plan, event, begin, begin + *ns, pel_device_get_info(s->session.devices[0])->id, times);
     }
     if (getenv("PEL_BENCH_PLANS") && plan && who->kind == ALL) {
         tell_times(s, plan, event, begin, *ns);
@@ -151,13 +156,17 @@ static bool launch(scene *s, const contestant *who, double *ns, double *busy_ns)
 }
 
 /* One run, and the part of its devices' time in which its threads did not run. */
-static bool run(scene *s, const contestant *who, double *ns, double *stolen) {
-    double busy = 0.0;
+static bool run(scene *s, const contestant *who, double *ns, pel_times *times, double *stolen) {
+    pel_hand_part parts[2];
     const double before = process_time(), begin = pel_bench_now();
-    const bool good = who->kind == HAND ? pel_hand_run(s->hand, who->share, &busy) : launch(s, who, ns, &busy);
+    *times = (pel_times){0};
+    const bool good = who->kind == HAND ? pel_hand_run(s->hand, who->share, parts) : launch(s, who, ns, times);
     const double end = pel_bench_now();
-    *ns = who->kind == HAND ? end - begin : *ns;
-    const double ran = process_time() - before;
+    if (who->kind == HAND) {
+        *ns = end - begin;
+        pel_times_of_hand(parts, begin, end, who->share, times);
+    }
+    const double ran = process_time() - before, busy = times->values[PEL_TIMES_WORK];
     *stolen = busy > 0.0 ? 1.0 - ran / busy : 0.0;
     if (getenv("PEL_BENCH_PLANS")) {
         printf("# %s, %s: %.0f us, at work %.0f, on processors %.0f: %.1f %% stolen\n", s->row,
@@ -168,11 +177,11 @@ static bool run(scene *s, const contestant *who, double *ns, double *stolen) {
 }
 
 /* A run that got its cores; after some tries, one that did not, and *calm is false. */
-static bool run_calmly(scene *s, const contestant *who, double *ns, bool *calm) {
+static bool run_calmly(scene *s, const contestant *who, double *ns, pel_times *times, bool *calm) {
     double stolen = 1.0;
     *calm = false;
     for (int i = 0; i < RUNS_AGAIN && !*calm; i++) {
-        if (!run(s, who, ns, &stolen)) {
+        if (!run(s, who, ns, times, &stolen)) {
             return false;
         }
         *calm = !s->disjoint || stolen <= STOLEN_AT_MOST;
@@ -187,8 +196,9 @@ static double best_of_three(scene *s, double share) {
     for (int i = 0; i < 3; i++) {
         const contestant who = {.kind = HAND, .share = share};
         double ns = INFINITY;
+        pel_times times;
         bool calm;
-        if (run_calmly(s, &who, &ns, &calm) && ns < best) {
+        if (run_calmly(s, &who, &ns, &times, &calm) && ns < best) {
             best = ns;
         }
     }
@@ -236,11 +246,23 @@ static bool cores_are_there(scene *s, outcome *o) {
     return !s->disjoint || reached >= PEL_BENCH_BOTH_CORES;
 }
 
-static bool one_round(scene *s, outcome *o, bool backwards, bool *counts) {
+/* 0 .. count - 1 in an order that the seed and the round decide. */
+static void draw_order(uint64_t seed, uint32_t round, uint32_t *order, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        seed = pel_mix_u64(seed, round);
+        const uint32_t at = (uint32_t)(seed % (i + 1));
+        order[i] = order[at];
+        order[at] = i;
+    }
+}
+
+static bool one_round(scene *s, outcome *o, uint32_t round, bool *counts) {
+    uint32_t order[CONTESTANTS] = {0};
+    draw_order(s->session.options.seed, round, order, o->count);
     *counts = true;
     for (uint32_t i = 0; i < o->count && *counts; i++) {
-        contestant *who = &o->list[backwards ? o->count - 1 - i : i];
-        if (!run_calmly(s, who, &who->pending, counts)) {
+        contestant *who = &o->list[order[i]];
+        if (!run_calmly(s, who, &who->pending, &who->pending_times, counts)) {
             return false;
         }
     }
@@ -249,6 +271,7 @@ static bool one_round(scene *s, outcome *o, bool backwards, bool *counts) {
         pel_bench_subject *taken = &o->list[i].taken;
         if (taken->count < PEL_BENCH_RUNS) {
             taken->ns[taken->count++] = o->list[i].pending;
+            pel_times_note(&o->list[i].times, &o->list[i].pending_times);
         }
     }
     return true;
@@ -280,22 +303,24 @@ static bool measure(scene *s, outcome *o) {
     }
     for (uint32_t i = 0; i < s->session.options.warm_ups; i++) {
         double stolen;
-        if (!run(s, &all, &ns, &stolen) || (i < 2 && !run(s, &o->list[0], &ns, &stolen))) {
+        pel_times times;
+        if (!run(s, &all, &ns, &times, &stolen) || (i < 2 && !run(s, &o->list[0], &ns, &times, &stolen))) {
             return false;
         }
-        if (i < 2 && !run(s, &o->list[1], &ns, &stolen)) {
+        if (i < 2 && !run(s, &o->list[1], &ns, &times, &stolen)) {
             pel_results_skip(s->results, s->row, s->story);
             o->list[1] = o->list[0]; /* left out, and so it should be by the planner */
             o->one_only = true;
         }
     }
-    const double until = pel_bench_now() + s->seconds * 1e9;
-    for (uint32_t round = 0; pel_bench_now() < until && o->rounds < PEL_BENCH_RUNS; round++) {
+    const double began = pel_bench_now();
+    for (uint32_t round = 0; o->rounds < PEL_BENCH_RUNS; round++) {
+        const double seconds = (pel_bench_now() - began) * 1e-9;
         bool counts;
-        if (o->rounds >= wanted && (s->disjoint || fabs(against_itself(o) - 1.0) <= SAME)) {
+        if (seconds > s->seconds || (o->rounds >= wanted && (s->results->quick || seconds > ENOUGH_SECONDS))) {
             break;
         }
-        if (!one_round(s, o, round % 2 == 1, &counts)) {
+        if (!one_round(s, o, round, &counts)) {
             return false;
         }
         o->rounds += counts;
@@ -359,12 +384,24 @@ static void report(scene *s, const outcome *o, bool verified) {
     }
 }
 
+/* Where the time went: of every contestant. */
+static void tell_table(const scene *s, const outcome *o) {
+    for (uint32_t i = 0; i < o->count; i++) {
+        const contestant *who = &o->list[i];
+        pel_times_tell(&who->times, s->row,
+                       who->kind == HAND  ? "by hand"
+                       : who->kind == ALL ? "all"
+                                          : pel_device_get_info(s->session.devices[who->device])->id);
+    }
+}
+
 static bool verify(scene *s) {
     pel_case_verdict verdict;
     const contestant all = {.kind = ALL};
     double ns, stolen;
+    pel_times times;
     pel_case_poison(&s->c);
-    if (!run(s, &all, &ns, &stolen)) {
+    if (!run(s, &all, &ns, &times, &stolen)) {
         return false;
     }
     pel_case_verify(&s->c, s->session.options.verify_work, &verdict);
@@ -388,6 +425,9 @@ static bool measure_case(scene *s, double target_ns) {
     good = good && measure(s, &o);
     if (good) {
         report(s, &o, verify(s));
+        if (getenv("PEL_BENCH_PLANS")) {
+            tell_table(s, &o);
+        }
     }
     pel_hand_close(s->hand);
     s->hand = NULL;

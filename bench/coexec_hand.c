@@ -16,7 +16,7 @@ typedef struct side {
     sem_t go;
     bool started, good;
     uint64_t lo, hi; /* lo > hi: end */
-    double busy_ns;
+    pel_hand_part part;
 } side;
 
 struct pel_hand {
@@ -55,9 +55,9 @@ static void *work(void *context) {
         if (me->lo > me->hi) {
             return NULL;
         }
-        const double begin = pel_bench_now();
+        me->part.began = pel_bench_now();
         me->good = me->raw ? pel_bench_raw_run_part(me->raw, me->lo, me->hi) : run_host(me);
-        me->busy_ns = pel_bench_now() - begin;
+        me->part.ended = pel_bench_now();
         sem_post(&me->hand->done);
     }
 }
@@ -121,7 +121,7 @@ void pel_hand_close(pel_hand *hand) {
     free(hand);
 }
 
-bool pel_hand_run(pel_hand *hand, double share, double *busy_ns) {
+bool pel_hand_run(pel_hand *hand, double share, pel_hand_part parts[2]) {
     const uint64_t groups = hand->extent / hand->grain;
     const uint64_t cut = (uint64_t)(share * (double)groups + 0.5) * hand->grain;
     const uint64_t bounds[] = {0, cut < hand->extent && groups > 0 ? cut : hand->extent, hand->extent};
@@ -131,7 +131,7 @@ bool pel_hand_run(pel_hand *hand, double share, double *busy_ns) {
         side *me = &hand->sides[i];
         me->lo = bounds[i];
         me->hi = bounds[i + 1];
-        me->busy_ns = 0.0;
+        me->part = (pel_hand_part){0.0, 0.0};
         me->good = true;
         if (me->hi > me->lo) {
             sem_post(&me->go);
@@ -141,8 +141,8 @@ bool pel_hand_run(pel_hand *hand, double share, double *busy_ns) {
     while (running-- > 0) {
         sem_wait(&hand->done);
     }
-    *busy_ns = hand->sides[0].busy_ns + hand->sides[1].busy_ns;
     for (int i = 0; i < 2; i++) {
+        parts[i] = hand->sides[i].part;
         good = good && hand->sides[i].good;
     }
     return good;

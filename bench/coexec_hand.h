@@ -15,8 +15,13 @@ typedef struct pel_hand pel_hand;
 pel_hand *pel_hand_open(const pel_device *first, const pel_device *second, pel_case *c, char why[128]);
 void pel_hand_close(pel_hand *hand); /* NULL is fine */
 
-/* Both parts; `share` of the first. The time that both devices' threads were at work, summed, goes to *busy_ns. */
-bool pel_hand_run(pel_hand *hand, double share, double *busy_ns);
+/* Of one part: moments of pel_bench_now(); both 0 where there was none. */
+typedef struct pel_hand_part {
+    double began, ended;
+} pel_hand_part;
+
+/* Both parts; `share` of the first. When their threads were at work goes to parts. */
+bool pel_hand_run(pel_hand *hand, double share, pel_hand_part parts[2]);
 
 /* The smallest step of a share. */
 double pel_hand_grain(const pel_hand *hand);
