@@ -6,6 +6,8 @@
 #include <string.h>
 
 static const int64_t window_ns = 20000000; /* powercap counters step once in 1 ms: 5 % */
+/* A reading fails for once (a counter that is being reset, a driver that is loaded anew) or for good: asked ever more rarely. */
+static const int64_t first_pause_ns = 100000000, longest_pause_ns = 60000000000;
 
 /* Devices of one meter: all that compute on the processors' packages, or one GPU. */
 typedef struct meter {
@@ -13,7 +15,8 @@ typedef struct meter {
     double busy_ns[PEL_WATTS_DEVICES]; /* as it was at the last reading */
     double joules;                     /* as well */
     int64_t at;                        /* 0: it has not been read */
-    bool unreadable;
+    int64_t pause, again; /* after a reading that failed: how long none is tried, and until when; pause 0: the last one was good */
+    bool answered;                     /* ever: else there is none, whatever the history knows */
     pel_watts watts;
 } meter;
 
@@ -104,13 +107,17 @@ static void teach(pel_runtime *runtime, meter *m, double seconds, double joules)
 
 static void read_meter(pel_runtime *runtime, meter *m, int64_t now) {
     double joules;
-    if (m->unreadable || !is_quiet(runtime, m)) {
+    if ((m->pause > 0 && now < m->again) || !is_quiet(runtime, m)) {
         return;
     }
     if (!pel_energy_meter(&runtime->devices[m->devices[0]], &joules)) {
-        m->unreadable = true;
+        m->pause = m->pause == 0 ? first_pause_ns : m->pause < longest_pause_ns / 2 ? 2 * m->pause : longest_pause_ns;
+        m->again = now + m->pause;
+        m->at = 0; /* who knows what it counted meanwhile: the next window begins with the next reading */
         return;
     }
+    m->pause = 0;
+    m->answered = true;
     if (m->at != 0 && !runtime->frozen) {
         teach(runtime, m, (double)(now - m->at) * 1e-9, joules - m->joules);
     }
@@ -139,12 +146,12 @@ void pel_metering_look(pel_runtime *runtime) {
 pel_metering_state pel_metering_watts(const pel_device *device, double *busy_watts, double *idle_watts) {
     uint32_t place;
     const meter *m = meter_of(device->runtime->metering, device->index, &place);
-    if (!m || m->unreadable) {
+    if (!m || (m->pause > 0 && !m->answered)) {
         return PEL_METERING_NONE;
     }
     const pel_model_watts told = pel_watts_of(&m->watts, place);
     if (!told.known) {
-        return PEL_METERING_LEARNING;
+        return m->pause > 0 ? PEL_METERING_NONE : PEL_METERING_LEARNING;
     }
     *busy_watts = told.busy_watts;
     *idle_watts = told.idle_watts;

@@ -5,7 +5,8 @@
  * busy meanwhile, is one window of model/watts.h. Pauses between launches are windows like any other, and are what tells idle
  * power. Invariant: nothing is read, opened or remembered before a launch asks for energy as its aim, and reading costs no launch
  * more than a look at the clock but once in 20 ms. Rejected: a thread that samples (a guest has none to spare), and a reading for
- * each launch (a powercap counter steps once in a millisecond, and is a file).
+ * each launch (a powercap counter steps once in a millisecond, and is a file). A meter that cannot be read is asked again after
+ * 0.1 s, then ever more rarely; what it told before still holds.
  * All functions: under the runtime's lock.
  */
 #ifndef PEL_CORE_METERING_H

@@ -23,6 +23,7 @@
 static char root[64], history[96];
 static int64_t began;
 static double busy_ns;
+static bool hidden; /* the counter cannot be read */
 
 static void put(const char *file, const char *text) {
     char path[256];
@@ -37,7 +38,7 @@ static void put(const char *file, const char *text) {
 static void count(void) {
     char text[32];
     const double joules = 10e-9 * (double)(pel_clock_now(&pel_clock_monotonic) - began) + 50e-9 * busy_ns;
-    snprintf(text, sizeof text, "%.0f\n", 1e6 + 1e6 * joules);
+    snprintf(text, sizeof text, hidden ? "?\n" : "%.0f\n", 1e6 + 1e6 * joules);
     put(ZONE "/energy_uj", text);
 }
 
@@ -116,7 +117,8 @@ static void runs(pel_runtime *runtime, bool *measured) {
         assert_null(runtime->metering);
     }
     *measured = false;
-    for (int i = 0; i < 20 && !*measured; i++) {
+    for (int i = 0; i < 40 && !*measured; i++) {
+        hidden = i == 1; /* a reading that fails once is no meter that is gone */
         pel_plan *plan = launch(queue, kernel, &energy);
         const pel_energy_source source = pel_plan_energy_source(plan);
         *measured = source == PEL_ENERGY_MEASURED;
