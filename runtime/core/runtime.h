@@ -72,6 +72,14 @@ typedef enum pel_object_kind {
     PEL_OBJECT_KINDS
 } pel_object_kind;
 
+/* Threads of the caller's executor that are at work, or were asked to come. Not the dispatcher's: workers may look here until
+ * they are joined. */
+typedef struct pel_hands {
+    atomic_uint invited; /* of them, those that have not begun to leave */
+    atomic_uint inside;  /* that the dispatcher must outlive */
+    atomic_uint most;    /* 0: there is no executor, or nobody is asked any more */
+} pel_hands;
+
 struct pel_runtime {
     pel_allocator allocator;
     pel_logger logger;
@@ -81,6 +89,7 @@ struct pel_runtime {
     const volatile unsigned char *fork_mark;
     uint32_t flags;
     pel_executor executor;     /* submit NULL: none */
+    pel_hands hands;
     pel_verification verification; /* of launches that name none; share 0: none */
     bool frozen;                 /* $PEL_FREEZE: models stay as they are, and nothing is tried for their sake */
     char *cache_directory;     /* NULL: none */

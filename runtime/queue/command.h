@@ -232,14 +232,9 @@ struct pel_queue {
     pel_event *anonymous;       /* a failed one, for the hazards, where memory for the task's own is lacking */
 };
 
-/* executor.c: threads of the caller's executor that are at work, or were asked to come. */
-typedef struct pel_hands {
-    atomic_uint invited;        /* of them, those that have not begun to leave */
-    atomic_uint inside;         /* that the runtime must outlive */
-    uint32_t most;              /* 0: there is no executor */
-} pel_hands;
+/* executor.c */
 void pel_hands_begin(pel_runtime *runtime); /* the dispatcher and its task engine are there */
-void pel_hands_end(pel_runtime *runtime);   /* waits for those that were asked to come */
+void pel_hands_end(pel_runtime *runtime);   /* nobody is asked from here on; waits for those that were */
 
 /* lend.c: works, then looks for as long as workers do. False: there was nothing to do. */
 bool pel_lend(pel_runtime *runtime, pel_host_runner *runner, bool (*stop)(void *user), void *user);
@@ -255,7 +250,6 @@ typedef struct pel_dispatcher {
     uint64_t fresh;             /* devices, by index, that got works since the lock was taken */
     atomic_uint completions;    /* for a waiter that looks without the lock */
     pel_host_tasks *tasks;      /* the task engine; NULL on a virtual machine */
-    pel_hands hands;
     atomic_uint mapping_count;  /* of the list: tasks ask without the lock, and take the long way then */
     struct pel_mapping *mappings; /* those that are not over */
     uint64_t mapping_places;    /* bits that they have */

@@ -27,31 +27,34 @@ static void invite(void *host);
 static void work(void *argument) {
     pel_runtime *runtime = argument;
     pel_dispatcher *dispatcher = runtime->dispatcher;
+    pel_hands *hands = &runtime->hands;
     pel_host_runner *before, *runner = pel_inside_task(runtime) ? NULL : pel_host_guest_enter(dispatcher->tasks, &before);
     if (runner) {
         while (pel_lend(runtime, runner, never, NULL) && pel_host_runner_sees_work(runner)) {
         }
         pel_host_guest_leave(runner, before);
     }
-    atomic_fetch_sub_explicit(&dispatcher->hands.invited, 1, memory_order_seq_cst);
+    atomic_fetch_sub_explicit(&hands->invited, 1, memory_order_seq_cst);
     if (runner && pel_host_tasks_any_for_sure(dispatcher->tasks)) {
         invite(runtime);
     }
-    atomic_fetch_sub_explicit(&dispatcher->hands.inside, 1, memory_order_release);
+    atomic_fetch_sub_explicit(&hands->inside, 1, memory_order_release);
 }
 
+/* Inside before it looks: pel_hands_end either is seen here or waits. */
 static void invite(void *host) {
     pel_runtime *runtime = host;
-    pel_hands *hands = &runtime->dispatcher->hands;
+    pel_hands *hands = &runtime->hands;
+    atomic_fetch_add_explicit(&hands->inside, 1, memory_order_seq_cst);
     unsigned invited = atomic_load_explicit(&hands->invited, memory_order_seq_cst);
-    while (invited < hands->most) {
+    while (invited < atomic_load_explicit(&hands->most, memory_order_seq_cst)) {
         if (atomic_compare_exchange_weak_explicit(&hands->invited, &invited, invited + 1, memory_order_seq_cst,
                                                   memory_order_seq_cst)) {
-            atomic_fetch_add_explicit(&hands->inside, 1, memory_order_relaxed);
             runtime->executor.submit(runtime->executor.user, work, runtime);
             return;
         }
     }
+    atomic_fetch_sub_explicit(&hands->inside, 1, memory_order_release);
 }
 
 void pel_hands_begin(pel_runtime *runtime) {
@@ -62,20 +65,15 @@ void pel_hands_begin(pel_runtime *runtime) {
         return;
     }
     most = most < MOST ? most : MOST;
-    dispatcher->hands.most = most > 0 ? most : 1;
+    atomic_store_explicit(&runtime->hands.most, most > 0 ? most : 1, memory_order_relaxed);
     dispatcher->tasks->invite_host = runtime;
     dispatcher->tasks->invite = invite;
 }
 
 void pel_hands_end(pel_runtime *runtime) {
     const struct timespec moment = {0, 50000};
-    if (!runtime->dispatcher) {
-        return;
-    }
-    while (atomic_load_explicit(&runtime->dispatcher->hands.inside, memory_order_acquire) > 0) {
+    atomic_store_explicit(&runtime->hands.most, 0, memory_order_seq_cst);
+    while (atomic_load_explicit(&runtime->hands.inside, memory_order_seq_cst) > 0) {
         (void)nanosleep(&moment, NULL);
-    }
-    if (runtime->dispatcher->tasks) {
-        runtime->dispatcher->tasks->invite = NULL;
     }
 }
