@@ -5,6 +5,7 @@
  * them for long.
  */
 #include "cholesky.h"
+#include "raw_online.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -140,6 +141,7 @@ static void chain(const contestant_run *run) {
         }
     }
     helper_stop();
+    raw_online_chain(run);
 }
 
 /* Two threads take rows in turns and follow each other: how near to ideal the wavefront gets here. */
@@ -186,6 +188,7 @@ static void wavefront(const contestant_run *run) {
         }
     }
     helper_stop();
+    raw_online_wavefront(run, serial);
 }
 
 static void other_half(void) {
@@ -329,6 +332,12 @@ static void whole_cholesky(const contestant_run *run) {
     }
 }
 
-const contestant_row contestant_rows[] = {{"tasks", tasks},         {"chain", chain},   {"wavefront", wavefront},
-                                          {"fork-join", fork_join}, {"wait", wait_for}, {"cholesky", whole_cholesky},
-                                          {NULL, NULL}};
+static void ranges(const contestant_run *run) {
+    if (!one_core("ranges ascending")) {
+        raw_online_ranges(run);
+    }
+}
+
+const contestant_row contestant_rows[] = {{"tasks", tasks},         {"ranges", ranges},       {"chain", chain},
+                                          {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for},
+                                          {"cholesky", whole_cholesky}, {NULL, NULL}};

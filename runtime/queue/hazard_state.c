@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "queue/hazard_state.h"
+#include "queue/hazard_record.h"
 
 #include "base/alloc.h"
 
@@ -11,24 +11,10 @@ enum {
     KIND_COUNTED = PEL_HAZARD_COUNTED,
     KIND_MASK = PEL_HAZARD_KINDS
 };
-enum { CHUNK_READERS = 5, RECORDS_PER_SLAB = 64, COMPACT_FROM = 16 };
+enum { CHUNK_READERS = PEL_HAZARD_CHUNK_READERS, RECORDS_PER_SLAB = 64, COMPACT_FROM = 16 };
 
-typedef struct reference {
-    pel_hazard_node *node;
-    uint64_t generation;
-} reference;
-
-/* A writer and two readers, as most have, are one cache line. */
-typedef struct record {
-    struct record *older;
-    uint32_t references; /* by intervals, and by the chunk in front */
-    uint32_t count;      /* readers of this chunk */
-    pel_interval_value writer; /* nothing, KIND_WRITER or KIND_FAILED; of the front chunk */
-    reference readers[CHUNK_READERS];
-    /* Of a chunk with others behind it: */
-    uint32_t behind;     /* readers in those */
-    uint32_t compact_at; /* with so many in all, those that are over go; in the front chunk */
-} record;
+typedef pel_hazard_reference reference;
+typedef pel_hazard_record record;
 
 enum { RECORD_BYTES = 128 };
 _Static_assert(sizeof(record) <= RECORD_BYTES, "two lines");
@@ -72,14 +58,7 @@ static record *take_record(pel_hazard_states *states) {
             states->free = made;
         }
     }
-    record *r = states->free;
-    states->free = r->older;
-    __builtin_prefetch(states->free, 1); /* it was given up long ago */
-    r->references = 1;
-    r->count = 0;
-    r->older = NULL;
-    r->writer = (pel_interval_value){0, 0};
-    return r;
+    return pel_hazard_record_take(states);
 }
 
 void pel_hazard_states_destroy(pel_hazard_states *states) {

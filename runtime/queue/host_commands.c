@@ -3,6 +3,7 @@
  * large ones are loops. */
 #include "queue/host_commands.h"
 #include "queue/pack.h"
+#include "queue/task_few.h"
 
 #include "base/checked.h"
 #include <string.h>
@@ -158,6 +159,12 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
                     const pel_task_desc *desc, pel_event **event) {
     if (queue && function && access_count == 0 && !desc && !event) {
         return pel_task_bare(queue, function, context);
+    }
+    if (queue && function && accesses && access_count - 1 < PEL_HAZARD_SPANS && !desc && !event) {
+        pel_status status = pel_task_few(queue, function, context, accesses, access_count);
+        if (status != PEL_UNSUPPORTED) {
+            return status;
+        }
     }
     return pel_task_any(queue, function, context, accesses, access_count, desc, event);
 }

@@ -1,23 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "queue/node.h"
+#include "queue/node_list.h"
 #include "base/thread_local.h"
-
-/* A word of a list: the generation's lower 16 bits, an address, and what it is. */
-#define TAG_SHIFT 48
-#define ADDRESS (((uintptr_t)1 << TAG_SHIFT) - 64)
-enum {
-    IS_EDGE = 1, /* a pel_edge, not the successor itself */
-    DATA = 2,    /* its result is read */
-    WATCHED = 4, /* of the head: somebody waits */
-    CLOSED = 8   /* of the head */
-};
-
-typedef struct edge {
-    uintptr_t next;
-    pel_node *to;
-} edge;
-
-static uintptr_t tag_of(uint64_t generation) { return (uintptr_t)(generation & 0xffff) << TAG_SHIFT; }
 
 PEL_THREAD_LOCAL uint64_t pel_node_last_order;
 
@@ -28,7 +11,7 @@ void pel_node_come_after(uint64_t order) {
 static void set_order(pel_node *node, uint64_t order) {
     pel_node_come_after(order);
     atomic_store_explicit(&node->hazard.generation, order, memory_order_relaxed);
-    atomic_store_explicit(&node->successors, tag_of(order), memory_order_relaxed);
+    atomic_store_explicit(&node->successors, pel_list_tag(order), memory_order_relaxed);
 }
 
 pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind) {
@@ -136,23 +119,19 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
     pel_pool_give(pools->nodes, &self->cache, node);
 }
 
-static bool open_for(uintptr_t head, uint64_t generation) {
-    return (head & CLOSED) == 0 && (head ^ tag_of(generation)) >> TAG_SHIFT == 0;
-}
-
 pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel_node *from, uint64_t generation, pel_node *to,
                            bool data, pel_follow *how) {
     uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire);
     uintptr_t address = (uintptr_t)to;
-    edge *added = NULL;
+    pel_edge *added = NULL;
     *how = PEL_FOLLOW_OVER;
     if (generation >= pel_node_order(to)) { /* of another thread; nobody knows `to` yet */
         set_order(to, generation + 1);
     }
-    if (!open_for(head, generation)) {
+    if (!pel_list_open(head, generation)) {
         return PEL_OK;
     }
-    if ((head & ADDRESS) == address && !(head & IS_EDGE) && (!data || (head & DATA))) {
+    if ((head & PEL_LIST_ADDRESS) == address && !(head & PEL_LIST_EDGE) && (!data || (head & PEL_LIST_DATA))) {
         *how = PEL_FOLLOW_KNOWN;
         return PEL_OK;
     }
@@ -162,25 +141,25 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
             return PEL_OUT_OF_MEMORY;
         }
         added->to = to;
-        address = (uintptr_t)added | IS_EDGE;
+        address = (uintptr_t)added | PEL_LIST_EDGE;
     }
     atomic_fetch_add_explicit(&to->pending, 1, memory_order_relaxed);
     uintptr_t wanted;
     do {
-        if (!open_for(head, generation)) {
+        if (!pel_list_open(head, generation)) {
             atomic_fetch_sub_explicit(&to->pending, 1, memory_order_relaxed); /* not the last: the submission counts, too */
             if (added) {
                 pel_pool_give(pools->scraps, &self->scraps, added);
             }
             return PEL_OK;
         }
-        uintptr_t rest = head & ~(uintptr_t)WATCHED;
+        uintptr_t rest = head & ~(uintptr_t)PEL_LIST_WATCHED;
         if (added) {
             added->next = rest;
         } else {
             atomic_store_explicit(&to->item.link, (pel_host_item *)rest, memory_order_relaxed);
         }
-        wanted = tag_of(generation) | address | (data ? DATA : 0) | (head & WATCHED);
+        wanted = pel_list_tag(generation) | address | (data ? PEL_LIST_DATA : 0) | (head & PEL_LIST_WATCHED);
     } while (
         !atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
     to->linked = to->linked || !added;
@@ -191,10 +170,10 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
 bool pel_node_watch(pel_node *node, uint64_t generation) {
     uintptr_t head = atomic_load_explicit(&node->successors, memory_order_acquire);
     do {
-        if (!open_for(head, generation)) {
+        if (!pel_list_open(head, generation)) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak_explicit(&node->successors, &head, head | WATCHED, memory_order_acq_rel,
+    } while (!atomic_compare_exchange_weak_explicit(&node->successors, &head, head | PEL_LIST_WATCHED, memory_order_acq_rel,
                                                     memory_order_acquire));
     return true;
 }
@@ -202,38 +181,40 @@ bool pel_node_watch(pel_node *node, uint64_t generation) {
 /* Lines that other cores have written last: the first successor's, or an edge, what is behind it and the next one. */
 void pel_node_foresee(const pel_node *node) {
     const uintptr_t head = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
-    const uintptr_t address = head & ADDRESS;
+    const uintptr_t address = head & PEL_LIST_ADDRESS;
     if (address == 0) {
         return;
     }
-    if ((head & IS_EDGE) == 0) {
+    if ((head & PEL_LIST_EDGE) == 0) {
         pel_pool_fetch((const void *)address);
         return;
     }
-    const edge *first = (const edge *)address;
+    const pel_edge *first = (const pel_edge *)address;
     pel_pool_fetch(first->to);
-    pel_pool_fetch((const void *)(first->next & ADDRESS)); /* none: does no harm */
+    pel_pool_fetch((const void *)(first->next & PEL_LIST_ADDRESS)); /* none: does no harm */
 }
 
 bool pel_node_has_successors(const pel_node *node) {
-    return (atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire) & (ADDRESS | WATCHED)) != 0;
+    const uintptr_t head = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
+    return (head & (PEL_LIST_ADDRESS | PEL_LIST_WATCHED)) != 0;
 }
 
 pel_successors pel_node_close(pel_node *node, bool *watched) {
-    uintptr_t head = atomic_exchange_explicit(&node->successors, tag_of(pel_node_order(node)) | CLOSED, memory_order_acq_rel);
-    *watched = (head & WATCHED) != 0;
+    const uintptr_t closed = pel_list_tag(pel_node_order(node)) | PEL_LIST_CLOSED;
+    const uintptr_t head = atomic_exchange_explicit(&node->successors, closed, memory_order_acq_rel);
+    *watched = (head & PEL_LIST_WATCHED) != 0;
     return head;
 }
 
 /* The link is read before the successor is told: it may run, end and be another command at once. */
 pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data) {
-    uintptr_t address = *list & ADDRESS;
+    uintptr_t address = *list & PEL_LIST_ADDRESS;
     if (address == 0) {
         return NULL;
     }
-    *data = (*list & DATA) != 0;
-    if (*list & IS_EDGE) {
-        edge *met = (edge *)address;
+    *data = (*list & PEL_LIST_DATA) != 0;
+    if (*list & PEL_LIST_EDGE) {
+        pel_edge *met = (pel_edge *)address;
         pel_node *to = met->to;
         *list = met->next;
         pel_pool_give(pools->scraps, &self->scraps, met);
@@ -247,10 +228,10 @@ pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, 
 /* Entries are pushed in front only, and stay as they are until the list is closed. */
 void pel_node_visit(pel_node *node, void (*visit)(pel_node *to, void *user), void *user) {
     uintptr_t at = atomic_load_explicit(&node->successors, memory_order_acquire);
-    while ((at & ADDRESS) != 0) {
-        const uintptr_t address = at & ADDRESS;
-        if (at & IS_EDGE) {
-            const edge *met = (const edge *)address;
+    while ((at & PEL_LIST_ADDRESS) != 0) {
+        const uintptr_t address = at & PEL_LIST_ADDRESS;
+        if (at & PEL_LIST_EDGE) {
+            const pel_edge *met = (const pel_edge *)address;
             at = met->next;
             visit(met->to, user);
         } else {

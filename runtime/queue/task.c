@@ -602,14 +602,14 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
         pthread_mutex_unlock(&dispatcher->hazard_lock);
         return take_back(&s);
     }
-    const bool entered = pel_hazards_enter(dispatcher->hazards, spans, count, &s.node->hazard, depend_on, &s);
+    pel_status status = PEL_OK;
+    if (!pel_hazards_enter(dispatcher->hazards, spans, count, &s.node->hazard, depend_on, &s)) {
+        status = look_and_note(&s, dispatcher->hazards);
+    }
     pthread_mutex_unlock(&dispatcher->hazard_lock);
-    if (!entered) {
-        pel_status status = enter_hazards(&s, accesses, count);
-        if (status != PEL_OK) {
-            withdraw(&s);
-            return status == PEL_OUT_OF_MEMORY ? pel_task_out_of_memory(queue) : status;
-        }
+    if (status != PEL_OK) {
+        withdraw(&s);
+        return status == PEL_OUT_OF_MEMORY ? pel_task_out_of_memory(queue) : status;
     }
     pel_node_fetch_next(s.self);
     return count_in(&s);

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "queue/task_few.h"
+#include "queue/hazard_parts.h"
+#include "queue/hazard_record.h"
+#include "queue/node_list.h"
+
+enum { BIAS = 1 << 20 }; /* more than it may have predecessors */
+enum { NONE = 1 };       /* no address: that of an empty list is 0 */
+
+/* One of the accesses. */
+typedef struct place {
+    pel_hazard_cell *cell;
+    pel_access_mode mode;
+    bool idle; /* nothing that is known of the cell need stay */
+} place;
+
+typedef struct few {
+    pel_host_self *self;
+    pel_node *node;
+    pel_node_pools *pools;
+    uint64_t order;
+    uintptr_t last;  /* entry that was made: its address; NONE */
+    uint32_t edges;
+    uint32_t scraps; /* predecessors that there may be: one uses the node's own entry, the others a block each */
+    uint32_t records;
+} few;
+
+static inline uint64_t kind_of(pel_interval_value value) { return value.a & PEL_HAZARD_KINDS; }
+
+static inline pel_hazard_node *node_in(pel_interval_value value) {
+    return (pel_hazard_node *)(uintptr_t)(value.a & ~(uint64_t)PEL_HAZARD_KINDS);
+}
+
+static inline pel_hazard_record *record_in(pel_interval_value value) {
+    return (pel_hazard_record *)(uintptr_t)(value.a & ~(uint64_t)PEL_HAZARD_KINDS);
+}
+
+/* The cell of an access in the field where the last task's was. False: not that simple. */
+static inline bool find(pel_hazard_field *field, const pel_runtime *runtime, const pel_access *a, pel_node_more *more, uint32_t i,
+                        place *found) {
+    pel_buffer *buffer = (pel_buffer *)(uintptr_t)a->buffer;
+    if (!buffer || !field || buffer->runtime != runtime || (unsigned)a->mode - PEL_READ > PEL_READ_WRITE - PEL_READ ||
+        a->rows > 1 || a->reserved != 0 || a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset ||
+        atomic_load_explicit(&buffer->away, memory_order_relaxed)) {
+        return false;
+    }
+    const uint64_t bytes = a->bytes != 0 ? a->bytes : buffer->bytes - a->offset;
+    const uint64_t lo = (uintptr_t)buffer->data + a->offset;
+    uint64_t number;
+    if (!pel_hazard_field_fits(field, lo, lo + bytes, &number) || field->used + PEL_HAZARD_SPANS > field->limit) {
+        return false;
+    }
+    more->ranges[i].lo = lo;
+    more->ranges[i].bytes = bytes | (uint64_t)a->mode << PEL_MORE_MODE_SHIFT;
+    pel_hazard_field_fetch(field, number, i);
+    found->cell = pel_hazard_field_cell(field, number); /* one too many would be known, and of nothing */
+    found->mode = a->mode;
+    const pel_interval_value value = found->cell->value;
+    if ((value.a & PEL_HAZARD_COUNTED) != 0) {
+        pel_hazard_field_foresee(field, number);
+    }
+    pel_hazard_fetch(value);
+    return true;
+}
+
+static inline void count_order(few *f, uint64_t generation) { f->order = generation >= f->order ? generation + 1 : f->order; }
+
+static inline bool is_over(pel_hazard_reference r) { return pel_hazard_node_over(r.node, r.generation); }
+
+/* One chunk of readers, none of which failed; with room for one more, if that is needed. */
+static inline bool take_record_in(few *f, pel_hazard_record *r, bool reads) {
+    if (r->older || kind_of(r->writer) == PEL_HAZARD_FAILED || (reads && r->references > 1)) {
+        return false;
+    }
+    if (reads && r->count == PEL_HAZARD_CHUNK_READERS) {
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < r->count; i++) {
+            if (!is_over(r->readers[i])) {
+                r->readers[kept++] = r->readers[i];
+            }
+        }
+        r->count = kept;
+        if (kept == PEL_HAZARD_CHUNK_READERS) {
+            return false;
+        }
+    }
+    count_order(f, r->writer.b);
+    for (uint32_t i = 0; i < r->count && !reads; i++) {
+        count_order(f, r->readers[i].generation);
+    }
+    f->scraps += 1 + (reads ? 0 : r->count);
+    return true;
+}
+
+/* What is known of a cell, before anything is changed. False: not that simple. */
+static inline bool weigh(few *f, place *p) {
+    const pel_interval_value value = p->cell->value;
+    const bool reads = (p->mode & PEL_WRITE) == 0;
+    p->idle = value.a == 0;
+    if (p->idle) {
+        return true;
+    }
+    if ((value.a & PEL_HAZARD_COUNTED) != 0) {
+        return kind_of(value) == PEL_HAZARD_RECORD && take_record_in(f, record_in(value), reads);
+    }
+    p->idle = pel_hazard_node_over(node_in(value), value.b);
+    if (!p->idle) {
+        count_order(f, value.b);
+        f->scraps++;
+        f->records += reads ? 1 : 0;
+    }
+    return true;
+}
+
+static inline bool are_ready(const pel_pool_cache *cache, uint32_t count) {
+    const void *block = cache->ready;
+    for (; count > 1 && block; count--) {
+        block = *(void *const *)block;
+    }
+    return count == 0 || block;
+}
+
+/* pel_node_follow for a node that counts its predecessors later. */
+static inline void follow(few *f, pel_hazard_node *hazard, uint64_t generation, bool data) {
+    pel_node *from = pel_node_of_hazard(hazard);
+    uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire), wanted;
+    if (!pel_list_open(head, generation) || ((head & PEL_LIST_ADDRESS) == f->last && (!data || (head & PEL_LIST_DATA) != 0))) {
+        return;
+    }
+    pel_edge *added = NULL;
+    if (f->edges > 0) { /* its own entry is used */
+        added = pel_pool_take(f->pools->scraps, &f->self->scraps);
+        added->to = f->node;
+    }
+    const uintptr_t address = added ? (uintptr_t)added : (uintptr_t)f->node;
+    do {
+        if (!pel_list_open(head, generation)) {
+            if (added) {
+                pel_pool_give(f->pools->scraps, &f->self->scraps, added);
+            }
+            return;
+        }
+        const uintptr_t rest = head & ~(uintptr_t)PEL_LIST_WATCHED;
+        if (added) {
+            added->next = rest;
+        } else {
+            atomic_store_explicit(&f->node->item.link, (pel_host_item *)rest, memory_order_relaxed);
+        }
+        wanted = pel_list_tag(generation) | address | (added ? PEL_LIST_EDGE : 0u) | (data ? PEL_LIST_DATA : 0u) |
+                 (head & PEL_LIST_WATCHED);
+    } while (
+        !atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
+    f->last = address;
+    f->edges++;
+}
+
+static inline void follow_if(few *f, pel_hazard_node *node, uint64_t generation, bool data) {
+    if (!pel_hazard_node_over(node, generation)) {
+        follow(f, node, generation, data);
+    }
+}
+
+static inline void come_after(few *f, const place *p) {
+    const pel_interval_value value = p->cell->value;
+    const bool writes = (p->mode & PEL_WRITE) != 0, data = (p->mode & PEL_READ) != 0;
+    if (p->idle) {
+        return;
+    }
+    if (kind_of(value) == PEL_HAZARD_WRITER) {
+        follow(f, node_in(value), value.b, data);
+    } else if (kind_of(value) == PEL_HAZARD_READER) {
+        if (writes) {
+            follow(f, node_in(value), value.b, false);
+        }
+    } else {
+        const pel_hazard_record *r = record_in(value);
+        if (r->writer.a != 0) {
+            follow_if(f, node_in(r->writer), r->writer.b, data);
+        }
+        for (uint32_t i = 0; i < r->count && writes; i++) {
+            follow_if(f, r->readers[i].node, r->readers[i].generation, false);
+        }
+    }
+}
+
+static inline void read_beside(pel_hazard_states *states, const few *f, pel_interval_value *value) {
+    pel_hazard_record *r = record_in(*value);
+    if (kind_of(*value) != PEL_HAZARD_RECORD) {
+        r = pel_hazard_record_take(states);
+        if (kind_of(*value) == PEL_HAZARD_WRITER) {
+            r->writer = *value;
+        } else {
+            r->readers[r->count++] = (pel_hazard_reference){node_in(*value), value->b};
+        }
+        *value = (pel_interval_value){(uintptr_t)r | PEL_HAZARD_RECORD, 0};
+    }
+    r->readers[r->count++] = (pel_hazard_reference){&f->node->hazard, f->order};
+}
+
+static inline void note(pel_hazard_states *states, const few *f, const place *p) {
+    pel_interval_value *value = &p->cell->value;
+    const pel_interval_value old = *value;
+    if (!p->idle && (p->mode & PEL_WRITE) == 0) {
+        read_beside(states, f, value);
+        return;
+    }
+    *value = (pel_interval_value){
+        (uintptr_t)&f->node->hazard | ((p->mode & PEL_WRITE) != 0 ? PEL_HAZARD_WRITER : PEL_HAZARD_READER), f->order};
+    if ((old.a & PEL_HAZARD_COUNTED) != 0) {
+        pel_hazard_let_go(states, old);
+    }
+}
+
+/* With the lock of the hazards. False: nothing has happened. */
+static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
+    place at[PEL_HAZARD_SPANS];
+    pel_node_more *more = f->node->more;
+    if (hazards->lost.count > 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!find(hazards->fields.near[i], runtime, &accesses[i], more, i, &at[i])) {
+            return false;
+        }
+        hazards->fields.near[i]->served++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if ((i > 0 && at[i].cell == at[i - 1].cell) || (i > 1 && at[i].cell == at[0].cell) || !weigh(f, &at[i])) {
+            return false;
+        }
+    }
+    if (!are_ready(&f->self->scraps, f->scraps > 0 ? f->scraps - 1 : 0) ||
+        !pel_hazard_records_ready(&hazards->states, f->records)) {
+        return false;
+    }
+    for (uint32_t i = count; i < PEL_MORE_RANGES; i++) {
+        more->ranges[i].bytes = 0;
+    }
+    more->next = NULL;
+    more->event = NULL;
+    atomic_store_explicit(&f->node->hazard.generation, f->order, memory_order_relaxed);
+    atomic_store_explicit(&f->node->successors, pel_list_tag(f->order), memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++) {
+        come_after(f, &at[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        note(&hazards->states, f, &at[i]);
+    }
+    return true;
+}
+
+/* The node that is taken next, made a task that has not come after anybody. It is not taken yet. */
+static inline pel_node *prepare(const pel_node_pools *pools, pel_host_self *self, pel_queue *queue, pel_task_fn function,
+                                void *context) {
+    pel_node *node = self->cache.ready;
+    if (!node || (!node->more && !(node->more = pel_pool_take(pools->scraps, &self->scraps)))) {
+        return NULL;
+    }
+    node->task = function;
+    node->hazard.user = context;
+    node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
+    atomic_store_explicit(&node->pending, BIAS, memory_order_relaxed);
+    pel_node_become(node, PEL_NODE_TASK);
+    node->shared = true;
+    node->status = PEL_OK;
+    node->brief = node->several = node->eventful = node->placed = false;
+    node->accesses = true;
+    return node;
+}
+
+/* Known to whom it must be: it runs as soon as it may. */
+static inline void put(few *f, pel_host_tasks *tasks, pel_host_lane *lane) {
+    pel_node *node = f->node;
+    bool ready = true;
+    node->linked = f->edges > 0;
+    pel_stage_begin(node->stage, lane->self.shard);
+    if (f->edges == 0) {
+        atomic_store_explicit(&node->pending, 0, memory_order_relaxed);
+    } else {
+        ready = atomic_fetch_sub_explicit(&node->pending, BIAS - f->edges, memory_order_acq_rel) == BIAS - f->edges;
+    }
+    if (ready) {
+        pel_host_lane_push(lane, &node->item);
+    }
+    pel_node_fetch_next(&lane->self);
+    pel_host_lane_give_back(tasks, lane, ready);
+}
+
+static inline bool is_simple(const pel_queue *queue, const pel_dispatcher *dispatcher) {
+    return dispatcher->tasks && pel_runtime_is_ours(queue->runtime) && queue->max_in_flight == 0 && queue->priority == 0 &&
+           !pel_frames && !atomic_load_explicit(&((pel_queue *)(uintptr_t)queue)->gate, memory_order_relaxed) &&
+           !atomic_load_explicit(&((pel_queue *)(uintptr_t)queue)->recorder, memory_order_relaxed) &&
+           atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
+}
+
+pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t count) {
+    const pel_runtime *runtime = queue->runtime;
+    pel_dispatcher *dispatcher = runtime->dispatcher;
+    if (!is_simple(queue, dispatcher)) {
+        return PEL_UNSUPPORTED;
+    }
+    pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
+    pel_node *node = prepare(&dispatcher->pools, &lane->self, queue, function, context);
+    few f = {.self = &lane->self, .node = node, .pools = &dispatcher->pools, .last = NONE};
+    bool entered = false;
+    if (node) {
+        f.order = pel_node_order(node);
+        f.order = (f.order > pel_node_last_order ? f.order : pel_node_last_order) + 1;
+        void *const next = atomic_load_explicit(&node->item.link, memory_order_relaxed);
+        pel_pool_fetch_ahead(node);
+        pel_pool_fetch(next);
+        pthread_mutex_lock(&dispatcher->hazard_lock);
+        entered = enter(&f, dispatcher->hazards, runtime, accesses, count);
+        pthread_mutex_unlock(&dispatcher->hazard_lock);
+        lane->self.cache.ready = entered ? next : node;
+    }
+    if (!entered) {
+        pel_host_lane_give_back(dispatcher->tasks, lane, false);
+        return PEL_UNSUPPORTED;
+    }
+    pel_node_last_order = f.order;
+    put(&f, dispatcher->tasks, lane);
+    return PEL_OK;
+}
