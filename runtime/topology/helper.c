@@ -190,6 +190,7 @@ pel_status pel_helper(const pel_allocator *allocator, const char *argument, cons
     memset(run, 0, sizeof *run);
     pel_text_init(&run->output, allocator);
     run->end = PEL_HELPER_MISSING;
+    run->timeout_ms = timeout_ms;
     char buffer[PATH_MAX];
     const char *path = pel_helper_path(buffer);
     pel_text setting;
@@ -226,7 +227,8 @@ void pel_helper_describe(const pel_helper_run *run, pel_text *text) {
         pel_text_append(text, "works");
         break;
     case PEL_HELPER_HUNG:
-        pel_text_append(text, "does not answer");
+        pel_text_format(text, "does not answer within %.3g s (PEL_PROBE_TIMEOUT_MS=%d)", run->timeout_ms / 1e3,
+                        run->timeout_ms);
         break;
     case PEL_HELPER_MISSING:
         pel_text_append(text, "cannot be tried: there is no pel-probe");

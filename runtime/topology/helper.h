@@ -17,6 +17,7 @@ typedef struct pel_helper_run {
     pel_helper_end end;
     int signal_number; /* CRASHED: the signal, 0 unknown */
     int exit_status;   /* CRASHED without a signal */
+    int timeout_ms;    /* that it was given */
     int64_t took_ns;
     pel_text output; /* complete lines of its stdout; the caller frees it */
 } pel_helper_run;
