@@ -27,7 +27,7 @@ enum { PROGRAMS = 16, LINE = 512, ROUNDS = 3, QUICK_ROUNDS = 1, SECONDS = 90, QU
 
 /* What contestants are asked for; a contestant answers with any number of rows, or none. */
 static const char *const asked[] = {"tasks", "memory", "ranges", "chain", "wavefront", "fork-join", "wait",
-                                    "wake", "launch", "idle", "triad", "cholesky"};
+                                    "wake", "launch", "small", "idle", "triad", "cholesky"};
 
 typedef struct runner {
     const pel_contest *contest;

@@ -101,6 +101,35 @@ void contestant_latencies(const char *row, const char *subject, const char *unit
     contestant_floor(tail, subject, unit, workload_quantile(values, count, 0.99) * scale);
 }
 
+void contestant_small(const contestant_run *run, const char *subject, double *sums, contestant_small_fn *small, void *context) {
+    enum { MOST = 2000, WARM = 50 };
+    static double spent[MOST];
+    const unsigned singles = run->quick ? 100 : MOST, batches = run->quick ? 2 : 9,
+                   batch = run->quick ? 100 : WORKLOAD_SMALL_BATCH;
+    for (unsigned i = 0; i < WORKLOAD_SMALL; i++) {
+        sums[i] = 0.0;
+    }
+    for (unsigned i = 0; i < WARM; i++) {
+        small(context, sums, 1);
+    }
+    for (unsigned i = 0; i < singles; i++) {
+        const double began = workload_now();
+        small(context, sums, 1);
+        spent[i] = workload_now() - began;
+    }
+    for (unsigned i = 0; i < batches + 1; i++) {
+        const double began = workload_now();
+        small(context, sums, batch);
+        if (i > 0) {
+            contestant_floor("small host launches", subject, "ns", (workload_now() - began) / batch);
+        }
+    }
+    contestant_latencies("small host launch", subject, "ns", spent, singles);
+    if (!workload_small_holds(sums, WARM + singles + (uint64_t)(batches + 1) * batch)) {
+        contestant_wrong("small host launch", "launches were lost");
+    }
+}
+
 static const contestant_row *find_row(const char *name) {
     for (const contestant_row *row = contestant_rows; row->name; row++) {
         if (strcmp(row->name, name) == 0) {

@@ -58,6 +58,13 @@ void contestant_wave(const char *row, double elapsed, double serial);
 /* The fork-join row: void where the two halves ran on one thread in more than a tenth of the rounds. */
 void contestant_fork_join(double elapsed, unsigned rounds, unsigned on_two_threads, unsigned lost);
 
+/*
+ * The rows "small host launch" (each waited for) and "small host launches" (many, then one wait): `run` makes so many on the sums
+ * and waits for them. Their results are looked at.
+ */
+typedef void contestant_small_fn(void *context, double *sums, unsigned count);
+void contestant_small(const contestant_run *run, const char *subject, double *sums, contestant_small_fn *small, void *context);
+
 /* Shared by all: the CPU time that a live, idle runtime takes. Called when the runtime has run something. */
 void contestant_idle(const contestant_run *run);
 

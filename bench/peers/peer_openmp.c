@@ -215,6 +215,21 @@ static void idle(const contestant_run *run) {
     contestant_idle(run);
 }
 
+static void small_loop(void *context, double *sums, unsigned count) {
+    (void)context;
+    for (unsigned i = 0; i < count; i++) {
+#pragma omp parallel for num_threads(threads()) schedule(static)
+        for (int half = 0; half < 2; half++) {
+            workload_small(sums, (uint64_t)half * (WORKLOAD_SMALL / 2), (uint64_t)(half + 1) * (WORKLOAD_SMALL / 2));
+        }
+    }
+}
+
+static void small(const contestant_run *run) {
+    static double sums[WORKLOAD_SMALL];
+    contestant_small(run, contestant_name, sums, small_loop, NULL);
+}
+
 static void triad(const contestant_run *run) {
     const uint64_t count = run->quick ? 4u << 20 : 64u << 20;
     double *a = aligned_alloc(4096, 3 * count * sizeof *a);
@@ -274,7 +289,8 @@ static void tiled_cholesky(const contestant_run *run) {
 const contestant_row contestant_rows[] = {
     {"tasks", tasks},         {"memory", memory},       {"ranges", ranges},           {"chain", chain},
     {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for},           {"wake", wake},
-    {"idle", idle},           {"triad", triad},         {"cholesky", tiled_cholesky}, {NULL, NULL}};
+    {"idle", idle},           {"triad", triad},         {"small", small},             {"cholesky", tiled_cholesky},
+    {NULL, NULL}};
 #else
 const contestant_row contestant_rows[] = {{NULL, NULL}};
 #endif

@@ -22,6 +22,7 @@ void peer_pel_submit_wave(peer_pel *p, pel_buffer *cells, unsigned side);
 void peer_pel_chain_replay(const contestant_run *run);
 void peer_pel_wave_replay(const contestant_run *run, double serial); /* of all cells one after the other, measured before */
 void peer_pel_launch(const contestant_run *run);
+void peer_pel_small(const contestant_run *run);
 void peer_pel_cholesky(const contestant_run *run);
 void peer_pel_wait(const contestant_run *run);
 void peer_pel_wake(const contestant_run *run);

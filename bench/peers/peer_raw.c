@@ -309,6 +309,18 @@ static void wait_for(const contestant_run *run) {
     free(spent);
 }
 
+static void small_loop(void *context, double *sums, unsigned count) {
+    (void)context;
+    for (unsigned i = 0; i < count; i++) {
+        workload_small(sums, 0, WORKLOAD_SMALL);
+    }
+}
+
+static void small(const contestant_run *run) {
+    static double sums[WORKLOAD_SMALL];
+    contestant_small(run, "a plain loop", sums, small_loop, NULL);
+}
+
 static void whole_cholesky(const contestant_run *run) {
     const unsigned n = run->full ? 8192 : run->quick ? 1024 : 4096;
     char row[48];
@@ -340,4 +352,4 @@ static void ranges(const contestant_run *run) {
 
 const contestant_row contestant_rows[] = {{"tasks", tasks},         {"ranges", ranges},       {"chain", chain},
                                           {"wavefront", wavefront}, {"fork-join", fork_join}, {"wait", wait_for},
-                                          {"cholesky", whole_cholesky}, {NULL, NULL}};
+                                          {"small", small},         {"cholesky", whole_cholesky}, {NULL, NULL}};

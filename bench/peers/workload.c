@@ -276,6 +276,21 @@ bool workload_triad_holds(const double *out, const double *b, const double *c, u
     return true;
 }
 
+void workload_small(double *sums, uint64_t begin, uint64_t end) {
+    for (uint64_t i = begin; i < end; i++) {
+        sums[i] += 1.0;
+    }
+}
+
+bool workload_small_holds(const double *sums, uint64_t launches) {
+    bool holds = true;
+    for (unsigned i = 0; i < WORKLOAD_SMALL; i++) {
+        const double difference = sums[i] - (double)launches;
+        holds = holds && difference < 0.5 && difference > -0.5;
+    }
+    return holds;
+}
+
 static int compare(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);

@@ -74,6 +74,11 @@ uint64_t workload_random_slot(uint64_t n, uint64_t slots);
 void workload_triad(double *a, const double *b, const double *c, uint64_t begin, uint64_t end);
 bool workload_triad_holds(const double *out, const double *b, const double *c, uint64_t count);
 
+/* A launch so small that it is nothing but its price: each element of `sums` grows by one. */
+enum { WORKLOAD_SMALL = 256, WORKLOAD_SMALL_BATCH = 1000 };
+void workload_small(double *sums, uint64_t begin, uint64_t end);
+bool workload_small_holds(const double *sums, uint64_t launches);
+
 double workload_median(double *values, size_t count); /* sorts */
 double workload_quantile(double *values, size_t count, double q);
 

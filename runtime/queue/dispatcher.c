@@ -7,6 +7,7 @@
 #include "queue/mapping.h"
 #include "queue/isolate.h"
 #include "queue/retry.h"
+#include "queue/short_launch.h"
 #include "queue/verify.h"
 #include "resilience/health.h"
 #include <sched.h>
@@ -101,7 +102,7 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
         return; /* it has failed already, or was withdrawn */
     }
     pel_fail(&story, &runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
-             !command        ? "task"
+             !command        ? pel_short_name(to, "task")
              : command->name ? command->name
                              : "a command",
              from ? from : "a command", pel_error_message(error));
@@ -111,6 +112,7 @@ void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *fr
         return;
     }
     to->status = PEL_DEPENDENCY_FAILED;
+    pel_short_forgo(to);
     to->task = NULL;
     to->hazard.user = story;
 }

@@ -2,6 +2,7 @@
 /* pel_launch and pel_launch_plan: binding, the launch's accesses from its footprint, and the rest as for any command. */
 #include "planner/planner.h"
 #include "queue/repeat.h"
+#include "queue/short_launch.h"
 #include "queue/stream.h"
 #include "queue/verify.h"
 #include <math.h>
@@ -200,20 +201,32 @@ static bool launch_again(pel_queue *queue, pel_kernel *kernel, const pel_launch_
         return false;
     }
     pel_queue_make_room(queue);
+    pel_repeated repeated;
     pthread_mutex_lock(&runtime->lock);
-    bool joined = !event;
-    pel_command *command = pel_repeat_launch(queue, kernel, desc, args, arg_count, &joined);
-    if (joined) {
+    pel_repeat_way way = pel_repeat_launch(queue, kernel, desc, args, arg_count, event != NULL, true, &repeated);
+    if (way == PEL_REPEAT_SHORT) {
+        pthread_mutex_unlock(&runtime->lock);
+        *status = pel_short_submit(repeated.task, queue, args);
+        if (*status != PEL_UNSUPPORTED) {
+            return true;
+        }
+        pthread_mutex_lock(&runtime->lock);
+        way = pel_repeat_launch(queue, kernel, desc, args, arg_count, event != NULL, false, &repeated);
+    }
+    switch (way) {
+    case PEL_REPEAT_JOINED:
         *status = PEL_OK;
         pel_dispatcher_unlock_and_begin(runtime);
         return true;
+    case PEL_REPEAT_COMMAND:
+        *status = pel_command_submit_locked(repeated.command, NULL, 0, event);
+        return true;
+    case PEL_REPEAT_SHORT:
+    case PEL_REPEAT_NEW:
+        break;
     }
-    if (!command) {
-        pthread_mutex_unlock(&runtime->lock);
-        return false;
-    }
-    *status = pel_command_submit_locked(command, NULL, 0, event);
-    return true;
+    pthread_mutex_unlock(&runtime->lock);
+    return false;
 }
 
 pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args, uint32_t arg_count,

@@ -17,6 +17,7 @@
 #include "queue/repeat.h"
 #include "base/checked.h"
 #include "queue/isolate.h"
+#include "queue/short_launch.h"
 #include "resilience/health.h"
 #include <stddef.h>
 #include <string.h>
@@ -26,6 +27,9 @@
  * the prediction ages.
  */
 enum { KEPT = 512, OLDEST = 16, OLDEST_ALONE = 128 };
+
+/* As many tasks in place of one launch: one that goes the long way in the middle of others costs as much as a hundred of them. */
+enum { SHORT_EACH = 8 };
 
 /* Launches in one work, if its device has room for them, and what they are predicted to take: a failure is found, and a place
  * taken by others, only after it. */
@@ -50,6 +54,8 @@ struct pel_repeat {
     uint32_t device, age, group;
     uint64_t lessons;
     double predicted_ns;
+
+    pel_short *task; /* NULL: not decided so, or not to be one */
 
     bool has_job;
     pel_job job; /* as it was before it ran; args and written are ours */
@@ -167,6 +173,7 @@ static void free_repeat(pel_repeat *r) {
         next = command->next;
         pel_command_give(command);
     }
+    pel_short_destroy(r->task);
     pel_uses_free(allocator, &r->uses);
     pel_free(allocator, r->job.args);
     pel_uses_free(allocator, &r->job.written);
@@ -328,30 +335,50 @@ static bool join(pel_queue *queue, pel_repeat *r, const pel_launch_desc *desc) {
     return true;
 }
 
-pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
-                               uint32_t arg_count, bool *joined) {
-    uint64_t place;
-    if (!args || arg_count != kernel->image.param_count || !is_plain(queue, desc)) {
-        *joined = false;
-        return NULL;
+static bool is_home(const pel_repeat *r) {
+    bool home = true;
+    for (uint32_t i = 0; i < r->bound.arg_count && home; i++) {
+        const pel_allocation *allocation = r->bound.args[i].allocation;
+        home = !allocation || pel_interval_map_is_empty(allocation->residency);
     }
-    const uint64_t key = key_of(kernel, desc, args, arg_count, &place);
-    const pel_repeat_slot *slot = slot_of(queue->runtime, place);
-    pel_repeat *r = slot->key == key ? slot->repeat : NULL;
-    if (!r || !is_same(r, kernel, desc, args, arg_count)) {
-        *joined = false;
-        return NULL;
+    return home;
+}
+
+/* It is decided, and was so not long ago. */
+static bool is_settled(const pel_repeat *r) {
+    const pel_runtime *runtime = r->runtime;
+    return r->decided && r->age < (runtime->device_count > 1 ? OLDEST : OLDEST_ALONE) &&
+           (runtime->device_count == 1 || r->lessons == runtime->dispatcher->lessons);
+}
+
+/*
+ * One at a time is decided anew, and meanwhile the others go on as before: in a row of launches it waits for all those before it.
+ */
+static bool stays_short(const pel_repeat *r) {
+    const uint32_t oldest = SHORT_EACH * (r->runtime->device_count > 1 ? OLDEST : OLDEST_ALONE);
+    return r->task && r->decided && (r->age < oldest || r->in_flight > 0);
+}
+
+/* A frame's are its children, and a gate holds what comes later: both are the commands' business. */
+static bool goes_short(pel_repeat *r, const pel_queue *queue, const pel_launch_desc *desc) {
+    if (!stays_short(r) || desc->priority != 0 || r->protection != PEL_PROTECT_NONE || pel_frame_top(r->runtime) ||
+        atomic_load_explicit(&queue->gate, memory_order_relaxed) || !pel_health_usable(&r->runtime->devices[r->device]) ||
+        !is_home(r)) {
+        return false;
     }
-    if (*joined && join(queue, r, desc)) {
-        return NULL;
-    }
-    *joined = false;
+    r->age++;
+    pel_short_take(r->task);
+    atomic_fetch_add_explicit(&r->bound.kernel->launches, 1, memory_order_relaxed);
+    return true;
+}
+
+static pel_command *renew(pel_queue *queue, pel_repeat *r, const pel_kernel *kernel, int32_t priority) {
     pel_command *command = r->idle;
     if (command) {
         r->idle = command->next;
         r->idle_count--;
     }
-    command = pel_command_renew(queue, command, PEL_COMMAND_LAUNCH, desc->priority);
+    command = pel_command_renew(queue, command, PEL_COMMAND_LAUNCH, priority);
     if (command) {
         queue->runtime->dispatcher->moment = command->event->timing.submitted;
         hold(r);
@@ -365,14 +392,36 @@ pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_l
     return command;
 }
 
+pel_repeat_way pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                                 uint32_t arg_count, bool wanted, bool may_shorten, pel_repeated *repeated) {
+    uint64_t place;
+    if (!args || arg_count != kernel->image.param_count || !is_plain(queue, desc)) {
+        return PEL_REPEAT_NEW;
+    }
+    const uint64_t key = key_of(kernel, desc, args, arg_count, &place);
+    const pel_repeat_slot *slot = slot_of(queue->runtime, place);
+    pel_repeat *r = slot->key == key ? slot->repeat : NULL;
+    if (!r || !is_same(r, kernel, desc, args, arg_count)) {
+        return PEL_REPEAT_NEW;
+    }
+    if (!wanted && may_shorten && goes_short(r, queue, desc)) {
+        repeated->task = r->task;
+        return PEL_REPEAT_SHORT;
+    }
+    if (!wanted && join(queue, r, desc)) {
+        return PEL_REPEAT_JOINED;
+    }
+    repeated->command = renew(queue, r, kernel, desc->priority);
+    return repeated->command ? PEL_REPEAT_COMMAND : PEL_REPEAT_NEW;
+}
+
 /* ---- on its way ---- */
 
 bool pel_repeat_decide(pel_command *command) {
     pel_repeat *r = command->repeat;
     pel_runtime *runtime = command->runtime;
     char *text = NULL;
-    if (!r || !r->decided || r->age >= (runtime->device_count > 1 ? OLDEST : OLDEST_ALONE) ||
-        (runtime->device_count > 1 && r->lessons != runtime->dispatcher->lessons)) {
+    if (!r || !is_settled(r)) {
         return false;
     }
     const pel_device *device = &runtime->devices[r->device];
@@ -395,13 +444,17 @@ bool pel_repeat_decide(pel_command *command) {
     return true;
 }
 
-bool pel_repeat_is_home(const pel_command *command) {
-    bool home = command->repeat != NULL;
-    for (uint32_t i = 0; i < command->bound.arg_count && home; i++) {
-        const pel_allocation *allocation = command->bound.args[i].allocation;
-        home = !allocation || pel_interval_map_is_empty(allocation->residency);
+bool pel_repeat_is_home(const pel_command *command) { return command->repeat && is_home(command->repeat); }
+
+/* Decided anew: it may take longer, or go elsewhere. */
+static void shorten(pel_repeat *r) {
+    const bool suits = r->decided && pel_short_suits(r->runtime, &r->bound, r->device, r->predicted_ns);
+    if (suits && !r->task) {
+        r->task = pel_short_create(r->runtime, &r->bound, &r->uses);
+    } else if (!suits) {
+        pel_short_destroy(r->task);
+        r->task = NULL;
     }
-    return home;
 }
 
 void pel_repeat_keep(pel_command *command, bool exploring) {
@@ -418,6 +471,7 @@ void pel_repeat_keep(pel_command *command, bool exploring) {
         r->lessons = command->runtime->dispatcher->lessons;
         r->age = 0;
     }
+    shorten(r);
 }
 
 /* One device is predicted for, never chosen: every eighth lesson is enough to follow it. */

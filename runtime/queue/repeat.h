@@ -17,11 +17,17 @@ typedef struct pel_repeat_slot {
 } pel_repeat_slot;
 
 /*
- * A command for this launch, ready to be submitted, if the same one was made before; else NULL, and nothing has happened.
- * *joined: whether nobody wants its event; comes back true, with NULL, if the queue's last command makes this launch, too.
+ * How a launch goes on that was made before. COMMAND: as one that is ready to be submitted. JOINED: it runs with the queue's last
+ * one, which makes the same launch. SHORT: as a task (short_launch.h). NEW: it was not made before, or not so; nothing happened.
  */
-pel_command *pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
-                               uint32_t arg_count, bool *joined);
+typedef enum pel_repeat_way { PEL_REPEAT_NEW, PEL_REPEAT_COMMAND, PEL_REPEAT_JOINED, PEL_REPEAT_SHORT } pel_repeat_way;
+typedef struct pel_repeated {
+    pel_command *command;
+    struct pel_short *task;
+} pel_repeated;
+/* wanted: its event. may_shorten: likewise not where a short one was refused just now. */
+pel_repeat_way pel_repeat_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc, const pel_arg *args,
+                                 uint32_t arg_count, bool wanted, bool may_shorten, pel_repeated *repeated);
 /*
  * Remembers a command that was made the long way and is to be submitted next. The second of a kind shares from then on what it
  * has.

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "queue/command.h"
 #include "queue/pack.h"
+#include "queue/short_launch.h"
 #include <stddef.h>
 
 void pel_task_put(pel_runtime *runtime, pel_node *node) {
@@ -49,7 +50,7 @@ static pel_node *wake_successors(pel_runtime *runtime, pel_host_runner *runner, 
     for (pel_node *to; (to = pel_successors_next(&dispatcher->pools, &runner->self, &list, &data)) != NULL;) {
         if (failed && data) {
             pthread_mutex_lock(&runtime->lock);
-            pel_node_inherit_failure(runtime, to, "task", failed);
+            pel_node_inherit_failure(runtime, to, pel_short_name(node, "task"), failed);
             pthread_mutex_unlock(&runtime->lock);
         }
         if (pel_node_arrive(to)) {
@@ -157,7 +158,8 @@ static bool call(pel_runtime *runtime, pel_node *node, pel_status *status, pel_e
     pel_frame_leave(&frame);
     if (returned != PEL_OK) {
         *status = PEL_TASK_FAILED;
-        *error = pel_task_failed(runtime, returned);
+        *error = pel_short_error(node, returned);
+        *error = *error ? *error : pel_task_failed(runtime, returned);
     }
     if (frame.scope) {
         if (!pel_scope_return(frame.scope, status, error)) {
@@ -196,6 +198,9 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
         next = end_shared(runtime, runner, node, status, error);
     } else if (status != PEL_OK) {
         pel_error_destroy(pel_task_note_failure(runtime, node, status, error));
+    }
+    if (status != PEL_OK) {
+        pel_short_forgo(node);
     }
     pel_node_give(&runtime->dispatcher->pools, &runner->self, node);
     pel_node *parent = count(runtime, runner, stage);
@@ -322,6 +327,7 @@ static pel_status look_and_note(submission *s, pel_hazards *hazards) {
     }
     if (!noted) { /* not run: the order of later commands could not be kept */
         s->node->status = PEL_OUT_OF_MEMORY;
+        pel_short_forgo(s->node);
         s->node->task = NULL;
         s->node->hazard.user = NULL;
         pel_fail((pel_error **)&s->node->hazard.user, &s->runtime->allocator, PEL_OUT_OF_MEMORY, NULL,
@@ -364,8 +370,10 @@ static void inherit(submission *s) {
     if (s->node->status == PEL_OK) { /* of its predecessors none has told it yet */
         pel_error *error = NULL;
         pel_fail(&error, &s->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL,
-                 "task was not run: what it depends on had failed: %s", pel_error_message(s->failed->error));
+                 "%s was not run: what it depends on had failed: %s", pel_short_name(s->node, "task"),
+                 pel_error_message(s->failed->error));
         s->node->status = PEL_DEPENDENCY_FAILED;
+        pel_short_forgo(s->node);
         s->node->task = NULL;
         s->node->hazard.user = error;
     }

@@ -234,6 +234,16 @@ bool pel_host_arena_prepare(pel_host_worker *worker, const pel_work *work, size_
 /* Calls the host function for units [lo, hi). */
 pel_status pel_host_launch_units(pel_host_worker *worker, const pel_work *work, const pel_host_units *units, uint32_t lo,
                                  uint32_t hi);
+/* A launch that is called in one piece, without memory of a worker's own; the kernel may go meanwhile. False: an empty span, or
+ * one that cannot be. */
+typedef struct pel_host_whole {
+    pel_host_fn host; /* NULL: by groups */
+    pel_host_group_fn group;
+    void *user;
+    pel_span span; /* the whole launch's, normalised */
+} pel_host_whole;
+bool pel_host_whole_of(pel_host_whole *whole, const pel_kernel_image *kernel, const pel_span *span);
+pel_status pel_host_run_whole(const pel_host_whole *whole, void *const *arguments);
 /* Folds the private copies of all workers that were prepared for `generation`, in worker order. */
 void pel_host_fold_private(pel_host_device *device, const pel_work *work, uint64_t generation);
 

@@ -193,7 +193,8 @@ void pel_host_fold_private(pel_host_device *device, const pel_work *work, uint64
 }
 
 /* One call per work-group of a rectangle. */
-static pel_status run_groups(const pel_host_worker *worker, const pel_kernel_image *kernel, const pel_span *span) {
+static pel_status run_groups(pel_host_group_fn function, void *user, const pel_span *span, void *const *arguments,
+                             void *scratch) {
     pel_group group = {.dims = span->dims};
     memcpy(group.global, span->global, sizeof group.global);
     memcpy(group.local, span->local, sizeof group.local);
@@ -206,7 +207,7 @@ static pel_status run_groups(const pel_host_worker *worker, const pel_kernel_ima
                     group.lo[d] = max_u64(lo, span->lo[d]);
                     group.hi[d] = span->hi[d] - lo < span->local[d] ? span->hi[d] : lo + span->local[d];
                 }
-                pel_status status = kernel->host_group(&group, worker->arguments, worker->scratch, kernel->user);
+                pel_status status = function(&group, arguments, scratch, user);
                 if (status != PEL_OK) {
                     return status;
                 }
@@ -237,7 +238,21 @@ static pel_status run_rectangle(const pel_host_worker *worker, const pel_work *w
     if (kernel->host != NULL) {
         return kernel->host(&span, worker->arguments, worker->scratch, kernel->user);
     }
-    return run_groups(worker, kernel, &span);
+    return run_groups(kernel->host_group, kernel->user, &span, worker->arguments, worker->scratch);
+}
+
+bool pel_host_whole_of(pel_host_whole *whole, const pel_kernel_image *kernel, const pel_span *span) {
+    pel_host_units units;
+    if (pel_host_units_of_launch(span, 1, kernel->host == NULL, &units) != PEL_OK || units.count == 0) {
+        return false;
+    }
+    *whole = (pel_host_whole){kernel->host, kernel->host_group, kernel->user, units.span};
+    return true;
+}
+
+pel_status pel_host_run_whole(const pel_host_whole *whole, void *const *arguments) {
+    return whole->host ? whole->host(&whole->span, arguments, NULL, whole->user)
+                       : run_groups(whole->group, whole->user, &whole->span, arguments, NULL);
 }
 
 pel_status pel_host_launch_units(pel_host_worker *worker, const pel_work *work, const pel_host_units *units, uint32_t lo,
