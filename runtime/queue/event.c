@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "queue/event.h"
 #include "base/barrier.h"
+#include "queue/awaited.h"
 #include <string.h>
 
 enum { LINE = 64 };
@@ -62,19 +63,40 @@ void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel
 }
 
 static void give_up(pel_event *event) {
+    if (event->nested) {
+        if (event->error) {
+            pel_error_destroy(event->error);
+            event->error = NULL;
+        }
+        pel_nest_give(event);
+        return;
+    }
     pel_allocator allocator = event->allocator;
     pel_error_destroy(event->error);
     pel_plan_destroy(event->plan);
     pel_free(&allocator, event->block);
 }
 
-void pel_event_over(pel_event *event, int64_t now) {
+bool pel_event_over(pel_event *event, int64_t now) {
     event->status = PEL_OK;
     event->timing.ended = now;
-    if (atomic_fetch_sub_explicit(&event->word, PEL_EVENT_REFERENCE - PEL_EVENT_OVER, memory_order_acq_rel) ==
-        PEL_EVENT_REFERENCE) {
+    const unsigned before =
+        atomic_fetch_sub_explicit(&event->word, PEL_EVENT_REFERENCE - PEL_EVENT_OVER, memory_order_acq_rel);
+    if (before < 2 * PEL_EVENT_REFERENCE) {
         give_up(event);
     }
+    return (before & PEL_EVENT_FOLLOWED) != 0;
+}
+
+bool pel_event_follow(pel_event *event) {
+    unsigned word = atomic_load_explicit(&event->word, memory_order_acquire);
+    do {
+        if ((word & (PEL_EVENT_OVER | PEL_EVENT_FOLLOWED)) != 0) {
+            return (word & PEL_EVENT_OVER) == 0;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&event->word, &word, word + PEL_EVENT_FOLLOWED + PEL_EVENT_REFERENCE,
+                                                    memory_order_acq_rel, memory_order_acquire));
+    return true;
 }
 
 /* Second wishes are too late, whatever became of the first. */

@@ -20,7 +20,7 @@
 struct pel_command;
 
 struct pel_event {
-    atomic_uint word;               /* references and PEL_EVENT_OVER; the first field, at the beginning of a cache line */
+    atomic_uint word;               /* references and what PEL_EVENT_OVER... say; the first field, at the beginning of a line */
     atomic_uchar phase;             /* SUBMITTED, RUNNING or CLAIMED */
     atomic_uchar wish;              /* pel_event_wish: to cancel a task that is only a node */
     bool is_node;                   /* its task is only a node: the dispatcher knows no command */
@@ -31,12 +31,13 @@ struct pel_event {
     struct pel_command *command;    /* (L) NULL once complete, and of a task that is only a node */
     pel_status status;
     bool user;                      /* ended by the caller; has a node of its own and no command */
+    bool nested;                    /* lies in a nest (awaited.h) */
     bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */
     struct pel_node *node;          /* with this generation; meaningful until COMPLETE */
     uint64_t generation;
     pel_runtime *runtime;           /* meaningful until COMPLETE */
     pel_allocator allocator;        /* a copy: the event may outlive its runtime */
-    void *block;                    /* as allocated */
+    void *block;                    /* as allocated; the nest in which it lies */
     const void *scope;              /* the one in which its command is (scope.h), to be compared only; NULL: none */
     uint64_t queue;                 /* id of its queue */
     uint64_t graph;                 /* id of the graph in which it stands for a recorded command; 0: none */
@@ -52,7 +53,11 @@ void pel_event_renew(pel_event *event, pel_runtime *runtime); /* one that nobody
 /* Makes the event complete; takes over `error` and `plan`. Under the lock when it has a command. */
 void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel_plan *plan, int64_t now);
 
-enum { PEL_EVENT_OVER = 1, PEL_EVENT_REFERENCE = 2 }; /* of `word` */
+/*
+ * Of `word`. FOLLOWED: of a task that is only a node; somebody may be in the list of its successors. It comes with a reference
+ * that whoever ends the task gives up when it has closed the list. ORPHAN: in a nest that goes when all its events have.
+ */
+enum { PEL_EVENT_OVER = 1, PEL_EVENT_FOLLOWED = 2, PEL_EVENT_ORPHAN = 4, PEL_EVENT_REFERENCE = 8 };
 /* Besides the public states, of `phase`: will not run, or is being ended by its owner; told as SUBMITTED. */
 enum { PEL_EVENT_CLAIMED = 3 };
 
@@ -63,8 +68,12 @@ static inline bool pel_event_claim(pel_event *event) {
                                                    memory_order_relaxed);
 }
 
-/* Of a task that is only a node. begin: by its runner; false: it was cancelled. cancel: under runtime->lock; false: too late.
- * `fence`: there is no heavy barrier. over: it has succeeded; the runner's reference goes with it. */
+/*
+ * Of a task that is only a node. begin: by its runner; false: it was cancelled. cancel: under runtime->lock; false: too late.
+ * `fence`: there is no heavy barrier. over: it has succeeded; the runner's reference goes with it, unless it returns true: then
+ * somebody follows it, the list is to be closed, and the reference that came with FOLLOWED to be given up after that. follow:
+ * before its list is touched, by whoever has a reference; false: it is over.
+ */
 enum { PEL_EVENT_WISHED = 1, PEL_EVENT_CANCELLED = 2, PEL_EVENT_BEGUN = 3 };
 static inline bool pel_event_begin_task(pel_event *event, bool fence) {
     unsigned char wished = PEL_EVENT_WISHED;
@@ -74,7 +83,11 @@ static inline bool pel_event_begin_task(pel_event *event, bool fence) {
            atomic_compare_exchange_strong(&event->wish, &wished, PEL_EVENT_BEGUN);
 }
 bool pel_event_cancel_task(pel_event *event, bool fence);
-void pel_event_over(pel_event *event, int64_t now);
+bool pel_event_over(pel_event *event, int64_t now);
+bool pel_event_follow(pel_event *event);
+static inline bool pel_event_is_followed(const pel_event *event) {
+    return (atomic_load_explicit(&((pel_event *)(uintptr_t)event)->word, memory_order_acquire) & PEL_EVENT_FOLLOWED) != 0;
+}
 
 static inline bool pel_event_is_shared(const pel_event *event) { /* somebody but its command has it */
     return atomic_load_explicit(&((pel_event *)(uintptr_t)event)->word, memory_order_acquire) >= 2 * PEL_EVENT_REFERENCE;

@@ -14,18 +14,24 @@ static void set_order(pel_node *node, uint64_t order) {
     atomic_store_explicit(&node->successors, pel_list_tag(order), memory_order_relaxed);
 }
 
+static void begin(pel_node *node, pel_node_kind kind) {
+    uint64_t generation = pel_node_order(node);
+    set_order(node, (generation > pel_node_last_order ? generation : pel_node_last_order) + 1);
+    atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
+    pel_node_become(node, kind);
+    node->status = PEL_OK;
+}
+
+void pel_node_renew(pel_node *node) { begin(node, PEL_NODE_TASK); }
+
 pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind) {
     pel_node *node = pel_pool_take(pools->nodes, &self->cache);
     if (!node) {
         return NULL;
     }
-    uint64_t generation = pel_node_order(node);
-    set_order(node, (generation > pel_node_last_order ? generation : pel_node_last_order) + 1);
-    atomic_store_explicit(&node->pending, 1, memory_order_relaxed);
+    begin(node, kind);
     node->stage = NULL;
-    pel_node_become(node, kind);
     node->shared = false;
-    node->status = PEL_OK;
     node->linked = node->brief = node->accesses = node->several = node->eventful = node->placed = false;
     return node;
 }

@@ -96,6 +96,7 @@ typedef struct pel_node {
     bool several : 1;             /* blocks */
     bool eventful : 1;            /* the first block has an event */
     bool placed : 1;              /* the runner's */
+    bool nested : 1;              /* lies beside its event (awaited.h): not the pool's */
 } pel_node;
 
 _Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK &&
@@ -136,6 +137,8 @@ extern PEL_THREAD_LOCAL uint64_t pel_node_last_order;
 
 /* A new one with one predecessor, the submission itself. NULL: no memory. */
 pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_node_kind kind);
+/* The same for a node of one's own that is a task's once more; what it has beside is left as it is. */
+void pel_node_renew(pel_node *node);
 /* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
 

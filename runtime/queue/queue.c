@@ -4,6 +4,7 @@
 #include "base/barrier.h"
 #include "core/lessons.h"
 #include "kernel/declaration.h"
+#include "queue/awaited.h"
 #include "queue/command.h"
 #include "queue/hung.h"
 #include "queue/pack.h"
@@ -114,6 +115,7 @@ static void destroy_dispatcher(pel_runtime *runtime) {
     pel_hands_end(runtime);
     if (runtime->dispatcher && runtime->dispatcher->tasks) {
         pel_host_tasks_forget(runtime->dispatcher->tasks);
+        pel_nests_leave(runtime->dispatcher->tasks);
     }
     if (runtime->dispatcher) {
         pel_spares_free(&runtime->dispatcher->spares);

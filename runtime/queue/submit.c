@@ -277,7 +277,7 @@ static pel_hazard_range range_of(const pel_use *use) {
 pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data,
                             bool *failed) {
     *failed = false;
-    if (!pel_event_is_complete(event)) {
+    if (!pel_event_is_complete(event) && (!event->is_node || pel_event_follow((pel_event *)(uintptr_t)event))) {
         pel_follow how;
         const bool is_command = pel_node_kind_of(event->node) == PEL_NODE_COMMAND;
         pel_status status = pel_node_follow(&runtime->dispatcher->pools, self, event->node, event->generation, to, data, &how);

@@ -8,6 +8,7 @@
  * too: they take the lock.
  */
 #include "base/checked.h"
+#include "queue/awaited.h"
 #include "queue/command.h"
 #include "queue/pack.h"
 #include "queue/short_launch.h"
@@ -101,17 +102,23 @@ pel_error *pel_task_failed(pel_runtime *runtime, pel_status returned) {
     return error;
 }
 
-/* Its event is complete before its successors are closed. */
+/* Its event is complete before its successors are closed. A node that lies beside its event may be gone with that. */
 static pel_node *end_shared(pel_runtime *runtime, pel_host_runner *runner, pel_node *node, pel_status status, pel_error *error) {
     pel_event *event = pel_node_event(node);
+    const bool nested = node->nested;
     if (status == PEL_OK) {
-        if (event) {
-            pel_event_over(event, event->untimed ? 0 : pel_clock_now(runtime->clock));
+        const bool followed = event && pel_event_over(event, event->untimed ? 0 : pel_clock_now(runtime->clock));
+        pel_node *next = nested && !followed ? NULL : wake_successors(runtime, runner, node, NULL);
+        if (followed) {
+            pel_event_release(event);
         }
-        return wake_successors(runtime, runner, node, NULL);
+        return next;
     }
     pel_error *told = pel_task_note_failure(runtime, node, status, error);
     pel_node *next = wake_successors(runtime, runner, node, told);
+    if (event && pel_event_is_followed(event)) {
+        pel_event_release(event);
+    }
     pel_event_release(event);
     pel_error_destroy(told);
     return next;
@@ -180,6 +187,7 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     pel_runtime *runtime = stage->runtime;
     pel_status status = (pel_status)node->status;
     pel_error *error = NULL;
+    const bool nested = node->nested;
     const pel_event *event = node->shared ? pel_node_event(node) : NULL;
     if (event && pel_node_kind_of(node) == PEL_NODE_TASK && status == PEL_OK && !begin_event(runtime, pel_node_event(node))) {
         node->task = NULL;
@@ -199,10 +207,12 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     } else if (status != PEL_OK) {
         pel_error_destroy(pel_task_note_failure(runtime, node, status, error));
     }
-    if (status != PEL_OK) {
-        pel_short_forgo(node);
+    if (!nested) {
+        if (status != PEL_OK) {
+            pel_short_forgo(node);
+        }
+        pel_node_give(&runtime->dispatcher->pools, &runner->self, node);
     }
-    pel_node_give(&runtime->dispatcher->pools, &runner->self, node);
     pel_node *parent = count(runtime, runner, stage);
     if (parent && next) {
         pel_host_runner_push(runner, &next->item);
@@ -484,42 +494,6 @@ static pel_status connect(submission *s, const pel_access *accesses, uint32_t ac
     return status == PEL_OK && access_count > 0 ? enter_hazards(s, accesses, access_count) : status;
 }
 
-/* A task that somebody will wait for, and nothing declared: likewise. */
-__attribute__((noinline))
-static pel_status submit_awaited(pel_queue *queue, pel_task_fn function, void *context, pel_event **event) {
-    pel_runtime *runtime = queue->runtime;
-    pel_dispatcher *dispatcher = runtime->dispatcher;
-    pel_event *made = pel_event_new_for_task(runtime, !queue->untimed);
-    if (!made) {
-        return pel_task_out_of_memory(queue);
-    }
-    pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
-    pel_node *node = pel_node_take(&dispatcher->pools, &lane->self, PEL_NODE_TASK);
-    if (!node) {
-        pel_host_lane_give_back(dispatcher->tasks, lane, false);
-        pel_event_release(made);
-        pel_event_release(made); /* the caller's reference, too */
-        return pel_task_out_of_memory(queue);
-    }
-    node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
-    node->task = function;
-    node->hazard.user = context;
-    node->shared = true;
-    if (node->more) {
-        pel_node_drop_more(&dispatcher->pools, &lane->self, node);
-    }
-    node->brief = true;
-    node->event = made;
-    made->node = node;
-    made->generation = pel_node_order(node);
-    made->queue = queue->id;
-    *event = made;
-    pel_stage_begin(node->stage, lane->self.shard);
-    pel_host_lane_offer(lane, &node->item, made);
-    pel_host_lane_give_back(dispatcher->tasks, lane, true);
-    return PEL_OK;
-}
-
 /* Fills the task's own record of its accesses and what the hazards are asked. False: not for the short way. */
 static bool take_accesses(const submission *s, const pel_access *accesses, uint32_t count, pel_node_more *more,
                           pel_hazard_span *spans) {
@@ -674,7 +648,10 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
         !desc && queue->max_in_flight == 0 && queue->priority == 0 && function && dispatcher->tasks && !pel_frames &&
         atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
     if (simple && access_count == 0 && event) {
-        return submit_awaited(queue, function, context, event);
+        pel_status status = pel_task_awaited(queue, function, context, event);
+        if (status != PEL_UNSUPPORTED) {
+            return status;
+        }
     }
     if (simple && !event && access_count <= PEL_MORE_RANGES && accesses) {
         pel_status status = submit_few(queue, function, context, accesses, access_count);

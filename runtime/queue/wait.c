@@ -189,7 +189,8 @@ static bool event_seems_over(void *user) { return pel_event_is_complete(user); }
 
 static bool event_is_over(void *user) {
     pel_event *event = user;
-    return pel_event_is_complete(event) || !pel_node_watch(event->node, event->generation);
+    return pel_event_is_complete(event) || (event->is_node && !pel_event_follow(event)) ||
+           !pel_node_watch(event->node, event->generation);
 }
 
 static const uint32_t *event_works(void *user) {

@@ -40,6 +40,7 @@ struct pel_host_item {
 typedef struct pel_host_self {
     uint32_t shard;     /* its share of counters that are kept apart; 0: none yet, it has done nothing so far */
     pel_pool_cache cache, scraps;
+    void *nest;         /* queue/awaited.h; of lanes only */
 } pel_host_self;
 
 typedef struct pel_host_lane {
