@@ -56,6 +56,7 @@ struct pel_device {
     double link_bytes_per_ns;  /* what transfers achieved; 0: not yet known */
     double link_latency_ns;    /* and what starting one took */
     double piece_gap_ns;       /* from the end of a chunk to the begin of the piece that follows it; 0: not yet known */
+    double begins_ns;          /* queue/begins.c: from a launch that is planned to its begin here; 0: not yet known */
     pel_device_counters counters;
 };
 

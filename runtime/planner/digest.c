@@ -163,7 +163,8 @@ static bool ratio_of(const pel_planning *planning, double *ratio) {
 static void digest_lines(pel_planning *planning, uint32_t index, double ratio, bool told, double prior_scale, double kin_scale) {
     const pel_plan_device *device = &planning->request->devices[index];
     const pel_cost *cost = &device->cost;
-    double grain = (double)planning->request->granularity, move = not_negative(device->move_start_ns);
+    double grain = (double)planning->request->granularity,
+           move = not_negative(device->move_start_ns) + not_negative(device->begins_ns);
     bool sharing = (planning->sharing & pel_bit(index)) != 0;
     double company = planning->request->record == NULL ? 0.0 : sharing ? (told ? COMPANY_TOLD : COMPANY_SHARED) : COMPANY_APART;
     double unit = prior_scale / prior_of(device), start = 0.0;

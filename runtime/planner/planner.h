@@ -33,6 +33,7 @@ typedef struct pel_plan_device {
     double prior_rate;         /* guess of relative speed for unknown devices, > 0 */
     double move_start_ns;      /* predicted transfers, added to the model: fixed part */
     double move_unit_ns;       /* and per unit */
+    double begins_ns;          /* how much later than the others it is at work, in no line */
     double piece_unit_ns;      /* per unit that is nobody's before: what it costs to bring it, on top */
     double piece_start_ns;     /* from a chunk's end to the begin of the next on this device, in no line */
     double busy_watts, idle_watts; /* busy 0: not known */

@@ -65,6 +65,7 @@ struct pel_job {
     struct pel_private *privates;
     double expected_ns;         /* when it was handed over */
     bool begun;                 /* its work is with the device */
+    bool prompt;                /* which had nothing else of this kind: begins.c */
     bool over;                  /* its work has completed, and is not tried again at once */
     bool superseded;            /* its units run again in another job */
     bool borrowed;              /* args and written are repeat.c's */
@@ -159,6 +160,7 @@ struct pel_command {
     pel_plan *plan;             /* NULL: not made yet, or nobody has the event to ask for it with */
     double expected_ns;         /* the plan's, for the lesson */
     bool together_probe, variant_probe;
+    int64_t built;              /* begins.c: when its chunks were ready to begin; 0: something else came first */
     int64_t processor_ns;       /* calm.c: of the process, before its chunks were made; 0: not looked at */
     uint64_t fetched;           /* bytes that came home for it */
     pel_pin *pins;              /* claim.c */

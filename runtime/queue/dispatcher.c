@@ -307,6 +307,7 @@ int64_t pel_dispatcher_moment(const pel_runtime *runtime) {
 void pel_job_hand_over(pel_job *job) {
     pel_dispatcher *dispatcher = job->command->runtime->dispatcher;
     dispatcher->news = dispatcher->news || job->device->facts->info.kind == PEL_DEVICE_HOST; /* a waiter is a guest there */
+    job->prompt = job->device->running == 0;
     job->device->running += job->data_parallel ? 1u : 0u;
     if (job->command->protection == PEL_PROTECT_ISOLATE && job->work.kind == PEL_WORK_LAUNCH) {
         pel_isolate_begin(job);
@@ -455,6 +456,7 @@ static void run(pel_command *command) {
         return;
     }
     if (command->kind == PEL_COMMAND_LAUNCH && pel_retry_save(command)) {
+        command->built = 0;
         submit_aside(command, PEL_PHASE_SAVING);
     } else if (command->status != PEL_OK) {
         pel_command_end(command);

@@ -15,6 +15,7 @@
 #include "planner/planner.h"
 #include "queue/command.h"
 #include "queue/graph_plan.h"
+#include "queue/begins.h"
 #include "queue/calm.h"
 #include "queue/claim.h"
 #include "queue/stream.h"
@@ -130,6 +131,19 @@ static bool may_grow(const pel_runtime *runtime, const pel_bound *bound) {
     return true;
 }
 
+/* How much later than the quickest of them each device is at work. */
+static void expect_begins(question *q) {
+    double least = 0.0;
+    for (uint32_t i = 0; i < q->runtime->device_count; i++) {
+        const double begins = pel_begins_ns(&q->runtime->devices[i]);
+        least = begins > 0.0 && !q->devices[i].excluded && (least == 0.0 || begins < least) ? begins : least;
+    }
+    for (uint32_t i = 0; i < q->runtime->device_count; i++) {
+        const double begins = pel_begins_ns(&q->runtime->devices[i]);
+        q->devices[i].begins_ns = begins > least ? begins - least : 0.0;
+    }
+}
+
 /* What its meter told counts before what was declared. */
 static void ask_power(const pel_device *device, pel_plan_device *entry, bool matters) {
     entry->busy_watts = device->busy_watts;
@@ -181,6 +195,7 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
                                     .irregular = (bound->kernel->image.flags & PEL_KERNEL_IRREGULAR) != 0,
                                     .frozen = runtime->frozen,
                                     .launches_seen = atomic_load(&bound->kernel->launches)};
+    expect_begins(q);
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         pel_groups_ask(&runtime->devices[i], bound, &q->family, &q->request, &q->devices[i], &q->groups[i]);
     }
@@ -593,6 +608,7 @@ pel_status pel_launch_run(pel_command *command) {
     } else {
         pel_launch_drain(command);
         pel_repeat_built(command);
+        command->built = pel_clock_now(command->runtime->clock);
     }
     pel_launch_tail_begin(command);
     return status;
@@ -691,5 +707,6 @@ void pel_launch_done(pel_command *command) {
     pel_plan_set_makespan(command->plan, makespan);
     pel_plan_set_bytes(command->plan, &bytes);
     learn(command, makespan);
+    pel_begins_learn(command);
     pel_metering_look(command->runtime);
 }

@@ -61,7 +61,7 @@ static bool overlap(const machine *m, uint32_t a, uint32_t b) {
 
 static double time_of(const machine *m, uint32_t device, uint64_t units) {
     const pel_plan_device *d = &m->devices[device];
-    return d->cost.start_ns + d->move_start_ns + (d->cost.unit_ns + d->move_unit_ns) * (double)units;
+    return d->cost.start_ns + d->move_start_ns + d->begins_ns + (d->cost.unit_ns + d->move_unit_ns) * (double)units;
 }
 
 /* What must hold for every plan whatsoever. */
@@ -145,6 +145,7 @@ static void equals_brute_force(void **state) {
             cost(&m, i, between(0.0, 20.0), between(0.5, 8.0));
             m.devices[i].move_start_ns = between(0.0, 3.0);
             m.devices[i].move_unit_ns = between(0.0, 1.0);
+            m.devices[i].begins_ns = between(0.0, 5.0);
             if (below(3) == 0) {
                 m.devices[i].unit_limit = below(quanta * granularity + 2);
             }
