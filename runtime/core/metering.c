@@ -15,7 +15,7 @@ typedef struct meter {
     double busy_ns[PEL_WATTS_DEVICES]; /* as it was at the last reading */
     double joules;                     /* as well */
     int64_t at;                        /* 0: it has not been read */
-    int64_t pause, again; /* after a reading that failed: how long none is tried, and until when; pause 0: the last one was good */
+    int64_t pause, again; /* after a reading that failed: none for so long, until then; pause 0: the last one was good */
     bool answered;                     /* ever: else there is none, whatever the history knows */
     pel_watts watts;
 } meter;
