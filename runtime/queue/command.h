@@ -18,6 +18,7 @@
 #include "memory/memory.h"
 #include "queue/event.h"
 #include "queue/hazard.h"
+#include "queue/hazard_lock.h"
 #include "queue/node.h"
 #include "queue/spare.h"
 #include "queue/scope.h"
@@ -264,7 +265,7 @@ typedef struct pel_dispatcher {
     atomic_uint inside;         /* tasks that wait and may sleep as workers do */
     struct pel_inner_wait *inner_waits;
     bool fence;                 /* whoever ends a task must fence: this system has no heavy barrier */
-    pthread_mutex_t hazard_lock;/* taken inside the lock or without it, with no other lock inside */
+    pel_hazard_lock hazard_lock;/* taken inside the lock or without it, with no other lock inside */
     pel_hazards *hazards;       /* (hazard_lock) */
     pel_command *spare;         /* (hazard_lock) memory of commands that are over: malloc has no short way for what is so large */
     uint32_t spare_count;

@@ -4,7 +4,8 @@
 #include "base/alloc.h"
 #include <string.h>
 
-enum { FIRST_BITS = 6, LINE = 64, MERGED_MOST = 256, FETCH_AHEAD = 12, FIRST_PATIENCE = 16, MOST_PATIENCE = 65536 };
+enum { FIRST_BITS = 6, LINE = 64, MERGED_MOST = 256, FETCH_AHEAD = 12, FIRST_PATIENCE = 16, MOST_PATIENCE = 65536,
+       STRAYS = 64, SHRINKS_BY = 3 /* bits */, ROOMY_BITS = 13 /* 196 KB: stays in a cache */ };
 
 /* A table of its own. False: no memory. */
 static bool make_table(pel_hazard_field *field, uint32_t bits) {
@@ -31,6 +32,8 @@ pel_hazard_field *pel_hazard_field_create(pel_hazard_states *states, uint64_t lo
     field->hi = hi;
     field->size = size;
     field->shift = (size & (size - 1)) == 0 ? (uint32_t)__builtin_ctzll(size) : 64;
+    field->low_bits = field->shift < 64 ? size - 1 : UINT64_MAX;
+    field->whole = (hi - lo) / size * size;
     field->states = states;
     if (!make_table(field, FIRST_BITS)) {
         pel_free(&states->allocator, field);
@@ -50,27 +53,73 @@ void pel_hazard_field_destroy(pel_hazard_field *field) {
     }
 }
 
-/* Only what is not over moves on, into a table of which it fills five sixteenths at most. */
-bool pel_hazard_field_make_room(pel_hazard_field *field, uint64_t more) {
-    pel_hazard_field old = *field;
-    uint64_t living = 0;
-    for (uint64_t i = 0; i <= old.mask; i++) {
-        pel_hazard_fetch(old.cells[(i + FETCH_AHEAD) & old.mask].value); /* who was there may have ended on another core */
-        const pel_interval_value soon = old.cells[(i + FETCH_AHEAD / 2) & old.mask].value;
+typedef struct living {
+    uint64_t count;
+    uint32_t stray_count; /* not at home */
+    uint64_t strays[STRAYS];
+} living;
+
+/* Forgets the values that are over; their cells stay, so that everything is found as before. */
+static void drop_what_is_over(pel_hazard_field *field, living *l) {
+    l->count = l->stray_count = 0;
+    for (uint64_t i = 0; i <= field->mask; i++) {
+        pel_hazard_cell *cell = &field->cells[i];
+        const pel_interval_value soon = field->cells[(i + FETCH_AHEAD / 2) & field->mask].value;
+        pel_hazard_fetch(field->cells[(i + FETCH_AHEAD) & field->mask].value); /* it may have ended on another core */
         if ((soon.a & PEL_HAZARD_COUNTED) != 0) {
             pel_hazard_fetch_behind(soon);
         }
-        pel_interval_value *value = &old.cells[i].value;
-        if (pel_hazard_is_idle(*value)) {
-            value->a = 0;
-        } else {
-            (void)pel_hazard_drop_stale(field->states, value);
-            living += value->a != 0;
+        if (pel_hazard_is_idle(cell->value)) {
+            cell->value.a = 0;
+            continue;
+        }
+        (void)pel_hazard_drop_stale(field->states, &cell->value);
+        if (cell->value.a != 0) {
+            l->count++;
+            if (cell != pel_hazard_field_home(field, cell->key - 1) && l->stray_count++ < STRAYS) {
+                l->strays[l->stray_count - 1] = i;
+            }
         }
     }
+}
+
+/* Cells of no value become free. Others stay where they are, but for those that might not be found any more. */
+static void settle(pel_hazard_field *field, const living *l) {
+    pel_hazard_cell strays[STRAYS];
+    for (uint32_t i = 0; i < l->stray_count; i++) {
+        strays[i] = field->cells[l->strays[i]];
+        field->cells[l->strays[i]].value.a = 0;
+    }
+    for (uint64_t i = 0; i <= field->mask; i++) {
+        field->cells[i].key = field->cells[i].value.a != 0 ? field->cells[i].key : 0;
+    }
+    field->used = l->count - l->stray_count;
+    for (uint32_t i = 0; i < l->stray_count; i++) {
+        pel_hazard_field_cell(field, strays[i].key - 1)->value = strays[i].value;
+    }
+}
+
+/* What is not over fills five sixteenths of a table at most, and less of a small one: how often all of it is looked at depends on
+ * how much of it is free. */
+static uint32_t bits_for(uint64_t count, uint64_t more) {
     uint32_t bits = FIRST_BITS;
-    while ((living > ((uint64_t)5 << bits) / 16 || living + more > ((uint64_t)5 << bits) / 8) && bits < 40) {
+    while ((count > ((uint64_t)5 << bits) / (bits < ROOMY_BITS ? 64 : 16) || count + more > ((uint64_t)5 << bits) / 8) &&
+           bits < 40) {
         bits++;
+    }
+    return bits;
+}
+
+/* Only what is not over stays, in a table that suits it: where that may be the one that is there, it
+ * stays in its place, so that programs which walk over memory neither ask for memory nor clear it. */
+bool pel_hazard_field_make_room(pel_hazard_field *field, uint64_t more) {
+    living l;
+    drop_what_is_over(field, &l);
+    const pel_hazard_field old = *field;
+    const uint32_t bits = bits_for(l.count, more);
+    if (bits <= field->bits && (bits + SHRINKS_BY > field->bits || field->bits <= ROOMY_BITS) && l.stray_count <= STRAYS) {
+        settle(field, &l);
+        return true;
     }
     if (!make_table(field, bits)) {
         return old.used + more < old.mask; /* it becomes crowded, but one cell stays free */

@@ -4,10 +4,10 @@
  *
  * Such memory is a *field* of numbered cells. What is known of a cell stands in a table by its number, found with one cache line
  * where a tree needs a search, an insertion and three lines. Only cells that are used stand there; what is over is dropped when
- * the table is five eighths full, so it is as large as what is under way asks for. Eight numbers that follow each other have
- * homes side by side, so programs that walk over memory meet few lines; whoever finds its home taken goes where a hash of its own
- * leads, and on from there. (Homes in longer rows were tried: two rows in one place make whoever comes second walk along the
- * first.)
+ * the table is five eighths full, so it is as large as what is under way asks for, or 196 KB. Eight numbers that follow each
+ * other have homes side by side, so programs that walk over memory meet few lines; whoever finds its home taken goes where a hash
+ * of its own leads, and on from there. (Homes in longer rows were tried: two rows in one place make whoever comes second walk
+ * along the first.)
  *
  * Invariant: an access either is exactly one cell, or it ends the field: what is not over goes back into the map of intervals,
  * which alone knows partial overlaps. While a field lives, the map knows nothing of its memory. Rejected: a table of exact ranges
@@ -30,6 +30,8 @@ typedef struct pel_hazard_field {
     uint64_t used, limit;    /* cells in the table; when so many, it is made anew */
     uint64_t served;         /* accesses */
     uint64_t last[PEL_HAZARD_SPANS]; /* the number of the last one, for each place in a task's list of accesses */
+    uint64_t low_bits;       /* size - 1; no power of two: all bits, by which nothing but the first is one */
+    uint64_t whole;          /* bytes of cells that have all */
     uint32_t shift, bits;    /* size is 1 << shift, 64: no power of two; the table has 1 << bits, 8 at least */
     pel_hazard_cell *cells;
     void *block;             /* as allocated */
@@ -48,6 +50,13 @@ static inline bool pel_hazard_field_fits(const pel_hazard_field *field, uint64_t
     const uint64_t offset = lo - field->lo;
     *number = field->shift < 64 ? offset >> field->shift : offset / field->size;
     return *number * field->size == offset && (hi - lo == field->size || (hi == field->hi && hi - lo < field->size));
+}
+
+/* The same for a whole cell of a field whose size is a power of two, as most are. */
+static inline bool pel_hazard_field_has(const pel_hazard_field *field, uint64_t lo, uint64_t bytes, uint64_t *number) {
+    const uint64_t offset = lo - field->lo;
+    *number = offset >> (field->shift & 63);
+    return ((offset & field->low_bits) | (bytes ^ field->size)) == 0 && offset < field->whole;
 }
 
 static inline pel_hazard_cell *pel_hazard_field_home(const pel_hazard_field *field, uint64_t number) {

@@ -33,9 +33,9 @@ static bool busy_hook(pel_runtime *runtime, const pel_allocation *allocation, ui
     const pel_hazard_range range = {
         .lo = (uintptr_t)allocation->base + offset, .hi = (uintptr_t)allocation->base + offset + bytes, .mode = PEL_WRITE};
     bool found = false;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     (void)pel_hazards_look(dispatcher->hazards, &range, 1, NULL, find_running, &found);
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     return found;
 }
 
@@ -62,9 +62,9 @@ static pel_status idle_hook(pel_runtime *runtime, pel_allocation *allocation) {
 static void gone_hook(pel_runtime *runtime, const pel_allocation *allocation) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     uint64_t base = (uintptr_t)allocation->base;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     pel_hazards_forget(dispatcher->hazards, base, base + allocation->bytes);
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
 }
 
 /* The last buffer goes while tasks use the memory: a marker that comes after them holds it as long. */
@@ -106,7 +106,6 @@ static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
         pel_error_destroy(dispatcher->own.error);
         pel_error_destroy(dispatcher->own.refused);
         pthread_cond_destroy(&dispatcher->changed);
-        pthread_mutex_destroy(&dispatcher->hazard_lock);
         pel_free(&runtime->allocator, dispatcher);
     }
 }
@@ -142,7 +141,7 @@ static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
         return NULL;
     }
     pthread_cond_init(&dispatcher->changed, NULL);
-    pthread_mutex_init(&dispatcher->hazard_lock, NULL);
+    atomic_init(&dispatcher->hazard_lock.taken, 0);
     dispatcher->tasks = runtime->machine ? NULL : pel_host_tasks_of(runtime->task_device->driver);
     atomic_init(&dispatcher->one_share, 1);
     dispatcher->stages.share_count = dispatcher->tasks ? pel_host_tasks_shards(dispatcher->tasks) : 1;
@@ -596,11 +595,11 @@ pel_status pel_queue_reset(pel_queue *queue) {
     }
     pthread_mutex_lock(&queue->runtime->lock);
     pel_event_release(atomic_exchange_explicit(&queue->gate, NULL, memory_order_relaxed));
-    pthread_mutex_lock(&queue->runtime->dispatcher->hazard_lock);
+    pel_hazard_lock_take(&queue->runtime->dispatcher->hazard_lock);
     pel_event_release(queue->anonymous); /* submitters who lack memory hand it on with that lock alone */
     queue->anonymous = anonymous;
     pel_hazards_forgive(queue->runtime->dispatcher->hazards, queue->id);
-    pthread_mutex_unlock(&queue->runtime->dispatcher->hazard_lock);
+    pel_hazard_lock_give(&queue->runtime->dispatcher->hazard_lock);
     forgive_losses(queue->runtime);
     pel_error_destroy(queue->error);
     pel_error_destroy(queue->refused);

@@ -22,13 +22,13 @@ static void clear(pel_command *command) {
 
 static pel_command *take_memory(pel_runtime *runtime) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     pel_command *command = dispatcher->spare;
     if (command) {
         dispatcher->spare = command->next;
         dispatcher->spare_count--;
     }
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     if (command) {
         clear(command);
         return command;
@@ -38,14 +38,14 @@ static pel_command *take_memory(pel_runtime *runtime) {
 
 static void give_memory(pel_runtime *runtime, pel_command *command) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     const bool kept = dispatcher->spare_count < SPARES;
     if (kept) {
         command->next = dispatcher->spare;
         dispatcher->spare = command;
         dispatcher->spare_count++;
     }
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     if (!kept) {
         pel_free(&runtime->allocator, command);
     }
@@ -353,7 +353,7 @@ static pel_status enter_hazards(pel_command *command) {
     if (command->uses.count == 0) {
         return PEL_OK;
     }
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     pel_hazards *hazards = pel_stage_hazards(command->runtime, command->node->stage);
     status = hazards ? PEL_OK : PEL_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
@@ -364,7 +364,7 @@ static pel_status enter_hazards(pel_command *command) {
         note_devices(command);
         status = note_all(command, hazards);
     }
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     return status;
 }
 
@@ -374,14 +374,14 @@ void pel_command_leave_hazards(pel_command *command) {
         return;
     }
     bool writes = false;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     pel_hazards *hazards = pel_stage_hazards(command->runtime, command->node->stage);
     for (uint32_t i = 0; hazards && i < command->uses.count; i++) {
         const pel_hazard_range range = range_of(&command->uses.data[i]);
         pel_hazards_fail(hazards, &range, 1, &command->node->hazard, command->event);
         writes = writes || (range.mode & PEL_WRITE) != 0;
     }
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     pel_scope_note_failure(command->node->stage, command->order, writes, command->error);
 }
 

@@ -81,13 +81,13 @@ pel_error *pel_task_note_failure(pel_runtime *runtime, pel_node *node, pel_statu
         pel_error_destroy(error);
     }
     pel_range_walk w = {pel_node_accesses(node), 0};
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     pel_hazards *hazards = pel_stage_hazards(runtime, node->stage);
     for (pel_hazard_range range; hazards && pel_range_next(&w, &range);) {
         pel_hazards_fail(hazards, &range, 1, &node->hazard, event);
         writes = writes || (range.mode & PEL_WRITE) != 0;
     }
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     pel_scope_note_failure(node->stage, pel_node_place(node), writes, told);
     pthread_mutex_unlock(&runtime->lock);
     pel_event_release(event);
@@ -353,12 +353,12 @@ static pel_status look_and_note(submission *s, pel_hazards *hazards) {
 static pel_status enter_hazards(submission *s, const pel_access *accesses, uint32_t count) {
     pel_dispatcher *dispatcher = s->runtime->dispatcher;
     pel_status status = PEL_UNSUPPORTED;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     if (all_at_home(s->runtime, accesses, count)) {
         pel_hazards *hazards = pel_stage_hazards(s->runtime, s->node->stage);
         status = hazards ? look_and_note(s, hazards) : PEL_OUT_OF_MEMORY;
     }
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     return status;
 }
 
@@ -579,16 +579,16 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
     s.node->task = function;
     s.node->hazard.user = context;
     s.node->shared = true;
-    pthread_mutex_lock(&dispatcher->hazard_lock);
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
     if (is_away(accesses, count)) { /* with the lock: a launch may be about to take them */
-        pthread_mutex_unlock(&dispatcher->hazard_lock);
+        pel_hazard_lock_give(&dispatcher->hazard_lock);
         return take_back(&s);
     }
     pel_status status = PEL_OK;
     if (!pel_hazards_enter(dispatcher->hazards, spans, count, &s.node->hazard, depend_on, &s)) {
         status = look_and_note(&s, dispatcher->hazards);
     }
-    pthread_mutex_unlock(&dispatcher->hazard_lock);
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     if (status != PEL_OK) {
         withdraw(&s);
         return status == PEL_OUT_OF_MEMORY ? pel_task_out_of_memory(queue) : status;

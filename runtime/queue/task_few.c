@@ -4,7 +4,6 @@
 #include "queue/hazard_record.h"
 #include "queue/node_list.h"
 
-enum { BIAS = 1 << 20 }; /* more than it may have predecessors */
 enum { NONE = 1 };       /* no address: that of an empty list is 0 */
 
 /* One of the accesses. */
@@ -21,7 +20,8 @@ typedef struct few {
     uint64_t order;
     uintptr_t last;  /* entry that was made: its address; NONE */
     uint32_t edges;
-    uint32_t scraps; /* predecessors that there may be: one uses the node's own entry, the others a block each */
+    uint32_t before; /* predecessors that there may be: one uses the node's own entry, the others a block each */
+    bool ready;      /* none of them is left */
     uint32_t records;
 } few;
 
@@ -39,15 +39,17 @@ static inline pel_hazard_record *record_in(pel_interval_value value) {
 static inline bool find(pel_hazard_field *field, const pel_runtime *runtime, const pel_access *a, pel_node_more *more, uint32_t i,
                         place *found) {
     pel_buffer *buffer = (pel_buffer *)(uintptr_t)a->buffer;
-    if (!buffer || !field || buffer->runtime != runtime || (unsigned)a->mode - PEL_READ > PEL_READ_WRITE - PEL_READ ||
-        a->rows > 1 || a->reserved != 0 || a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset ||
-        atomic_load_explicit(&buffer->away, memory_order_relaxed)) {
+    uint64_t number;
+    if (!buffer || !field) {
         return false;
     }
-    const uint64_t bytes = a->bytes != 0 ? a->bytes : buffer->bytes - a->offset;
+    const uint64_t room = buffer->bytes - a->offset;
+    const uint64_t bytes = a->bytes != 0 ? a->bytes : room;
     const uint64_t lo = (uintptr_t)buffer->data + a->offset;
-    uint64_t number;
-    if (!pel_hazard_field_fits(field, lo, lo + bytes, &number) || field->used + PEL_HAZARD_SPANS > field->limit) {
+    const bool odd = (unsigned)a->mode - PEL_READ > PEL_READ_WRITE - PEL_READ || (a->rows > 1) | (a->reserved != 0);
+    if (odd || (buffer->runtime != runtime) | (a->offset >= buffer->bytes) | (bytes > room) ||
+        atomic_load_explicit(&buffer->away, memory_order_relaxed) || field->used + PEL_HAZARD_SPANS > field->limit ||
+        (!pel_hazard_field_has(field, lo, bytes, &number) && !pel_hazard_field_fits(field, lo, lo + bytes, &number))) {
         return false;
     }
     more->ranges[i].lo = lo;
@@ -88,7 +90,7 @@ static inline bool take_record_in(few *f, pel_hazard_record *r, bool reads) {
     for (uint32_t i = 0; i < r->count && !reads; i++) {
         count_order(f, r->readers[i].generation);
     }
-    f->scraps += 1 + (reads ? 0 : r->count);
+    f->before += (r->writer.a != 0 ? 1 : 0) + (reads ? 0 : r->count);
     return true;
 }
 
@@ -106,7 +108,7 @@ static inline bool weigh(few *f, place *p) {
     p->idle = pel_hazard_node_over(node_in(value), value.b);
     if (!p->idle) {
         count_order(f, value.b);
-        f->scraps++;
+        f->before += !reads || kind_of(value) == PEL_HAZARD_WRITER ? 1 : 0;
         f->records += reads ? 1 : 0;
     }
     return true;
@@ -120,11 +122,24 @@ static inline bool are_ready(const pel_pool_cache *cache, uint32_t count) {
     return count == 0 || block;
 }
 
-/* pel_node_follow for a node that counts its predecessors later. */
+/* It need not come after one of those that were counted. */
+static inline void go_without(few *f) {
+    if (f->edges == 0) { /* nobody knows it yet */
+        f->before--;
+        f->ready = f->before == 0;
+        atomic_store_explicit(&f->node->pending, f->before, memory_order_relaxed);
+    } else {
+        f->ready = pel_node_arrive(f->node);
+    }
+}
+
+/* pel_node_follow, for each of those that were counted. As soon as the last one knows, the node may run, and be another task. */
 static inline void follow(few *f, pel_hazard_node *hazard, uint64_t generation, bool data) {
     pel_node *from = pel_node_of_hazard(hazard);
     uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire), wanted;
-    if (!pel_list_open(head, generation) || ((head & PEL_LIST_ADDRESS) == f->last && (!data || (head & PEL_LIST_DATA) != 0))) {
+    if (pel_hazard_node_over(hazard, generation) || !pel_list_open(head, generation) ||
+        ((head & PEL_LIST_ADDRESS) == f->last && (!data || (head & PEL_LIST_DATA) != 0))) {
+        go_without(f);
         return;
     }
     pel_edge *added = NULL;
@@ -138,6 +153,7 @@ static inline void follow(few *f, pel_hazard_node *hazard, uint64_t generation, 
             if (added) {
                 pel_pool_give(f->pools->scraps, &f->self->scraps, added);
             }
+            go_without(f);
             return;
         }
         const uintptr_t rest = head & ~(uintptr_t)PEL_LIST_WATCHED;
@@ -152,12 +168,6 @@ static inline void follow(few *f, pel_hazard_node *hazard, uint64_t generation, 
         !atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
     f->last = address;
     f->edges++;
-}
-
-static inline void follow_if(few *f, pel_hazard_node *node, uint64_t generation, bool data) {
-    if (!pel_hazard_node_over(node, generation)) {
-        follow(f, node, generation, data);
-    }
 }
 
 static inline void come_after(few *f, const place *p) {
@@ -175,10 +185,10 @@ static inline void come_after(few *f, const place *p) {
     } else {
         const pel_hazard_record *r = record_in(value);
         if (r->writer.a != 0) {
-            follow_if(f, node_in(r->writer), r->writer.b, data);
+            follow(f, node_in(r->writer), r->writer.b, data);
         }
         for (uint32_t i = 0; i < r->count && writes; i++) {
-            follow_if(f, r->readers[i].node, r->readers[i].generation, false);
+            follow(f, r->readers[i].node, r->readers[i].generation, false);
         }
     }
 }
@@ -212,6 +222,7 @@ static inline void note(pel_hazard_states *states, const few *f, const place *p)
 }
 
 /* With the lock of the hazards. False: nothing has happened. */
+__attribute__((always_inline)) /* once for each count, so that what is known of an access stays in registers */
 static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
     place at[PEL_HAZARD_SPANS];
     pel_node_more *more = f->node->more;
@@ -229,7 +240,7 @@ static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtim
             return false;
         }
     }
-    if (!are_ready(&f->self->scraps, f->scraps > 0 ? f->scraps - 1 : 0) ||
+    if (!are_ready(&f->self->scraps, f->before > 0 ? f->before - 1 : 0) ||
         !pel_hazard_records_ready(&hazards->states, f->records)) {
         return false;
     }
@@ -240,6 +251,10 @@ static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtim
     more->event = NULL;
     atomic_store_explicit(&f->node->hazard.generation, f->order, memory_order_relaxed);
     atomic_store_explicit(&f->node->successors, pel_list_tag(f->order), memory_order_relaxed);
+    atomic_store_explicit(&f->node->pending, f->before, memory_order_relaxed);
+    f->node->linked = f->before > 0;
+    f->ready = f->before == 0;
+    pel_stage_begin(f->node->stage, f->self->shard);
     for (uint32_t i = 0; i < count; i++) {
         come_after(f, &at[i]);
     }
@@ -259,31 +274,12 @@ static inline pel_node *prepare(const pel_node_pools *pools, pel_host_self *self
     node->task = function;
     node->hazard.user = context;
     node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
-    atomic_store_explicit(&node->pending, BIAS, memory_order_relaxed);
     pel_node_become(node, PEL_NODE_TASK);
     node->shared = true;
     node->status = PEL_OK;
     node->brief = node->several = node->eventful = node->placed = false;
     node->accesses = true;
     return node;
-}
-
-/* Known to whom it must be: it runs as soon as it may. */
-static inline void put(few *f, pel_host_tasks *tasks, pel_host_lane *lane) {
-    pel_node *node = f->node;
-    bool ready = true;
-    node->linked = f->edges > 0;
-    pel_stage_begin(node->stage, lane->self.shard);
-    if (f->edges == 0) {
-        atomic_store_explicit(&node->pending, 0, memory_order_relaxed);
-    } else {
-        ready = atomic_fetch_sub_explicit(&node->pending, BIAS - f->edges, memory_order_acq_rel) == BIAS - f->edges;
-    }
-    if (ready) {
-        pel_host_lane_push(lane, &node->item);
-    }
-    pel_node_fetch_next(&lane->self);
-    pel_host_lane_give_back(tasks, lane, ready);
 }
 
 static inline bool is_simple(const pel_queue *queue, const pel_dispatcher *dispatcher) {
@@ -309,9 +305,11 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
         void *const next = atomic_load_explicit(&node->item.link, memory_order_relaxed);
         pel_pool_fetch_ahead(node);
         pel_pool_fetch(next);
-        pthread_mutex_lock(&dispatcher->hazard_lock);
-        entered = enter(&f, dispatcher->hazards, runtime, accesses, count);
-        pthread_mutex_unlock(&dispatcher->hazard_lock);
+        pel_hazard_lock_take(&dispatcher->hazard_lock);
+        entered = count == 1   ? enter(&f, dispatcher->hazards, runtime, accesses, 1)
+                  : count == 2 ? enter(&f, dispatcher->hazards, runtime, accesses, 2)
+                               : enter(&f, dispatcher->hazards, runtime, accesses, 3);
+        pel_hazard_lock_give(&dispatcher->hazard_lock);
         lane->self.cache.ready = entered ? next : node;
     }
     if (!entered) {
@@ -319,6 +317,10 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
         return PEL_UNSUPPORTED;
     }
     pel_node_last_order = f.order;
-    put(&f, dispatcher->tasks, lane);
+    if (f.ready) { /* else it may be anything by now */
+        pel_host_lane_push(lane, &node->item);
+    }
+    pel_node_fetch_next(&lane->self);
+    pel_host_lane_give_back(dispatcher->tasks, lane, f.ready);
     return PEL_OK;
 }

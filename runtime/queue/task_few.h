@@ -7,8 +7,8 @@
  * spends three times as many on calls, on what is written down twice, and on what it must be able to take back. Here everything
  * that could fail or is rare is asked first, before anybody can know of the node: wrong accesses, cells of no field, no room,
  * failures, long lists of readers, blocks of the pools that are not at hand. Then the general way is taken and nothing has
- * happened. What follows cannot fail: an edge from each predecessor, then the notes. The count of predecessors begins so high
- * that no arrival can be the last one; it is put right once, when all edges are there, instead of at each.
+ * happened. What follows cannot fail: an edge from each predecessor, then the notes. The submission itself does not count as a
+ * predecessor: when the last edge is there, the task may run, before it is noted; a note of a task that is over is void.
  */
 #ifndef PEL_QUEUE_TASK_FEW_H
 #define PEL_QUEUE_TASK_FEW_H
