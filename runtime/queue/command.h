@@ -210,17 +210,19 @@ struct pel_queue {
     uint64_t id;
     char *name;
     uint32_t max_in_flight;
-    bool untimed;               /* tasks that are only nodes read no clock */
-    pel_objective objective;    /* of launches that name none; under the lock */
+    int32_t priority;           /* added to that of launches */
+    _Atomic(struct pel_graph *) recorder; /* takes what is submitted; NULL: none */
+    _Atomic(pel_event *) gate;  /* of the barrier that later commands wait for, retained; NULL: none. Changed under the lock */
     _Atomic(pel_stage *) stage; /* where commands are counted now; changed under the lock */
+    pel_objective objective;    /* of launches that name none; under the lock */
     pel_stage *first_stage;     /* the oldest one that has not drained; stage is the last of the list */
     uint64_t drained;           /* number of stages that have */
+    bool untimed;               /* tasks that are only nodes read no clock */
     pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
     uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
     /* fair.c: the last walk over waiting jobs that met this queue, the devices of what it met, the highest priority on each */
     uint64_t met_by, met_devices;
     int32_t met_priority[PEL_RUNTIME_DEVICE_LIMIT + 1];
-    int32_t priority;           /* added to that of launches */
     double weight;              /* its share of devices beside other queues */
     double served;              /* nanoseconds that its works took, over the weight */
     double usual_ns;            /* of a work, a running mean */
@@ -230,8 +232,6 @@ struct pel_queue {
     pel_status status;
     pel_error *error;           /* of the first failure in program order */
     pel_error *refused;         /* of the last refused submission */
-    _Atomic(struct pel_graph *) recorder; /* takes what is submitted; NULL: none */
-    _Atomic(pel_event *) gate;  /* of the barrier that later commands wait for, retained; NULL: none. Changed under the lock */
     pel_event *anonymous;       /* a failed one, for the hazards, where memory for the task's own is lacking */
 };
 
@@ -253,6 +253,7 @@ typedef struct pel_dispatcher {
     uint64_t fresh;             /* devices, by index, that got works since the lock was taken */
     atomic_uint completions;    /* for a waiter that looks without the lock */
     pel_host_tasks *tasks;      /* the task engine; NULL on a virtual machine */
+    bool fence;                 /* whoever ends a task must fence: this system has no heavy barrier */
     atomic_uint mapping_count;  /* of the list: tasks ask without the lock, and take the long way then */
     struct pel_mapping *mappings; /* those that are not over */
     uint64_t mapping_places;    /* bits that they have */
@@ -264,7 +265,6 @@ typedef struct pel_dispatcher {
     atomic_uint throttled;      /* these last */
     atomic_uint inside;         /* tasks that wait and may sleep as workers do */
     struct pel_inner_wait *inner_waits;
-    bool fence;                 /* whoever ends a task must fence: this system has no heavy barrier */
     pel_hazard_lock hazard_lock;/* taken inside the lock or without it, with no other lock inside */
     pel_hazards *hazards;       /* (hazard_lock) */
     pel_command *spare;         /* (hazard_lock) memory of commands that are over: malloc has no short way for what is so large */
@@ -326,7 +326,7 @@ void pel_dispatcher_unlock_and_begin(pel_runtime *runtime);
 bool pel_inside_task(const pel_runtime *runtime);
 void pel_start_node(pel_runtime *runtime, pel_node *node); /* it has no predecessors left; under the lock */
 
-/* host_commands.c: pel_task without the short way of pack.h. */
+/* host_commands.c: pel_task without the short way of bare.h. */
 pel_status pel_task_any(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
                         const pel_task_desc *desc, pel_event **event);
 /* task.c: tasks that never take the lock. UNSUPPORTED: this one must take the other way. */

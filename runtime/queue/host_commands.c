@@ -2,7 +2,7 @@
 /* Tasks, loops, copies, fills, reads, writes, markers, barriers and callbacks. Copies and fills are tasks on host memory;
  * large ones are loops. */
 #include "queue/host_commands.h"
-#include "queue/pack.h"
+#include "queue/bare.h"
 #include "queue/task_few.h"
 
 #include "base/checked.h"

@@ -61,55 +61,17 @@ void pel_node_drop_more(const pel_node_pools *pools, pel_host_self *self, pel_no
     node->accesses = node->several = node->eventful = false;
 }
 
-/* A node whose first block found no memory is a task by itself as before. */
-bool pel_node_add_block(const pel_node_pools *pools, pel_host_self *self, pel_node *node, pel_host_call **slot) {
-    const bool left = !*slot && node->more; /* from an earlier task */
-    pel_pack_block *fresh = left ? (pel_pack_block *)(void *)node->more : pel_pool_take(pools->scraps, &self->scraps);
-    if (!fresh) {
-        return false;
-    }
-    fresh->next = NULL;
-    fresh->at = 0;
-    if (*slot) {
-        ((pel_pack_block *)((uintptr_t)*slot & ~(uintptr_t)(PEL_POOL_BLOCK - 1)))->next = fresh;
-    } else {
-        node->blocks = fresh;
-        pel_node_become(node, PEL_NODE_PACK);
-    }
-    *slot = fresh->calls;
-    return true;
-}
-
-/* The first of those that are left is the node's own from now on. */
-uint32_t pel_node_unpack(const pel_node_pools *pools, pel_host_self *self, pel_node *node, pel_host_call *calls, uint32_t most) {
-    const uint32_t all = 1 + atomic_load_explicit(&node->pending, memory_order_relaxed), count = most < all ? most : all;
-    const uint32_t left = all - count, moved = left > 0 ? count : count - 1;
-    pel_pack_block *block = node->blocks;
-    calls[0] = (pel_host_call){node->task, node->hazard.user};
-    for (uint32_t i = 1; i <= moved; i++) {
-        const pel_host_call call = block->calls[block->at++];
-        if (i < count) {
-            calls[i] = call;
-        } else {
-            node->task = call.function;
-            node->hazard.user = call.context;
+pel_node *pel_node_own(const pel_node_pools *pools, pel_host_self *self, const pel_node *lent) {
+    pel_node *node = pel_node_take(pools, self, PEL_NODE_TASK);
+    if (node) {
+        if (node->more) {
+            pel_node_drop_more(pools, self, node);
         }
-        if (block->at == PEL_PACK_BLOCK || i + 1 == all) {
-            pel_pack_block *next = block->next;
-            pel_pool_give(pools->scraps, &self->scraps, block);
-            block = next;
-        }
+        node->stage = lent->stage;
+        node->place = lent->place;
+        node->placed = true;
     }
-    atomic_store_explicit(&node->hazard.generation, pel_node_order(node) + moved, memory_order_relaxed);
-    if (left > 1) {
-        node->blocks = block;
-        atomic_store_explicit(&node->pending, left - 1, memory_order_relaxed);
-    } else {
-        node->more = NULL;
-        atomic_store_explicit(&node->pending, 0, memory_order_relaxed);
-        pel_node_become(node, PEL_NODE_TASK);
-    }
-    return count;
+    return node;
 }
 
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {

@@ -27,8 +27,8 @@
 #include <pel/queue.h>
 #include <stddef.h>
 
-/* ENDED: a task whose function has returned and whose children are over. PACK: several bare tasks (pack.h). */
-typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND, PEL_NODE_ENDED, PEL_NODE_PACK } pel_node_kind;
+/* ENDED: a task whose function has returned and whose children are over. */
+typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND, PEL_NODE_ENDED } pel_node_kind;
 
 /* Accesses and event of a task that has accesses, in blocks of the pool. */
 enum { PEL_MORE_RANGES = 3 };
@@ -63,14 +63,6 @@ static inline bool pel_range_next(pel_range_walk *w, pel_hazard_range *range) {
     return true;
 }
 
-/* Further calls of a pack (pack.h), in blocks of the pool. */
-enum { PEL_PACK_BLOCK = 3 };
-typedef struct pel_pack_block {
-    struct pel_pack_block *next;
-    pel_host_call calls[PEL_PACK_BLOCK]; /* all in use but for the last block's */
-    uint64_t at;                         /* those before it are gone */
-} pel_pack_block;
-
 typedef struct pel_node {
     pel_host_item item;
     pel_task_fn task;             /* NULL: it is not run */
@@ -81,11 +73,10 @@ typedef struct pel_node {
     union {                       /* of a task */
         pel_node_more *more;      /* may be NULL; left from an earlier task unless `accesses` */
         pel_event *event;         /* when `brief`: a task with an event and no accesses; retained */
-        pel_pack_block *blocks;   /* of a pack */
         /* when `placed`: of the bare task that it is lent to just now; not the generation, which only grows */
         uint64_t place;
     };
-    atomic_uint pending;          /* of a pack: how many tasks it has beside the node's own */
+    atomic_uint pending;
     atomic_uchar kind;            /* a pel_node_kind; others look at a task's while it ends */
     bool shared;                  /* others may know it: successors, the hazards, an event */
     uint8_t status;               /* a failed predecessor's mark (a pel_status); under runtime->lock until it is ready */
@@ -99,9 +90,7 @@ typedef struct pel_node {
     bool nested : 1;              /* lies beside its event (awaited.h): not the pool's */
 } pel_node;
 
-_Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK &&
-                   sizeof(pel_pack_block) <= PEL_POOL_BLOCK,
-               "blocks of the pool");
+_Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK, "blocks of the pool");
 
 /* Nodes have blocks of their own, so that a generation is never anything else; edges and pel_node_more share the others. */
 typedef struct pel_node_pools {
@@ -159,30 +148,13 @@ static inline void pel_node_fetch_next(const pel_host_self *self) {
 /* What ending it will touch is brought near, while it is run. By whoever runs it. */
 void pel_node_foresee(const pel_node *node);
 
-/*
- * extend: one more task for a bare one that nobody has taken, at *slot (NULL: it is a task by itself yet), which moves on. False:
- * there is no room or no memory for it, or the calling thread has submitted something else since.
- * unpack: the first tasks of a pack, which is the caller's, up to `most` > 0 of them; returns how many. What is left is a smaller
- * pack, or one task; nothing: the node has none any more, and the last one's order.
- */
-bool pel_node_add_block(const pel_node_pools *pools, pel_host_self *self, pel_node *node, pel_host_call **slot);
-static inline bool pel_node_extend(const pel_node_pools *pools, pel_host_self *self, pel_node *node, pel_host_call **slot,
-                                   pel_task_fn function, void *context) {
-    const unsigned packed = atomic_load_explicit(&node->pending, memory_order_relaxed);
-    const uint64_t order = pel_node_order(node) + packed + 1;
-    const bool full = ((uintptr_t)*slot & (PEL_POOL_BLOCK - 1)) == offsetof(pel_pack_block, at); /* blocks are aligned */
-    if (packed + 1 >= PEL_HOST_GROUP_MOST || order <= pel_node_last_order) {
-        return false;
-    }
-    if ((full || !*slot) && !pel_node_add_block(pools, self, node, slot)) {
-        return false;
-    }
-    *(*slot)++ = (pel_host_call){function, context};
-    atomic_store_explicit(&node->pending, packed + 1, memory_order_relaxed);
-    pel_node_last_order = order;
-    return true;
+/* On the stack of whoever runs bare tasks of this stage (bare.h), one after the other: `place` tells which. Nobody else ever
+ * knows it: who would gets another one (pel_node_own). */
+static inline void pel_node_lend(pel_node *node, pel_stage *stage) {
+    *node = (pel_node){.stage = stage, .placed = true};
 }
-uint32_t pel_node_unpack(const pel_node_pools *pools, pel_host_self *self, pel_node *node, pel_host_call *calls, uint32_t most);
+/* The pool's, in place of a lent one. NULL: no memory. */
+pel_node *pel_node_own(const pel_node_pools *pools, pel_host_self *self, const pel_node *lent);
 
 /* What the calling thread takes from now on has a higher order. */
 void pel_node_come_after(uint64_t order);

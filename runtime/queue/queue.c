@@ -7,7 +7,7 @@
 #include "queue/awaited.h"
 #include "queue/command.h"
 #include "queue/hung.h"
-#include "queue/pack.h"
+#include "queue/bare.h"
 #include "queue/isolate.h"
 #include "queue/habit.h"
 #include "queue/repeat.h"
@@ -171,8 +171,9 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error) {
             status = pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the dispatcher");
         } else if (runtime->dispatcher->tasks) {
             runtime->dispatcher->tasks->run = pel_task_run;
-            runtime->dispatcher->tasks->go_on = pel_pack_go_on;
-            runtime->dispatcher->tasks->relieve = pel_pack_relieve;
+            runtime->dispatcher->tasks->make = pel_bare_make;
+            runtime->dispatcher->tasks->go_on = pel_bare_go_on;
+            runtime->dispatcher->tasks->relieve = pel_bare_relieve;
             runtime->dispatcher->tasks->owner = runtime;
             pel_hands_begin(runtime);
         }
@@ -183,6 +184,9 @@ pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error) {
 
 static void free_queue(pel_queue *queue) {
     pel_runtime *runtime = queue->runtime;
+    if (runtime->dispatcher->tasks) {
+        pel_host_feed_close(runtime->dispatcher->tasks, queue);
+    }
     (void)pel_graph_end(atomic_load_explicit(&queue->recorder, memory_order_acquire)); /* a graph that still records it */
     pthread_mutex_lock(&runtime->lock);
     while (queue->first_stage) {

@@ -23,9 +23,19 @@ static pel_stage *current(pel_queue *queue) { return atomic_load_explicit(&queue
 
 bool pel_frame_counts_in_queue(const pel_frame *frame, const pel_queue *queue) { return home_of(frame) != queue; }
 
-static pel_scope *make_scope(const pel_frame *frame) {
+/* Of a bare task the node is only lent: what its children know must be its own. */
+static bool own_node(pel_frame *frame) {
+    pel_dispatcher *dispatcher = frame->runtime->dispatcher;
+    pel_host_runner *runner = frame->node->placed ? pel_host_runner_current(dispatcher->tasks) : NULL;
+    pel_node *own = runner ? pel_node_own(&dispatcher->pools, &runner->self, frame->node) : frame->node;
+    frame->node = own ? own : frame->node;
+    return own != NULL;
+}
+
+static pel_scope *make_scope(pel_frame *frame) {
     pel_scope *scope = pel_alloc(&frame->runtime->allocator, sizeof *scope);
-    if (!scope) {
+    if (!scope || !own_node(frame)) {
+        pel_free(&frame->runtime->allocator, scope);
         return NULL;
     }
     *scope = (pel_scope){.runtime = frame->runtime,

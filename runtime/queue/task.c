@@ -9,8 +9,8 @@
  */
 #include "base/checked.h"
 #include "queue/awaited.h"
+#include "queue/bare.h"
 #include "queue/command.h"
-#include "queue/pack.h"
 #include "queue/short_launch.h"
 #include <stddef.h>
 
@@ -179,10 +179,6 @@ static bool call(pel_runtime *runtime, pel_node *node, pel_status *status, pel_e
 
 pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     pel_node *node = (pel_node *)(void *)item, *next = NULL;
-    if (pel_node_kind_of(node) == PEL_NODE_PACK) {
-        pel_pack_run(runner, node);
-        return NULL;
-    }
     pel_stage *stage = node->stage;
     pel_runtime *runtime = stage->runtime;
     pel_status status = (pel_status)node->status;

@@ -337,6 +337,7 @@ pel_status pel_queue_cut(pel_queue *queue, pel_stage **before) {
     atomic_store_explicit(&queue->stage, fresh, memory_order_release);
     if (dispatcher->tasks) {
         pel_host_lanes_settle(dispatcher->tasks); /* who has read the old one has counted in it */
+        pel_host_feeds_settle(dispatcher->tasks, queue);
     }
     return PEL_OK;
 }

@@ -25,7 +25,7 @@ static pel_host_item *pass_last(pel_host_lane *lane, pel_host_item *item) {
     claim(lane);
     pel_host_item *next = atomic_load_explicit(&item->link, memory_order_relaxed);
     if (!next) {
-        lane->tail = lane->open = NULL;
+        lane->tail = NULL;
         atomic_store_explicit(&lane->head, NULL, memory_order_relaxed);
     }
     pel_host_lane_release(lane);

@@ -23,7 +23,6 @@
 #ifndef PEL_BACKEND_HOST_LANE_H
 #define PEL_BACKEND_HOST_LANE_H
 
-#include "backend/host/group.h"
 #include "base/pool.h"
 
 #include <stdatomic.h>
@@ -46,8 +45,6 @@ typedef struct pel_host_self {
 typedef struct pel_host_lane {
     _Alignas(64) atomic_uint claimed;   /* by whoever submits; the fields down to `draining` are its own meanwhile */
     pel_host_item *tail;                /* the last item; NULL: empty */
-    pel_host_item *open;                /* the same, as long as its submitter may put more into it; NULL: none */
-    pel_host_call *slot;                /* and where; NULL: nowhere yet */
     pel_host_self self;
     atomic_uint visits;                 /* submissions, ever */
     _Alignas(64) atomic_uint draining;  /* by whoever takes */
@@ -69,7 +66,6 @@ static inline void pel_host_lane_push(pel_host_lane *lane, pel_host_item *item) 
     atomic_store_explicit(&item->link, NULL, memory_order_relaxed);
     pel_host_item *last = lane->tail;
     lane->tail = item;
-    lane->open = NULL;
     atomic_store_explicit(last ? &last->link : &lane->head, item, memory_order_release);
 }
 

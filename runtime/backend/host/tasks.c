@@ -3,11 +3,13 @@
 #include "base/thread_local.h"
 
 #include "base/alloc.h"
+#include "base/barrier.h"
 
 #include <sched.h>
 
 enum {
     OUTSIDE_FIRST = 64, /* every so often lanes go before the own deque, so that tasks that make tasks do not shut others out */
+    FEEDS_FIRST = 8,    /* the same for feeds, whose calls are taken many at once */
     CHAIN_LIMIT = 64    /* tasks run one after the other before the worker looks at anything else */
 };
 
@@ -53,7 +55,7 @@ void pel_host_guest_leave(pel_host_runner *runner, pel_host_runner *before) {
     atomic_store_explicit(&runner->taken, false, memory_order_release);
 }
 
-static void wake_if_needed(pel_host_tasks *tasks) {
+void pel_host_wake_if_needed(pel_host_tasks *tasks) {
     if (tasks->invite) {
         tasks->invite(tasks->invite_host);
     }
@@ -96,7 +98,7 @@ void pel_host_wake_for_lane(pel_host_tasks *tasks, bool sleepers) {
 void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item) {
     pel_host_tasks *tasks = runner->tasks;
     if (pel_host_deque_push(&runner->deque, (uintptr_t)item, true)) {
-        wake_if_needed(tasks);
+        pel_host_wake_if_needed(tasks);
         return;
     }
     pel_host_lane *lane = pel_host_lane_claim(tasks);
@@ -107,7 +109,7 @@ void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item) {
 void pel_host_runner_open(pel_host_runner *runner, uint32_t count) {
     pel_host_group_open(&runner->group, count);
     if (count > 1) {
-        wake_if_needed(runner->tasks);
+        pel_host_wake_if_needed(runner->tasks);
     }
 }
 
@@ -115,7 +117,7 @@ void pel_host_runner_open(pel_host_runner *runner, uint32_t count) {
 uint32_t pel_host_runner_halve(pel_host_runner *runner, pel_host_group *from) {
     const uint32_t count = pel_host_group_steal(from, &runner->group);
     if (count > 1) {
-        wake_if_needed(runner->tasks);
+        pel_host_wake_if_needed(runner->tasks);
     }
     return count;
 }
@@ -186,7 +188,7 @@ static pel_host_item *take_from_lanes(pel_host_runner *runner) {
         pel_host_item *offered = waits ? NULL : pel_host_lane_take_offer(lane);
         if (offered) {
             if (pel_host_lane_any(lane)) {
-                wake_if_needed(tasks);
+                pel_host_wake_if_needed(tasks);
             }
             return offered;
         }
@@ -199,7 +201,7 @@ static pel_host_item *take_from_lanes(pel_host_runner *runner) {
             (void)pel_host_deque_push(&runner->deque, (uintptr_t)items[k], k == 1);
         }
         if (count > 1 || pel_host_lane_any(lane)) {
-            wake_if_needed(tasks);
+            pel_host_wake_if_needed(tasks);
         }
         return items[0];
     }
@@ -230,29 +232,11 @@ static pel_host_item *any_item(pel_host_runner *runner) {
     return item ? item : steal(runner);
 }
 
-/*
- * With the group of another that stands still, or NULL: the rest of its own, of which a task waits further down on this stack, or
- * which it took from another. What stood still may be over for long, and the queue gone: whoever takes the queue away waits for
- * `running`, so first that, then a look.
- */
-static bool go(pel_host_runner *runner, pel_host_group *from) {
-    const pel_host_tasks *tasks = runner->tasks;
-    const bool outer = atomic_exchange_explicit(&runner->running, true, memory_order_seq_cst);
-    const bool went = pel_host_group_any(from ? from : &runner->group) &&
-                      (from ? tasks->relieve(runner, from) : tasks->go_on(runner));
-    atomic_store_explicit(&runner->running, outer, memory_order_release);
-    return went;
-}
-
-static bool go_on(pel_host_runner *runner) { return pel_host_group_rest(&runner->group) > 0 && go(runner, NULL); }
-
-static bool relieve(pel_host_runner *runner) {
-    const bool stuck = runner->stuck && pel_host_group_rest(&runner->group) == 0;
-    runner->stuck = false;
-    return stuck && go(runner, &runner->tasks->runners[runner->watched].group);
-}
-
 void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item) {
+    if (pel_host_is_page(item)) {
+        pel_host_runner_run_page(runner, pel_host_page_of(item));
+        return;
+    }
     const pel_host_tasks *tasks = runner->tasks;
     const bool outer = atomic_load_explicit(&runner->running, memory_order_relaxed); /* a task that waits */
     atomic_store_explicit(&runner->running, true, memory_order_relaxed);
@@ -270,25 +254,39 @@ void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item) {
 }
 
 bool pel_host_runner_work(pel_host_runner *runner) {
+    if (runner->ticks % FEEDS_FIRST == 0 && pel_host_runner_take_calls(runner)) {
+        runner->ticks++;
+        return true;
+    }
     pel_host_item *item = own_item(runner);
-    if (!item && go_on(runner)) {
+    if (!item && pel_host_runner_go_on(runner)) {
         return true;
     }
     item = item ? item : any_item(runner);
     if (item) {
         pel_host_runner_run(runner, item);
     }
-    return item || relieve(runner);
+    return item || pel_host_runner_take_calls(runner) || pel_host_runner_relieve(runner);
 }
 
 void pel_host_runner_hand_over(pel_host_runner *runner) {
-    pel_host_item *item = (pel_host_item *)pel_host_deque_take(&runner->deque);
-    if (!item) {
+    uintptr_t item = pel_host_deque_take(&runner->deque);
+    pel_host_page *pages = NULL;
+    if (item == 0) {
         return;
     }
     pel_host_lane *lane = pel_host_lane_claim(runner->tasks);
-    for (; item; item = (pel_host_item *)pel_host_deque_take(&runner->deque)) {
-        pel_host_lane_push(lane, item);
+    for (; item != 0; item = pel_host_deque_take(&runner->deque)) {
+        if (pel_host_is_page((pel_host_item *)item)) {
+            pel_host_page *page = pel_host_page_of((pel_host_item *)item);
+            atomic_store_explicit(&page->next, pages, memory_order_relaxed);
+            pages = page;
+        } else {
+            pel_host_lane_push(lane, (pel_host_item *)item);
+        }
+    }
+    for (; pages; pages = atomic_load_explicit(&pages->next, memory_order_relaxed)) { /* they stay: thieves look there, too */
+        pel_host_push_page(runner, pages, true);
     }
     pel_host_lane_give_back(runner->tasks, lane, true);
 }
@@ -298,6 +296,9 @@ uint32_t pel_host_tasks_visits(const pel_host_tasks *tasks) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < used; i++) {
         count += atomic_load_explicit(&tasks->lanes[i].visits, memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->feeds_used, memory_order_relaxed); i++) {
+        count += (uint32_t)atomic_load_explicit(&tasks->feeds[i].put, memory_order_relaxed);
     }
     return count;
 }
@@ -341,10 +342,11 @@ bool pel_host_runner_sees_work(const pel_host_runner *runner) {
             return true;
         }
     }
-    return false;
+    return pel_host_feeds_have(tasks);
 }
 
-bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks) {
+/* But for feeds whose producer may have pushed just now without seeing a sleeper that has fenced. */
+static bool any_for_who_looked(pel_host_tasks *tasks) {
     uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_seq_cst);
     for (uint32_t i = 0; i < used; i++) {
         if (pel_host_lane_any_for_sure(&tasks->lanes[i])) {
@@ -356,7 +358,14 @@ bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks) {
             return true;
         }
     }
-    return false;
+    return pel_host_feeds_have(tasks);
+}
+
+bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks) {
+    if (atomic_load_explicit(&tasks->feeds_used, memory_order_seq_cst) > 0) {
+        pel_barrier_heavy();
+    }
+    return any_for_who_looked(tasks);
 }
 
 void pel_host_look_begin(pel_host_tasks *tasks) { atomic_fetch_add_explicit(&tasks->looking, 1, memory_order_seq_cst); }
@@ -364,7 +373,7 @@ void pel_host_look_begin(pel_host_tasks *tasks) { atomic_fetch_add_explicit(&tas
 /* Submitters relied on it: if it was the last, it looks after what they left, unless it will look anyway or nobody could come. */
 void pel_host_look_stop(pel_host_tasks *tasks) {
     if (atomic_fetch_sub_explicit(&tasks->looking, 1, memory_order_seq_cst) == 1 &&
-        atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0 && pel_host_tasks_any_for_sure(tasks)) {
+        atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0 && any_for_who_looked(tasks)) {
         tasks->wake(tasks->device);
     }
 }
@@ -397,7 +406,8 @@ static void order_victims(pel_host_tasks *tasks) {
 pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *allocator, uint32_t workers,
                                void (*wake)(void *device), void *device) {
     uint32_t runners = workers + PEL_HOST_GUESTS;
-    size_t bytes = runners * sizeof(pel_host_runner) + PEL_HOST_LANES * sizeof(pel_host_lane);
+    size_t bytes = runners * sizeof(pel_host_runner) + PEL_HOST_LANES * sizeof(pel_host_lane) +
+                   PEL_HOST_FEEDS * sizeof(pel_host_feed);
     tasks->block = pel_alloc_zero(allocator, 1, bytes + 63);
     tasks->victims = pel_alloc_zero(allocator, (size_t)runners * (runners - 1), sizeof *tasks->victims);
     if (!tasks->block || !tasks->victims) {
@@ -406,6 +416,8 @@ pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *alloc
     }
     tasks->runners = (pel_host_runner *)(((uintptr_t)tasks->block + 63) & ~(uintptr_t)63);
     tasks->lanes = (pel_host_lane *)(void *)(tasks->runners + runners);
+    tasks->feeds = (pel_host_feed *)(void *)(tasks->lanes + PEL_HOST_LANES);
+    tasks->pages.allocator = allocator;
     tasks->worker_count = workers;
     tasks->runner_count = runners;
     tasks->wake = wake;
@@ -422,6 +434,7 @@ pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *alloc
 }
 
 void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator) {
+    pel_host_pages_free(&tasks->pages);
     pel_free(allocator, tasks->block);
     pel_free(allocator, tasks->victims);
     tasks->block = NULL;

@@ -15,6 +15,7 @@
 #define PEL_BACKEND_HOST_TASKS_H
 
 #include "backend/host/deque.h"
+#include "backend/host/feed.h"
 #include "backend/host/group.h"
 #include "backend/host/lane.h"
 #include "base/thread_local.h"
@@ -45,18 +46,23 @@ struct pel_host_runner {
 struct pel_host_tasks {
     /* Read-mostly. Runs one item; returns one that became ready by it and is to run next, or NULL. */
     pel_host_item *(*run)(pel_host_runner *runner, pel_host_item *item);
-    /* Makes the next call of the runner's group; takes from another's, and makes the first of those. False: none. */
+    /* Makes all calls of the runner's group, the first of which is begun; the next one; takes from another's, and makes the first
+     * of those. The last two: false, there is none. */
+    void (*make)(pel_host_runner *runner, uint32_t count);
     bool (*go_on)(pel_host_runner *runner);
     bool (*relieve)(pel_host_runner *runner, pel_host_group *from);
-    void *owner; /* of the items: for these three */
+    void *owner; /* of the items: for these four */
     pel_host_runner *runners;
     pel_host_lane *lanes;
+    pel_host_feed *feeds;
+    pel_host_pages pages;
     void (*invite)(void *host); /* somebody of the caller's may come and work; NULL: nobody. Any thread, any lock */
     void *invite_host;
     uint32_t worker_count, runner_count;
     uint16_t *victims;
     void *block; /* runners and lanes, as allocated */
     atomic_uint lanes_used;
+    atomic_uint feeds_used;
     atomic_uint shards_used; /* those of pel_host_self that have done something; 0 is for the queue's own use */
     _Alignas(64) atomic_uint looking; /* runners that look for work */
     atomic_uint asleep;               /* workers that can be woken */
@@ -70,8 +76,10 @@ pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *alloc
                                void (*wake)(void *device), void *device);
 void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator);
 
-/* Shares that counters need for all who have a pel_host_self. */
-static inline uint32_t pel_host_tasks_shards(const pel_host_tasks *tasks) { return 1 + tasks->runner_count + PEL_HOST_LANES; }
+/* Shares that counters need for all who have a pel_host_self, and for feeds. */
+static inline uint32_t pel_host_tasks_shards(const pel_host_tasks *tasks) {
+    return 1 + tasks->runner_count + PEL_HOST_LANES + PEL_HOST_FEEDS;
+}
 
 /* The calling thread's runner in this engine; NULL: it has none. enter returns what to give to leave. */
 pel_host_runner *pel_host_runner_current(const pel_host_tasks *tasks);
@@ -105,6 +113,30 @@ static inline void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane 
     }
 }
 
+/* The calling thread's feed for `of`, which is opened if need be; NULL: there are too many. Only where all processors can be
+ * fenced. */
+pel_host_feed *pel_host_feed_open(pel_host_tasks *tasks, const void *of);
+/* NULL: it has to be opened, or looked for. */
+static inline pel_host_feed *pel_host_feed_mine(const pel_host_tasks *tasks, const void *of) {
+    pel_host_feed *usual = &tasks->feeds[*pel_host_usual_feed(of)];
+    const bool mine = atomic_load_explicit(&usual->of, memory_order_relaxed) == of &&
+                      atomic_load_explicit(&usual->producer, memory_order_relaxed) == pel_host_thread_number;
+    return mine ? usual : NULL;
+}
+/* `of` goes: everything in its feeds has been run. */
+void pel_host_feed_close(pel_host_tasks *tasks, const void *of);
+/* Behind a submission to a feed. A sleeper is counted, fences all processors, and looks: so either it sees the call, or this sees
+ * that it sleeps, and then fences itself before it asks whether anybody looks. */
+void pel_host_wake_for_feed(pel_host_tasks *tasks);
+static inline void pel_host_feed_tell(pel_host_tasks *tasks) {
+    atomic_signal_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&tasks->asleep, memory_order_relaxed) > 0 || tasks->invite) {
+        pel_host_wake_for_feed(tasks);
+    }
+}
+/* Whoever saw before this that something of `of` was current is not inside any more. */
+void pel_host_feeds_settle(pel_host_tasks *tasks, const void *of);
+
 /* From a runner: what its task made ready. */
 void pel_host_runner_push(pel_host_runner *runner, pel_host_item *item);
 /* From a runner: opens its group, which was empty, and tells whom it must: there may be need of others. */
@@ -119,6 +151,24 @@ bool pel_host_runner_sees_stuck(pel_host_runner *runner);
  * there by then; NULL: nothing is. */
 bool pel_host_still_offered(const pel_host_tasks *tasks, const pel_host_item *item);
 pel_host_item *pel_host_take_back(pel_host_tasks *tasks);
+
+/* calls.c. A page among a deque's items; one that was taken from a deque has its place there still. */
+static inline bool pel_host_is_page(const pel_host_item *item) { return ((uintptr_t)item & 1) != 0; }
+static inline pel_host_page *pel_host_page_of(const pel_host_item *item) {
+    return (pel_host_page *)((uintptr_t)item & ~(uintptr_t)1);
+}
+static inline void pel_host_push_page(pel_host_runner *runner, pel_host_page *page, bool announce) {
+    (void)pel_host_deque_push(&runner->deque, (uintptr_t)page | 1, announce);
+}
+void pel_host_runner_run_page(pel_host_runner *runner, pel_host_page *page); /* its first calls */
+/* Makes calls from a feed; the rest of its group; of another's that stands still. False: there was nothing. */
+bool pel_host_runner_take_calls(pel_host_runner *runner);
+bool pel_host_runner_go_on(pel_host_runner *runner);
+bool pel_host_runner_relieve(pel_host_runner *runner);
+bool pel_host_feeds_have(const pel_host_tasks *tasks); /* a guess */
+
+/* After a push: somebody who sleeps and whom nobody counts on. */
+void pel_host_wake_if_needed(pel_host_tasks *tasks);
 
 /* Runs an item if there is one. False: nothing was found; it may be there all the same. */
 bool pel_host_runner_work(pel_host_runner *runner);
@@ -135,7 +185,7 @@ bool pel_host_tasks_have_guest(const pel_host_tasks *tasks);
 uint32_t pel_host_tasks_running(const pel_host_tasks *tasks);
 /* A guess whether there is something to run for this runner. */
 bool pel_host_runner_sees_work(const pel_host_runner *runner);
-/* The truth, for whoever will sleep: after it has said in `asleep` that it does. */
+/* The truth, for whoever will sleep: after it has said in `asleep` that it does. Fences all processors where there are feeds. */
 bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks);
 
 /* Brackets looking for work. stop: whoever looked does not any more, because it found something or gave up. */

@@ -285,6 +285,75 @@ static void test_a_runtime_goes_behind_a_relieved_group(void **state) {
     }
 }
 
+/* Tasks that were taken in are run whether there is memory by then or not; what they submit is refused. */
+static atomic_bool starved;
+
+static void *reallocate(void *user, void *pointer, size_t bytes) {
+    (void)user;
+    if (bytes == 0) {
+        free(pointer);
+        return NULL;
+    }
+    return atomic_load(&starved) ? NULL : realloc(pointer, bytes);
+}
+
+static pel_status have_child_if_possible(void *context) {
+    const pel_status status = pel_task(queue, add_one, context, NULL, 0, NULL, NULL);
+    return status == PEL_OUT_OF_MEMORY ? add_one(context) : PEL_BUSY;
+}
+
+static void test_running_needs_no_memory(void **state) {
+    (void)state;
+    enum { MANY = 2000 };
+    const pel_allocator allocator = {reallocate, NULL};
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    gate at = {0};
+    atomic_int count = 0;
+    desc.devices = "host";
+    desc.host_workers = 1;
+    desc.allocator = &allocator;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    submit(wait_at, &at);
+    assert_true(comes_to(&at.inside, 1));
+    for (int i = 0; i < MANY; i++) {
+        submit(i % 10 == 0 ? have_child_if_possible : add_one, &count);
+    }
+    atomic_store(&starved, true);
+    (void)open_it(&at);
+    assert_true(comes_to(&count, MANY));
+    pel_status status = PEL_OK;
+    for (int i = 0; i < 2000 && status == PEL_OK; i++) { /* until the pages that are left are full */
+        status = pel_task(queue, add_one, &count, NULL, 0, NULL, NULL);
+    }
+    assert_true(status == PEL_OK || status == PEL_OUT_OF_MEMORY);
+    atomic_store(&starved, false);
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    close_all();
+}
+
+/* One thread, more queues than it can have feeds, in turns; all of them go and come again. */
+static void test_more_queues_than_feeds(void **state) {
+    (void)state;
+    enum { QUEUES = 40, TURNS = 50 };
+    pel_queue *queues[QUEUES];
+    open_with(2);
+    for (int round = 0; round < 3; round++) {
+        atomic_int count = 0;
+        for (int i = 0; i < QUEUES; i++) {
+            assert_int_equal(pel_queue_create(runtime, NULL, &queues[i], NULL), PEL_OK);
+        }
+        for (int i = 0; i < TURNS * QUEUES; i++) {
+            assert_int_equal(pel_task(queues[i % QUEUES], add_one, &count, NULL, 0, NULL, NULL), PEL_OK);
+        }
+        for (int i = 0; i < QUEUES; i++) {
+            assert_int_equal(pel_queue_destroy(queues[i]), PEL_OK);
+        }
+        assert_int_equal(atomic_load(&count), TURNS * QUEUES);
+    }
+    close_all();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_worker_keeps_the_order_of_a_pack),
                                        cmocka_unit_test(test_what_is_behind_a_long_task_is_reached),
@@ -292,6 +361,8 @@ int main(void) {
                                        cmocka_unit_test(test_tasks_of_a_pack_have_children),
                                        cmocka_unit_test(test_who_waits_inside_runs_the_rest_of_its_pack),
                                        cmocka_unit_test(test_many_submitters),
+                                       cmocka_unit_test(test_running_needs_no_memory),
+                                       cmocka_unit_test(test_more_queues_than_feeds),
                                        cmocka_unit_test(test_a_runtime_goes_behind_a_relieved_group)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
