@@ -699,6 +699,9 @@ void pel_launch_done(pel_command *command) {
         if (work->status == PEL_OK && !work->cold && job->device->place != 0 && !command->runtime->frozen) {
             pel_link_learn(job->device, work->in_count, chunk.bytes_in, work->launch_began - work->began);
         }
+        if (command->repeat && command->job_count == 1 && work->status == PEL_OK && !work->cold) {
+            pel_repeat_saw(command, (double)(work->launch_ended - work->launch_began) / (work->times > 1 ? work->times : 1));
+        }
         bytes.needed += job->needed;
         bytes.moved += job->device->place != 0 ? chunk.bytes_in + chunk.bytes_out : 0;
         bytes.saved += job->needed - uses_bytes(&job->copied_in) - (job->streamed_in.count > 0 ? job->streamed_needed : 0);

@@ -39,6 +39,7 @@ bool pel_repeat_decide(pel_command *command);
 void pel_repeat_keep(pel_command *command, bool exploring);
 /* True: all that it needs is where any device finds it. (Who shares something has no device with memory of its own.) */
 bool pel_repeat_is_home(const pel_command *command);
+void pel_repeat_saw(pel_command *command, double each_ns); /* what one of its launches took */
 bool pel_repeat_taught(const pel_command *command); /* what it took would change no decision */
 /* True: its one job is there, as it was built the last time. built: the job to go on with. */
 bool pel_repeat_run(pel_command *command);

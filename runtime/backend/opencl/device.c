@@ -274,12 +274,16 @@ static double one_more_ns(const pel_cl_device *device, const pel_work *work) {
     return device->pace_of == work->kernel->id && device->pace_ns > 0 && device->pace_ns < each ? device->pace_ns : each;
 }
 
-/* No more than there is room for events of all their pieces: who begins it must not wait for some of them first. */
+/*
+ * No more than there is room for events of all their pieces: who begins it must not wait for some of them first, as it does where
+ * they are more than those of the kernel's last ones.
+ */
 static bool again(pel_backend_device *base, pel_work *work, uint32_t most) {
     pel_cl_device *device = (pel_cl_device *)base;
     pthread_mutex_lock(&device->lock);
+    const uint32_t pieces = device->pace_of == work->kernel->id && device->pace_pieces > 0 ? device->pace_pieces : PEL_CL_PIECES;
     const bool taken = work->open && work == device->tail && pel_cl_times(work) < most &&
-                       (pel_cl_times(work) + 1) * PEL_CL_PIECES <= PEL_CL_RIDER_EVENTS;
+                       (pel_cl_times(work) + 1) * pieces <= PEL_CL_RIDER_EVENTS;
     if (taken) {
         work->predicted_ns += one_more_ns(device, work);
         work->times = pel_cl_times(work) + 1;

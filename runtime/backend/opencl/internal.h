@@ -144,9 +144,11 @@ typedef struct pel_cl_device {
     pel_cl_rider riders[PEL_CL_TRAIN]; /* (baton) a ring */
     uint64_t pace_of;        /* (baton, written under lock) kernel that last ran several times in one work; what each took */
     double pace_ns;
+    uint32_t pace_pieces;    /* enqueues that each was */
     bool guest;              /* (baton) who has it waits anyway */
     uint32_t vain_looks, looks_left_out; /* (baton) flight.c */
     uint32_t first_rider;
+    uint32_t riding;         /* (baton) launches that the riders are */
     atomic_uint rider_count; /* written by who has the baton */
     int64_t last_report;     /* (baton) when the last of them was seen to have ended, of the runtime's clock */
     /* (baton) != 0: one of them failed then (CLOCK_MONOTONIC); nobody gets on before the queue is replaced */

@@ -14,7 +14,7 @@
  */
 #include "backend/opencl/internal.h"
 
-enum { TOGETHER = 64, GROUP = 16, SHORT_NS = 200000 };
+enum { TOGETHER = 64, GROUP = 16, LARGE_GROUP = 64, SHORT_NS = 200000, ALONE = 16 };
 
 static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) {
     return &device->riders[(device->first_rider + index) % PEL_CL_TRAIN];
@@ -31,6 +31,7 @@ static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
         }
         pel_cl_take_work(device);
         pel_cl_board(device, work, rider_at(device, count_of(device)));
+        device->riding += pel_cl_times(work);
         atomic_store_explicit(&device->rider_count, count_of(device) + 1, memory_order_relaxed);
     }
 }
@@ -46,27 +47,34 @@ static uint32_t look(pel_cl_device *device) {
 
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* What launches take that follow each other in one work: much less than one that is waited for, which predictions are made of. */
+/* What launches take that follow each other: much less than one that is waited for, which predictions are made of. */
 static void learn_pace(pel_cl_device *device, uint32_t ended, int64_t took) {
     const pel_work *first = rider_at(device, 0)->work;
-    uint32_t launches = 0;
+    uint32_t launches = 0, enqueued = 0;
     for (uint32_t i = 0; i < ended; i++) {
         const pel_work *work = rider_at(device, i)->work;
-        if (work->times < 2 || work->kernel->id != first->kernel->id) {
+        enqueued += rider_at(device, i)->count;
+        if (work->kernel->id != first->kernel->id) {
             return;
         }
-        launches += work->times;
+        launches += pel_cl_times(work);
+    }
+    if (launches < 2) {
+        return;
     }
     const double each = (double)took / launches;
     const bool known = device->pace_of == first->kernel->id;
     pthread_mutex_lock(&device->lock); /* who submits asks for it, too */
     device->pace_ns = known ? device->pace_ns + (each - device->pace_ns) / 4 : each;
     device->pace_of = first->kernel->id;
+    device->pace_pieces = (enqueued + launches - 1) / launches;
     pthread_mutex_unlock(&device->lock);
 }
 
+/* ALONE: so many times the pace is what one may take by itself; a prediction beyond that was made of a launch that was robbed. */
 double pel_cl_expected_ns(const pel_cl_device *device, const pel_work *work) {
-    const double paced = work->times > 1 && device->pace_of == work->kernel->id ? device->pace_ns * work->times : 0;
+    const double times = work->times > 1 ? work->times : ALONE,
+                 paced = device->pace_of == work->kernel->id ? device->pace_ns * times : 0;
     return paced > 0 && paced < work->predicted_ns ? paced : work->predicted_ns;
 }
 
@@ -118,6 +126,7 @@ static void report(pel_cl_device *device, uint32_t ended) {
         for (uint32_t i = 0; i < count; i++) {
             pel_cl_rider *rider = rider_at(device, i);
             works[i] = rider->work;
+            device->riding -= pel_cl_times(rider->work);
             pel_cl_alight(device, rider);
         }
         device->first_rider = (device->first_rider + count) % PEL_CL_TRAIN;
@@ -157,7 +166,8 @@ bool pel_cl_train_step(pel_cl_device *device, bool waits) {
 /*
  * Short launches behind others get on in groups: a thread of PoCL's that has nothing left sleeps, and each launch that comes
  * alone pays for waking it, several times what it costs by itself. (1,000 empty launches: 9-16 us each; in groups 5-6; 2 cores,
- * 2026-11.) Whoever waits, or the next tick, lets the rest of a group get on.
+ * 2026-11.) Whoever waits, or the next tick, lets the rest of a group get on. Behind many that have not ended groups are large: they
+ * become few works, and each work costs what 20 launches do that join one.
  */
 static bool can_wait(pel_cl_device *device) {
     const uint32_t count = count_of(device);
@@ -166,7 +176,8 @@ static bool can_wait(pel_cl_device *device) {
     }
     pthread_mutex_lock(&device->lock);
     const pel_work *work = device->head;
-    const bool few = work && atomic_load_explicit(&device->queued, memory_order_relaxed) < GROUP && work->predicted_ns > 0 &&
+    const uint32_t group = device->riding < LARGE_GROUP ? GROUP : LARGE_GROUP;
+    const bool few = work && atomic_load_explicit(&device->queued, memory_order_relaxed) < group && work->predicted_ns > 0 &&
                      work->predicted_ns / pel_cl_times(work) < SHORT_NS;
     pthread_mutex_unlock(&device->lock);
     return few && pel_cl_look(device, rider_at(device, count - 1)) != 0;
