@@ -166,8 +166,8 @@ bool pel_cl_train_step(pel_cl_device *device, bool waits) {
 /*
  * Short launches behind others get on in groups: a thread of PoCL's that has nothing left sleeps, and each launch that comes
  * alone pays for waking it, several times what it costs by itself. (1,000 empty launches: 9-16 us each; in groups 5-6; 2 cores,
- * 2026-11.) Whoever waits, or the next tick, lets the rest of a group get on. Behind many that have not ended groups are large: they
- * become few works, and each work costs what 20 launches do that join one.
+ * 2026-11.) Whoever waits, or the next tick, lets the rest of a group get on. Behind many that have not ended groups are
+ * large: they become few works, and each work costs what 20 launches do that join one.
  */
 static bool can_wait(pel_cl_device *device) {
     const uint32_t count = count_of(device);
