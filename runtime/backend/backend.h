@@ -252,6 +252,12 @@ struct pel_backend {
     void (*begin)(pel_backend_device *device);
 
     /*
+     * Optional (NULL): work is about to come, in some 50 us: a thread of the device's that sleeps may wake meanwhile and look for
+     * it. From any thread, without any lock; nothing need follow.
+     */
+    void (*rouse)(pel_backend_device *device);
+
+    /*
      * Optional (NULL: never): the launch of this work once more, right after itself, in the same work. Never blocks; only by the
      * work's owner, before it completes. False: it has begun, or the device would rather have another work. `most`: times;
      * predicted_ns, of the work, grows by what one takes.

@@ -31,6 +31,7 @@ struct pel_kernel {
     uint64_t fixed_group;          /* devices, by index, that find one size of work-groups demanded in its source */
     uint64_t model_id;             /* hash of name, entry, digest, declaration */
     atomic_uint launches;          /* submitted so far */
+    struct pel_backend_device *_Atomic roused; /* whom its next launch is likely to have to wake: queue/begins.c; or NULL */
     uint64_t chunks_seen;          /* (lock) that might have been verified: resilience/verdict.h */
     pel_kernel *next_released;     /* in runtime->released_kernels */
 };

@@ -12,6 +12,9 @@
  */
 #include "queue/begins.h"
 
+/* A worker that is roused looks for 50 us, which is a core's time. */
+static const double worth_ns = 500e3;
+
 static const double weight = 0.125, step_ns = 10e3, first_most_ns = 200e3;
 
 double pel_begins_after(double known_ns, double seen_ns) {
@@ -38,5 +41,23 @@ void pel_begins_learn(const pel_command *command) {
         if (job->prompt && job->work.status == PEL_OK && !job->work.cold && !job->work.pooled) {
             job->device->begins_ns = pel_begins_after(job->device->begins_ns, (double)(job->work.began - command->built));
         }
+    }
+}
+
+void pel_begins_note(const pel_command *command) {
+    pel_runtime *runtime = command->runtime;
+    pel_backend_device *found = NULL;
+    for (uint32_t i = 0; i < command->slice_count && !found && runtime->dispatcher->submitting; i++) {
+        const pel_device *device = &runtime->devices[command->slices[i].device];
+        const bool can = device->driver->backend->rouse && device->running == 0;
+        found = can && command->slices[i].predicted_ns >= worth_ns ? device->driver : NULL;
+    }
+    atomic_store_explicit(&command->bound.kernel->roused, found, memory_order_release);
+}
+
+void pel_begins_rouse(const pel_kernel *kernel, const pel_launch_desc *desc) {
+    pel_backend_device *device = atomic_load_explicit(&((pel_kernel *)(uintptr_t)kernel)->roused, memory_order_acquire);
+    if (device && desc->wait_count == 0) {
+        device->backend->rouse(device);
     }
 }

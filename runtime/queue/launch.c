@@ -587,6 +587,7 @@ pel_status pel_launch_run(pel_command *command) {
     pel_error *error = NULL;
     pel_metering_look(command->runtime);
     command->processor_ns = pel_calm_begin(command);
+    pel_begins_note(command);
     if (pel_repeat_run(command)) {
         return PEL_OK;
     }

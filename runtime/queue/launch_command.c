@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pel_launch and pel_launch_plan: binding, the launch's accesses from its footprint, and the rest as for any command. */
 #include "planner/planner.h"
+#include "queue/begins.h"
 #include "queue/repeat.h"
 #include "queue/short_launch.h"
 #include "queue/stream.h"
@@ -243,6 +244,9 @@ pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_des
         return status;
     }
     status = check_launch(queue, kernel, desc, &error);
+    if (status == PEL_OK) {
+        pel_begins_rouse(kernel, desc);
+    }
     if (status == PEL_OK && launch_again(queue, kernel, desc, args, arg_count, event, &status)) {
         return status;
     }

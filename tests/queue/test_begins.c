@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How late a device begins: followed, and not led astray by cores that are stolen. */
+/* How late a device begins: followed, and not led astray by cores that are stolen. Workers that are roused, with and without
+ * work. */
+#include "backend/host/host.h"
 #include "queue/begins.h"
 #include <pel/pel.h>
 
@@ -8,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -54,8 +57,91 @@ static void virtual_machines_begin_at_once(void **unused) {
     assert_true(pel_begins_ns(&device) == 5e4);
 }
 
+static void rest(long ns) {
+    const struct timespec time = {0, ns};
+    (void)nanosleep(&time, NULL);
+}
+
+static pel_status toil(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        ((uint32_t *)arguments[0])[i]++;
+    }
+    rest(1000000);
+    return PEL_OK;
+}
+
+static bool all_sleep(pel_host_device *host) {
+    pthread_mutex_lock(&host->lock);
+    const uint32_t asleep = host->sleeping + (host->reserve_asleep ? 1u : 0u);
+    const bool all = asleep == host->worker_count && host->tokens == 0 && !host->reserve_token;
+    pthread_mutex_unlock(&host->lock);
+    return all;
+}
+
+static void await_sleep(pel_host_device *host) {
+    for (int i = 0; i < 60000 && !all_sleep(host); i++) {
+        rest(1000000);
+    }
+    assert_true(all_sleep(host));
+}
+
+/* Long chunks of the host's have it roused from then on; a worker that was roused for nothing sleeps again. */
+static void workers_are_roused(void **unused) {
+    (void)unused;
+    enum { N = 64 };
+    static uint32_t counts[N];
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
+    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
+    pel_runtime *runtime;
+    pel_program *program;
+    pel_kernel *kernel;
+    pel_buffer *buffer;
+    pel_queue *queue;
+    desc.devices = "host@0";
+    kernel_desc.name = "toil";
+    kernel_desc.host = toil;
+    kernel_desc.params = params;
+    kernel_desc.param_count = 1;
+    launch.global[0] = N;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
+    assert_int_equal(pel_kernel_create(program, &kernel_desc, &kernel, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(runtime, counts, sizeof counts, &buffer), PEL_OK);
+    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    const pel_arg args[] = {pel_buf(buffer)};
+    pel_host_device *host = (pel_host_device *)runtime->devices[0].driver;
+    for (uint32_t i = 0; i < 20; i++) {
+        if (i % 4 == 0) {
+            await_sleep(host);
+        }
+        if (i % 8 == 4) {
+            pel_host_rouse(host);
+        }
+        assert_int_equal(pel_launch(queue, kernel, &launch, args, 1, NULL), PEL_OK);
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_int_equal(counts[0], i + 1);
+        assert_int_equal(counts[N - 1], i + 1);
+    }
+    assert_ptr_equal(atomic_load(&kernel->roused), runtime->devices[0].driver);
+    await_sleep(host);
+    for (int i = 0; i < 5; i++) {
+        pel_host_rouse(host);
+    }
+    await_sleep(host);
+    assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    assert_int_equal(pel_buffer_destroy(buffer), PEL_OK);
+    assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
+    assert_int_equal(pel_program_destroy(program), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(follows_what_is_usual), cmocka_unit_test(is_not_led_astray),
-                                       cmocka_unit_test(virtual_machines_begin_at_once)};
+                                       cmocka_unit_test(virtual_machines_begin_at_once),
+                                       cmocka_unit_test(workers_are_roused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

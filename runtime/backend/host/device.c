@@ -153,6 +153,10 @@ static void host_begin(pel_backend_device *device) {
     pel_host_begin((pel_host_device *)device);
 }
 
+static void host_rouse(pel_backend_device *device) {
+    pel_host_rouse((pel_host_device *)device);
+}
+
 static bool host_help(pel_backend_device *device) {
     return pel_host_help((pel_host_device *)device);
 }
@@ -170,4 +174,5 @@ const pel_backend pel_backend_host = {
     .submit = host_submit,
     .help = host_help,
     .begin = host_begin,
+    .rouse = host_rouse,
 };

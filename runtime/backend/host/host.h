@@ -157,6 +157,7 @@ pel_status pel_host_workers_start(pel_host_device *device, pel_error **error);
 void pel_host_workers_stop(pel_host_device *device);
 void pel_host_submit(pel_host_device *device, pel_work *work);
 void pel_host_begin(pel_host_device *device); /* backend.h: wakes for what was submitted `soon` */
+void pel_host_rouse(pel_host_device *device); /* backend.h */
 /* 1 to worker_count; IO: no thread more could be made, nothing has changed */
 pel_status pel_host_set_active(pel_host_device *device, uint32_t count);
 bool pel_host_is_parked(const pel_host_worker *worker);
