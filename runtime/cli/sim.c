@@ -27,7 +27,7 @@ enum {
     OPTION_SEED, OPTION_SEEDS, OPTION_FAULTS, OPTION_PROTECT,
     OPTION_DEVICES, OPTION_HISTORY, OPTION_QUIET, OPTION_EXPLAIN, OPTION_JSON
 };
-enum { DEVICES = 64 };
+enum { DEVICES_SHOWN = 64 }; /* in the table; of more the rest is one line */
 
 static const pel_cli_option options[] = {{'s', "seed", "NUMBER", "of all luck, instead of the machine's"},
                                          {0, "seeds", "COUNT", "so many seeds from --seed on; tells only those that fail"},
@@ -76,8 +76,8 @@ typedef struct session {
     pel_buffer *buffers[PEL_SIM_KERNELS][2];
     void *memory[PEL_SIM_KERNELS][2];
     pel_plan *last[PEL_SIM_KERNELS];
-    device_total totals[DEVICES];
-    uint32_t total_count;
+    device_total *totals; /* in the order in which they first worked; room for all devices */
+    uint32_t total_count, total_at; /* the latter: the one after which the next chunk's is looked for first */
     double *errors; /* relative, of launches with a prediction */
     size_t error_count;
 } session;
@@ -183,6 +183,11 @@ static bool open_session(session *s) {
     desc.log_level = s->silent ? PEL_LOG_OFF : PEL_LOG_WARNING;
     const pel_status created = pel_runtime_create(&desc, &s->runtime, &error);
     pel_free(&pel_allocator_default, machine.devices);
+    s->totals = created == PEL_OK ? calloc(pel_runtime_device_count(s->runtime), sizeof *s->totals) : NULL;
+    if (created == PEL_OK && !s->totals) {
+        pel_cli_error("sim", "out of memory");
+        return false;
+    }
     if (failed(created, &error) || failed(pel_queue_create(s->runtime, NULL, &s->queue, &error), &error) ||
         failed(pel_program_create(s->runtime, &program_desc, &program, &error), &error))
         return false;
@@ -217,16 +222,21 @@ static void close_session(session *s) {
         free(s->memory[i][1]);
     }
     free(s->errors);
+    free(s->totals);
     json_decref(s->lines);
 }
 
+/* Chunks come in the order of the devices, and so do most totals: thousands would be too many to compare each with each. */
 static device_total *total_of(session *s, const char *id) {
     for (uint32_t i = 0; i < s->total_count; i++) {
-        if (strcmp(s->totals[i].id, id) == 0)
-            return &s->totals[i];
+        const uint32_t at = (s->total_at + i) % s->total_count;
+        if (strcmp(s->totals[at].id, id) == 0) {
+            s->total_at = at + 1;
+            return &s->totals[at];
+        }
     }
     const pel_device *device = pel_runtime_find_device(s->runtime, id);
-    if (!device || s->total_count == DEVICES)
+    if (!device)
         return NULL;
     s->totals[s->total_count] = (device_total){.id = pel_device_get_info(device)->id};
     return &s->totals[s->total_count++];
@@ -437,8 +447,19 @@ static void print_totals(session *s, double ns) {
     pel_table_init(&table, "lrrrrr");
     for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
         pel_table_cell(&table, "%s", heading[i]);
-    for (uint32_t i = 0; i < s->total_count; i++) {
-        const device_total *total = &s->totals[i];
+    const bool all = s->total_count <= DEVICES_SHOWN;
+    device_total rest = {.id = "each of the others"};
+    const uint32_t shown = all ? s->total_count : DEVICES_SHOWN / 4, others = s->total_count - shown;
+    for (uint32_t i = shown; i < s->total_count; i++) {
+        rest.busy_ns += s->totals[i].busy_ns / others;
+        rest.items += s->totals[i].items / others;
+        rest.chunks += s->totals[i].chunks;
+        rest.bytes += s->totals[i].bytes;
+    }
+    rest.chunks /= others > 0 ? others : 1;
+    rest.bytes /= others > 0 ? others : 1;
+    for (uint32_t i = 0; i < shown + (all ? 0 : 1); i++) {
+        const device_total *total = i < shown ? &s->totals[i] : &rest;
         pel_table_cell(&table, "%s", total->id);
         pel_table_cell(&table, "%s", pel_format_time(text, total->busy_ns));
         pel_table_cell(&table, "%.1f %%", 100.0 * total->busy_ns / ns);
@@ -449,6 +470,8 @@ static void print_totals(session *s, double ns) {
     if (!pel_table_print(&table, stdout, ""))
         pel_cli_error("sim", "out of memory");
     pel_table_free(&table);
+    if (others > 0)
+        printf("(the others are %u more devices, of which the mean is shown; --json has them all)\n", others);
     for (uint32_t i = 0; i < s->workload.kernel_count && s->explain; i++) {
         if (s->last[i])
             printf("\nThe last plan of %s:\n%s", s->workload.kernels[i].name, pel_plan_text(s->last[i]));

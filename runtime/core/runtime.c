@@ -18,6 +18,7 @@
 #include "core/lessons.h"
 #include "core/verification.h"
 #include "kernel/kernel.h"
+#include "memory/places.h"
 #include "topology/adoption.h"
 #include "topology/power.h"
 #include <stdlib.h>
@@ -92,6 +93,11 @@ static pel_status open_device(pel_runtime *runtime, const pel_topology_device *f
 }
 
 static void close_device(pel_device *device) {
+    if (device->runtime) {
+        pel_free(&device->runtime->allocator, device->overlaps);
+    }
+    device->overlaps = NULL;
+    device->overlap_count = 0;
     if (device->former) {
         device->former->backend->close(device->former);
         device->former = NULL;
@@ -140,21 +146,42 @@ static pel_status find_task_device(pel_runtime *runtime, pel_error **error) {
         }
     }
     runtime->task_device = &runtime->hidden_host;
-    return open_device(runtime, &runtime->topology->devices[0], PEL_RUNTIME_DEVICE_LIMIT, &runtime->hidden_host, error);
+    return open_device(runtime, &runtime->topology->devices[0], runtime->device_count, &runtime->hidden_host, error);
 }
 
-static void find_overlaps(pel_runtime *runtime) {
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        if (runtime->task_device == &runtime->hidden_host && shares_cores(&runtime->devices[i], &runtime->hidden_host)) {
-            runtime->devices[i].overlaps |= 1ull << PEL_RUNTIME_DEVICE_LIMIT;
-            runtime->hidden_host.overlaps |= 1ull << i;
-        }
-        for (uint32_t j = 0; j < runtime->device_count; j++) {
-            if (i != j && shares_cores(&runtime->devices[i], &runtime->devices[j])) {
-                runtime->devices[i].overlaps |= 1ull << j;
-            }
+/* The others are asked twice, so that each list has the room that it needs. Only who computes on cores can share any. */
+static bool list_overlaps(const pel_runtime *runtime, pel_device *device, pel_device **on_cores, uint32_t count) {
+    uint32_t sharing = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        sharing += on_cores[i] != device && shares_cores(device, on_cores[i]) ? 1u : 0u;
+    }
+    device->overlaps = sharing > 0 ? pel_alloc_zero(&runtime->allocator, sharing, sizeof *device->overlaps) : NULL;
+    for (uint32_t i = 0; i < count && device->overlaps; i++) {
+        if (on_cores[i] != device && shares_cores(device, on_cores[i])) {
+            device->overlaps[device->overlap_count++] = on_cores[i];
         }
     }
+    return sharing == device->overlap_count;
+}
+
+static pel_status find_overlaps(pel_runtime *runtime, pel_error **error) {
+    pel_device **on_cores = pel_alloc_zero(&runtime->allocator, runtime->device_count + 1u, sizeof(pel_device *));
+    uint32_t count = 0;
+    bool listed = on_cores != NULL;
+    for (uint32_t i = 0; i < runtime->device_count && on_cores; i++) {
+        if (runtime->devices[i].facts->info.cores_count > 0) {
+            on_cores[count++] = &runtime->devices[i];
+        }
+    }
+    if (on_cores && runtime->task_device == &runtime->hidden_host) {
+        on_cores[count++] = &runtime->hidden_host;
+    }
+    for (uint32_t i = 0; i < count && listed; i++) {
+        listed = list_overlaps(runtime, on_cores[i], on_cores, count);
+    }
+    pel_free(&runtime->allocator, on_cores);
+    return listed ? PEL_OK
+                  : pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for which devices share cores");
 }
 
 static pel_status discover(pel_runtime *runtime, const pel_runtime_desc *desc, pel_error **error) {
@@ -247,6 +274,7 @@ static void dismantle(pel_runtime *runtime) {
     pel_models_destroy(runtime->models);
     pel_topology_destroy(runtime->topology);
     pel_machine_destroy(runtime->machine);
+    pel_place_sets_destroy(&allocator, runtime->place_sets);
     pel_free(&allocator, runtime->devices);
     pel_free(&allocator, runtime->cache_directory);
     pel_logger_destroy(&runtime->logger);
@@ -321,8 +349,13 @@ static pel_status set_up(pel_runtime *runtime, const pel_runtime_desc *desc, pel
     if (status == PEL_OK) {
         status = find_task_device(runtime, error);
     }
-    find_overlaps(runtime);
-    return status;
+    if (status == PEL_OK && runtime->device_count >= PEL_PLACE_BITS) {
+        runtime->place_sets = pel_place_sets_create(&runtime->allocator, runtime->device_count);
+        status = runtime->place_sets ? PEL_OK
+                                     : pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL,
+                                                "no memory for what is known of bytes on so many devices");
+    }
+    return status == PEL_OK ? find_overlaps(runtime, error) : status;
 }
 
 pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtime, pel_error **error) {

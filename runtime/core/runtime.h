@@ -25,7 +25,7 @@ struct pel_allocation;
 struct pel_dispatcher;
 struct pel_kernel;
 
-#define PEL_RUNTIME_DEVICE_LIMIT 63 /* devices of one runtime: residency keeps them in a 64-bit mask beside the host's memory */
+#define PEL_RUNTIME_DEVICE_LIMIT 8192 /* devices of one runtime; more were never tried */
 
 struct pel_device {
     pel_runtime *runtime;
@@ -34,7 +34,8 @@ struct pel_device {
     uint32_t index;            /* in runtime.devices */
     uint32_t place;            /* where its memory is: 0 host memory (host, coherent devices), else 1 + index */
     uint64_t model_id;         /* hash of device name, driver and budget */
-    uint64_t overlaps;         /* devices (by index) that share cores with it, itself not included */
+    struct pel_device **overlaps; /* those that share cores with it, itself not included */
+    uint32_t overlap_count;
     /* Guarded by lock: */
     uint64_t memory_used;      /* bytes of mem objects with memory of their own */
     uint64_t windows;          /* of which belong to launches that stream */
@@ -43,6 +44,10 @@ struct pel_device {
     uint32_t running;          /* data-parallel works dispatched and not complete: who holds the cores */
     double queued_ns;          /* expected time of these */
     uint32_t waiting;          /* data-parallel works that are not dispatched yet */
+    /* queue/fair.c: a list of the devices that works wait for, and the walks that found this one open, shut, claimed, or met
+     * something for it */
+    struct pel_device *wanted_next, *wanted_before;
+    uint64_t open_in, shut_in, claimed_in, met_in;
     double busy_watts, idle_watts; /* declared; busy 0: not known */
     double busy_ns;            /* of its chunks, since the runtime was made */
     double joules, joules_busy_ns; /* modelled, up to when it had been busy so long, ... */
@@ -107,6 +112,7 @@ struct pel_runtime {
     struct pel_metering *metering; /* metering.h; NULL: no launch has asked for energy yet */
     struct pel_lessons *lessons; /* lessons.h; NULL: nothing is kept */
     struct pel_allocation *allocations; /* list of all, for overlap look-up */
+    struct pel_place_sets *place_sets;  /* memory/places.h; NULL: all places fit into a word */
     struct pel_kernel *released_kernels; /* nobody's any more, freed by the next call that holds no lock (pel_kernels_reap) */
     struct pel_dispatcher *dispatcher;  /* queue/: made with the first queue; the floors below only ask whether it is there */
     void (*dispatcher_destroy)(pel_runtime *runtime);
@@ -118,6 +124,15 @@ struct pel_runtime {
     atomic_uint objects[PEL_OBJECT_KINDS]; /* alive, by kind: they must be gone before the runtime */
     atomic_ullong next_id;
 };
+
+/*
+ * A device in a word of 64 bits, for what may be told too coarsely but never wrongly: those from the 64th on have one bit
+ * together. Where each must be told apart there are lists, and arrays by index.
+ */
+#define PEL_DEVICE_BITS 64u
+static inline uint64_t pel_device_bit(const pel_device *device) {
+    return 1ull << (device->index < PEL_DEVICE_BITS - 1 ? device->index : PEL_DEVICE_BITS - 1);
+}
 
 /* AFTER_FORK with its story when the calling process is not the creator, else OK. */
 pel_status pel_runtime_check(const pel_runtime *runtime, pel_error **error);

@@ -236,7 +236,7 @@ static uint64_t largest_group(const maker *m, const pel_device *device) {
     const pel_backend *backend = device->driver->backend;
     bool fixed = false;
     const uint64_t own = backend->largest_group ? backend->largest_group(device->driver, &m->kernel->image, &fixed) : 0;
-    m->kernel->fixed_group |= fixed ? 1ull << device->index : 0;
+    m->kernel->fixed_group |= fixed ? pel_device_bit(device) : 0;
     const uint64_t all = device->facts->info.max_work_group;
     return own != 0 && (all == 0 || own < all) ? own : all;
 }

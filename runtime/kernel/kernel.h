@@ -28,7 +28,7 @@ struct pel_kernel {
     char *single;                  /* static reason why it is never split, or NULL */
     char **not_on;                 /* per device: why it cannot run there (no host variant, does not build); NULL: can */
     uint64_t *largest_group;       /* per device: items of its largest work-group of this kernel; 0: not known */
-    uint64_t fixed_group;          /* devices, by index, that find one size of work-groups demanded in its source */
+    uint64_t fixed_group;          /* devices (pel_device_bit) that find one size of work-groups demanded in its source */
     uint64_t model_id;             /* hash of name, entry, digest, declaration */
     atomic_uint launches;          /* submitted so far */
     struct pel_backend_device *_Atomic roused; /* whom its next launch is likely to have to wake: queue/begins.c; or NULL */

@@ -23,7 +23,7 @@ pel_status pel_buffer_adopt_mem(const pel_device *device, pel_mem *mem, pel_buff
     if (status == PEL_OK) {
         mem->host = allocation->base;
         allocation->mems[own->index] = mem;
-        allocation->kept |= 1ull << own->index;
+        allocation->kept |= pel_device_bit(own);
         own->memory_used += allocation->bytes;
         pel_allocation_leave_home(allocation);
     }

@@ -115,7 +115,7 @@ void pel_allocation_drop_mem(pel_allocation *allocation, pel_device *device) {
         return;
     }
     destroy_views(allocation, device->index);
-    if (allocation->sensitive && (allocation->kept >> device->index & 1u) == 0) {
+    if (allocation->sensitive && (allocation->kept & pel_device_bit(device)) == 0) {
         pel_device_wipe(device, mem);
     }
     device->driver->backend->mem_destroy(device->driver, mem);

@@ -402,7 +402,7 @@ pel_status pel_buffer_advise(pel_buffer *buffer, pel_advice advice, const pel_de
     if (advice == PEL_ADVICE_DISCARD) {
         status = discard(buffer);
     } else {
-        set_advice(buffer->allocation, advice, device ? 1ull << device->index : UINT64_MAX);
+        set_advice(buffer->allocation, advice, device ? pel_device_bit(device) : UINT64_MAX);
     }
     pthread_mutex_unlock(&buffer->runtime->lock);
     return status;

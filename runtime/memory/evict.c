@@ -20,7 +20,7 @@ void pel_allocation_unpin(pel_allocation *allocation, const pel_device *device) 
 
 bool pel_allocation_may_leave(const pel_allocation *allocation, const pel_device *device) {
     return allocation->mems[device->index] && allocation->pins[device->index] == 0 &&
-           (allocation->kept >> device->index & 1u) == 0;
+           (allocation->kept & pel_device_bit(device)) == 0;
 }
 
 void pel_allocation_leave(pel_allocation *allocation, pel_device *device) {
@@ -29,7 +29,7 @@ void pel_allocation_leave(pel_allocation *allocation, pel_device *device) {
 }
 
 int pel_allocation_rank(const pel_allocation *allocation, const pel_device *device) {
-    const uint64_t bit = 1ull << device->index;
+    const uint64_t bit = pel_device_bit(device);
     return (allocation->stays & bit) != 0 ? 1 : (allocation->leaves & bit) != 0 ? -1 : 0;
 }
 

@@ -3,7 +3,7 @@
  * Buffers, allocations, and where each byte is valid.
  *
  * An allocation is a maximal range of host memory covered by overlapping buffers; it owns what devices hold of it. Residency
- * maps its bytes to a mask of places: bit 0 host memory, bit 1 + d device d. A byte is always valid somewhere. Functions marked
+ * maps its bytes to sets of places (places.h). A byte is always valid somewhere. Functions marked
  * (L) need runtime->lock.
  *
  * Order between commands is not kept here but by hazards (queue/): residency says what is true once everything dispatched so
@@ -14,9 +14,8 @@
 
 #include "base/interval_map.h"
 #include "core/runtime.h"
+#include "memory/places.h"
 #include <pel/buffer.h>
-
-#define PEL_PLACE_HOST 1ull
 
 typedef struct pel_view { /* a mem_view for one (device, offset, bytes), kept with the allocation */
     struct pel_view *next;
@@ -40,9 +39,9 @@ typedef struct pel_allocation {
     uint32_t commands;
     bool away;                     /* some of it may have been, or may be soon, in a device's own memory only (L) */
     uint32_t fetching;             /* transfers to the host under way (L) */
-    uint64_t kept;                 /* devices, by index, whose copy is never given up: it is the caller's object (L) */
-    uint64_t stays, leaves;        /* devices, by index, whose copy goes last, and first: the caller's advice (L) */
-    pel_interval_map *residency;   /* (L) offsets -> mask of places */
+    uint64_t kept;                 /* devices (pel_device_bit) whose copy is never given up: it is the caller's object (L) */
+    uint64_t stays, leaves;        /* devices (pel_device_bit) whose copy goes last, and first: the caller's advice (L) */
+    pel_interval_map *residency;   /* (L) offsets -> set of places */
     pel_mem **mems;                /* per device, NULL until used (L) */
     uint32_t *pins;                /* per device: commands that need the copy there (L) */
     uint64_t *used;                /* per device: when it was pinned last, by pel_device.uses (L) */
@@ -96,9 +95,9 @@ void pel_allocation_leave(pel_allocation *allocation, pel_device *device);
 /* (L) the lower, the sooner its copy goes, whatever else is known */
 int pel_allocation_rank(const pel_allocation *allocation, const pel_device *device);
 
-/* (L) Parts of [lo, hi) not valid at `place` (0: host; device->place). visit gets the mask of places where they are valid. */
+/* (L) Parts of [lo, hi) not valid at `place` (0: host; device->place). visit gets the places where they are valid. */
 void pel_allocation_missing(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi,
-                            bool (*visit)(void *user, uint64_t lo, uint64_t hi, uint64_t places), void *user);
+                            bool (*visit)(void *user, uint64_t lo, uint64_t hi, pel_place_set places), void *user);
 uint64_t pel_allocation_missing_bytes(const pel_allocation *allocation, uint32_t place, uint64_t lo, uint64_t hi);
 
 /* (L) all of it in host memory, and nowhere else */

@@ -33,6 +33,7 @@ void pel_models_destroy(pel_models *models) {
     if (models != NULL) {
         pel_allocator allocator = models->allocator;
         pel_free(&allocator, models->entries);
+        pel_free(&allocator, models->devices);
         for (size_t i = 0; i < models->record_capacity; i++) {
             pel_free(&allocator, models->records[i].profile);
         }
@@ -55,19 +56,48 @@ static pel_model_entry *find(const pel_models *models, pel_model_key key) {
     return &models->entries[at];
 }
 
+/* Where the first entry of a device is told, or would be. There are at most as many devices as entries, so some are free. */
+static uint32_t *first_of(const pel_models *models, uint64_t device) {
+    size_t at = (size_t)pel_mix_u64(0, device) & (models->capacity - 1);
+    while (models->devices[at] != 0 && models->entries[models->devices[at] - 1].key.device != device) {
+        at = (at + 1) & (models->capacity - 1);
+    }
+    return &models->devices[at];
+}
+
+static void link_sibling(pel_models *models, pel_model_entry *place) {
+    uint32_t *first = first_of(models, place->key.device);
+    place->sibling = *first;
+    place->linked = true;
+    *first = (uint32_t)(place - models->entries) + 1;
+}
+
+void pel_models_settle(pel_models *models, pel_model_entry *place) {
+    models->count++;
+    if (!place->linked) {
+        link_sibling(models, place);
+    }
+}
+
 static bool grow(pel_models *models) {
     pel_models larger = *models;
     larger.capacity = models->capacity == 0 ? FIRST_CAPACITY : 2 * models->capacity;
     larger.entries = pel_alloc_zero(&models->allocator, larger.capacity, sizeof *larger.entries);
-    if (larger.entries == NULL) {
+    larger.devices = pel_alloc_zero(&models->allocator, larger.capacity, sizeof *larger.devices);
+    if (larger.entries == NULL || larger.devices == NULL) {
+        pel_free(&models->allocator, larger.entries);
+        pel_free(&models->allocator, larger.devices);
         return false;
     }
     for (size_t i = 0; i < models->capacity; i++) {
         if (models->entries[i].fit.samples != 0) {
-            *find(&larger, models->entries[i].key) = models->entries[i];
+            pel_model_entry *place = find(&larger, models->entries[i].key);
+            *place = models->entries[i];
+            link_sibling(&larger, place);
         }
     }
     pel_free(&models->allocator, models->entries);
+    pel_free(&models->allocator, models->devices);
     *models = larger;
     return true;
 }
@@ -81,8 +111,8 @@ static int ascending(const void *left, const void *right) {
 static double typical_start(const pel_models *models, pel_model_key key, pel_model_aspect aspect) {
     double starts[MEDIAN_OVER];
     size_t count = 0;
-    for (size_t i = 0; i < models->capacity && count < MEDIAN_OVER; i++) {
-        const pel_model_entry *other = &models->entries[i];
+    for (uint32_t i = *first_of(models, key.device); i != 0 && count < MEDIAN_OVER; i = models->entries[i - 1].sibling) {
+        const pel_model_entry *other = &models->entries[i - 1];
         if (other->fit.samples != 0 && other->fit.anchored && other->key.device == key.device &&
             other->key.kernel != key.kernel && (other->aspect == PEL_MODEL_MOVING) == (aspect == PEL_MODEL_MOVING)) {
             starts[count++] = other->fit.anchor;
@@ -107,7 +137,7 @@ pel_model_entry *pel_models_place(pel_models *models, pel_model_key key) {
             return NULL;
         }
         place = find(models, key);
-        *place = (pel_model_entry){.key = key};
+        *place = (pel_model_entry){.key = key, .sibling = place->sibling, .linked = place->linked};
     }
     return place;
 }
@@ -116,9 +146,11 @@ bool pel_models_enter(pel_models *models, pel_model_entry *place, double units, 
     if (!(units > SMALLEST && units < LARGEST) || !(ns > SMALLEST && ns < LARGEST)) {
         return false;
     }
-    /* What the other kernels say matters while the model is young; later the table need not be searched. */
+    /* What the other kernels say matters while the model is young; later they need not be asked. */
     bool young = !place->fit.anchored && place->fit.samples < YOUNG;
-    models->count += place->fit.samples == 0;
+    if (place->fit.samples == 0) {
+        pel_models_settle(models, place);
+    }
     pel_fit_observe(&place->fit, units, ns, young ? typical_start(models, place->key, place->aspect) : place->fit.anchor);
     return true;
 }

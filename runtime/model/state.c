@@ -125,8 +125,12 @@ pel_status pel_models_restore(pel_models *models, const pel_model_state *state) 
         return PEL_OUT_OF_MEMORY;
     }
     if (place->fit.samples < read.fit.samples) {
-        models->count += place->fit.samples == 0;
+        if (place->fit.samples == 0) {
+            pel_models_settle(models, place);
+        }
         read.last_launch = place->last_launch;
+        read.sibling = place->sibling;
+        read.linked = place->linked;
         read.kernel = state->kernel;
         read.aspect = state->aspect;
         *place = read;

@@ -11,6 +11,8 @@ typedef struct pel_model_entry {
     pel_model_key key;
     uint64_t kernel; /* of its family; 0: unknown */
     pel_model_aspect aspect;
+    uint32_t sibling;        /* 1 + place of the next entry of its device; 0: none */
+    bool linked;             /* it is in such a list: once, even where its fit begins anew */
     uint64_t last_launch;    /* of its family; 0: unknown */
     double companions;       /* devices beside it, at which the line holds; company.c */
     double company;          /* natural logarithm of the slowness that each one more adds, */
@@ -47,6 +49,7 @@ struct pel_models {
     pel_allocator allocator;
     pel_model_entry *entries;
     size_t capacity, count; /* capacity: a power of two */
+    uint32_t *devices; /* as many, by hash of the device: 1 + place of one of its entries; 0: free */
     pel_record_entry *records;
     size_t record_capacity, record_count;
     pel_watts_entry *watts;
@@ -58,6 +61,9 @@ pel_model_entry *pel_models_find(const pel_models *models, pel_model_key key);
 
 /* The same, made when it is not there; its fit may be empty. NULL: no memory. */
 pel_model_entry *pel_models_place(pel_models *models, pel_model_key key);
+
+/* The place has been free until now, and is about to have samples: counts it, and finds it by its device from now on. */
+void pel_models_settle(pel_models *models, pel_model_entry *place);
 
 /* The record of a family's key, made when it is not there. NULL: no memory. learn.c. */
 pel_record_entry *pel_models_record_place(pel_models *models, uint64_t family);

@@ -94,6 +94,8 @@ static double scale_of(const pel_plan_request *request, bool borrowed) {
     return count > 0 ? exp(sum / count) : 1.0;
 }
 
+double pel_plan_prior_scale(const pel_plan_request *request) { return scale_of(request, false); }
+
 /* Squared relative error of a line, from its scatter and from `company`, what the other situation may change. */
 static double variance_of(double deviation, uint64_t samples, double company) {
     double n = (double)(samples < MEMORY ? samples : MEMORY);

@@ -66,6 +66,7 @@ static void explain_single(const pel_contest *contest, uint32_t device, uint64_t
     pel_words words;
     pel_words_begin(&words, choice->reason, sizeof choice->reason);
     choice->device_mask = pel_bit(device);
+    choice->many = 0;
     choice->chosen = chosen == choice->device_mask;
     choice->predicted_ns = 0.0;
     if (facts->excluded != NULL) {
@@ -118,6 +119,7 @@ static void explain_combination(const pel_contest *contest, uint32_t index, uint
     pel_words words;
     pel_words_begin(&words, choice->reason, sizeof choice->reason);
     choice->device_mask = contest->seen[index];
+    choice->many = 0;
     choice->predicted_ns = time;
     choice->chosen = chosen == choice->device_mask && !planning->result->exploring;
     pel_words_put(&words, "together: ");

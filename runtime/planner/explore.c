@@ -47,14 +47,14 @@ static bool hopeless(const pel_planning *planning, uint32_t device) {
  * Until it has been seen SETTLED times it gets a slice now and then, more rarely each time: ten probes in all; then, where an
  * account is kept, from its budget and with pauses that grow.
  */
-static bool due_again(const pel_planning *planning, uint32_t device) {
-    const pel_record *record = planning->request->record;
-    uint64_t samples = samples_of(planning, device);
+bool pel_plan_due_again(const pel_plan_request *request, uint32_t device) {
+    const pel_record *record = request->record;
+    uint64_t samples = pel_plan_samples(&request->devices[device]);
     if (samples < SETTLED) {
-        return planning->request->launches_seen % (2 * (samples > 0 ? samples : 1)) == 0;
+        return request->launches_seen % (2 * (samples > 0 ? samples : 1)) == 0;
     }
-    return record != NULL && 4 * record->launches >= 5 * planning->request->devices[device].cost.last_launch + 4 * IDLE_PAUSE &&
-           pel_plan_affords(planning->request, 0.0);
+    return record != NULL && 4 * record->launches >= 5 * request->devices[device].cost.last_launch + 4 * IDLE_PAUSE &&
+           pel_plan_affords(request, 0.0);
 }
 
 /* The devices to probe now: fewest measurements first, in turn among equals; they run at once, so their cores are disjoint. */
@@ -205,7 +205,7 @@ bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen) {
     for (uint64_t rest = planning->known & ~chosen; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
         /* Beside what was chosen only: alternatives on the same cores would have to be tried alone, at the full price. */
-        candidates |= due_again(planning, device) && (chosen & ~planning->beside[device]) == 0 ? pel_bit(device) : 0;
+        candidates |= pel_plan_due_again(planning->request, device) && (chosen & ~planning->beside[device]) == 0 ? pel_bit(device) : 0;
     }
     pel_filling filling;
     uint64_t probes = candidates == 0 ? 0 : choose_probes(planning, candidates, PEL_PLAN_DEVICE_LIMIT);

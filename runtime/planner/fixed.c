@@ -7,6 +7,7 @@
  * measurement it was asked for.
  */
 #include "planner/internal.h"
+#include "planner/wide.h"
 
 #include <math.h>
 
@@ -109,6 +110,9 @@ pel_status pel_planner_fixed(const pel_plan_request *request, const uint32_t *de
     double sum = 0.0, passed = 0.0;
     uint32_t last = 0;
     uint64_t lo = 0;
+    if (request->device_count > PEL_PLAN_DEVICE_LIMIT) {
+        return pel_wide_fixed(request, devices, weights, count, result);
+    }
     pel_status status = pel_plan_begin(request, result, &planning);
     status = status == PEL_OK ? check_shares(&planning, devices, weights, count, &sum, &last) : status;
     for (uint32_t i = 0; status == PEL_OK && i <= last; i++) {

@@ -121,7 +121,10 @@ bool pel_plan_stay(pel_planning *planning, double most_ns, pel_filling *filling)
 /* The device of a filling that takes least. */
 uint32_t pel_plan_least(const pel_filling *filling);
 
-/* Adds slices for known devices outside of `chosen` that deserve another look. False: none now. */
+/* A known device that the plan leaves out deserves another look. */
+bool pel_plan_due_again(const pel_plan_request *request, uint32_t device);
+
+/* Adds slices for known devices outside of `chosen` that do. False: none now. */
 bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen);
 
 /* Turns shares into contiguous slices in the order of the devices; what they leave over is held back when result->tail has
@@ -155,6 +158,9 @@ void pel_plan_cut_tail(const pel_planning *planning, uint64_t lo, pel_tail *tail
 /* The profile to plan by; NULL: work is units. */
 const double *pel_plan_profile(const pel_plan_request *request);
 
+/* Where in the range `quanta` of `all` end: an irregular kernel's are not where they would be on an even range. */
+uint64_t pel_plan_edge(const pel_plan_request *request, const double *profile, uint64_t quanta, uint64_t all);
+
 /* Scatter of one observation, and the expected latest of `count` standard normal draws. */
 double pel_plan_deviation(const pel_plan_request *request, uint32_t device);
 double pel_plan_latest_of(uint32_t count);
@@ -175,6 +181,9 @@ uint64_t pel_plan_samples(const pel_plan_device *device);
 
 /* Time that bytes of `units` take to where the device computes, and back, ns. */
 double pel_plan_moving(const pel_plan_device *device, double units);
+
+/* Speed of measured devices relative to their priors, so that those of the others can be put beside them; digest.c. */
+double pel_plan_prior_scale(const pel_plan_request *request);
 
 /* Fills in what is known of the devices; digest.c. */
 void pel_plan_digest(pel_planning *planning);

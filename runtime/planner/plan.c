@@ -27,10 +27,19 @@ struct pel_plan {
     pel_tail *tail;   /* NULL: nothing is held back */
 };
 
-static char *names_of(const pel_allocator *allocator, const pel_plan_request *request, uint64_t mask) {
+static char *names_of(const pel_allocator *allocator, const pel_plan_request *request, const pel_plan_choice *choice) {
+    const uint64_t mask = choice->device_mask;
     pel_text text;
     pel_text_init(&text, allocator);
-    for (uint32_t i = 0; i < request->device_count; i++) {
+    if (choice->many == 1) {
+        pel_text_append(&text, request->devices[choice->only].id);
+        return pel_text_take(&text);
+    }
+    if (choice->many > 1) {
+        pel_text_format(&text, "%" PRIu32 " devices", choice->many);
+        return pel_text_take(&text);
+    }
+    for (uint32_t i = 0; i < request->device_count && i < PEL_PLAN_DEVICE_LIMIT; i++) {
         if ((mask >> i & 1u) != 0) {
             pel_text_append(&text, text.length > 0 ? " + " : "");
             pel_text_append(&text, request->devices[i].id);
@@ -93,7 +102,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
         return NULL;
     }
     for (uint32_t i = 0; i < result->slice_count; i++) {
-        const pel_plan_slice *slice = &result->slices[i];
+        const pel_plan_slice *slice = &pel_plan_slices(result)[i];
         plan->chunks[i] = (pel_plan_chunk){.device = copy_of(plan, request->devices[slice->device].id),
                                            .lo = slice->lo,
                                            .hi = slice->hi,
@@ -103,7 +112,7 @@ pel_plan *pel_plan_build(const pel_allocator *allocator, const pel_plan_request 
                                            .failure = copy_of(plan, NULL)};
     }
     for (uint32_t i = 0; i < result->choice_count; i++) {
-        plan->candidates[i] = (pel_plan_candidate){.devices = names_of(allocator, request, result->choices[i].device_mask),
+        plan->candidates[i] = (pel_plan_candidate){.devices = names_of(allocator, request, &result->choices[i]),
                                                    .predicted_ns = result->choices[i].predicted_ns,
                                                    .reason = copy_of(plan, result->choices[i].reason),
                                                    .chosen = result->choices[i].chosen};

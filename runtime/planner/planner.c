@@ -12,6 +12,7 @@
 #include "planner/internal.h"
 #include "model/profile.h"
 #include "planner/variant.h"
+#include "planner/wide.h"
 
 #include <math.h>
 #include <string.h>
@@ -39,6 +40,7 @@ pel_status pel_plan_malformed(pel_plan_result *result, const char *why) {
 
 /* Clears what readers of the result look at; the rest of its 7 KB is written when it is counted. */
 static void clear(pel_plan_result *result) {
+    result->many = NULL;
     result->slice_count = 0;
     result->tail.lo = result->tail.hi = result->tail.at = 0;
     result->tail.count = 0;
@@ -55,7 +57,7 @@ static pel_status check(const pel_plan_request *request, pel_plan_result *result
         return pel_plan_malformed(result, "a launch needs at least one unit and a granularity of at least one");
     }
     if (request->devices == NULL || request->device_count == 0 || request->device_count > PEL_PLAN_DEVICE_LIMIT) {
-        return pel_plan_malformed(result, "between 1 and 64 devices can be planned for");
+        return pel_plan_malformed(result, "between 1 and 8192 devices can be planned for");
     }
     if (!(request->margin >= 0.0 && request->margin < 1.0)) {
         return pel_plan_malformed(result, "the margin must be at least 0 and below 1");
@@ -109,18 +111,15 @@ double pel_plan_work(const pel_plan_request *request, uint64_t lo, uint64_t hi) 
                : units * (pel_profile_work(profile, (double)hi / units) - pel_profile_work(profile, (double)lo / units));
 }
 
-/* Where in the range `quanta` of work end: an irregular kernel's are not where they would be on an even range. */
-static uint64_t edge_of(const pel_planning *planning, uint64_t quanta) {
-    const pel_plan_request *request = planning->request;
-    if (quanta >= planning->quanta) {
+uint64_t pel_plan_edge(const pel_plan_request *request, const double *profile, uint64_t quanta, uint64_t all) {
+    if (quanta >= all) {
         return request->units;
     }
-    const double *profile = pel_plan_profile(request);
     if (profile == NULL) {
         return quanta * request->granularity;
     }
-    double place = pel_profile_place(profile, (double)quanta / (double)planning->quanta);
-    return (uint64_t)(place * (double)planning->quanta + 0.5) * request->granularity;
+    double place = pel_profile_place(profile, (double)quanta / (double)all);
+    return (uint64_t)(place * (double)all + 0.5) * request->granularity;
 }
 
 /*
@@ -149,6 +148,7 @@ static void emit(pel_planning *planning, const pel_filling *filling, bool held) 
     const pel_plan_request *request = planning->request;
     pel_plan_result *result = planning->result;
     uint32_t order[PEL_PLAN_DEVICE_LIMIT], count = order_of(planning, filling->mask, order);
+    const double *profile = pel_plan_profile(request);
     uint64_t lo = 0, given = 0;
     bool complete = true;
     result->slice_count = 0;
@@ -157,7 +157,7 @@ static void emit(pel_planning *planning, const pel_filling *filling, bool held) 
         uint32_t device = order[i];
         given += filling->share[device];
         /* The last slice ends at the range's end, which need not be a whole quantum. */
-        uint64_t hi = i + 1 == count && !held ? request->units : edge_of(planning, given);
+        uint64_t hi = i + 1 == count && !held ? request->units : pel_plan_edge(request, profile, given, planning->quanta);
         hi = hi > request->units ? request->units : hi;
         if (hi <= lo) {
             continue; /* a part of dense work that is narrower than a quantum */
@@ -398,6 +398,9 @@ static void begin_contest(pel_contest *state, pel_planning *planning) {
 
 pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *result) {
     pel_planning planning;
+    if (request->device_count > PEL_PLAN_DEVICE_LIMIT) {
+        return pel_wide_plan(request, result);
+    }
     pel_status status = pel_plan_begin(request, result, &planning);
     if (status != PEL_OK) {
         return status;

@@ -19,7 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PEL_PLAN_DEVICE_LIMIT 64
+#define PEL_PLAN_DEVICE_LIMIT 64   /* devices that are looked at one against the other; more of them: planner/wide.h */
+#define PEL_PLAN_WIDE_LIMIT 8192
 
 typedef enum pel_aim { PEL_AIM_TIME, PEL_AIM_ENERGY, PEL_AIM_ENERGY_DELAY } pel_aim;
 
@@ -55,6 +56,7 @@ typedef struct pel_plan_request {
     bool irregular;           /* its user says that units differ in cost */
     bool frozen;              /* nothing is tried for the sake of learning: same models, same plan */
     uint32_t launches_seen;   /* of this kernel, for exploration in turn among core-sharing alternatives */
+    const pel_allocator *allocator; /* for more than PEL_PLAN_DEVICE_LIMIT devices; else not used, and may be NULL */
 } pel_plan_request;
 
 /* Whether a launch may be used to learn: not where plans must repeat, and not where a deadline would pay for it. */
@@ -70,7 +72,8 @@ typedef struct pel_plan_slice {
 } pel_plan_slice;
 
 typedef struct pel_plan_choice {
-    uint64_t device_mask; /* devices of this alternative */
+    uint64_t device_mask; /* devices of this alternative; 0 in a wide plan: */
+    uint32_t many, only;  /* so many of them; if that is one: which */
     double predicted_ns;  /* 0: unknown */
     char reason[160];     /* why chosen, or why it lost */
     bool chosen;
@@ -80,6 +83,7 @@ typedef struct pel_plan_choice {
 
 typedef struct pel_plan_result {
     pel_plan_slice slices[PEL_PLAN_DEVICE_LIMIT]; /* ascending, contiguous, covering [0, units) but for the tail */
+    pel_plan_slice *many; /* instead of these in a wide plan, where it owns them; else NULL */
     uint32_t slice_count;
     pel_tail tail; /* tail.lo == tail.hi: none, and the rest of it undefined */
     double predicted_ns;
@@ -97,12 +101,24 @@ typedef struct pel_plan_result {
 
 /*
  * Fails with NO_DEVICE when every device is excluded or too small (the text names each), INVALID_ARGUMENT for a malformed
- * request. Blocks never; allocates nothing.
+ * request. Blocks never; allocates nothing for PEL_PLAN_DEVICE_LIMIT devices at most. For more: OUT_OF_MEMORY, and a result that
+ * needs pel_plan_result_free.
  */
 pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *result);
 
 /* A fixed split by weights (pel_launch_desc.shares), same rounding. weights[i] >= 0, sum > 0. */
 pel_status pel_planner_fixed(const pel_plan_request *request, const uint32_t *devices, const double *weights, uint32_t count,
                              pel_plan_result *result);
+
+/* Of a result that was filled in, by whichever of these, even if that failed. */
+static inline const pel_plan_slice *pel_plan_slices(const pel_plan_result *result) {
+    return result->many ? result->many : result->slices;
+}
+static inline void pel_plan_result_free(const pel_allocator *allocator, pel_plan_result *result) {
+    if (result->many) {
+        pel_free(allocator, result->many);
+        result->many = NULL;
+    }
+}
 
 #endif

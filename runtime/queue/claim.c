@@ -133,13 +133,13 @@ typedef struct claim {
     pel_uses *home;    /* what must be written back */
     pel_uses leaving;  /* whose */
     pel_allocation *allocation;
-    uint64_t place;
+    uint32_t place;
     bool failed, waits;
 } claim;
 
-static bool note_alone(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool note_alone(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     claim *c = user;
-    if (places == 1ull << c->place) {
+    if (pel_places_are_only(c->command->runtime, places, c->place)) {
         c->failed = !pel_uses_add(&c->command->runtime->allocator, c->home, c->allocation, lo, hi, PEL_READ);
     }
     return !c->failed;

@@ -173,7 +173,6 @@ struct pel_command {
     struct pel_tail *tail;      /* held back, or NULL */
     uint32_t planned;           /* the first ones; the rest began while the launch ran */
     pel_protection asked, protection;
-    uint64_t failed_once, failed_twice; /* devices, by index, that failed chunks of this launch */
     struct pel_saved *saved;    /* queue/retry.c */
     struct pel_verify *verify;  /* queue/verify.c; NULL: not to be verified */
     uint64_t deadline_ns;       /* of a chunk; 0: by the model */
@@ -204,6 +203,12 @@ struct pel_command {
     pel_job fold;               /* also of the saving. Last: of one that was never used, only `command` is written */
 };
 
+/* fair.c: the last walk over waiting jobs that met one of this queue for this device, and their highest priority. */
+typedef struct pel_queue_met {
+    uint64_t walk;
+    int32_t priority;
+} pel_queue_met;
+
 struct pel_queue {
     pel_queue *next;            /* of the runtime */
     pel_runtime *runtime;
@@ -219,10 +224,8 @@ struct pel_queue {
     uint64_t drained;           /* number of stages that have */
     bool untimed;               /* tasks that are only nodes read no clock */
     pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
-    uint32_t on_device[PEL_RUNTIME_DEVICE_LIMIT + 1]; /* works dispatched, by device: which ones a waiter may help */
-    /* fair.c: the last walk over waiting jobs that met this queue, the devices of what it met, the highest priority on each */
-    uint64_t met_by, met_devices;
-    int32_t met_priority[PEL_RUNTIME_DEVICE_LIMIT + 1];
+    uint32_t *on_device;        /* works dispatched, by device: which ones a waiter may help */
+    pel_queue_met *met;         /* by device */
     double weight;              /* its share of devices beside other queues */
     double served;              /* nanoseconds that its works took, over the weight */
     double usual_ns;            /* of a work, a running mean */
@@ -280,6 +283,7 @@ typedef struct pel_dispatcher {
     pel_job *first_job, *last_job; /* in order, waiting for cores; fair.c alone changes the list */
     uint32_t borders;           /* neighbours in it of different queues or priorities */
     uint64_t walks;             /* over it, ever: fair.c */
+    pel_device *wanted;         /* those that they wait for, in no order */
     pel_spares spares;          /* spare.h */
     pel_job *watched;           /* isolated ones under way */
     pel_command *kept;          /* over, with works that have not returned */
@@ -395,7 +399,8 @@ bool pel_uses_add_rows(const pel_allocator *allocator, pel_uses *uses, const pel
 void pel_uses_free(const pel_allocator *allocator, pel_uses *uses); /* the list only */
 /* starts the fetches into command->jobs */
 pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *stalled);
-uint64_t pel_lost_devices(const pel_runtime *runtime); /* by index; those with memory of their own */
+/* Whose memory has them, and is not lost; NULL: nobody's. `any` (may be NULL): whether anybody's did, lost or not. */
+pel_device *pel_holder_of(const pel_runtime *runtime, pel_place_set places, bool *any);
 /* notes what is missing on its device */
 pel_status pel_job_bring_in(pel_job *job, pel_allocation *allocation, uint64_t lo, uint64_t hi);
 /* makes transfers of all that was noted */
@@ -410,13 +415,17 @@ void pel_job_clear(pel_job *job);           /* frees what hangs on it */
 /* launch.c, chunk.c; failures are noted in the command, too */
 pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
                              pel_protection *protection, pel_plan_result *result, pel_plan **plan, pel_error **error);
-/* A plan for units [lo, hi) alone, without the refused devices (by index). */
-pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result,
+/* A plan for units [lo, hi) alone, without devices that failed `refused` chunks of the launch, or more (`failures`: by index). */
+typedef struct pel_failures {
+    const uint8_t *failures;
+    uint8_t refused;
+} pel_failures;
+pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, const pel_failures *without, pel_plan_result *result,
                              pel_error **error);
-/* What the models expect of it, its bytes being where they are needed: nanoseconds by device, 0 where it cannot run or nobody
+/* Of a runtime of fewer than PEL_DEVICE_BITS devices. What the models expect of it, its bytes being where they are needed: nanoseconds by device, 0 where it cannot run or nobody
  * knows. */
 typedef struct pel_launch_estimate {
-    double ns[PEL_RUNTIME_DEVICE_LIMIT + 1];
+    double ns[PEL_DEVICE_BITS];
     uint64_t divided;           /* over these devices; 0: it would not be */
     double divided_ns;
     bool known;                 /* all devices that may run it have been seen */

@@ -314,8 +314,8 @@ void pel_job_hand_over(pel_job *job) {
     }
     pel_chain_job_begun(job);
     job->command->queue->on_device[job->device->index] += job->work.alone ? 0u : 1u; /* no waiter helps with what may hang */
-    const bool is_begun = job->device->index < PEL_RUNTIME_DEVICE_LIMIT; /* the hidden host is not */
-    dispatcher->fresh |= is_begun ? 1ull << job->device->index : 0;
+    const bool is_begun = job->device != &job->command->runtime->hidden_host;
+    dispatcher->fresh |= is_begun ? pel_device_bit(job->device) : 0;
     job->work.soon = is_begun && dispatcher->submitting && !job->work.alone;
     job->device->driver->backend->submit(job->device->driver, &job->work);
 }
@@ -678,16 +678,21 @@ static uint64_t those_here(const pel_runtime *runtime, uint64_t devices) {
     for (uint64_t rest = devices; rest != 0 && cpu >= 0 && cpu < PEL_CORE_LIMIT; rest &= rest - 1) {
         const uint32_t i = (uint32_t)__builtin_ctzll(rest);
         const pel_device_info *info = &runtime->devices[i].facts->info;
-        here |= info->cores_count > 0 && pel_core_set_has(&info->cores, (uint32_t)cpu) ? 1ull << i : 0;
+        here |= i < PEL_DEVICE_BITS - 1 && info->cores_count > 0 && pel_core_set_has(&info->cores, (uint32_t)cpu) ? 1ull << i : 0;
     }
     return here;
 }
 
+/* Whoever has nothing to begin takes no harm from being asked: so all that one bit stands for are. */
 static void begin_devices(const pel_runtime *runtime, uint64_t fresh) {
     for (; fresh != 0; fresh &= fresh - 1) {
-        pel_backend_device *driver = runtime->devices[__builtin_ctzll(fresh)].driver;
-        if (driver->backend->begin) {
-            driver->backend->begin(driver);
+        const uint32_t first = (uint32_t)__builtin_ctzll(fresh),
+                       end = first == PEL_DEVICE_BITS - 1 ? runtime->device_count : first + 1;
+        for (uint32_t i = first; i < end; i++) {
+            pel_backend_device *driver = runtime->devices[i].driver;
+            if (driver->backend->begin) {
+                driver->backend->begin(driver);
+            }
         }
     }
 }

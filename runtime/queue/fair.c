@@ -10,7 +10,8 @@
  *
  * A thousand launches may wait while their device has all it may have, and each submission and each completion comes by: so what
  * is asked then takes no walk. `borders` counts neighbours in the list that differ in queue or priority (none: nobody competes),
- * each device knows how many wait for it, and a walk ends where no device is left that could take anything.
+ * each device knows how many wait for it, and a walk ends where no device is left that could take anything. What a walk finds
+ * out of a device is noted there, under the walk's number: sets of devices as masks would end at 64 of them.
  *
  * Rejected: time slices (a work cannot be interrupted), and one list per device and queue (the order between queues would have to
  * be found anew each time).
@@ -21,13 +22,13 @@
 enum { AT_LEAST = 32, COMPETING = 2, UNKNOWN_NS = 1000000, AHEAD_NS = 20000000, PLANNED_NS = 200000 };
 
 /* Cores are leased once: a data-parallel work starts only while no device that shares its cores computes. */
-static bool cores_are_free(const pel_runtime *runtime, const pel_device *device) {
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        if ((device->overlaps >> i & 1u) != 0 && runtime->devices[i].running > 0) {
+static bool cores_are_free(const pel_device *device) {
+    for (uint32_t i = 0; i < device->overlap_count; i++) {
+        if (device->overlaps[i]->running > 0) {
             return false;
         }
     }
-    return (device->overlaps >> PEL_RUNTIME_DEVICE_LIMIT & 1u) == 0 || runtime->hidden_host.running == 0;
+    return true;
 }
 
 static double expected_ns(const pel_job *job) {
@@ -95,12 +96,32 @@ static bool differ(const pel_job *a, const pel_job *b) {
 /* Two queues, or two priorities, among what waits. */
 static bool they_compete(const pel_dispatcher *dispatcher) { return dispatcher->borders > 0; }
 
+static void one_waits(pel_dispatcher *dispatcher, pel_device *device) {
+    if (device->waiting++ == 0) {
+        device->wanted_before = NULL;
+        device->wanted_next = dispatcher->wanted;
+        if (device->wanted_next) {
+            device->wanted_next->wanted_before = device;
+        }
+        dispatcher->wanted = device;
+    }
+}
+
+static void one_waits_less(pel_dispatcher *dispatcher, pel_device *device) {
+    if (--device->waiting == 0) {
+        *(device->wanted_before ? &device->wanted_before->wanted_next : &dispatcher->wanted) = device->wanted_next;
+        if (device->wanted_next) {
+            device->wanted_next->wanted_before = device->wanted_before;
+        }
+    }
+}
+
 void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job) {
     job->next = NULL;
     dispatcher->borders += differ(dispatcher->last_job, job);
     *(dispatcher->last_job ? &dispatcher->last_job->next : &dispatcher->first_job) = job;
     dispatcher->last_job = job;
-    job->device->waiting++;
+    one_waits(dispatcher, job->device);
 }
 
 void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job) {
@@ -108,28 +129,44 @@ void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job) {
     dispatcher->borders += differ(job, job->next);
     dispatcher->first_job = job;
     dispatcher->last_job = dispatcher->last_job ? dispatcher->last_job : job;
-    job->device->waiting++;
+    one_waits(dispatcher, job->device);
 }
 
 bool pel_fair_at_once(pel_dispatcher *dispatcher, pel_job *job) {
     const pel_command *command = job->command;
     if (dispatcher->first_job || dispatcher->ready || command->job_count != 1 || command->part_of ||
-        !cores_are_free(command->runtime, job->device) || !has_room(job, false)) {
+        !cores_are_free(job->device) || !has_room(job, false)) {
         return false;
     }
     charge(job);
     return true;
 }
 
-static uint64_t bit_of(const pel_device *device) { return 1ull << device->index; }
-
-/* Devices that somebody waits for, and that `may` take something. */
-static uint64_t wanted(const pel_runtime *runtime, bool (*may)(const pel_device *device)) {
-    uint64_t devices = runtime->hidden_host.waiting > 0 && may(&runtime->hidden_host) ? 1ull << PEL_RUNTIME_DEVICE_LIMIT : 0;
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        devices |= runtime->devices[i].waiting > 0 && may(&runtime->devices[i]) ? 1ull << i : 0;
+/* How many devices somebody waits for, and `may` take something: these are open in this walk. */
+static uint32_t open_wanted(const pel_dispatcher *dispatcher, bool (*may)(const pel_device *device), uint64_t walk) {
+    uint32_t open = 0;
+    for (pel_device *device = dispatcher->wanted; device; device = device->wanted_next) {
+        if (may(device)) {
+            device->open_in = walk;
+            open++;
+        }
     }
-    return devices;
+    return open;
+}
+
+/* How many that were open are so no more. */
+static uint32_t shut_one(pel_device *device, uint64_t walk) {
+    const bool was_open = device->open_in == walk;
+    device->open_in = was_open ? 0 : device->open_in;
+    return was_open ? 1 : 0;
+}
+
+static uint32_t shut_cores(pel_device *device, uint64_t walk) {
+    uint32_t shut = shut_one(device, walk);
+    for (uint32_t i = 0; i < device->overlap_count; i++) {
+        shut += shut_one(device->overlaps[i], walk);
+    }
+    return shut;
 }
 
 static void take_out(pel_dispatcher *dispatcher, pel_job **place, pel_job *before) {
@@ -139,7 +176,7 @@ static void take_out(pel_dispatcher *dispatcher, pel_job **place, pel_job *befor
     if (dispatcher->last_job == job) {
         dispatcher->last_job = before;
     }
-    job->device->waiting--;
+    one_waits_less(dispatcher, job->device);
     charge(job);
     pel_job_hand_over(job);
 }
@@ -160,40 +197,31 @@ bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job) {
 /* In order: a job that must wait for cores keeps later ones off them, so that nobody starves. */
 static void submit_in_order(pel_runtime *runtime) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    uint64_t open = wanted(runtime, has_room_at_all); /* without those whose cores an earlier job waits for */
+    const uint64_t walk = ++dispatcher->walks;
+    uint32_t open = open_wanted(dispatcher, has_room_at_all, walk); /* without those whose cores an earlier job waits for */
     pel_job *before = NULL;
     for (pel_job **place = &dispatcher->first_job; *place && open != 0;) {
         pel_job *job = *place;
-        if ((open & bit_of(job->device)) == 0 || !cores_are_free(runtime, job->device) || !has_room(job, false)) {
-            open &= ~(job->device->overlaps | bit_of(job->device));
+        if (job->device->open_in != walk || !cores_are_free(job->device) || !has_room(job, false)) {
+            open -= shut_cores(job->device, walk);
             before = job;
             place = &job->next;
             continue;
         }
         take_out(dispatcher, place, before);
-        open &= job->device->waiting > 0 ? UINT64_MAX : ~bit_of(job->device);
+        open -= job->device->waiting > 0 ? 0 : shut_one(job->device, walk);
     }
 }
 
-/* A walk over the list: what it has met is noted in the queues, under its number. */
-typedef struct walk {
-    uint64_t number, devices; /* the latter: for which anything waits */
-} walk;
-
-/* Whether an earlier one of its queue, or any that it may depend on, waits for the same device. */
-static bool is_behind(walk *w, const pel_job *job) {
-    pel_queue *queue = job->command->queue;
-    const uint64_t device = bit_of(job->device);
-    int32_t *highest = &queue->met_priority[job->device->index];
-    if (queue->met_by != w->number) {
-        queue->met_by = w->number;
-        queue->met_devices = 0;
-    }
-    const bool met = (queue->met_devices & device) != 0;
-    const bool behind = (met && *highest >= priority_of(job)) || (job->command->early && (w->devices & device) != 0);
-    *highest = met && *highest > priority_of(job) ? *highest : priority_of(job);
-    queue->met_devices |= device;
-    w->devices |= device;
+/* A walk over the list: what it has met is noted in the queues and the devices, under its number. Whether an earlier one of its
+ * queue, or any that it may depend on, waits for the same device. */
+static bool is_behind(uint64_t walk, const pel_job *job) {
+    pel_queue_met *own = &job->command->queue->met[job->device->index];
+    const bool met = own->walk == walk;
+    const bool behind = (met && own->priority >= priority_of(job)) || (job->command->early && job->device->met_in == walk);
+    own->priority = met && own->priority > priority_of(job) ? own->priority : priority_of(job);
+    own->walk = walk;
+    job->device->met_in = walk;
     return behind;
 }
 
@@ -205,12 +233,12 @@ static bool is_better(const pel_job *a, const pel_job *b) {
 }
 
 /* The best of those whose device has not been found shut in this round. */
-static pel_job **find_best(pel_dispatcher *dispatcher, uint64_t shut, pel_job **before) {
+static pel_job **find_best(pel_dispatcher *dispatcher, uint64_t round, pel_job **before) {
     pel_job **best = NULL, *last = NULL;
-    walk w = {.number = ++dispatcher->walks};
+    const uint64_t walk = ++dispatcher->walks;
     for (pel_job **place = &dispatcher->first_job; *place; place = &(*place)->next) {
-        const bool behind = is_behind(&w, *place);
-        if (!behind && (shut & bit_of((*place)->device)) == 0 && (!best || is_better(*place, *best))) {
+        const bool behind = is_behind(walk, *place);
+        if (!behind && (*place)->device->shut_in != round && (!best || is_better(*place, *best))) {
             best = place;
             *before = last;
         }
@@ -219,21 +247,30 @@ static pel_job **find_best(pel_dispatcher *dispatcher, uint64_t shut, pel_job **
     return best;
 }
 
+static void claim_cores(pel_device *device, uint64_t round) {
+    device->claimed_in = round;
+    for (uint32_t i = 0; i < device->overlap_count; i++) {
+        device->overlaps[i]->claimed_in = round;
+    }
+}
+
 static bool submit_best(pel_runtime *runtime) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
-    uint64_t claimed = 0, shut = 0;
+    const uint64_t round = ++dispatcher->walks;
     pel_job *before = NULL;
-    if (wanted(runtime, has_room_for_many) == 0) {
+    if (open_wanted(dispatcher, has_room_for_many, round) == 0) {
         return false;
     }
-    for (pel_job **best; (best = find_best(dispatcher, shut, &before)) != NULL;) {
+    for (pel_job **best; (best = find_best(dispatcher, round, &before)) != NULL;) {
         pel_job *job = *best;
-        if ((claimed & bit_of(job->device)) == 0 && cores_are_free(runtime, job->device) && has_room(job, true)) {
+        if (job->device->claimed_in != round && cores_are_free(job->device) && has_room(job, true)) {
             take_out(dispatcher, best, before);
             return true;
         }
-        claimed |= may_queue(job) ? job->device->overlaps | bit_of(job->device) : 0;
-        shut |= bit_of(job->device);
+        if (may_queue(job)) {
+            claim_cores(job->device, round);
+        }
+        job->device->shut_in = round;
     }
     return false;
 }

@@ -47,7 +47,7 @@ static void renew(pel_command *part) {
     part->tail = NULL;
     part->job_limit = part->planned = 0;
     part->makes_room = part->together_probe = part->variant_probe = false;
-    part->failed_once = part->failed_twice = part->fetched = 0;
+    part->fetched = 0;
     part->had_children = false;
     part->scope = NULL;
     part->next = NULL;

@@ -194,13 +194,21 @@ static void describe_commands(question *q) {
     }
 }
 
+static uint64_t overlaps_of(const pel_runtime *runtime, const pel_device *device) {
+    uint64_t overlaps = 0;
+    for (uint32_t i = 0; i < device->overlap_count; i++) {
+        overlaps |= device->overlaps[i] != &runtime->hidden_host ? 1ull << device->overlaps[i]->index : 0;
+    }
+    return overlaps;
+}
+
 static void describe_devices(question *q) {
     const pel_runtime *runtime = q->graph->runtime;
     for (uint32_t d = 0; d < runtime->device_count; d++) {
         const pel_device *device = &runtime->devices[d];
         const bool far = device->place != 0;
         q->devices[d] =
-            (pel_schedule_device){device->overlaps & ((1ull << runtime->device_count) - 1), far ? pel_link_latency_ns(device) : 0,
+            (pel_schedule_device){overlaps_of(runtime, device), far ? pel_link_latency_ns(device) : 0,
                                   far ? 1.0 / pel_link_bytes_per_ns(device) : 0, false};
     }
 }

@@ -16,7 +16,7 @@ static bool is_open(const pel_device *device, const pel_bound *bound) {
         }
     }
     return device->facts->info.kind == PEL_DEVICE_OPENCL && local[0] == 0 && local[1] == 0 && local[2] == 0 &&
-           (bound->kernel->fixed_group >> device->index & 1u) == 0;
+           (bound->kernel->fixed_group & pel_device_bit(device)) == 0;
 }
 
 /* Where the driver takes no group of that size, it is never tried. */
@@ -72,7 +72,11 @@ static void list(const pel_plan_request *request, uint32_t device, const pel_gro
         }
         pel_plan_choice *entry = &result->choices[result->choice_count++];
         pel_words words;
-        *entry = (pel_plan_choice){.device_mask = 1ull << device, .predicted_ns = choice->ns[arm]};
+        const bool wide = request->device_count > PEL_PLAN_DEVICE_LIMIT;
+        *entry = (pel_plan_choice){.device_mask = wide ? 0 : 1ull << device,
+                                   .many = wide ? 1 : 0,
+                                   .only = device,
+                                   .predicted_ns = choice->ns[arm]};
         pel_words_begin(&words, entry->reason, sizeof entry->reason);
         pel_words_put(&words, request->devices[device].id);
         pel_words_put(&words, " alone in work-groups of ");
@@ -90,7 +94,7 @@ static void list(const pel_plan_request *request, uint32_t device, const pel_gro
 void pel_groups_apply(const pel_plan_request *request, const pel_group_choice *choices, bool fixed, pel_plan_result *result) {
     bool tried = fixed || result->exploring || !pel_plan_may_try(request);
     for (uint32_t i = 0; i < result->slice_count; i++) {
-        pel_plan_slice *slice = &result->slices[i];
+        pel_plan_slice *slice = result->many ? &result->many[i] : &result->slices[i];
         const pel_group_choice *choice = &choices[slice->device];
         const bool trial = !tried && choice->trial != choice->best;
         slice->group = pel_group_sizes[trial ? choice->trial : choice->best];

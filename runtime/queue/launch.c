@@ -30,14 +30,20 @@
 #include <math.h>
 #include <string.h>
 
+enum { FEW = 64 }; /* devices that a question has room for itself */
+
 typedef struct question {
     pel_runtime *runtime;
     const pel_bound *bound;
     pel_model_family family;
     pel_plan_request request;
-    pel_plan_device devices[PEL_PLAN_DEVICE_LIMIT];
-    pel_group_choice groups[PEL_PLAN_DEVICE_LIMIT];
-    char *excluded[PEL_PLAN_DEVICE_LIMIT]; /* composed reasons, freed after the plan is built */
+    pel_plan_device *devices;
+    pel_group_choice *groups;
+    char **excluded; /* composed reasons, freed after the plan is built */
+    void *room;      /* of the three, where there are more devices than here: */
+    pel_plan_device few_devices[FEW];
+    pel_group_choice few_groups[FEW];
+    char *few_excluded[FEW];
 } question;
 
 /* Quarter octaves: what every item reads decides what an item costs (all pairs, products), and 19 % is within a model's reach. */
@@ -155,10 +161,30 @@ static void ask_power(const pel_device *device, pel_plan_device *entry, bool mat
     }
 }
 
-static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
+static bool make_room(question *q) {
+    const uint32_t count = q->runtime->device_count;
+    q->room = NULL;
+    q->devices = q->few_devices;
+    q->groups = q->few_groups;
+    q->excluded = q->few_excluded;
+    if (count > FEW) {
+        q->room = pel_alloc_zero(&q->runtime->allocator, count,
+                                 sizeof *q->devices + sizeof *q->groups + sizeof *q->excluded);
+        q->devices = q->room;
+        q->groups = (pel_group_choice *)(void *)(q->devices + count);
+        q->excluded = (char **)(void *)(q->groups + count);
+    }
+    return count <= FEW || q->room;
+}
+
+/* OUT_OF_MEMORY: nothing is to be forgotten. */
+static pel_status ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
     pel_footprint footprint = {0};
     pel_health_tend(runtime);
     q->runtime = runtime; /* not all of its 12 KB are cleared: that took a third of an empty launch's instructions */
+    if (!make_room(q)) {
+        return PEL_OUT_OF_MEMORY;
+    }
     q->bound = bound;
     q->family = family_of(bound);
     if (bound->objective.kind != PEL_OBJECTIVE_TIME) {
@@ -194,17 +220,17 @@ static void ask(question *q, pel_runtime *runtime, const pel_bound *bound) {
                                     .pieces = may_grow(runtime, bound),
                                     .irregular = (bound->kernel->image.flags & PEL_KERNEL_IRREGULAR) != 0,
                                     .frozen = runtime->frozen,
-                                    .launches_seen = atomic_load(&bound->kernel->launches)};
+                                    .launches_seen = atomic_load(&bound->kernel->launches),
+                                    .allocator = &runtime->allocator};
     expect_begins(q);
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         pel_groups_ask(&runtime->devices[i], bound, &q->family, &q->request, &q->devices[i], &q->groups[i]);
     }
+    return PEL_OK;
 }
 
 static pel_status answer_fixed(const question *q, const pel_share *shares, uint32_t count, pel_plan_result *result,
                                pel_error **error) {
-    uint32_t devices[PEL_PLAN_DEVICE_LIMIT];
-    double weights[PEL_PLAN_DEVICE_LIMIT];
     uint32_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = shares[i].device->index;
@@ -212,15 +238,23 @@ static pel_status answer_fixed(const question *q, const pel_share *shares, uint3
             return pel_fail(error, &q->runtime->allocator, PEL_NO_DEVICE, NULL, "%s cannot run %s: %s", q->devices[index].id,
                             q->bound->kernel->image.name, q->devices[index].excluded);
         }
-        devices[i] = index;
-        weights[i] = shares[i].weight;
         used += shares[i].weight > 0 ? 1u : 0u;
     }
     if (used > 1 && q->bound->single) {
         return pel_fail(error, &q->runtime->allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s",
                         q->bound->kernel->image.name, q->bound->single);
     }
+    double *weights = pel_alloc(&q->runtime->allocator, count * (sizeof *weights + sizeof(uint32_t)));
+    if (!weights) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    uint32_t *devices = (uint32_t *)(void *)(weights + count);
+    for (uint32_t i = 0; i < count; i++) {
+        devices[i] = shares[i].device->index;
+        weights[i] = shares[i].weight;
+    }
     pel_status status = pel_planner_fixed(&q->request, devices, weights, count, result);
+    pel_free(&q->runtime->allocator, weights);
     return status == PEL_OK
                ? PEL_OK
                : pel_fail(error, &q->runtime->allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
@@ -228,11 +262,19 @@ static pel_status answer_fixed(const question *q, const pel_share *shares, uint3
 
 /* NULL: the cuts of this plan break no rule. "": no memory to find out. */
 static char *conflict_of(const question *q, const pel_plan_result *result) {
-    uint64_t cuts[PEL_PLAN_DEVICE_LIMIT + PEL_TAIL_PIECES + 1];
+    const pel_allocator *allocator = &q->runtime->allocator;
+    const pel_plan_slice *slices = pel_plan_slices(result);
+    uint64_t few[FEW + PEL_TAIL_PIECES + 1], *cuts = few;
     char *why = NULL;
     uint32_t count = 0;
+    if (result->slice_count > FEW) {
+        cuts = pel_alloc(allocator, (result->slice_count + PEL_TAIL_PIECES + 1u) * sizeof *cuts);
+    }
+    if (!cuts) {
+        return pel_strdup(allocator, "out of memory while checking for conflicts");
+    }
     for (uint32_t i = 0; i < result->slice_count; i++) {
-        cuts[count++] = result->slices[i].lo;
+        cuts[count++] = slices[i].lo;
     }
     for (uint64_t at = result->tail.lo; at < result->tail.hi; at += result->tail.grain) { /* wherever its pieces end */
         cuts[count++] = at;
@@ -240,10 +282,13 @@ static char *conflict_of(const question *q, const pel_plan_result *result) {
     if (count < 2) {
         return NULL;
     }
-    cuts[count] = result->tail.lo < result->tail.hi ? result->tail.hi : result->slices[result->slice_count - 1].hi;
+    cuts[count] = result->tail.lo < result->tail.hi ? result->tail.hi : slices[result->slice_count - 1].hi;
     pel_status status = pel_conflict_check(q->bound, cuts, count, &why);
     if (status != PEL_OK && !why) {
-        why = pel_strdup(&q->runtime->allocator, "out of memory while checking for conflicts");
+        why = pel_strdup(allocator, "out of memory while checking for conflicts");
+    }
+    if (cuts != few) {
+        pel_free(allocator, cuts);
     }
     return why;
 }
@@ -263,6 +308,7 @@ static pel_status decide(question *q, const pel_share *shares, uint32_t share_co
     *conflict = status == PEL_OK ? conflict_of(q, result) : NULL;
     if (*conflict) {
         q->request.single_only = true;
+        pel_plan_result_free(allocator, result);
         status = pel_planner_plan(&q->request, result);
     }
     return status == PEL_OK ? PEL_OK
@@ -282,6 +328,7 @@ static void forget_question(question *q) {
     for (uint32_t i = 0; i < q->runtime->device_count; i++) {
         pel_free(&q->runtime->allocator, q->excluded[i]);
     }
+    pel_free(&q->runtime->allocator, q->room);
 }
 
 pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
@@ -289,7 +336,10 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     question q;
     char protected_by[PEL_PROTECT_TEXT];
     char *conflict = NULL;
-    ask(&q, runtime, bound);
+    result->many = NULL;
+    if (ask(&q, runtime, bound) != PEL_OK) {
+        return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory to plan %s", bound->kernel->image.name);
+    }
     const bool verified = bound->verification.share > 0;
     *protection = verified && *protection != PEL_PROTECT_ISOLATE ? PEL_PROTECT_RETRY : *protection;
     /* what is verified is known before it runs; outputs are committed chunk by chunk, and made room for before */
@@ -317,15 +367,21 @@ pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const
     }
     forget_question(&q);
     pel_free(&runtime->allocator, conflict);
+    if (status != PEL_OK) {
+        pel_plan_result_free(&runtime->allocator, result);
+    }
     return status;
 }
 
-pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uint64_t refused, pel_plan_result *result,
+pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, const pel_failures *without, pel_plan_result *result,
                              pel_error **error) {
     pel_runtime *runtime = command->runtime;
     const pel_bound *bound = &command->bound;
     question q;
-    ask(&q, runtime, bound);
+    result->many = NULL;
+    if (ask(&q, runtime, bound) != PEL_OK) {
+        return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory to plan %s", bound->kernel->image.name);
+    }
     q.request.units = hi - lo;
     q.request.frozen = true; /* no time for experiments */
     q.request.pieces = false;
@@ -334,7 +390,7 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uin
         if (command->protection == PEL_PROTECT_ISOLATE && !q.devices[i].excluded) {
             q.devices[i].excluded = pel_isolate_refusal(bound, &runtime->devices[i]);
         }
-        if ((refused >> i & 1u) != 0 && !q.devices[i].excluded) {
+        if (without->failures[i] >= without->refused && !q.devices[i].excluded) {
             q.devices[i].excluded = "it failed a chunk of this launch";
         }
     }
@@ -343,14 +399,16 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, uin
     for (int attempt = 0; attempt < 2 && status == PEL_OK; attempt++) {
         status = pel_planner_plan(&q.request, result);
         for (uint32_t i = 0; i < result->slice_count && status == PEL_OK; i++) {
-            result->slices[i].lo += lo;
-            result->slices[i].hi += lo;
+            pel_plan_slice *slice = result->many ? &result->many[i] : &result->slices[i];
+            slice->lo += lo;
+            slice->hi += lo;
         }
         conflict = status == PEL_OK ? conflict_of(&q, result) : NULL;
         if (!conflict) {
             break;
         }
         pel_free(&runtime->allocator, conflict);
+        pel_plan_result_free(&runtime->allocator, result);
         q.request.single_only = true; /* then there is nothing to conflict with */
     }
     forget_question(&q);
@@ -381,7 +439,9 @@ void pel_launch_estimate_now(const pel_command *command, pel_launch_estimate *es
     pel_plan_result result;
     char *conflict = NULL;
     *estimate = (pel_launch_estimate){.known = true};
-    ask(&q, command->runtime, &command->bound);
+    if (ask(&q, command->runtime, &command->bound) != PEL_OK) {
+        return; /* nothing is known; graphs are planned for a few devices only */
+    }
     q.request.frozen = true;
     q.request.pieces = false;
     for (uint32_t i = 0; i < q.request.device_count; i++) {
@@ -466,18 +526,20 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     if (status == PEL_OK) {
         const bool tailed = pel_tail_left(&result.tail);
         const uint32_t pieces = tailed ? pel_tail_pieces(&result.tail) : 0;
-        command->slices = pel_alloc(&runtime->allocator, (result.slice_count + pieces) * sizeof *command->slices);
+        command->slices = pel_alloc(&runtime->allocator, ((size_t)result.slice_count + pieces) * sizeof *command->slices);
         command->tail = tailed ? pel_alloc(&runtime->allocator, sizeof *command->tail) : NULL;
         status = command->slices && (command->tail || !tailed) ? PEL_OK : PEL_OUT_OF_MEMORY;
     }
     if (status != PEL_OK) {
+        pel_plan_result_free(&runtime->allocator, &result);
         pel_command_fail(command, status, error);
         return status;
     }
     if (command->tail) {
         *command->tail = result.tail;
     }
-    memcpy(command->slices, result.slices, result.slice_count * sizeof *command->slices);
+    memcpy(command->slices, pel_plan_slices(&result), result.slice_count * sizeof *command->slices);
+    pel_plan_result_free(&runtime->allocator, &result);
     command->slice_count = command->planned = result.slice_count;
     command->expected_ns = result.expected_ns;
     command->together_probe = result.together_probe;
@@ -498,9 +560,9 @@ typedef struct gather {
     bool failed;
 } gather;
 
-static bool gather_missing(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool gather_missing(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     gather *g = user;
-    if ((places & PEL_PLACE_HOST) == 0) {
+    if (!pel_places_at_home(places)) {
         g->failed = !pel_uses_add(&g->runtime->allocator, &g->needed, g->allocation, lo, hi, PEL_READ);
     }
     return !g->failed;
@@ -548,8 +610,8 @@ static pel_status gather_needed(pel_command *command, gather *g) {
     }
     for (uint32_t i = 0; tail && i < tail->count && status == PEL_OK; i++) {
         const pel_device *device = &devices[tail->devices[i].device];
-        if ((asked >> device->place & 1u) == 0) {
-            asked |= 1ull << device->place;
+        if (device->place >= PEL_PLACE_BITS || (asked >> device->place & 1u) == 0) {
+            asked |= device->place < PEL_PLACE_BITS ? 1ull << device->place : 0;
             status = gather_for(command, g, device, tail->lo, tail->hi);
         }
     }
@@ -634,10 +696,23 @@ static void note_moves(const pel_job *job, pel_lesson_chunk *chunk) {
 
 /* Hands what the chunks took to the models: the kernel's own times, and apart from them what moving their bytes took. */
 static void learn(pel_command *command, double makespan_ns) {
-    pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT + PEL_TAIL_PIECES];
+    pel_lesson_chunk few[FEW + PEL_TAIL_PIECES], *chunks = few;
     /* one that was cancelled took less than it takes */
     if (command->status != PEL_OK || command->runtime->frozen || pel_repeat_taught(command)) {
         return;
+    }
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        const pel_job *job = &command->jobs[i];
+        /* a share of several launches' time is not what one takes */
+        if (job->superseded || job->work.status != PEL_OK || job->work.pooled) {
+            return;
+        }
+    }
+    if (command->job_count > FEW + PEL_TAIL_PIECES) {
+        chunks = pel_alloc(&command->runtime->allocator, command->job_count * sizeof *chunks);
+    }
+    if (!chunks) {
+        return; /* not learned, nothing broken */
     }
     pel_lesson lesson = {.units = command->bound.units,
                          .chunks = chunks,
@@ -649,10 +724,6 @@ static void learn(pel_command *command, double makespan_ns) {
     const pel_tail *tail = command->tail;
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
-        /* a share of several launches' time is not what one takes */
-        if (job->superseded || job->work.status != PEL_OK || job->work.pooled) {
-            return;
-        }
         chunks[lesson.chunk_count++] = (pel_lesson_chunk){.device = pel_groups_model(job->device, &job->work),
                                                           .lo = job->lo,
                                                           .hi = job->hi,
@@ -668,6 +739,9 @@ static void learn(pel_command *command, double makespan_ns) {
     lesson.family = family_of(&command->bound);
     command->runtime->dispatcher->lessons++;
     (void)pel_models_learn(command->runtime->models, &lesson); /* out of memory here: not learned, nothing broken */
+    if (chunks != few) {
+        pel_free(&command->runtime->allocator, chunks);
+    }
 }
 
 static uint64_t uses_bytes(const pel_uses *uses) {

@@ -162,6 +162,9 @@ static pel_status check_memory(pel_runtime *runtime, const pel_launch_desc *desc
     pel_status status = pel_launch_decide(runtime, bound, desc->shares, desc->share_count, &protection, &result, &plan, error);
     pthread_mutex_unlock(&runtime->lock);
     pel_plan_destroy(plan);
+    if (status == PEL_OK) {
+        pel_plan_result_free(&runtime->allocator, &result);
+    }
     return status;
 }
 

@@ -74,9 +74,9 @@ typedef struct gather {
     bool failed;
 } gather;
 
-static bool gather_missing(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool gather_missing(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     gather *g = user;
-    if ((places & PEL_PLACE_HOST) == 0) {
+    if (!pel_places_at_home(places)) {
         g->failed = !pel_uses_add(&g->command->runtime->allocator, &g->needed, g->allocation, lo, hi, PEL_READ);
     }
     return !g->failed;

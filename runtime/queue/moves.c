@@ -64,29 +64,40 @@ void pel_uses_free(const pel_allocator *allocator, pel_uses *uses) {
     *uses = (pel_uses){0};
 }
 
+enum { FEW = 16 }; /* devices whose lists need no memory of their own */
+
 /* Which parts of what is needed are not at home, sorted by the device that will send them. */
 typedef struct fetch_plan {
     pel_runtime *runtime;
     pel_allocation *allocation;
-    pel_uses from[PEL_RUNTIME_DEVICE_LIMIT];
-    uint64_t lost;  /* devices */
+    pel_uses few[FEW], *from; /* by device */
     bool failed;    /* no memory */
     bool gone;      /* only a lost device had it */
 } fetch_plan;
 
-static bool plan_fetch(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+pel_device *pel_holder_of(const pel_runtime *runtime, pel_place_set places, bool *any) {
+    uint32_t place = pel_places_next(runtime, places, 0);
+    if (any) {
+        *any = place != 0;
+    }
+    while (place != 0 && runtime->devices[place - 1].lost) {
+        place = pel_places_next(runtime, places, place);
+    }
+    return place != 0 ? &runtime->devices[place - 1] : NULL;
+}
+
+static bool plan_fetch(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     fetch_plan *plan = user;
-    uint64_t holders = places >> 1;
-    if (holders == 0) { /* valid nowhere: a defect elsewhere must not become a crash here */
+    bool any;
+    const pel_device *holder = pel_holder_of(plan->runtime, places, &any);
+    if (!any) { /* valid nowhere: a defect elsewhere must not become a crash here */
         return true;
     }
-    holders &= ~plan->lost;
-    if (holders == 0) {
+    if (!holder) {
         plan->gone = true;
         return false;
     }
-    uint32_t device = (uint32_t)__builtin_ctzll(holders);
-    plan->failed = !pel_uses_add(&plan->runtime->allocator, &plan->from[device], plan->allocation, lo, hi, PEL_READ);
+    plan->failed = !pel_uses_add(&plan->runtime->allocator, &plan->from[holder->index], plan->allocation, lo, hi, PEL_READ);
     return !plan->failed;
 }
 
@@ -177,14 +188,6 @@ static pel_status start_fetches(pel_command *command, fetch_plan *plan, uint32_t
     return PEL_OK;
 }
 
-uint64_t pel_lost_devices(const pel_runtime *runtime) {
-    uint64_t lost = 0;
-    for (uint32_t d = 0; d < runtime->device_count; d++) {
-        lost |= runtime->devices[d].lost && runtime->devices[d].place != 0 ? 1ull << d : 0;
-    }
-    return lost;
-}
-
 static pel_status tell_gone(const pel_command *command, pel_error **error) {
     pel_story story = {.advice = "write these bytes anew, or reset the queue to go on with what host memory holds"};
     return pel_fail(error, &command->runtime->allocator, PEL_DEPENDENCY_FAILED, &story,
@@ -197,9 +200,12 @@ pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *st
         *stalled = false;
         return PEL_OK;
     }
-    fetch_plan plan = {.runtime = command->runtime, .lost = pel_lost_devices(command->runtime)};
+    const uint32_t devices = command->runtime->device_count;
+    fetch_plan plan = {.runtime = command->runtime};
     pel_error *error = NULL;
     *stalled = false;
+    plan.from = devices <= FEW ? plan.few : pel_alloc_zero(&command->runtime->allocator, devices, sizeof *plan.from);
+    plan.failed = !plan.from;
     for (uint32_t i = 0; i < needed->count && !plan.failed && !plan.gone; i++) {
         const pel_use *use = &needed->data[i];
         plan.allocation = use->allocation;
@@ -213,15 +219,18 @@ pel_status pel_fetch_home(pel_command *command, const pel_uses *needed, bool *st
         pel_allocation_missing(use->allocation, 0, use->lo, use->hi, plan_fetch, &plan);
     }
     uint32_t count = 0;
-    for (uint32_t d = 0; d < command->runtime->device_count; d++) {
+    for (uint32_t d = 0; d < devices && plan.from; d++) {
         count += plan.from[d].count > 0 ? 1u : 0u;
     }
     pel_status status = plan.failed ? PEL_OUT_OF_MEMORY : plan.gone ? tell_gone(command, &error) : PEL_OK;
     if (status == PEL_OK && !*stalled && count > 0) {
         status = start_fetches(command, &plan, count, &error);
     }
-    for (uint32_t d = 0; d < command->runtime->device_count; d++) {
+    for (uint32_t d = 0; d < devices && plan.from; d++) {
         pel_uses_free(&command->runtime->allocator, &plan.from[d]);
+    }
+    if (plan.from != plan.few) {
+        pel_free(&command->runtime->allocator, plan.from);
     }
     if (status != PEL_OK) {
         pel_command_fail(command, status, error);
@@ -251,7 +260,7 @@ typedef struct bring_in {
     bool failed;
 } bring_in;
 
-static bool add_in(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool add_in(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     bring_in *b = user;
     (void)places;
     count_bytes(b->allocation, b->at, lo, offsetof(pel_buffer_counters, used_in_place));

@@ -91,6 +91,13 @@ const pel_memory_hooks *pel_memory_hooks_get(const pel_runtime *runtime) {
     return runtime->dispatcher ? &hooks : NULL;
 }
 
+static void end_queue(pel_queue *queue) {
+    if (queue->runtime) {
+        pel_free(&queue->runtime->allocator, queue->on_device);
+        pel_free(&queue->runtime->allocator, queue->met);
+    }
+}
+
 static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
     if (dispatcher) {
         pel_hazards_destroy(dispatcher->hazards);
@@ -105,6 +112,7 @@ static void free_dispatcher(pel_runtime *runtime, pel_dispatcher *dispatcher) {
         pel_pool_destroy(dispatcher->pools.scraps);
         pel_error_destroy(dispatcher->own.error);
         pel_error_destroy(dispatcher->own.refused);
+        end_queue(&dispatcher->own);
         pthread_cond_destroy(&dispatcher->changed);
         pel_free(&runtime->allocator, dispatcher);
     }
@@ -126,13 +134,16 @@ static void destroy_dispatcher(pel_runtime *runtime) {
 }
 
 static bool begin_queue(pel_dispatcher *dispatcher, pel_runtime *runtime, pel_queue *queue) {
+    const uint32_t devices = runtime->device_count + 1; /* and the hidden host */
     queue->runtime = runtime;
     queue->first_failure = UINT64_MAX;
     queue->weight = 1;
     queue->id = pel_runtime_next_id(runtime);
     queue->first_stage = pel_stage_take(&dispatcher->stages, runtime, &runtime->allocator, queue);
     atomic_init(&queue->stage, queue->first_stage);
-    return queue->first_stage;
+    queue->on_device = pel_alloc_zero(&runtime->allocator, devices, sizeof *queue->on_device);
+    queue->met = pel_alloc_zero(&runtime->allocator, devices, sizeof *queue->met);
+    return queue->first_stage && queue->on_device && queue->met;
 }
 
 static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
@@ -199,6 +210,7 @@ static void free_queue(pel_queue *queue) {
     pel_event_release(queue->anonymous);
     pel_error_destroy(queue->error);
     pel_error_destroy(queue->refused);
+    end_queue(queue);
     pel_free(&runtime->allocator, queue->name);
     pel_free(&runtime->allocator, queue);
 }
@@ -384,13 +396,12 @@ typedef struct homeless {
     pel_runtime *runtime;
     pel_allocation *allocation;
     pel_uses uses;
-    uint64_t lost; /* devices */
     bool failed;
 } homeless;
 
-static bool add_homeless(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool add_homeless(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     homeless *h = user;
-    if ((places >> 1 & ~h->lost) != 0) { /* what was lost with its device cannot come */
+    if (pel_holder_of(h->runtime, places, NULL)) { /* what was lost with its device cannot come */
         h->failed = !pel_uses_add(&h->runtime->allocator, &h->uses, h->allocation, lo, hi, PEL_READ);
     }
     return !h->failed;
@@ -400,7 +411,6 @@ static bool add_homeless(void *user, uint64_t lo, uint64_t hi, uint64_t places) 
 static pel_status bring_wraps_home(pel_runtime *runtime) {
     homeless h = {.runtime = runtime};
     pthread_mutex_lock(&runtime->lock);
-    h.lost = pel_lost_devices(runtime);
     for (h.allocation = runtime->allocations; h.allocation && !h.failed; h.allocation = h.allocation->next) {
         if (callers_memory(h.allocation)) {
             pel_allocation_missing(h.allocation, 0, 0, h.allocation->bytes, add_homeless, &h);
@@ -459,7 +469,7 @@ pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses) {
     return pel_bring_home_held(runtime, uses, false);
 }
 
-static bool add_busy(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool add_busy(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     homeless *h = user;
     (void)places;
     h->failed = !pel_uses_add(&h->runtime->allocator, &h->uses, h->allocation, lo, hi, PEL_READ);

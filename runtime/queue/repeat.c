@@ -334,7 +334,7 @@ static bool join(pel_queue *queue, pel_repeat *r, const pel_launch_desc *desc) {
     count_reads(command);
     atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
     if (job->work.times % BEGUN_EACH == 0) { /* its device looks after what waits by itself, too */
-        queue->runtime->dispatcher->fresh |= 1ull << job->device->index;
+        queue->runtime->dispatcher->fresh |= pel_device_bit(job->device);
     }
     return true;
 }

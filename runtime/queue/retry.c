@@ -105,7 +105,7 @@ pel_protection pel_retry_choose(const pel_runtime *runtime, const pel_bound *bou
     for (uint32_t s = 0; s < result->slice_count && asked != PEL_PROTECT_NONE && !(fixed && asked == PEL_PROTECT_DEFAULT); s++) {
         for (uint32_t i = 0; i < bound->arg_count; i++) {
             if (bound->args[i].allocation) {
-                add_price(runtime, bound, &result->slices[s], i, &footprint, &p);
+                add_price(runtime, bound, &pel_plan_slices(result)[s], i, &footprint, &p);
             }
         }
     }
@@ -377,14 +377,26 @@ static pel_status undo(pel_command *command, uint32_t index) {
     return status;
 }
 
-/* Devices that may not run this launch's failed chunks any more. */
-static uint64_t refused(const pel_command *command) {
-    uint64_t once = command->failed_once, all = 0;
-    for (uint32_t i = 0; i < command->runtime->device_count; i++) {
-        const pel_device *device = &command->runtime->devices[i];
-        all |= pel_health_usable(device) ? 1ull << i : 0;
+/* How many chunks of this launch each device has failed, two at most; NULL: no memory. */
+static uint8_t *count_failures(const pel_command *command) {
+    uint8_t *failures = pel_alloc_zero(&command->runtime->allocator, command->runtime->device_count + 1u, sizeof *failures);
+    for (uint32_t i = 0; i < command->job_count && failures; i++) {
+        const pel_job *job = &command->jobs[i];
+        if (job->superseded || must_run_again(job)) {
+            failures[job->device->index] = failures[job->device->index] > 0 ? 2 : 1;
+        }
     }
-    return (all & ~once) != 0 ? once : command->failed_twice;
+    return failures;
+}
+
+/* How many keep a device from running this launch's failed chunks: one, while there are others. */
+static uint8_t refused(const pel_command *command, const uint8_t *failures) {
+    for (uint32_t i = 0; i < command->runtime->device_count; i++) {
+        if (failures[i] == 0 && pel_health_usable(&command->runtime->devices[i])) {
+            return 1;
+        }
+    }
+    return 2;
 }
 
 /* Room for `more` jobs behind those that there are. Nothing of the command is with a device now, so jobs may move. */
@@ -432,7 +444,7 @@ static pel_status add_jobs(pel_command *command, const pel_plan_result *result, 
     pel_status status = grow(command, result->slice_count);
     for (uint32_t i = 0; i < result->slice_count && status == PEL_OK; i++) {
         const uint32_t index = command->job_count;
-        const pel_plan_slice *slice = &result->slices[i];
+        const pel_plan_slice *slice = &pel_plan_slices(result)[i];
         pel_job *job = &command->jobs[index];
         *job = (pel_job){
             .command = command, .device = &command->runtime->devices[slice->device], .data_parallel = true, .sampled = sampled};
@@ -451,13 +463,17 @@ static pel_status add_jobs(pel_command *command, const pel_plan_result *result, 
     return status;
 }
 
-static pel_status run_again(pel_command *command, uint32_t index, pel_error **error) {
+static pel_status run_again(pel_command *command, uint32_t index, const pel_failures *without, pel_error **error) {
     pel_plan_result result;
     pel_status status = undo(command, index);
     if (status == PEL_OK) {
-        status = pel_launch_replan(command, command->jobs[index].lo, command->jobs[index].hi, refused(command), &result, error);
+        status = pel_launch_replan(command, command->jobs[index].lo, command->jobs[index].hi, without, &result, error);
     }
-    return status == PEL_OK ? add_jobs(command, &result, command->jobs[index].sampled, error) : status;
+    if (status == PEL_OK) {
+        status = add_jobs(command, &result, command->jobs[index].sampled, error);
+        pel_plan_result_free(&command->runtime->allocator, &result);
+    }
+    return status;
 }
 
 /* In the end it is the first failure that is told, and what became of the attempts. */
@@ -479,36 +495,32 @@ bool pel_retry_again(pel_command *command, uint32_t *from) {
     const uint32_t count = command->job_count;
     uint32_t first = count;
     pel_error *error = NULL;
-    pel_status status = PEL_OK;
     *from = count;
     if (command->status != PEL_OK || command->protection < PEL_PROTECT_RETRY) {
         return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        const uint64_t bit = 1ull << command->jobs[i].device->index;
-        if (must_run_again(&command->jobs[i])) {
-            first = first < count ? first : i;
-            command->failed_twice |= command->failed_once & bit;
-            command->failed_once |= bit;
-        }
+    for (uint32_t i = 0; i < count && first == count; i++) {
+        first = must_run_again(&command->jobs[i]) ? i : count;
     }
-    if (first < count && !stops_leading(command)) {
+    if (first == count || !stops_leading(command)) {
         return false; /* done, on a device that went since: what is queued behind it there shares its fate */
     }
+    uint8_t *failures = count_failures(command);
+    pel_status status = failures ? PEL_OK : PEL_OUT_OF_MEMORY;
+    const pel_failures without = {failures, failures ? refused(command, failures) : 0};
     for (uint32_t i = first; i < count && status == PEL_OK; i++) {
         if (must_run_again(&command->jobs[i])) {
             command->jobs[i].superseded = true;
             pel_plan_chunk_failed(command->plan, i, pel_error_message(pel_job_verdict_error(&command->jobs[i])));
-            status = run_again(command, i, &error);
+            status = run_again(command, i, &without, &error);
         }
     }
+    pel_free(&command->runtime->allocator, failures);
     if (status != PEL_OK) {
         give_up(command, first, status, error);
         return false;
     }
-    if (first < count) {
-        pel_log(&command->runtime->logger, PEL_LOG_WARNING, "%s: %s; its units run again elsewhere",
-                command->name ? command->name : "launch", pel_error_message(pel_job_verdict_error(&command->jobs[first])));
-    }
-    return first < count;
+    pel_log(&command->runtime->logger, PEL_LOG_WARNING, "%s: %s; its units run again elsewhere",
+            command->name ? command->name : "launch", pel_error_message(pel_job_verdict_error(&command->jobs[first])));
+    return true;
 }

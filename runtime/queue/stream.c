@@ -71,15 +71,19 @@ bool pel_stream_windowed(const pel_bound *bound, uint32_t arg) {
 }
 
 void pel_stream_ask(pel_runtime *runtime, pel_bound *bound) {
+    uint64_t cannot = 0; /* of those that have a bit together, all must */
     for (uint32_t d = 0; d < runtime->device_count; d++) {
         const pel_device *device = &runtime->devices[d];
         const pel_backend *backend = device->driver->backend;
         const char *why = "its driver cannot give a kernel parts of its buffers";
         if (pel_stream_needed(bound, device)) { /* sizes of allocations only grow, and a wrong answer is found again later */
-            bound->windows |= backend->windows && backend->windows(device->driver, &bound->kernel->image, &why) ? 1ull << d : 0;
-            bound->no_windows = (bound->windows >> d & 1u) != 0 ? bound->no_windows : why;
+            const bool can = backend->windows && backend->windows(device->driver, &bound->kernel->image, &why);
+            cannot |= can ? 0 : pel_device_bit(device);
+            bound->windows |= pel_device_bit(device);
+            bound->no_windows = can ? bound->no_windows : why;
         }
     }
+    bound->windows &= ~cannot;
 }
 
 /* What is on the device whole while the launch streams. */
@@ -147,7 +151,7 @@ char *pel_stream_refusal(const pel_bound *bound, const pel_device *device) {
     const pel_device_info *info = &device->facts->info;
     pel_stream_shape shape = {0};
     pel_text why;
-    const char *reason = bound->single ? bound->single : (bound->windows >> device->index & 1u) != 0 ? NULL : bound->no_windows;
+    const char *reason = bound->single ? bound->single : (bound->windows & pel_device_bit(device)) != 0 ? NULL : bound->no_windows;
     uint64_t whole = whole_bytes(bound);
     char *conflict = NULL;
     pel_status status = PEL_OK;

@@ -47,7 +47,7 @@ typedef struct checking {
     pel_verdict_votes votes;
     pel_vote *vote[PEL_VERDICT_VOTES];
     bool asked;                /* the kernel's check has seen the result itself */
-    uint64_t failed;           /* devices, by index, that could not vote */
+    pel_device_set failed;     /* those that could not vote */
     uint32_t argument;         /* where the first difference was; UINT32_MAX: nowhere, or in no argument */
     uint64_t byte;
     void **arguments;          /* for the kernel's check */
@@ -60,7 +60,7 @@ struct pel_verify {
     int64_t began;
     double took_ns;
     uint32_t chunks, verified, wrong; /* verified: of those that did not run again */
-    uint64_t voters, liars;    /* devices, by index */
+    pel_device_set voters, liars;
     char *why_not;             /* of the first chunk that could not be verified */
     char *story;               /* of the first wrong result */
 };
@@ -139,7 +139,7 @@ static bool begin_vote(checking *c, pel_device *device) {
     vote->number = c->votes.count++;
     c->vote[vote->number] = vote;
     c->votes.device[vote->number] = device->index;
-    command->verify->voters |= 1ull << device->index;
+    pel_device_set_add(&command->verify->voters, device->index);
     enter(c, vote);
     return true;
 }
@@ -148,8 +148,12 @@ static bool begin_vote(checking *c, pel_device *device) {
 static pel_device *next_voter(checking *c) {
     const pel_command *command = c->command;
     const pel_runtime *runtime = command->runtime;
-    uint32_t votes[PEL_PLAN_DEVICE_LIMIT] = {0};
-    double load[PEL_PLAN_DEVICE_LIMIT] = {0};
+    double *load = pel_alloc_zero(&runtime->allocator, runtime->device_count, sizeof *load + sizeof(uint32_t));
+    if (!load) {
+        note_why_not(c, pel_status_text(PEL_OUT_OF_MEMORY));
+        return NULL;
+    }
+    uint32_t *votes = (uint32_t *)(void *)(load + runtime->device_count);
     const uint32_t own = c->votes.device[0];
     for (uint32_t i = 0; i < c->votes.count; i++) {
         votes[c->votes.device[i]]++;
@@ -159,18 +163,21 @@ static pel_device *next_voter(checking *c) {
     }
     c->votes.alone = true;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
-        c->votes.alone = c->votes.alone && (i == own || (c->failed >> i & 1u) != 0 ||
+        c->votes.alone = c->votes.alone && (i == own || pel_device_set_has(&c->failed, i) ||
                                             !pel_voter_may(&command->bound, &runtime->devices[i], command->protection));
     }
     for (uint32_t i = 1; i < c->votes.count; i++) {
         c->votes.alone = c->votes.alone && !(c->votes.counts[i] && c->votes.device[i] != own);
     }
-    if (c->votes.alone && !c->votes.checked && (command->bound.verification.flags & PEL_VERIFY_SAME_DEVICE) == 0) {
-        return NULL; /* the others went since; that it agrees with itself is not what was asked for */
+    pel_device *voter = NULL;
+    /* else the others went since; that it agrees with itself is not what was asked for */
+    if (!c->votes.alone || c->votes.checked || (command->bound.verification.flags & PEL_VERIFY_SAME_DEVICE) != 0) {
+        voter = pel_voter_choose(runtime, &command->bound, command->protection, votes,
+                                 c->votes.alone ? PEL_VOTER_THRICE : PEL_VOTER_TWICE, &c->failed,
+                                 command->slices[c->job].hi - command->slices[c->job].lo, load);
     }
-    return pel_voter_choose(runtime, &command->bound, command->protection, votes,
-                            c->votes.alone ? PEL_VOTER_THRICE : PEL_VOTER_TWICE, c->failed,
-                            command->slices[c->job].hi - command->slices[c->job].lo, load);
+    pel_free(&runtime->allocator, load);
+    return voter;
 }
 
 static bool ask_another(checking *c) {
@@ -184,7 +191,7 @@ static bool ask_another(checking *c) {
         if (begin_vote(c, device)) {
             return true;
         }
-        c->failed |= 1ull << device->index;
+        pel_device_set_add(&c->failed, device->index);
     }
     return false;
 }
@@ -357,7 +364,7 @@ static void judge(checking *c, uint32_t wrong) {
         }
         char *what = tell_where(c, device->facts->info.id, c->votes.checked ? ", as the kernel's check says" : ", as others say");
         pel_health_lied(device, what ? what : "it computed wrongly", runtime->clock);
-        v->liars |= 1ull << device->index;
+        pel_device_set_add(&v->liars, device->index);
         v->story = v->story ? v->story : what;
         if (v->story != what) {
             pel_free(&runtime->allocator, what);
@@ -370,12 +377,14 @@ static void fail_undecided(checking *c) {
     const pel_allocator *allocator = &command->runtime->allocator;
     pel_error *error = NULL;
     pel_text names;
-    uint64_t devices = 0;
+    pel_device_set devices = {0};
     for (uint32_t k = 0; k < c->votes.count; k++) {
-        devices |= c->votes.counts[k] ? 1ull << c->votes.device[k] : 0;
+        if (c->votes.counts[k]) {
+            pel_device_set_add(&devices, c->votes.device[k]);
+        }
     }
     pel_text_init(&names, allocator);
-    pel_voters_list(&names, command->runtime, devices);
+    pel_voters_list(&names, command->runtime, &devices);
     char *list = pel_text_take(&names);
     pel_story story = {
         .device = list,
@@ -503,7 +512,7 @@ static void end_round(struct pel_verify *v, pel_runtime *runtime) {
             const pel_status status = pel_job_verdict(&vote->job);
             c->votes.counts[vote->number] = status == PEL_OK;
             if (status != PEL_OK) {
-                c->failed |= 1ull << vote->job.device->index;
+                pel_device_set_add(&c->failed, vote->job.device->index);
                 note_why_not(c, pel_error_message(pel_job_verdict_error(&vote->job)));
             }
         }
@@ -516,7 +525,7 @@ static bool another_round(pel_command *command) {
     for (checking **at = &v->open; *at && command->status == PEL_OK;) {
         checking *c = *at;
         uint32_t winner, wrong;
-        const bool fresh = c->votes.checked ? !c->asked : c->votes.count == 1 && c->failed == 0;
+        const bool fresh = c->votes.checked ? !c->asked : c->votes.count == 1 && c->failed.count == 0;
         bool goes_on = false;
         if (fresh && c->votes.checked) {
             goes_on = begin_check(c);
@@ -586,7 +595,7 @@ static void say_result(pel_text *text, const pel_command *command, const char *v
     const struct pel_verify *v = command->verify;
     const bool checks = command->bound.kernel->image.check != NULL;
     pel_text_format(text, "%s %" PRIu32 " of %" PRIu32 " chunks", checks ? "checked" : "verified", v->verified, v->chunks);
-    if (v->voters != 0) {
+    if (v->voters.count != 0) {
         pel_text_append(text, " on ");
         pel_text_append(text, voters ? voters : "other devices");
     }
@@ -598,7 +607,7 @@ static void say_result(pel_text *text, const pel_command *command, const char *v
         pel_text_append(text, ", in ");
         pel_verify_say_ms(text, v->took_ns);
     }
-    if (v->wrong + (v->liars != 0) > 0) {
+    if (v->wrong + v->liars.count > 0) {
         pel_text_append(text, "; ");
         pel_text_append(text, v->story ? v->story : "a device was wrong");
         pel_text_append(text, "; the right bytes are in place");
@@ -627,8 +636,8 @@ void pel_verify_done(pel_command *command) {
     pel_text_init(&text, allocator);
     pel_text_init(&voters, allocator);
     pel_text_init(&liars, allocator);
-    pel_voters_list(&voters, command->runtime, v->voters);
-    pel_voters_list(&liars, command->runtime, v->liars);
+    pel_voters_list(&voters, command->runtime, &v->voters);
+    pel_voters_list(&liars, command->runtime, &v->liars);
     char *who = pel_text_take(&voters), *wrong = pel_text_take(&liars);
     say_result(&text, command, who);
     char *said = pel_text_take(&text);
@@ -647,7 +656,7 @@ void pel_verify_done(pel_command *command) {
 }
 
 bool pel_verify_uses(const pel_command *command, const pel_device *device) {
-    return command->verify && (command->verify->voters >> device->index & 1u) != 0;
+    return command->verify && pel_device_set_has(&command->verify->voters, device->index);
 }
 
 static void free_checking(pel_runtime *runtime, checking *c) {

@@ -4,6 +4,7 @@
 #define PEL_QUEUE_VERIFY_H
 
 #include "base/text.h"
+#include "core/device_set.h"
 #include "planner/planner.h"
 #include "queue/command.h"
 
@@ -23,10 +24,10 @@ bool pel_voter_may(const pel_bound *bound, const pel_device *device, pel_protect
 /* Whoever is done with it first, of those with the fewest votes so far. `load`: what they have to do besides, by index. NULL:
  * nobody is left. */
 pel_device *pel_voter_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const uint32_t *votes,
-                             uint32_t most, uint64_t without, uint64_t units, const double *load);
+                             uint32_t most, const pel_device_set *without, uint64_t units, const double *load);
 
-/* For plans. `devices`: by index. */
-void pel_voters_list(pel_text *text, const pel_runtime *runtime, uint64_t devices);
+/* For plans. */
+void pel_voters_list(pel_text *text, const pel_runtime *runtime, const pel_device_set *devices);
 void pel_verify_say_how(pel_text *text, const pel_verification *how);
 void pel_verify_say_ms(pel_text *text, double ns);
 

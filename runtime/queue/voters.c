@@ -87,12 +87,12 @@ pel_status pel_verify_ask(pel_runtime *runtime, const pel_launch_desc *desc, pel
 /* ---- which device, and what it will cost ---- */
 
 pel_device *pel_voter_choose(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection, const uint32_t *votes,
-                             uint32_t most, uint64_t without, uint64_t units, const double *load) {
+                             uint32_t most, const pel_device_set *without, uint64_t units, const double *load) {
     pel_device *best = NULL;
     double best_ns = 0;
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         pel_device *device = &runtime->devices[i];
-        if (votes[i] >= most || (without >> i & 1u) != 0 || (best && votes[i] > votes[best->index]) ||
+        if (votes[i] >= most || pel_device_set_has(without, i) || (best && votes[i] > votes[best->index]) ||
             !pel_voter_may(bound, device, protection)) {
             continue;
         }
@@ -105,9 +105,9 @@ pel_device *pel_voter_choose(const pel_runtime *runtime, const pel_bound *bound,
     return best;
 }
 
-void pel_voters_list(pel_text *text, const pel_runtime *runtime, uint64_t devices) {
-    for (uint32_t i = 0, seen = 0; i < runtime->device_count; i++) {
-        if ((devices >> i & 1u) != 0) {
+void pel_voters_list(pel_text *text, const pel_runtime *runtime, const pel_device_set *devices) {
+    for (uint32_t i = 0, seen = 0; i < runtime->device_count && seen < devices->count; i++) {
+        if (pel_device_set_has(devices, i)) {
             pel_text_append(text, seen++ > 0 ? ", " : "");
             pel_text_append(text, runtime->devices[i].facts->info.id);
         }
@@ -129,32 +129,40 @@ void pel_verify_say_ms(pel_text *text, double ns) {
 
 void pel_verify_foresee(const pel_runtime *runtime, const pel_bound *bound, pel_protection protection,
                         const pel_plan_result *result, pel_plan *plan) {
-    double load[PEL_PLAN_DEVICE_LIMIT] = {0}, longest = 0;
+    double longest = 0;
     pel_plan_verification v = {.devices = "", .wrong_devices = "", .text = bound->unverified ? bound->unverified : ""};
     pel_text text, names;
-    uint64_t voters = 0;
+    pel_device_set voters = {0};
+    const pel_device_set nobody = {0};
     if (bound->verification.share == 0) {
         pel_plan_set_verification(plan, &v);
         return;
     }
+    double *load = pel_alloc_zero(&runtime->allocator, runtime->device_count, sizeof *load + sizeof(uint32_t));
+    if (!load) {
+        return; /* the plan lacks a remark */
+    }
+    uint32_t *votes = (uint32_t *)(void *)(load + runtime->device_count);
     const bool checks = bound->kernel->image.check != NULL;
     bool known = !checks;
     for (uint32_t i = 0; i < result->slice_count && !checks; i++) {
-        uint32_t votes[PEL_PLAN_DEVICE_LIMIT] = {0};
-        const uint64_t units = result->slices[i].hi - result->slices[i].lo;
-        votes[result->slices[i].device] = 1;
-        const pel_device *device = pel_voter_choose(runtime, bound, protection, votes, PEL_VOTER_TWICE, 0, units, load);
+        const pel_plan_slice *slice = &pel_plan_slices(result)[i];
+        const uint64_t units = slice->hi - slice->lo;
+        votes[slice->device] = 1;
+        const pel_device *device = pel_voter_choose(runtime, bound, protection, votes, PEL_VOTER_TWICE, &nobody, units, load);
         const double ns = device ? pel_launch_predict(runtime, bound, device, units) : 0;
-        voters |= device ? 1ull << device->index : 0;
+        votes[slice->device] = 0;
         known = known && ns > 0;
         if (device) {
+            pel_device_set_add(&voters, device->index);
             load[device->index] += ns;
             longest = load[device->index] > longest ? load[device->index] : longest;
         }
     }
     pel_text_init(&text, &runtime->allocator);
     pel_text_init(&names, &runtime->allocator);
-    pel_voters_list(&names, runtime, voters);
+    pel_free(&runtime->allocator, load);
+    pel_voters_list(&names, runtime, &voters);
     char *devices = pel_text_take(&names);
     const double percent = 100 * bound->verification.share;
     pel_text_number(&text, percent, percent == (double)(int)percent ? 0 : 2);

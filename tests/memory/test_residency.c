@@ -20,12 +20,12 @@ typedef struct seen {
     uint64_t next;
 } seen;
 
-static bool note(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool note(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     seen *s = user;
     assert_true(lo >= s->next && lo < hi && hi <= BYTES);
     s->next = hi;
     for (uint64_t i = lo; i < hi; i++) {
-        s->masks[i] = places;
+        s->masks[i] = places.a ^ PEL_PLACE_HOST;
     }
     return true;
 }
@@ -178,13 +178,13 @@ typedef struct window {
     uint64_t at, bit, missed;
 } window;
 
-static bool check_missing(void *user, uint64_t lo, uint64_t hi, uint64_t places) {
+static bool check_missing(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {
     window *w = user;
     for (; w->at < lo; w->at++) {
         assert_true((w->truth[w->at] & w->bit) != 0);
     }
     for (; w->at < hi; w->at++) {
-        assert_true((places & w->bit) == 0 && w->truth[w->at] == places);
+        assert_true(((places.a ^ PEL_PLACE_HOST) & w->bit) == 0 && w->truth[w->at] == (places.a ^ PEL_PLACE_HOST));
     }
     w->missed += hi - lo;
     return true;

@@ -239,7 +239,7 @@ static pel_status assignment(parser *p, slice name, slice value) {
     }
     if (same(name, "copies")) {
         if (p->copies > 0 || !parse_count(value, &p->copies) || p->copies == 0 || p->copies > PEL_SIMULATED_DEVICE_LIMIT) {
-            return wrong(p, p->line, "copies is a whole number from 1 to 62, given once, not", value, NULL);
+            return wrong(p, p->line, "copies is a whole number from 1 to 8191, given once, not", value, NULL);
         }
         return PEL_OK;
     }
@@ -335,7 +335,7 @@ static bool named_before(const pel_description *description, uint32_t before, co
 static pel_status reserve(parser *p) {
     pel_description *description = p->description;
     if (description->device_count > PEL_SIMULATED_DEVICE_LIMIT) {
-        return wrong(p, p->line, "more than 62 devices", (slice){"", 0}, NULL);
+        return wrong(p, p->line, "more than 8191 devices", (slice){"", 0}, NULL);
     }
     if (description->device_count == p->capacity) {
         uint32_t capacity = p->capacity == 0 ? 8 : 2 * p->capacity;
@@ -353,11 +353,12 @@ static pel_status reserve(parser *p) {
 static pel_status copy_device(parser *p) {
     pel_description *description = p->description;
     pel_simulated_device first = description->devices[description->device_count - 1];
+    const uint32_t others = description->device_count - 1u;
     for (uint64_t i = 1; i <= p->copies; i++) {
         char name[64];
         int length = snprintf(name, sizeof name, "%s-%u", first.name, (unsigned)i);
         if (length >= (int)sizeof first.name || strcmp(first.name, "host") == 0 ||
-            named_before(description, description->device_count - 1u, name, (size_t)length)) {
+            named_before(description, others, name, (size_t)length)) {
             return wrong(p, p->section_line, "copies would have a name that is too long or taken", (slice){name, (size_t)length},
                          NULL);
         }
@@ -519,7 +520,7 @@ pel_status pel_description_copy(const pel_allocator *allocator, const pel_simula
     memset(description, 0, sizeof *description);
     if (count > PEL_SIMULATED_DEVICE_LIMIT + 1u || (count > 0 && devices == NULL)) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
-                        "pel_simulation: %u devices at %s; between 0 and 63 are possible", count,
+                        "pel_simulation: %u devices at %s; between 0 and 8192 are possible", count,
                         devices == NULL ? "NULL" : "an array");
     }
     if (count == 0) {

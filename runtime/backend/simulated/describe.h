@@ -8,7 +8,7 @@
 #include <pel/status.h>
 #include <stdbool.h>
 
-#define PEL_SIMULATED_DEVICE_LIMIT 62 /* beside the host; residency masks have 64 bits */
+#define PEL_SIMULATED_DEVICE_LIMIT 8191 /* beside the host: what a runtime drives */
 
 typedef struct pel_description {
     pel_simulated_device *devices; /* the caller's to free */

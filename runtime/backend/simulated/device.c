@@ -36,13 +36,13 @@ static pel_status device_open(const pel_backend_env *env, const pel_topology_dev
     driver->spec = &machine->specs[index];
     pel_simulated_seed(&driver->stream, machine->seed, index);
     pthread_mutex_lock(&machine->lock);
-    /* At the end: the order of opening decides ties, and must not depend on anything else. */
-    pel_simulated_driver **end = &machine->drivers;
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    *end = driver;
+    const bool joined = pel_simulated_join(machine, driver);
     pthread_mutex_unlock(&machine->lock);
+    if (!joined) {
+        pel_free(env->allocator, driver);
+        return pel_fail(error, env->allocator, PEL_OUT_OF_MEMORY, &(pel_story){.device = facts->info.id}, "no memory to open %s",
+                        facts->info.id);
+    }
     *device = &driver->base;
     return PEL_OK;
 }
@@ -60,11 +60,7 @@ static void device_close(pel_backend_device *device) {
     while (pending(driver) > 0 && pel_machine_advance(machine)) {
     }
     pthread_mutex_lock(&machine->lock);
-    pel_simulated_driver **at = &machine->drivers;
-    while (*at != driver) {
-        at = &(*at)->next;
-    }
-    *at = driver->next;
+    pel_simulated_leave(machine, driver);
     pthread_mutex_unlock(&machine->lock);
     pel_free(driver->allocator, driver);
 }
@@ -222,6 +218,7 @@ static void submit(pel_backend_device *device, pel_work *work) {
     work->began = work->launch_began = work->launch_ended = work->ended = driver->machine->now;
     enqueue(work->kind == PEL_WORK_TASK ? &driver->tasks : &driver->jobs, work);
     driver->pending++;
+    pel_simulated_changed(driver);
     pel_simulated_settle(driver->machine);
     pthread_mutex_unlock(&driver->machine->lock);
 }

@@ -26,7 +26,13 @@ typedef struct pel_simulated_driver {
     pel_machine *machine;
     const pel_allocator *allocator;
     const pel_simulated_device *spec;
-    struct pel_simulated_driver *next;   /* open drivers of the machine */
+    struct pel_simulated_driver *next, *before; /* open drivers of the machine */
+    uint64_t number;                     /* of opening: decides ties */
+    struct pel_simulated_driver *peer;   /* a ring of those with its core group; itself where there are no others */
+    struct pel_simulated_driver *idle_next, *idle_before; /* events.c: drivers with a job that has not started */
+    bool idle;
+    int64_t event;                       /* when the soonest of its works is over */
+    uint32_t at;                         /* in machine->events, from 1 on; 0: nothing of it will ever be over */
     pel_simulated_lane jobs, tasks;      /* machine->lock guards the rest */
     bool running;                        /* the first job has started */
     double remaining;                    /* ns that it needs from `since` on when nobody disturbs it */
@@ -50,7 +56,14 @@ struct pel_machine {
     void *work_user;
     pthread_mutex_t lock;
     pthread_cond_t delivered;
-    pel_simulated_driver *drivers;       /* guarded by lock, as are the following */
+    pel_simulated_driver *drivers, *last_driver; /* guarded by lock, as are the following */
+    uint32_t open;                       /* how many they are */
+    uint64_t opened;                     /* ever */
+    pel_simulated_driver **events;       /* a heap by event, then number; room for all open ones */
+    uint32_t event_count, event_room;
+    pel_simulated_driver *idle;
+    uint32_t running;                    /* drivers whose first job has started */
+    uint32_t disturbed;                  /* open drivers that others slow down */
     int64_t now;
     uint64_t submissions;
     int64_t alarm;                       /* INT64_MAX: none */
@@ -68,6 +81,15 @@ uint32_t pel_machine_find(const pel_machine *machine, const char *id);
  * or is over.
  */
 void pel_simulated_settle(pel_machine *machine);
+
+/*
+ * events.c, needs machine->lock. A driver joins when it is opened (false: no memory) and leaves when it is closed; `changed` after
+ * any change of its lanes, of whether its first job runs, or of when a work ends.
+ */
+bool pel_simulated_join(pel_machine *machine, pel_simulated_driver *driver);
+void pel_simulated_leave(pel_machine *machine, pel_simulated_driver *driver);
+void pel_simulated_changed(pel_simulated_driver *driver);
+pel_simulated_driver *pel_simulated_soonest(const pel_machine *machine); /* NULL: nothing will ever be over */
 
 /* execute.c: the effects of a work whose time has come. */
 void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work);

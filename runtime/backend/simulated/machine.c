@@ -257,6 +257,7 @@ void pel_machine_destroy(pel_machine *machine) {
         pel_allocator allocator = machine->allocator;
         pthread_cond_destroy(&machine->delivered);
         pthread_mutex_destroy(&machine->lock);
+        pel_free(&allocator, machine->events);
         pel_free(&allocator, machine->specs);
         pel_free(&allocator, machine);
     }
@@ -275,6 +276,7 @@ void pel_machine_release(pel_machine *machine) {
     for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
         if (at->jobs.first != NULL && at->running && at->jobs.first->ended == PEL_SIMULATED_NEVER) {
             at->jobs.first->ended = at->jobs.first->launch_ended = machine->now;
+            pel_simulated_changed(at);
         }
     }
     pthread_mutex_unlock(&machine->lock);
@@ -285,34 +287,28 @@ const pel_clock *pel_machine_clock(pel_machine *machine) { return &machine->cloc
 /* Advances the clock to the end of the soonest work and takes that out of its lane. NULL: nothing waits, or *rings: the alarm
  * is sooner. */
 static pel_work *take_next(pel_machine *machine, pel_simulated_driver **driver, bool *rings) {
-    pel_simulated_lane *best = NULL;
-    for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
-        pel_simulated_lane *lanes[] = {&at->tasks, &at->jobs};
-        for (int i = 0; i < 2; i++) {
-            bool over_some_day =
-                lanes[i]->first != NULL && (i == 0 || at->running) && lanes[i]->first->ended != PEL_SIMULATED_NEVER;
-            if (over_some_day && (best == NULL || lanes[i]->first->ended < best->first->ended)) {
-                best = lanes[i];
-                *driver = at;
-            }
-        }
-    }
-    *rings = machine->alarm != INT64_MAX && (best == NULL || machine->alarm < best->first->ended);
+    pel_simulated_driver *next = pel_simulated_soonest(machine);
+    *rings = machine->alarm != INT64_MAX && (next == NULL || machine->alarm < next->event);
     if (*rings) {
         machine->now = machine->alarm > machine->now ? machine->alarm : machine->now;
         machine->alarm = INT64_MAX;
     }
-    if (*rings || best == NULL) {
+    if (*rings || next == NULL) {
         return NULL;
     }
-    pel_work *work = best->first;
+    const bool is_task = next->tasks.first != NULL && next->tasks.first->ended == next->event; /* before jobs of that moment */
+    pel_simulated_lane *lane = is_task ? &next->tasks : &next->jobs;
+    pel_work *work = lane->first;
+    *driver = next;
     machine->now = work->ended > machine->now ? work->ended : machine->now;
-    (*driver)->running = (*driver)->running && best != &(*driver)->jobs;
-    best->first = work->next;
-    if (best->first == NULL) {
-        best->last = NULL;
+    machine->running -= is_task ? 0u : 1u;
+    next->running = next->running && is_task;
+    lane->first = work->next;
+    if (lane->first == NULL) {
+        lane->last = NULL;
     }
     work->next = NULL;
+    pel_simulated_changed(next);
     pel_simulated_settle(machine);
     return work;
 }

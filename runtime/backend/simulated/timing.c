@@ -97,6 +97,7 @@ static void start(pel_simulated_driver *driver) {
     work->began = driver->machine->now;
     atomic_store(&work->started, work->began > 0 ? work->began : 1);
     driver->running = true;
+    driver->machine->running++;
     driver->since = work->began;
     driver->stretch = 1.0;
     driver->returning = 0;
@@ -124,15 +125,15 @@ static void start(pel_simulated_driver *driver) {
         }
     }
     driver->remaining = (double)(work->ended - work->began);
+    pel_simulated_changed(driver);
 }
 
 static bool cores_are_free(const pel_simulated_driver *driver) {
-    for (const pel_simulated_driver *other = driver->machine->drivers; other != NULL; other = other->next) {
-        if (driver->spec->core_group != 0 && other->running && other->spec->core_group == driver->spec->core_group) {
-            return false;
-        }
+    bool running = driver->running;
+    for (const pel_simulated_driver *other = driver->peer; other != driver && !running; other = other->peer) {
+        running = other->running;
     }
-    return true;
+    return !running;
 }
 
 static bool is_kept_back(const pel_work *work) { return work->gate && !pel_gate_is_open(work->gate); }
@@ -140,8 +141,8 @@ static bool is_kept_back(const pel_work *work) { return work->gate && !pel_gate_
 /* The job that waits longest among those that can start. */
 static pel_simulated_driver *next_to_start(const pel_machine *machine) {
     pel_simulated_driver *best = NULL;
-    for (pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
-        if (!at->running && at->jobs.first != NULL && !is_kept_back(at->jobs.first) &&
+    for (pel_simulated_driver *at = machine->idle; at != NULL; at = at->idle_next) {
+        if (!is_kept_back(at->jobs.first) &&
             (best == NULL || at->jobs.first->sequence < best->jobs.first->sequence) && cores_are_free(at)) {
             best = at;
         }
@@ -164,21 +165,16 @@ static void spread(pel_simulated_driver *driver, double stretch) {
     if (work->launch_ended < work->launch_began) {
         work->launch_ended = work->launch_began;
     }
+    pel_simulated_changed(driver);
 }
 
 void pel_simulated_settle(pel_machine *machine) {
-    double busy = 0.0;
-    bool disturbed = false;
     for (pel_simulated_driver *next; (next = next_to_start(machine)) != NULL;) {
         start(next);
     }
-    for (const pel_simulated_driver *at = machine->drivers; at != NULL; at = at->next) {
-        busy += at->running ? 1.0 : 0.0;
-        disturbed = disturbed || at->spec->contention > 0.0;
-    }
-    for (pel_simulated_driver *at = machine->drivers; disturbed && at != NULL; at = at->next) {
+    for (pel_simulated_driver *at = machine->drivers; machine->disturbed > 0 && at != NULL; at = at->next) {
         if (at->running) {
-            spread(at, 1.0 + at->spec->contention * (busy - 1.0));
+            spread(at, 1.0 + at->spec->contention * ((double)machine->running - 1.0));
         }
     }
 }

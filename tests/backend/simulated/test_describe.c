@@ -220,15 +220,15 @@ static void copies_are_devices(void **state) {
     }
     assert_true(d.devices[1].rate == 7.0 && d.devices[3].rate == 7.0 && d.devices[4].rate == 9.0);
     pel_free(plain, d.devices);
-    good("[gpu]\ncopies = 62\nitems_per_us = 7\n", &d);
-    assert_int_equal(d.device_count, 62);
+    good("[gpu]\ncopies = 8191\nitems_per_us = 7\n", &d);
+    assert_int_equal(d.device_count, 8191);
     pel_free(plain, d.devices);
-    bad("[gpu]\ncopies = 63\nitems_per_us = 7\n", ":2: copies is a whole number from 1 to 62");
+    bad("[gpu]\ncopies = 8192\nitems_per_us = 7\n", ":2: copies is a whole number from 1 to 8191");
     bad("[gpu]\ncopies = 2\ncopies = 2\nitems_per_us = 7\n", ":3: copies");
     bad("[gpu-2]\nitems_per_us = 7\n[gpu]\ncopies = 2\nitems_per_us = 7\n", "too long or taken");
     bad("[a234567890123456789012345678901]\ncopies = 2\nitems_per_us = 7\n", "too long or taken");
     bad("[host]\ncopies = 2\nitems_per_us = 7\n", "too long or taken");
-    bad("[a]\ncopies = 60\nitems_per_us = 7\n[b]\ncopies = 9\nitems_per_us = 7\n", "more than 62 devices");
+    bad("[a]\ncopies = 8190\nitems_per_us = 7\n[b]\ncopies = 9\nitems_per_us = 7\n", "more than 8191 devices");
 }
 
 int main(void) {
