@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A set of a runtime's devices, by index, where each must be told apart and adding one must not fail. It has room for as many as a
- * runtime may have, half a kilobyte: for objects of which there are few. Where devices meet in every launch, a mark in the device
+ * A set of a runtime's devices, by index, where each must be told apart and adding one must not fail. It has room for as many
+ * as a runtime may have, a kilobyte: for objects of which there are few. Where devices meet in every launch, a mark in the device
  * itself (queue/fair.c) or a list is shorter and faster.
  */
 #ifndef PEL_CORE_DEVICE_SET_H

@@ -3,8 +3,8 @@
  * Where each byte of an allocation is valid.
  *
  * The invariant is that a byte is valid somewhere at every moment. The map therefore stores the places with the host's bit
- * inverted (places.h): a gap, value 0, means "valid in host memory only". A fresh allocation needs no entry, memory shared with every
- * device never gets one, and no state of the map can say "nowhere". Storing the plain mask was rejected: it needs an entry
+ * inverted (places.h): a gap, value 0, means "valid in host memory only". A fresh allocation needs no entry, memory shared with
+ * every device never gets one, and no state of the map can say "nowhere". Storing the plain mask was rejected: it needs an entry
  * before the first use, and a forgotten range would have meant lost data.
  */
 #include "memory/residency.h"

@@ -205,7 +205,8 @@ bool pel_plan_remeasure(pel_planning *planning, uint64_t chosen) {
     for (uint64_t rest = planning->known & ~chosen; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
         /* Beside what was chosen only: alternatives on the same cores would have to be tried alone, at the full price. */
-        candidates |= pel_plan_due_again(planning->request, device) && (chosen & ~planning->beside[device]) == 0 ? pel_bit(device) : 0;
+        const bool beside = (chosen & ~planning->beside[device]) == 0;
+        candidates |= beside && pel_plan_due_again(planning->request, device) ? pel_bit(device) : 0;
     }
     pel_filling filling;
     uint64_t probes = candidates == 0 ? 0 : choose_probes(planning, candidates, PEL_PLAN_DEVICE_LIMIT);

@@ -533,7 +533,8 @@ static pel_status check_share(const pel_wide *wide, uint32_t index, double weigh
     pel_words_begin(&words, result->reason, sizeof result->reason);
     if (weight > 0.0 && (device->excluded != NULL || shared)) {
         pel_words_put(&words, device->id);
-        pel_words_put(&words, device->excluded != NULL ? " was asked for: " : " uses the same cores as another one of the shares");
+        pel_words_put(&words, device->excluded != NULL ? " was asked for: "
+                                                       : " uses the same cores as another one of the shares");
         pel_words_put(&words, device->excluded != NULL ? device->excluded : "");
         return device->excluded != NULL ? PEL_NO_DEVICE : PEL_CONFLICT;
     }

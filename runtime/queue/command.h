@@ -422,8 +422,8 @@ typedef struct pel_failures {
 } pel_failures;
 pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, const pel_failures *without, pel_plan_result *result,
                              pel_error **error);
-/* Of a runtime of fewer than PEL_DEVICE_BITS devices. What the models expect of it, its bytes being where they are needed: nanoseconds by device, 0 where it cannot run or nobody
- * knows. */
+/* Of a runtime of fewer than PEL_DEVICE_BITS devices. What the models expect of it, its bytes being where they are needed:
+ * nanoseconds by device, 0 where it cannot run or nobody knows. */
 typedef struct pel_launch_estimate {
     double ns[PEL_DEVICE_BITS];
     uint64_t divided;           /* over these devices; 0: it would not be */

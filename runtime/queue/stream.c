@@ -151,7 +151,8 @@ char *pel_stream_refusal(const pel_bound *bound, const pel_device *device) {
     const pel_device_info *info = &device->facts->info;
     pel_stream_shape shape = {0};
     pel_text why;
-    const char *reason = bound->single ? bound->single : (bound->windows & pel_device_bit(device)) != 0 ? NULL : bound->no_windows;
+    const bool can = (bound->windows & pel_device_bit(device)) != 0;
+    const char *reason = bound->single ? bound->single : can ? NULL : bound->no_windows;
     uint64_t whole = whole_bytes(bound);
     char *conflict = NULL;
     pel_status status = PEL_OK;

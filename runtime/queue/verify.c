@@ -61,6 +61,8 @@ struct pel_verify {
     double took_ns;
     uint32_t chunks, verified, wrong; /* verified: of those that did not run again */
     pel_device_set voters, liars;
+    double *load;              /* by device, for who chooses a voter; and */
+    uint32_t *votes;
     char *why_not;             /* of the first chunk that could not be verified */
     char *story;               /* of the first wrong result */
 };
@@ -71,8 +73,19 @@ pel_status pel_verify_prepare(pel_command *command) {
     if (command->bound.verification.share == 0 || command->verify) {
         return PEL_OK;
     }
-    command->verify = pel_alloc_zero(&command->runtime->allocator, 1, sizeof *command->verify);
-    return command->verify ? PEL_OK : PEL_OUT_OF_MEMORY;
+    const pel_allocator *allocator = &command->runtime->allocator;
+    const uint32_t devices = command->runtime->device_count;
+    struct pel_verify *v = pel_alloc_zero(allocator, 1, sizeof *v);
+    if (v) { /* all that the choice of voters takes: later a lie could slip through for want of it */
+        v->load = pel_alloc(allocator, devices * (sizeof *v->load + sizeof *v->votes));
+    }
+    if (!v || !v->load) {
+        pel_free(allocator, v);
+        return PEL_OUT_OF_MEMORY;
+    }
+    v->votes = (uint32_t *)(void *)(v->load + devices);
+    command->verify = v;
+    return PEL_OK;
 }
 
 bool pel_verify_samples(pel_command *command, const pel_device *device) {
@@ -148,12 +161,9 @@ static bool begin_vote(checking *c, pel_device *device) {
 static pel_device *next_voter(checking *c) {
     const pel_command *command = c->command;
     const pel_runtime *runtime = command->runtime;
-    double *load = pel_alloc_zero(&runtime->allocator, runtime->device_count, sizeof *load + sizeof(uint32_t));
-    if (!load) {
-        note_why_not(c, pel_status_text(PEL_OUT_OF_MEMORY));
-        return NULL;
-    }
-    uint32_t *votes = (uint32_t *)(void *)(load + runtime->device_count);
+    double *load = command->verify->load;
+    uint32_t *votes = command->verify->votes;
+    memset(load, 0, runtime->device_count * (sizeof *load + sizeof *votes));
     const uint32_t own = c->votes.device[0];
     for (uint32_t i = 0; i < c->votes.count; i++) {
         votes[c->votes.device[i]]++;
@@ -176,7 +186,6 @@ static pel_device *next_voter(checking *c) {
                                  c->votes.alone ? PEL_VOTER_THRICE : PEL_VOTER_TWICE, &c->failed,
                                  command->slices[c->job].hi - command->slices[c->job].lo, load);
     }
-    pel_free(&runtime->allocator, load);
     return voter;
 }
 
@@ -688,6 +697,7 @@ void pel_verify_free(pel_command *command) {
             *at = next;
         }
     }
+    pel_free(&runtime->allocator, v->load);
     pel_free(&runtime->allocator, v->why_not);
     pel_free(&runtime->allocator, v->story);
     pel_free(&runtime->allocator, v);

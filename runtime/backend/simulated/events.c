@@ -2,10 +2,10 @@
 /*
  * What comes next, among thousands of devices.
  *
- * Each event changes a few devices, so none looks at all of them: the soonest end is on top of a heap of drivers, those with a job
- * that has not started are in a list, and devices with one core group are in a ring. Ends that are equal go to the device that was
- * opened first. The heap has room for every open driver, so that submission allocates nothing. Rejected: a heap of works; a work's
- * end moves when others disturb it, and with the drivers each moves in one place.
+ * Each event changes a few devices, so none looks at all of them: the soonest end is on top of a heap of drivers, those with a
+ * job that has not started are in a list, and devices with one core group are in a ring. Of equal ends that of the device that
+ * was opened first comes first. The heap has room for every open driver, so that submission allocates nothing. Rejected: a heap
+ * of works; a work's end moves when others disturb it, and with the drivers each moves in one place.
  */
 #include "backend/simulated/internal.h"
 

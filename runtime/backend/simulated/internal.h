@@ -83,8 +83,8 @@ uint32_t pel_machine_find(const pel_machine *machine, const char *id);
 void pel_simulated_settle(pel_machine *machine);
 
 /*
- * events.c, needs machine->lock. A driver joins when it is opened (false: no memory) and leaves when it is closed; `changed` after
- * any change of its lanes, of whether its first job runs, or of when a work ends.
+ * events.c, needs machine->lock. A driver joins when it is opened (false: no memory) and leaves when it is closed; `changed`
+ * after any change of its lanes, of whether its first job runs, or of when a work ends.
  */
 bool pel_simulated_join(pel_machine *machine, pel_simulated_driver *driver);
 void pel_simulated_leave(pel_machine *machine, pel_simulated_driver *driver);

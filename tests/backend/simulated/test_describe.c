@@ -194,7 +194,7 @@ static void devices_of_programs_are_checked(void **state) {
     pel_free(plain, d.devices);
     assert_int_equal(pel_description_copy(plain, NULL, 0, &d, NULL), PEL_OK);
     assert_int_equal(pel_description_copy(plain, NULL, 2, &d, NULL), PEL_INVALID_ARGUMENT);
-    assert_int_equal(pel_description_copy(plain, devices, 64, &d, NULL), PEL_INVALID_ARGUMENT);
+    assert_int_equal(pel_description_copy(plain, devices, 8193, &d, NULL), PEL_INVALID_ARGUMENT);
     devices[1].rate = (double)NAN;
     assert_int_equal(pel_description_copy(plain, devices, 2, &d, &error), PEL_INVALID_ARGUMENT);
     assert_non_null(strstr(pel_error_message(error), "simulated device 1 (b)"));
