@@ -85,7 +85,7 @@ static void drop_what_is_over(pel_hazard_field *field, living *l) {
 
 /* Cells of no value become free. Others stay where they are, but for those that might not be found any more. */
 static void settle(pel_hazard_field *field, const living *l) {
-    pel_hazard_cell strays[STRAYS];
+    pel_hazard_cell strays[STRAYS] = {{0, {0, 0}}};
     for (uint32_t i = 0; i < l->stray_count; i++) {
         strays[i] = field->cells[l->strays[i]];
         field->cells[l->strays[i]].value.a = 0;
