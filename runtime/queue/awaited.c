@@ -21,8 +21,11 @@ typedef struct nest {
     atomic_uint kept;   /* places that somebody may still give back, once nobody takes any */
     uint32_t next;      /* which was used last: most likely it is free again */
     uint32_t pause;
+    /* Of each place: 0, USED, ORPHAN. Apart from the events, whose lines have travelled when they are given back. */
+    _Alignas(64) atomic_uint states[PLACES];
     place places[PLACES];
 } nest;
+enum { USED = 1, ORPHAN = 2 };
 
 static nest *make_nest(pel_runtime *runtime) {
     void *block = pel_alloc_zero(&runtime->allocator, 1, sizeof(nest) + _Alignof(nest) - 1);
@@ -58,9 +61,9 @@ static place *take(pel_runtime *runtime, pel_host_self *self) {
         return NULL;
     }
     for (uint32_t i = 0; i < LOOKS; i++) {
-        place *p = &of->places[of->next];
-        if (atomic_load_explicit(&p->event.word, memory_order_acquire) == 0) {
-            return p;
+        if (atomic_load_explicit(&of->states[of->next], memory_order_acquire) == 0) {
+            atomic_store_explicit(&of->states[of->next], USED, memory_order_relaxed);
+            return &of->places[of->next];
         }
         of->next = (of->next + 1) % PLACES;
     }
@@ -78,7 +81,8 @@ static void drop(nest *of, uint32_t places) {
 /* After the exchange the place may be another task's, unless nobody takes any: then it is counted. */
 void pel_nest_give(pel_event *event) {
     nest *of = event->block;
-    if ((atomic_exchange_explicit(&event->word, 0, memory_order_acq_rel) & PEL_EVENT_ORPHAN) != 0) {
+    const size_t index = (size_t)((const char *)event - (const char *)of->places) / sizeof(place);
+    if ((atomic_exchange_explicit(&of->states[index], 0, memory_order_acq_rel) & ORPHAN) != 0) {
         drop(of, 1);
     }
 }
@@ -86,7 +90,7 @@ void pel_nest_give(pel_event *event) {
 static void leave(nest *of) {
     uint32_t free_places = 0;
     for (uint32_t i = 0; i < PLACES; i++) {
-        free_places += atomic_fetch_or_explicit(&of->places[i].event.word, PEL_EVENT_ORPHAN, memory_order_acq_rel) == 0;
+        free_places += atomic_fetch_or_explicit(&of->states[i], ORPHAN, memory_order_acq_rel) == 0;
     }
     if (free_places > 0) {
         drop(of, free_places);

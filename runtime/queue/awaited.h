@@ -4,10 +4,10 @@
  *
  * Node and event of such a task lie side by side in a *nest* of the lane that it is submitted through, so that what goes to
  * another core is one pair of cache lines, and so that a thread that submits and waits again and again uses the same lines each
- * time: no memory is allocated, no node taken from a pool. A place is free when its event's word is 0. Whoever gives the last
- * reference up writes that, from any thread and at any time, also when the runtime is gone: the nest goes with the last of its
- * places, of which the runtime gives up those that nobody has. A nest has few places; where all are in use events have memory of
- * their own, as all others do.
+ * time: no memory is allocated, no node taken from a pool. Each place has a word that tells whether it is in use. Whoever gives
+ * the last reference up writes that, from any thread and at any time, also when the runtime is gone: the nest goes with the last
+ * of its places, of which the runtime gives up those that nobody has. A nest has few places; where all are in use events have
+ * memory of their own, as all others do.
  *
  * Nobody knows the node but through the event. So its list of successors is closed only when somebody said in the event's word
  * that he is about to touch it (pel_event_follow): the end of a task that nobody followed is one atomic operation.

@@ -55,9 +55,9 @@ void pel_event_finish(pel_event *event, pel_status status, pel_error *error, pel
 
 /*
  * Of `word`. FOLLOWED: of a task that is only a node; somebody may be in the list of its successors. It comes with a reference
- * that whoever ends the task gives up when it has closed the list. ORPHAN: in a nest that goes when all its events have.
+ * that whoever ends the task gives up when it has closed the list.
  */
-enum { PEL_EVENT_OVER = 1, PEL_EVENT_FOLLOWED = 2, PEL_EVENT_ORPHAN = 4, PEL_EVENT_REFERENCE = 8 };
+enum { PEL_EVENT_OVER = 1, PEL_EVENT_FOLLOWED = 2, PEL_EVENT_REFERENCE = 4 };
 /* Besides the public states, of `phase`: will not run, or is being ended by its owner; told as SUBMITTED. */
 enum { PEL_EVENT_CLAIMED = 3 };
 

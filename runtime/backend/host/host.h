@@ -90,6 +90,7 @@ typedef struct pel_host_worker {
     uint32_t visits, ran, own; /* the reserve's: counts when it considered standing back last (reserve.c) */
     uint32_t patience;         /* items that it runs before it considers that again */
     atomic_uint core;  /* where it was seen last; written by its thread, read by all */
+    atomic_bool away;  /* runs an offer, and is counted as one that looks all the same: until somebody falls asleep */
 } pel_host_worker;
 
 /* The job that runs; fields but the atomics are written before the gate opens and after it has closed. */
@@ -204,6 +205,8 @@ void pel_host_tasks_forget(pel_host_tasks *tasks);
 bool pel_host_may_help(const pel_backend_device *device);
 /* A moment between two looks; the shortest there is. */
 void pel_host_pause(void);
+/* Under the lock, when somebody has fallen asleep: who is away is counted no more. */
+void pel_host_count_off(pel_host_device *device);
 
 /* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */
 bool pel_host_job_run(pel_host_worker *lane, uint64_t *seen, pel_work *work);

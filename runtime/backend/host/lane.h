@@ -47,6 +47,8 @@ typedef struct pel_host_lane {
     pel_host_item *tail;                /* the last item; NULL: empty */
     pel_host_self self;
     atomic_uint visits;                 /* submissions, ever */
+    uint32_t offered;                   /* what `offers` says */
+    pel_host_item *last_offer;          /* to be compared only */
     _Alignas(64) atomic_uint draining;  /* by whoever takes */
     _Atomic(pel_host_item *) head;      /* the first item; set by a submitter only while the lane is empty */
     _Atomic(pel_host_item *) offer;     /* set by a submitter only while there is none; taken by anybody */
@@ -69,14 +71,19 @@ static inline void pel_host_lane_push(pel_host_lane *lane, pel_host_item *item) 
     atomic_store_explicit(last ? &last->link : &lane->head, item, memory_order_release);
 }
 
-/* With the claim. To the list where there is an offer already. */
+/*
+ * With the claim. To the list where there is an offer already. What was the last offer and is offered again has been taken, so
+ * that the place is free: no look at the line, which whoever took it has. It is only written, once all of it is known.
+ */
 static inline void pel_host_lane_offer(pel_host_lane *lane, pel_host_item *item, void *about) {
-    if (atomic_load_explicit(&lane->offer, memory_order_relaxed)) {
+    if (lane->last_offer != item && atomic_load_explicit(&lane->offer, memory_order_relaxed)) {
         pel_host_lane_push(lane, item);
         return;
     }
+    lane->last_offer = item;
+    lane->offered++;
     atomic_store_explicit(&lane->about, about, memory_order_relaxed);
-    atomic_store_explicit(&lane->offers, atomic_load_explicit(&lane->offers, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(&lane->offers, lane->offered, memory_order_relaxed);
     atomic_store_explicit(&lane->offer, item, memory_order_release);
 }
 
@@ -86,7 +93,7 @@ static inline pel_host_item *pel_host_lane_take_offer(pel_host_lane *lane) {
     if (!item) {
         return NULL;
     }
-    pel_pool_fetch(item);
+    __builtin_prefetch(item); /* only read, as a rule: its submitter has it still when it makes the next one */
     pel_pool_fetch(atomic_load_explicit(&lane->about, memory_order_relaxed));
     return atomic_exchange_explicit(&lane->offer, NULL, memory_order_acquire);
 }

@@ -217,6 +217,45 @@ static pel_host_item *look_at_tasks(pel_host_worker *worker) {
     return caught;
 }
 
+/*
+ * An offer that a looking worker caught it runs without being counted out and in again, which would take the line of `looking`
+ * from whoever submits, twice a task. That may be as long as nobody sleeps who could be called in its place: who falls asleep
+ * counts those off who are away, and looks after that whether anything is left. Each says first what it does and then looks at
+ * the other. False: it is not away, and counted no more.
+ */
+static bool go_away(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    const bool may = (!pel_host_is_last(worker) || device->worker_count == 1) && !pel_host_is_parked(worker);
+    if (may && atomic_load_explicit(&device->tasks.asleep, memory_order_relaxed) == 0) {
+        (void)atomic_exchange_explicit(&worker->away, true, memory_order_seq_cst);
+        if (atomic_load_explicit(&device->tasks.asleep, memory_order_seq_cst) == 0) {
+            return true;
+        }
+        if (!atomic_exchange_explicit(&worker->away, false, memory_order_seq_cst)) {
+            return false;
+        }
+    }
+    look_stop(device);
+    return false;
+}
+
+/* It looks, and is counted, again. */
+static void come_back(pel_host_worker *worker) {
+    if (!atomic_exchange_explicit(&worker->away, false, memory_order_seq_cst)) {
+        look_begin(worker->device);
+    }
+}
+
+void pel_host_count_off(pel_host_device *device) {
+    for (uint32_t i = 0; i < device->worker_count; i++) {
+        atomic_bool *away = &device->workers[i].away;
+        if (atomic_load_explicit(away, memory_order_seq_cst) && atomic_exchange_explicit(away, false, memory_order_seq_cst)) {
+            atomic_fetch_sub_explicit(&device->tasks.looking, 1, memory_order_seq_cst);
+            atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
+        }
+    }
+}
+
 /* Looks for work for a while, and runs what regions there are on the spot: another one is likely to follow. True: there is
  * something else. */
 static bool spin(pel_host_worker *worker) {
@@ -225,7 +264,7 @@ static bool spin(pel_host_worker *worker) {
     /* the waiter of an isolated launch sleeps, runs for 30 us where a worker is, and brings the next one: no core falls asleep */
     const unsigned clocks = atomic_load_explicit(&device->after_alone, memory_order_relaxed) ? CLOSE_CLOCKS : LOOKS_PER_CLOCK;
     unsigned next = 1;
-    bool found = false;
+    bool found = false, left = false;
     pel_host_item *caught = NULL;
     atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
     look_begin(device);
@@ -242,8 +281,19 @@ static bool spin(pel_host_worker *worker) {
         found = job_to_join(worker) || anything_waits(device);
         if (!found && look == next) {
             caught = look_at_tasks(worker);
-            found = caught || pel_host_runner_sees_work(worker->runner);
+            found = !caught && pel_host_runner_sees_work(worker->runner);
             next = look + worker->interval;
+        }
+        if (caught) { /* another one is likely to follow */
+            const bool away = go_away(worker);
+            pel_host_runner_run(worker->runner, caught);
+            caught = NULL;
+            if (!away) {
+                left = found = true;
+                break;
+            }
+            come_back(worker);
+            until = 0;
         }
         if (gives_way(worker)) {
             found = found || pel_host_runner_sees_stuck(worker->runner);
@@ -265,11 +315,10 @@ static bool spin(pel_host_worker *worker) {
         }
         pel_pause();
     }
-    look_stop(device);
-    atomic_fetch_sub_explicit(&device->attending, 1, memory_order_relaxed);
-    if (caught) {
-        pel_host_runner_run(worker->runner, caught);
+    if (!left) {
+        look_stop(device);
     }
+    atomic_fetch_sub_explicit(&device->attending, 1, memory_order_relaxed);
     return found;
 }
 
