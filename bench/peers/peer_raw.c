@@ -6,6 +6,7 @@
  */
 #include "cholesky.h"
 #include "raw_online.h"
+#include "raw_tasks.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -100,6 +101,7 @@ static void tasks(const contestant_run *run) {
         }
     }
     free(list);
+    raw_tasks_queued(run);
 }
 
 /* A chain whose links alternate between two threads: each must see the other's store. */
