@@ -33,7 +33,9 @@ typedef struct pel_queue_desc {
     size_t size;               /* sizeof(pel_queue_desc); 0: the layout of the first release */
     const char *name;          /* for messages and traces */
     uint32_t max_in_flight;    /* submission waits beyond so many unfinished commands; 0: no limit */
-    /* its share of the devices' time while other queues have launches or loops, too: twice the weight, twice the time; 0: 1 */
+    /* its share of the devices' time while other queues have launches or loops, too, and of the host workers' time while others
+     * have tasks of nothing but a function and a context that wait, too: twice the weight, twice the time; 0: 1. Other tasks are
+     * run in the order in which they can. */
     uint32_t weight;
     int32_t priority;          /* added to that of its launches, loops and tasks: higher ones go first, whatever the shares */
     uint32_t flags;            /* pel_queue_flags */
@@ -174,7 +176,9 @@ PEL_API PEL_MUST_CHECK pel_status pel_callback(pel_queue *queue, pel_event *watc
  * only, and leaves memory where it is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task
  * itself, as a rule: see pel_event_wait). From inside a loop, a parallel loop or the host variant of a kernel: WOULD_DEADLOCK.
  * So it is, here and in every other wait, on a simulated machine on which nothing will ever happen while the caller waits: what
- * is waited for hangs and is not isolated, or needs a user event or an unmapping.
+ * is waited for hangs and is not isolated, or needs a user event or an unmapping. On real devices it waits without end for a launch
+ * that never comes back and is not isolated, because the device may still write to the caller's memory: isolated launches end with
+ * their deadline, pel_event_status of the launch's event asks without waiting, and pel_queue_destroy gives up with BUSY.
  */
 PEL_API pel_status pel_queue_finish(pel_queue *queue);
 

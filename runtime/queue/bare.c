@@ -38,7 +38,7 @@ static pel_status begin(pel_queue *queue, pel_host_feed *feed, pel_stage *stage,
 
 __attribute__((noinline))
 static pel_status begin_feed(pel_queue *queue, bool may, pel_task_fn function, void *context) {
-    pel_host_feed *feed = may ? pel_host_feed_open(queue->runtime->dispatcher->tasks, queue) : NULL;
+    pel_host_feed *feed = may ? pel_host_feed_open(queue->runtime->dispatcher->tasks, queue, (uint32_t)queue->weight) : NULL;
     if (!feed) {
         return pel_task_any(queue, function, context, NULL, 0, NULL, NULL);
     }
@@ -147,8 +147,11 @@ static uint32_t how_many(uint32_t count, int64_t ns) {
     return most < 1 ? 1 : most < PEL_HOST_GROUP_MOST ? (uint32_t)most : PEL_HOST_GROUP_MOST;
 }
 
-void pel_bare_make(pel_host_runner *runner, uint32_t count) {
-    const int64_t began = pel_clock_now(&pel_clock_monotonic);
+int64_t pel_bare_make(pel_host_runner *runner, uint32_t count) {
+    const pel_clock *clock = ((pel_runtime *)runner->tasks->owner)->clock;
+    const int64_t began = pel_clock_now(clock);
     run_group(runner, 0, count);
-    runner->most = how_many(count, pel_clock_now(&pel_clock_monotonic) - began);
+    const int64_t took = pel_clock_now(clock) - began;
+    runner->most = how_many(count, took);
+    return took;
 }

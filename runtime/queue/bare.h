@@ -24,7 +24,7 @@
 pel_status pel_task_bare(pel_queue *queue, pel_task_fn function, void *context);
 
 /* Of pel_host_tasks. */
-void pel_bare_make(pel_host_runner *runner, uint32_t count);
+int64_t pel_bare_make(pel_host_runner *runner, uint32_t count);
 bool pel_bare_go_on(pel_host_runner *runner);
 bool pel_bare_relieve(pel_host_runner *runner, pel_host_group *from);
 

@@ -2,12 +2,18 @@
 /*
  * The work-stealing deque (runtime/backend/host/deque.h), step by step: one access of shared memory each, under sequential consistency. An owner
  * pushes ITEMS items through SLOTS slots and takes between; thieves steal. Every item is got exactly once; a full deque refuses; nothing is lost.
+ *
+ * MUTANT 1: the owner's store of `bottom` and its look at `top` change places, as without the fence between them. MUTANT 2: the owner takes the
+ * last item without a compare-and-swap. MUTANT 3: a thief does. The model must find each of them out.
  */
 #ifndef SLOTS
 #define SLOTS 2
 #endif
 #ifndef ITEMS
 #define ITEMS 4
+#endif
+#ifndef MUTANT
+#define MUTANT 0
 #endif
 #ifndef THIEVES
 #define THIEVES 2
@@ -42,15 +48,25 @@ inline take() {
     if
     :: t > b -> skip
     :: else ->
+#if MUTANT == 1
+        t = top;
+        bottom = b;
+#else
         bottom = b;
         t = top;
+#endif
         if
         :: t > b -> bottom = b + 1
         :: else ->
             x = slot[b % SLOTS];
             if
             :: t == b ->
+#if MUTANT == 2
+                won = (top == t);
+                top = t + 1;
+#else
                 atomic { won = (top == t); if :: won -> top = t + 1 :: else -> skip fi }
+#endif
                 bottom = b + 1;
                 if :: won -> have(x) :: else -> skip fi
             :: else -> have(x)
@@ -72,7 +88,12 @@ proctype thief() {
         :: t >= b -> skip
         :: else ->
             x = slot[t % SLOTS];
+#if MUTANT == 3
+            won = (top == t);
+            if :: won -> top = t + 1 :: else -> skip fi;
+#else
             atomic { won = (top == t); if :: won -> top = t + 1 :: else -> skip fi }
+#endif
             if :: won -> have(x) :: else -> skip fi
         fi
     :: break

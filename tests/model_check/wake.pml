@@ -3,6 +3,10 @@
  * The wake-up protocol of the task engine (docs/design/queue.md, "No wake-up is lost"): SUBMITTERS threads put ITEMS items each into lanes that they claim, or
  * run on a worker and push to its deque; WORKERS workers look, run and sleep. When nothing can move any more, everything has been run.
  *
+ * FEEDS threads put one item each into a feed of their own without any fence: what they store lies in a buffer until memory has it,
+ * they look whether anybody sleeps before that, and only if so they fence and ask as the others do. Who is about to sleep empties all buffers (the heavy
+ * barrier) before its last look; MUTANT 3 leaves that out.
+ *
  * One access of shared memory a step, under sequential consistency, as the code's are. `asleep` repeats how many sleep and were not told to wake;
  * it is written under the device's lock and read without. MUTANT 1 tells of the sleeper after its last look, MUTANT 2 leaves
  * that look out: with one worker the model must then fail.
@@ -22,11 +26,16 @@
 #ifndef MUTANT
 #define MUTANT 0
 #endif
-#define ALL (SUBMITTERS * ITEMS + CHILDREN)
+#ifndef FEEDS
+#define FEEDS 0
+#endif
+#define ALL (SUBMITTERS * ITEMS + FEEDS + CHILDREN)
 
-byte lane[SUBMITTERS];    /* items in it */
-bool claimed[SUBMITTERS];
+byte lane[SUBMITTERS + 1];    /* items in it */
+bool claimed[SUBMITTERS + 1];
 byte deque[WORKERS];
+byte feed[FEEDS + 1];      /* as memory has it */
+bool buffered[FEEDS + 1];
 byte looking = 0, asleep = 0;
 bool locked = false;      /* the device's lock */
 byte sleeping = 0, tokens = 0;
@@ -83,7 +92,42 @@ inline ask_and_wake() {
     fi
 }
 
-/* Looks at every lane and deque once; found: took one item. */
+/* Of a feed's item memory learns some time later, or when somebody fences. */
+inline flush(which) { atomic { if :: buffered[which] -> buffered[which] = false; feed[which]++ :: else -> skip fi } }
+
+proctype producer(byte id) {
+    buffered[id] = true;
+    if
+    :: asleep > 0 ->
+        flush(id);
+        ask_and_wake()
+    :: else -> skip
+    fi
+}
+
+proctype memory(byte id) { end_memory: atomic { buffered[id] -> buffered[id] = false; feed[id]++ } }
+
+inline heavy_barrier() {
+#if FEEDS > 0 && MUTANT != 3
+    d_step {
+        i = 0;
+        do
+        :: i < FEEDS ->
+            if
+            :: buffered[i] -> buffered[i] = false; feed[i]++
+            :: else -> skip
+            fi;
+            i++
+        :: else -> break
+        od;
+        i = 0
+    }
+#else
+    skip
+#endif
+}
+
+/* Looks at every lane, feed and deque once; found: took one item. */
 inline take_something() {
     found = false;
     i = 0;
@@ -97,6 +141,13 @@ inline take_something() {
     do
     :: !found && i < WORKERS ->
         atomic { if :: deque[i] > 0 -> deque[i]--; found = true :: else -> skip fi }
+        i++
+    :: else -> break
+    od;
+    i = 0;
+    do
+    :: !found && i < FEEDS ->
+        atomic { if :: feed[i] > 0 -> feed[i]--; found = true :: else -> skip fi }
         i++
     :: else -> break
     od;
@@ -118,6 +169,11 @@ inline any_for_sure() {
     i = 0;
     do
     :: i < WORKERS -> found = found || deque[i] > 0; i++
+    :: else -> break
+    od;
+    i = 0;
+    do
+    :: i < FEEDS -> found = found || feed[i] > 0; i++
     :: else -> break
     od;
     i = 0
@@ -170,6 +226,7 @@ again:
     tell();
 #endif
 #if MUTANT != 2
+    heavy_barrier();
     any_for_sure();
 #endif
     if
@@ -192,6 +249,8 @@ init {
     byte n = 0;
     atomic {
         do :: n < SUBMITTERS -> run submitter(n); n++ :: else -> break od;
+        n = 0;
+        do :: n < FEEDS -> run producer(n); run memory(n); n++ :: else -> break od;
         n = 0;
         do :: n < WORKERS -> run worker(n); n++ :: else -> break od
     }

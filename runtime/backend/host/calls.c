@@ -13,10 +13,14 @@ enum { PAGES_AT_ONCE = 16 };
 
 /* ---- feeds ---- */
 
-pel_host_feed *pel_host_feed_open(pel_host_tasks *tasks, const void *of) {
-    pel_host_feed *feed = pel_host_feed_find(tasks->feeds, of);
+pel_host_feed *pel_host_feed_open(pel_host_tasks *tasks, const void *of, uint32_t weight) {
+    bool fresh;
+    pel_host_feed *feed = pel_host_feed_find(tasks->feeds, of, &tasks->pages, &fresh);
     if (feed) {
         const uint32_t index = (uint32_t)(feed - tasks->feeds);
+        if (fresh) {
+            pel_host_share_begin(&tasks->shares, index, weight);
+        }
         if (feed->shard == 0) {
             feed->shard = atomic_fetch_add(&tasks->shards_used, 1);
         }
@@ -109,7 +113,7 @@ void pel_host_runner_run_page(pel_host_runner *runner, pel_host_page *page) {
         pel_host_wake_if_needed(runner->tasks);
     }
     pel_host_runner_open(runner, count);
-    runner->tasks->make(runner, count);
+    (void)runner->tasks->make(runner, count);
     atomic_store_explicit(&runner->running, outer, memory_order_release);
 }
 
@@ -130,12 +134,17 @@ static bool take_pages(pel_host_runner *runner, pel_host_feed *feed) {
 }
 
 /* As many as should last some microseconds by what this runner's last ones took. */
-static bool take_calls(pel_host_runner *runner, pel_host_feed *feed) {
+static bool take_calls(pel_host_runner *runner, pel_host_feed *feed, bool charged) {
+    pel_host_tasks *tasks = runner->tasks;
+    const uint32_t share = atomic_load_explicit(&feed->share, memory_order_relaxed);
     const bool outer = atomic_exchange_explicit(&runner->running, true, memory_order_seq_cst);
     const uint32_t count = pel_host_feed_take(feed, &runner->group, group_size(runner));
     if (count > 0) {
         pel_host_runner_open(runner, count);
-        runner->tasks->make(runner, count);
+        const int64_t took = tasks->make(runner, count);
+        if (charged) {
+            pel_host_share_charge(&tasks->shares, share, took);
+        }
     }
     atomic_store_explicit(&runner->running, outer, memory_order_release);
     return count > 0;
@@ -147,11 +156,7 @@ bool pel_host_runner_take_calls(pel_host_runner *runner) {
     if (used > 0 && pel_host_group_rest(&runner->group) > 0) {
         return false;
     }
-    for (uint32_t i = 0, at = used > 0 ? runner->index % used : 0; i < used; i++, at = at + 1 < used ? at + 1 : 0) {
-        pel_host_feed *feed = &tasks->feeds[at];
-        if (pel_host_feed_any(feed) && (take_pages(runner, feed) || take_calls(runner, feed))) {
-            return true;
-        }
-    }
-    return false;
+    bool competes;
+    pel_host_feed *feed = pel_host_share_choose(&tasks->shares, tasks->feeds, used, used > 0 ? runner->index % used : 0, &competes);
+    return feed && ((!competes && take_pages(runner, feed)) || take_calls(runner, feed, competes));
 }

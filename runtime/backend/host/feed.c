@@ -26,29 +26,45 @@ static uint64_t my_number(void) {
     return pel_host_thread_number;
 }
 
-/* A free feed was emptied by whoever closed it, which comes before its producer is seen to be nobody. */
-pel_host_feed *pel_host_feed_find(pel_host_feed *feeds, const void *of) {
-    const uint64_t me = my_number();
-    uint32_t free = PEL_HOST_FEEDS;
+/* A free feed was emptied by whoever closed it. */
+static pel_host_feed *claim(pel_host_feed *feeds, const void *of, bool *fresh) {
+    uint32_t free = PEL_HOST_FEEDS, share = PEL_HOST_FEEDS;
     for (uint32_t i = 0; i < PEL_HOST_FEEDS; i++) {
-        const uint64_t producer = atomic_load_explicit(&feeds[i].producer, memory_order_relaxed);
-        if (producer == me && atomic_load_explicit(&feeds[i].of, memory_order_relaxed) == of) {
-            *pel_host_usual_feed(of) = (uint8_t)i;
-            return &feeds[i];
+        const bool taken = atomic_load_explicit(&feeds[i].producer, memory_order_relaxed) != 0;
+        if (taken && atomic_load_explicit(&feeds[i].of, memory_order_relaxed) == of) {
+            share = atomic_load_explicit(&feeds[i].share, memory_order_relaxed);
         }
-        free = producer == 0 && free == PEL_HOST_FEEDS ? i : free;
+        free = !taken && free == PEL_HOST_FEEDS ? i : free;
     }
-    for (uint32_t i = free; i < PEL_HOST_FEEDS; i++) {
-        uint64_t nobody = 0;
-        if (atomic_compare_exchange_strong_explicit(&feeds[i].producer, &nobody, me, memory_order_acquire,
-                                                    memory_order_relaxed)) {
-            atomic_store_explicit(&feeds[i].of, of, memory_order_seq_cst);
-            atomic_thread_fence(memory_order_seq_cst); /* who makes a stage current sees the feed, or this thread the stage */
-            *pel_host_usual_feed(of) = (uint8_t)i;
-            return &feeds[i];
-        }
+    if (free == PEL_HOST_FEEDS) {
+        return NULL;
     }
-    return NULL;
+    *fresh = share == PEL_HOST_FEEDS;
+    atomic_store_explicit(&feeds[free].share, *fresh ? free : share, memory_order_relaxed);
+    atomic_store_explicit(&feeds[free].producer, pel_host_thread_number, memory_order_relaxed);
+    atomic_store_explicit(&feeds[free].of, of, memory_order_seq_cst);
+    return &feeds[free];
+}
+
+pel_host_feed *pel_host_feed_find(pel_host_feed *feeds, const void *of, pel_host_pages *pages, bool *fresh) {
+    const uint64_t me = my_number();
+    pel_host_feed *feed = NULL;
+    *fresh = false;
+    for (uint32_t i = 0; i < PEL_HOST_FEEDS && !feed; i++) {
+        const bool mine = atomic_load_explicit(&feeds[i].producer, memory_order_relaxed) == me &&
+                          atomic_load_explicit(&feeds[i].of, memory_order_relaxed) == of;
+        feed = mine ? &feeds[i] : NULL;
+    }
+    if (!feed) {
+        lock(&pages->busy);
+        feed = claim(feeds, of, fresh);
+        unlock(&pages->busy);
+        atomic_thread_fence(memory_order_seq_cst); /* who makes a stage current sees the feed, or this thread the stage */
+    }
+    if (feed) {
+        *pel_host_usual_feed(of) = (uint8_t)(feed - feeds);
+    }
+    return feed;
 }
 
 static void give_all(pel_host_pages *pages, pel_host_page *list) {
@@ -59,14 +75,13 @@ static void give_all(pel_host_pages *pages, pel_host_page *list) {
     }
 }
 
-/* The producer may be anywhere but inside. Consumers look at `put` and `got`, which stay as they are, and at nothing else. */
+/* With the pages. The producer may be anywhere but inside. Consumers look at `put` and `got`, which stay as they are, and at
+ * nothing else. */
 static void empty(pel_host_feed *feed, pel_host_pages *pages) {
     lock(&feed->draining);
-    lock(&pages->busy);
     give_all(pages, feed->head); /* the producer's page among them: it is the last one */
     give_all(pages, feed->spare);
     give_all(pages, atomic_exchange_explicit(&feed->returned, NULL, memory_order_acquire));
-    unlock(&pages->busy);
     feed->head = feed->page = feed->spare = NULL;
     feed->at = feed->end = NULL;
     feed->stage = NULL;
@@ -74,13 +89,15 @@ static void empty(pel_host_feed *feed, pel_host_pages *pages) {
 }
 
 void pel_host_feeds_close(pel_host_feed *feeds, uint32_t used, const void *of, pel_host_pages *pages) {
+    lock(&pages->busy);
     for (uint32_t i = 0; i < used; i++) {
         if (atomic_load_explicit(&feeds[i].of, memory_order_acquire) == of) {
             empty(&feeds[i], pages);
             atomic_store_explicit(&feeds[i].of, NULL, memory_order_relaxed);
-            atomic_store_explicit(&feeds[i].producer, 0, memory_order_release);
+            atomic_store_explicit(&feeds[i].producer, 0, memory_order_relaxed);
         }
     }
+    unlock(&pages->busy);
 }
 
 /* ---- pages ---- */

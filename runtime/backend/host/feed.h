@@ -57,6 +57,7 @@ struct pel_host_feed {
     uint64_t order;                   /* the same: the next one's follows, or there is a mark */
     pel_host_page *page, *spare;
     uint64_t began;                   /* `put` at the page's beginning */
+    _Atomic uint32_t share;           /* of which all feeds of `of` are; the first one's index */
     _Alignas(64) atomic_uint draining;/* by whoever takes; what follows is its own meanwhile, but for `got`, which all read */
     _Atomic uint64_t got;
     pel_host_page *head;
@@ -80,8 +81,9 @@ static inline uint8_t *pel_host_usual_feed(const void *of) {
     return &pel_host_usual_feeds[((uintptr_t)of >> 6 ^ (uintptr_t)of >> 12) % PEL_HOST_USUAL_FEEDS];
 }
 
-/* The calling thread's feed for `of` among these; one that nobody has becomes it. NULL: there is none any more. */
-pel_host_feed *pel_host_feed_find(pel_host_feed *feeds, const void *of);
+/* The calling thread's feed for `of` among these; one that nobody has becomes it. NULL: there is none any more. *fresh: the first
+ * of its share. */
+pel_host_feed *pel_host_feed_find(pel_host_feed *feeds, const void *of, pel_host_pages *pages, bool *fresh);
 /* Nothing of `of` is under way any more: its feeds are free, their pages go back. */
 void pel_host_feeds_close(pel_host_feed *feeds, uint32_t used, const void *of, pel_host_pages *pages);
 

@@ -16,6 +16,7 @@
 
 #include "backend/host/deque.h"
 #include "backend/host/feed.h"
+#include "backend/host/feed_share.h"
 #include "backend/host/group.h"
 #include "backend/host/lane.h"
 #include "base/thread_local.h"
@@ -47,8 +48,8 @@ struct pel_host_tasks {
     /* Read-mostly. Runs one item; returns one that became ready by it and is to run next, or NULL. */
     pel_host_item *(*run)(pel_host_runner *runner, pel_host_item *item);
     /* Makes all calls of the runner's group, the first of which is begun; the next one; takes from another's, and makes the first
-     * of those. The last two: false, there is none. */
-    void (*make)(pel_host_runner *runner, uint32_t count);
+     * of those. make: returns how long it took; the other two: false, there is none. */
+    int64_t (*make)(pel_host_runner *runner, uint32_t count);
     bool (*go_on)(pel_host_runner *runner);
     bool (*relieve)(pel_host_runner *runner, pel_host_group *from);
     void *owner; /* of the items: for these four */
@@ -56,6 +57,7 @@ struct pel_host_tasks {
     pel_host_lane *lanes;
     pel_host_feed *feeds;
     pel_host_pages pages;
+    pel_host_shares shares;
     void (*invite)(void *host); /* somebody of the caller's may come and work; NULL: nobody. Any thread, any lock */
     void *invite_host;
     uint32_t worker_count, runner_count;
@@ -115,7 +117,7 @@ static inline void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane 
 
 /* The calling thread's feed for `of`, which is opened if need be; NULL: there are too many. Only where all processors can be
  * fenced. */
-pel_host_feed *pel_host_feed_open(pel_host_tasks *tasks, const void *of);
+pel_host_feed *pel_host_feed_open(pel_host_tasks *tasks, const void *of, uint32_t weight);
 /* NULL: it has to be opened, or looked for. */
 static inline pel_host_feed *pel_host_feed_mine(const pel_host_tasks *tasks, const void *of) {
     pel_host_feed *usual = &tasks->feeds[*pel_host_usual_feed(of)];
