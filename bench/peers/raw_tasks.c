@@ -4,8 +4,8 @@
  * can wait until all are done. A bounded ring, whose memory is used again; submitters take a lock that is a word (they may be
  * several), so that a submission is an exchange and a few stores; consumers take 64 at a time with one compare-and-swap and count
  * what they have run once for these. Behind the gate the worker sleeps; when it opens, the submitter takes part, as a waiter of
- * the others does. Nothing else: no priorities, no failures, no growth, no children, no sleep but in the gate. The second form has
- * one submitter for good, and no lock.
+ * the others does. Nothing else: no priorities, no failures, no growth, no children, no sleep but in the gate. The second form
+ * has one submitter for good, and no lock.
  */
 #include "raw_tasks.h"
 #include "workload.h"

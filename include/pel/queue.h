@@ -176,9 +176,9 @@ PEL_API PEL_MUST_CHECK pel_status pel_callback(pel_queue *queue, pel_event *watc
  * only, and leaves memory where it is; WOULD_DEADLOCK when the queue has a command that cannot end before the task (the task
  * itself, as a rule: see pel_event_wait). From inside a loop, a parallel loop or the host variant of a kernel: WOULD_DEADLOCK.
  * So it is, here and in every other wait, on a simulated machine on which nothing will ever happen while the caller waits: what
- * is waited for hangs and is not isolated, or needs a user event or an unmapping. On real devices it waits without end for a launch
- * that never comes back and is not isolated, because the device may still write to the caller's memory: isolated launches end with
- * their deadline, pel_event_status of the launch's event asks without waiting, and pel_queue_destroy gives up with BUSY.
+ * is waited for hangs and is not isolated, or needs a user event or an unmapping. On real devices it waits without end for a
+ * launch that never comes back and is not isolated, because the device may still write to the caller's memory: isolated launches
+ * end with their deadline, pel_event_status of the launch's event asks without waiting, and pel_queue_destroy gives up (BUSY).
  */
 PEL_API pel_status pel_queue_finish(pel_queue *queue);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Calls on their way from feeds to whoever makes them: feeds of the engine, what a runner takes from them, and the groups in which
- * it makes them (feed.h, group.h). Where calls are short a runner takes whole pages, which stand in its deque like items, as odd
- * addresses: so what it has not begun, others can steal. Where they are longer it takes no more than it will make at once.
+ * Calls on their way from feeds to whoever makes them: feeds of the engine, what a runner takes from them, and the groups in
+ * which it makes them (feed.h, group.h). Where calls are short a runner takes whole pages, which stand in its deque like items,
+ * as odd addresses: so what it has not begun, others can steal. Where they are longer, or queues compete, it takes no more than it
+ * will make at once.
  */
 #include "backend/host/host.h"
 #include "base/barrier.h"
@@ -157,6 +158,7 @@ bool pel_host_runner_take_calls(pel_host_runner *runner) {
         return false;
     }
     bool competes;
-    pel_host_feed *feed = pel_host_share_choose(&tasks->shares, tasks->feeds, used, used > 0 ? runner->index % used : 0, &competes);
+    const uint32_t first = used > 0 ? runner->index % used : 0;
+    pel_host_feed *feed = pel_host_share_choose(&tasks->shares, tasks->feeds, used, first, &competes);
     return feed && ((!competes && take_pages(runner, feed)) || take_calls(runner, feed, competes));
 }
