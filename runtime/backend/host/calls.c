@@ -2,8 +2,8 @@
 /*
  * Calls on their way from feeds to whoever makes them: feeds of the engine, what a runner takes from them, and the groups in
  * which it makes them (feed.h, group.h). Where calls are short a runner takes whole pages, which stand in its deque like items,
- * as odd addresses: so what it has not begun, others can steal. Where they are longer, or queues compete, it takes no more than it
- * will make at once.
+ * as odd addresses: so what it has not begun, others can steal. Where they are longer, or queues compete, it takes no more than
+ * it will make at once.
  */
 #include "backend/host/host.h"
 #include "base/barrier.h"
