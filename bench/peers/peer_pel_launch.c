@@ -15,6 +15,7 @@ typedef struct launcher {
     pel_program *program;
     pel_kernel *kernel;
     pel_buffer *buffer;
+    pel_graph *graph; /* of a batch */
 } launcher;
 
 static bool open_launcher(launcher *l) {
@@ -38,15 +39,35 @@ static bool open_launcher(launcher *l) {
     return true;
 }
 
-static double launch(launcher *l, unsigned count) {
+static void submit(launcher *l, unsigned count) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     const pel_arg args[] = {pel_buf(l->buffer)};
     desc.global[0] = RAW_ITEMS;
     desc.local[0] = RAW_ITEMS;
-    const double began = workload_now();
     for (unsigned i = 0; i < count; i++) {
         peer_pel_must(&l->p, pel_launch(l->p.queue, l->kernel, &desc, args, 1, NULL), "launch");
     }
+}
+
+static double launch(launcher *l, unsigned count) {
+    const double began = workload_now();
+    submit(l, count);
+    peer_pel_finish(&l->p);
+    return workload_now() - began;
+}
+
+static void record(launcher *l, unsigned count) {
+    peer_pel_must(&l->p, pel_graph_create(l->p.runtime, &l->graph, NULL), "graph");
+    peer_pel_must(&l->p, pel_graph_record(l->graph, l->p.queue), "record");
+    submit(l, count);
+    peer_pel_must(&l->p, pel_graph_end(l->graph), "end");
+}
+
+/* *handed_over: when the replay was submitted. */
+static double replay(launcher *l, double *handed_over) {
+    const double began = workload_now();
+    peer_pel_must(&l->p, pel_graph_replay(l->graph, l->p.queue, NULL, NULL), "replay");
+    *handed_over = workload_now() - began;
     peer_pel_finish(&l->p);
     return workload_now() - began;
 }
@@ -59,6 +80,7 @@ static bool close_launcher(launcher *l, uint32_t launches) {
     for (unsigned i = 0; i < RAW_ITEMS; i++) {
         right = right && counts[i] == launches;
     }
+    (void)pel_graph_destroy(l->graph);
     (void)pel_buffer_destroy(l->buffer);
     (void)pel_kernel_destroy(l->kernel);
     (void)pel_program_destroy(l->program);
@@ -66,35 +88,45 @@ static bool close_launcher(launcher *l, uint32_t launches) {
     return right;
 }
 
-static uint32_t measure(const contestant_run *run, launcher *l) {
+/* How many were made: by pel, and by hand. */
+typedef struct made {
+    uint32_t by_pel, by_hand;
+} made;
+
+static made measure(const contestant_run *run, launcher *l) {
     enum { MOST = 400 };
     const unsigned singles = run->quick ? 30 : MOST, batches = run->quick ? 2 : 9, batch = run->quick ? 200 : BATCH;
     double raw[MOST], looking[MOST], mine[MOST];
-    uint32_t launches = 0; /* of pel's; by hand twice as many but for those that compile */
+    made m = {0, 0};
     for (unsigned i = 0; i < WARM; i++) { /* first launches compile */
         (void)raw_opencl_single();
         (void)launch(l, 1);
-        launches++;
+        m = (made){m.by_pel + 1, m.by_hand + 1};
     }
     for (unsigned i = 0; i < singles; i++) {
         raw[i] = raw_opencl_single();
         looking[i] = raw_opencl_single_looking();
         mine[i] = launch(l, 1);
-        launches++;
+        m = (made){m.by_pel + 1, m.by_hand + 2};
     }
     contestant_latencies("launch single", "raw", "us", raw, singles);
     contestant_latencies("launch single", "raw, looking", "us", looking, singles);
     contestant_latencies("launch single", contestant_name, "us", mine, singles);
+    record(l, batch);
     for (unsigned i = 0; i < batches + 1; i++) {
-        const double by_hand = raw_opencl_batch(batch), noted = raw_opencl_batch_with_events(batch), by_pel = launch(l, batch);
-        launches += batch;
+        double handed_over;
+        const double by_hand = raw_opencl_batch(batch), noted = raw_opencl_batch_with_events(batch), by_pel = launch(l, batch),
+                     replayed = replay(l, &handed_over);
+        m = (made){m.by_pel + 2 * batch, m.by_hand + 2 * batch};
         if (i > 0) {
             contestant_floor("launch batched", "raw", "us", by_hand / batch * 1e-3);
             contestant_floor("launch batched", "raw, with events", "us", noted / batch * 1e-3);
             contestant_sample("launch batched", "us", by_pel / batch * 1e-3);
+            contestant_sample("launch replay", "us", replayed / batch * 1e-3);
+            contestant_sample("launch replay, submit", "us", handed_over / batch * 1e-3);
         }
     }
-    return launches;
+    return m;
 }
 
 void peer_pel_launch(const contestant_run *run) {
@@ -108,9 +140,9 @@ void peer_pel_launch(const contestant_run *run) {
         contestant_absent("launch single", "raw OpenCL calls fail");
         return;
     }
-    const uint32_t launches = measure(run, &l);
-    const bool raw_right = raw_opencl_close(2 * launches - WARM);
-    if (!close_launcher(&l, launches) || !raw_right) {
+    const made m = measure(run, &l);
+    const bool raw_right = raw_opencl_close(m.by_hand);
+    if (!close_launcher(&l, m.by_pel) || !raw_right) {
         contestant_wrong("launch single", "launches were lost");
     }
 }

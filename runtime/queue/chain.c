@@ -18,6 +18,8 @@
  * the host do; gates between overlapping chunks only: for a stencil on two devices that is all of them.
  */
 #include "planner/plan.h"
+#include "queue/graph.h"
+#include "queue/graph_plan.h"
 #include "queue/stream.h"
 
 static pel_command *command_of(const pel_node *node) {
@@ -43,12 +45,7 @@ void pel_chain_added(pel_node *from, pel_node *to) {
 
 /* Where more lead than there was room for, some that were left out are missing from the list from now on: they count, but it
  * waits for them. */
-void pel_chain_left(const pel_node *from, pel_node *to) {
-    const pel_command *before = command_of(from);
-    pel_command *after = before && before->leads ? command_of(to) : NULL;
-    if (!after) {
-        return;
-    }
+static void take_away(const pel_command *before, pel_command *after) {
     after->astray = after->astray || after->chained > PEL_CHAIN_AHEAD;
     for (uint32_t i = 0; i < after->chained && i < PEL_CHAIN_AHEAD; i++) {
         if (after->ahead[i] == before) {
@@ -58,6 +55,25 @@ void pel_chain_left(const pel_node *from, pel_node *to) {
         }
     }
     after->chained--;
+}
+
+void pel_chain_left(const pel_node *from, pel_node *to) {
+    const pel_command *before = command_of(from);
+    pel_command *after = before && before->leads ? command_of(to) : NULL;
+    if (after) {
+        take_away(before, after);
+    }
+}
+
+void pel_chain_left_part(const pel_command *from, pel_command *to) {
+    if (from->leads) {
+        take_away(from, to);
+    }
+}
+
+uint32_t pel_chain_pending(const pel_command *command) {
+    return command->part_of ? command->part_of->graph->waiting[command->part]
+                            : atomic_load_explicit(&command->node->pending, memory_order_acquire);
 }
 
 static bool is_deep(const pel_command *command) {
@@ -75,7 +91,7 @@ static bool is_deep(const pel_command *command) {
 bool pel_chain_may_begin(const pel_command *command) {
     return command->chained > 0 && command->chained <= PEL_CHAIN_AHEAD && command->asked < PEL_PROTECT_RETRY &&
            !command->astray && !command->early && command->kind == PEL_COMMAND_LAUNCH && command->status == PEL_OK &&
-           atomic_load_explicit(&command->node->pending, memory_order_acquire) == command->chained && !is_deep(command);
+           pel_chain_pending(command) == command->chained && !is_deep(command);
 }
 
 static void unplan(pel_command *command) {
@@ -228,15 +244,22 @@ bool pel_chain_begin(pel_command *command) {
     return command->early;
 }
 
+void pel_chain_offer(pel_command *before, pel_command *after) {
+    add(before, after);
+    if (pel_chain_may_begin(after)) {
+        pel_command_make_ready(after);
+    }
+}
+
 static void offer(pel_node *to, void *user) {
     pel_command *after = command_of(to);
     if (after) {
-        add(user, after);
-        if (pel_chain_may_begin(after)) {
-            pel_command_make_ready(after);
-        }
+        pel_chain_offer(user, after);
     }
 }
+
+/* Where a graph's plan is followed, that says what begins when. */
+static bool follows_plan(const pel_command *command) { return command->part_of && pel_graph_plan_is_followed(command->part_of); }
 
 /* Several devices: all of them must be able to make others wait. */
 static bool may_lead(const pel_command *command) {
@@ -251,7 +274,7 @@ static bool may_lead(const pel_command *command) {
 }
 
 void pel_chain_lead(pel_command *command) {
-    if (command->part_of || command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY ||
+    if (follows_plan(command) || command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY ||
         command->job_count == 0 || command->tail || !may_lead(command) || pel_launch_fold_count(command) > 0) {
         return;
     }
@@ -260,7 +283,11 @@ void pel_chain_lead(pel_command *command) {
         (void)give_signal(&command->jobs[i]);
     }
     command->leads = true;
-    pel_node_visit(command->node, offer, command);
+    if (command->part_of) {
+        pel_graph_part_leads(command);
+    } else {
+        pel_node_visit(command->node, offer, command);
+    }
 }
 
 void pel_chain_spread_failure(pel_command *command) {
@@ -287,7 +314,7 @@ void pel_chain_job_over(pel_job *job) {
 }
 
 bool pel_chain_holds(pel_command *command) {
-    command->held = command->early && atomic_load_explicit(&command->node->pending, memory_order_acquire) > 0;
+    command->held = command->early && pel_chain_pending(command) > 0;
     return command->held;
 }
 

@@ -470,6 +470,10 @@ void pel_command_come_after(pel_command *command, const pel_command *before); /*
 /* chain.c: launches that are queued behind those that they depend on, on the same devices */
 void pel_chain_added(pel_node *from, pel_node *to);      /* a predecessor more, which is a command */
 void pel_chain_left(const pel_node *from, pel_node *to); /* and one less: `from` is over */
+/* The same of parts of a replay (graph_parts.c): `after` comes after `before`, which leads now; `from` is over. */
+void pel_chain_offer(pel_command *before, pel_command *after);
+void pel_chain_left_part(const pel_command *from, pel_command *to);
+uint32_t pel_chain_pending(const pel_command *command);  /* predecessors that are not over */
 bool pel_chain_may_begin(const pel_command *command);    /* all that it waits for is with its devices */
 /* true: its work is queued behind theirs; else it waits until they are over */
 bool pel_chain_begin(pel_command *command);

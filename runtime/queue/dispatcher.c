@@ -494,7 +494,7 @@ static void start(pel_command *command) {
         pel_command_phase_over(command);
         return;
     }
-    if (atomic_load_explicit(&command->node->pending, memory_order_acquire) > 0) { /* only a chain makes it ready before that */
+    if (pel_chain_pending(command) > 0) { /* only a chain makes it ready before that */
         if (pel_chain_begin(command)) {
             begin(command);
             submit_phase(command, PEL_PHASE_RUNNING);

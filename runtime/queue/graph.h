@@ -126,6 +126,9 @@ pel_status pel_graph_steps_begin(pel_command *replay);              /* under the
 
 /* graph_parts.c, under the lock */
 pel_status pel_graph_parts_begin(pel_command *replay);
+void pel_graph_part_leads(pel_command *part); /* what follows it may be queued behind it: chain.c */
+/* True: nothing is, and nothing will be any more. */
+bool pel_graph_part_stops(pel_command *part);
 void pel_graph_part_over(pel_command *part);
 
 #endif

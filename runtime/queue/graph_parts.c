@@ -49,6 +49,8 @@ static void renew(pel_command *part) {
     part->makes_room = part->together_probe = part->variant_probe = false;
     part->fetched = 0;
     part->had_children = false;
+    part->leads = part->astray = part->early = part->held = false;
+    part->chained = 0;
     part->scope = NULL;
     part->next = NULL;
     part->node = NULL;
@@ -109,6 +111,29 @@ static void spread(pel_command *to, const pel_command *from) {
     pel_fail(&error, &to->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
              to->name ? to->name : "a command", from->name ? from->name : "a command", pel_error_message(from->error));
     pel_command_fail(to, PEL_DEPENDENCY_FAILED, error);
+    pel_chain_spread_failure(to);
+}
+
+bool pel_graph_part_stops(pel_command *part) {
+    const pel_graph *graph = part->part_of->graph;
+    const uint32_t *first = &graph->edges.first[part->part];
+    for (uint32_t i = first[0]; i < first[1]; i++) {
+        if (graph->commands[graph->edges.list[i] >> 1].command->early) {
+            return false;
+        }
+    }
+    for (uint32_t i = first[0]; i < first[1]; i++) {
+        pel_chain_left_part(part, graph->commands[graph->edges.list[i] >> 1].command);
+    }
+    part->leads = false;
+    return true;
+}
+
+void pel_graph_part_leads(pel_command *part) {
+    const pel_graph *graph = part->part_of->graph;
+    for (uint32_t i = graph->edges.first[part->part]; i < graph->edges.first[part->part + 1]; i++) {
+        pel_chain_offer(part, graph->commands[graph->edges.list[i] >> 1].command);
+    }
 }
 
 void pel_graph_part_over(pel_command *part) {
@@ -124,7 +149,8 @@ void pel_graph_part_over(pel_command *part) {
         if (part->status != PEL_OK && (edges->list[i] & PEL_GRAPH_DATA) != 0) {
             spread(after, part);
         }
-        if (--graph->waiting[to] == 0) {
+        pel_chain_left_part(part, after);
+        if (--graph->waiting[to] == 0 && (!after->early || after->held)) { /* else it is queued on its device already */
             pel_command_make_ready(after);
         }
     }

@@ -14,6 +14,7 @@
  * other is left, and a third never.
  */
 #include "queue/retry.h"
+#include "queue/graph.h"
 #include "base/alloc.h"
 #include "queue/isolate.h"
 #include "queue/stream.h"
@@ -312,6 +313,9 @@ static void leave_behind(pel_node *to, void *user) { pel_chain_left(user, to); }
  * nobody may follow any more. */
 static bool stops_leading(pel_command *command) {
     bool queued = false;
+    if (command->part_of) {
+        return !command->leads || pel_graph_part_stops(command);
+    }
     if (command->leads) {
         pel_node_visit(command->node, look_behind, &queued);
     }

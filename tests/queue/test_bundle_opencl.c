@@ -213,6 +213,47 @@ static void check_one_fails(bool late) {
     end(&w);
 }
 
+/* A row of launches in a graph, which are queued behind each other when it is replayed: likewise, and the next one is right. */
+static void test_a_replayed_one_fails(void **state) {
+    world w;
+    pel_graph *graph;
+    (void)state;
+    if (!begin(&w)) {
+        skip();
+    }
+    warm_up(&w);
+    assert_int_equal(pel_graph_create(w.runtime, &graph, NULL), PEL_OK);
+    assert_int_equal(pel_graph_record(graph, w.queue), PEL_OK);
+    for (int i = 0; i < ROW; i++) {
+        launch(&w, w.queue, NULL);
+    }
+    assert_int_equal(pel_graph_end(graph), PEL_OK);
+    for (int late = 0; late < 2; late++) {
+        fails_late = late == 1;
+        for (int at = 0; at < ROW + 9; at += 9) { /* the last time, none does */
+            memset(w.counts, 0, ITEMS * sizeof(uint32_t));
+            fail_at = atomic_load(&enqueues) + at;
+            assert_int_equal(pel_graph_replay(graph, w.queue, NULL, NULL), PEL_OK);
+            const pel_status status = pel_queue_finish(w.queue);
+            fail_at = -1;
+            if (status == PEL_OK) {
+                expect(&w, ROW);
+            } else {
+                pel_error *error = pel_queue_error(w.queue);
+                assert_non_null(strstr(pel_error_message(error), "count"));
+                pel_error_destroy(error);
+                assert_int_equal(pel_queue_reset(w.queue), PEL_OK);
+            }
+            memset(w.counts, 0, ITEMS * sizeof(uint32_t));
+            assert_int_equal(pel_graph_replay(graph, w.queue, NULL, NULL), PEL_OK);
+            assert_int_equal(pel_queue_finish(w.queue), PEL_OK);
+            expect(&w, ROW);
+        }
+    }
+    assert_int_equal(pel_graph_destroy(graph), PEL_OK);
+    end(&w);
+}
+
 /* What a protected launch may spoil is saved each time it is made, also where the place for it was used before. */
 static void test_a_place_is_used_again(void **state) {
     world w;
@@ -247,6 +288,7 @@ static void test_one_fails_later(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_counts_once), cmocka_unit_test(test_one_is_refused),
-                                       cmocka_unit_test(test_one_fails_later), cmocka_unit_test(test_a_place_is_used_again)};
+                                       cmocka_unit_test(test_one_fails_later), cmocka_unit_test(test_a_replayed_one_fails),
+                                       cmocka_unit_test(test_a_place_is_used_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
