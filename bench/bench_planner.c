@@ -11,7 +11,7 @@
  * start costs (planner_learner.h). What the latter loses is what noise takes from anybody: a bar below it could not be reached.
  */
 #include "harness.h"
-#include "planner_policies.h"
+#include "planner_decompose.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -112,6 +112,54 @@ static bool learning_run(pel_policy policy, pel_family family, uint64_t seed, ui
     return good;
 }
 
+/*
+ * With --full: the gap of the steady launches, by their size, and what would be left of it with part of the truth; means over
+ * all launches.
+ */
+static bool decomposed(pel_results *results, pel_family family, const char *of, uint32_t seeds) {
+    static const char *const parts[PEL_PART_COUNT] = {"plan", "its devices, best", "by the lines", "true starts", "true speeds"};
+    static pel_decomposition d;
+    static pel_world world;
+    char row[64], name[64];
+    (void)snprintf(row, sizeof row, "decomposed %s", of);
+    if (!results->full || !pel_results_wants(results, row)) {
+        return true;
+    }
+    memset(&d, 0, sizeof d);
+    for (uint32_t i = 0; i < seeds; i++) {
+        pel_contestant contestant;
+        bool good = true;
+        pel_world_draw(&world, family, 1 + i, 0.0);
+        if (!pel_contestant_begin(&contestant, PEL_POLICY_PEL, &world)) {
+            return false;
+        }
+        for (uint32_t launch = 0; launch < DRIFT_AT && good; launch++) {
+            pel_outcome outcome;
+            uint64_t units = pel_world_next_size(&world);
+            double oracle = pel_world_divide(&world, contestant.now, units, contestant.best);
+            if (launch >= STEADY_FROM) {
+                pel_decompose_before(&d, &contestant, units, oracle);
+            }
+            good = pel_contestant_launch(&contestant, units, &outcome);
+            if (good && launch >= STEADY_FROM) {
+                pel_decompose_after(&d, &contestant, &outcome);
+            }
+        }
+        pel_contestant_end(&contestant);
+        if (!good) {
+            return false;
+        }
+    }
+    for (uint32_t class = 0; class < PEL_DECOMPOSE_CLASSES; class++) {
+        (void)snprintf(name, sizeof name, "%s, %s", of, pel_decompose_classes[class]);
+        pel_results_add_one(results, name, "launches", "", d.count[class], seeds, NULL);
+        for (uint32_t part = 0; part < PEL_PART_COUNT && d.count[class] > 0; part++) {
+            pel_results_add_one(results, name, parts[part], "%", 100.0 * d.sum[class][part] / d.count[class], seeds, NULL);
+        }
+    }
+    return true;
+}
+
 static bool learning(pel_results *results, pel_family family, const char *row, uint32_t seeds) {
     static figures all[PEL_POLICY_COUNT];
     if (!pel_results_wants(results, row)) {
@@ -210,6 +258,9 @@ int main(int argc, char **argv) {
     uint32_t seeds = results.quick ? QUICK_SEEDS : SEEDS;
     for (size_t i = 0; i < sizeof families / sizeof *families && good; i++) {
         good = learning(&results, families[i].family, families[i].row, seeds);
+    }
+    for (size_t i = 0; i < sizeof families / sizeof *families && good; i++) {
+        good = decomposed(&results, families[i].family, families[i].row, seeds);
     }
     for (size_t i = 0; i < sizeof targets_ms / sizeof *targets_ms && good; i++) {
         good = sized(&results, targets_ms[i], seeds);

@@ -11,6 +11,7 @@
 #include "planner_learner.h"
 
 #include "core/runtime.h"
+#include "model/table.h"
 #include "planner/plan.h"
 #include <math.h>
 #include <pel/pel.h>
@@ -173,6 +174,20 @@ static double without_luck(const pel_world *world, pel_plan *plan, double began,
     return run.now;
 }
 
+static uint32_t number_of(const pel_plan_chunk *chunk) {
+    return (uint32_t)(chunk->device[strlen(chunk->device) - 1] - '0');
+}
+
+static uint32_t devices_of(const pel_plan *plan) {
+    uint32_t devices = 0;
+    for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
+        pel_plan_chunk chunk;
+        (void)pel_plan_get_chunk(plan, i, &chunk);
+        devices |= 1u << number_of(&chunk);
+    }
+    return devices;
+}
+
 static bool real_launch(pel_contestant *contestant, uint64_t units, pel_outcome *outcome) {
     struct pel_real *real = contestant->real;
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
@@ -180,8 +195,12 @@ static bool real_launch(pel_contestant *contestant, uint64_t units, pel_outcome 
     pel_plan *plan = NULL;
     desc.global[0] = units;
     double began = (double)pel_runtime_now(real->runtime), ideal = 0.0;
+    uint32_t devices = 0;
+    bool held = false;
     pel_status status = pel_launch_plan(real->queue, real->kernel, &desc, NULL, 0, &plan);
     if (status == PEL_OK) { /* the same that the launch will follow: planning is pure */
+        held = pel_plan_tail(plan) != NULL;
+        devices = devices_of(plan);
         ideal = without_luck(real->world, plan, began, units);
         pel_plan_destroy(plan);
         plan = NULL;
@@ -198,9 +217,28 @@ static bool real_launch(pel_contestant *contestant, uint64_t units, pel_outcome 
     *outcome = (pel_outcome){.ns = (double)pel_runtime_now(real->runtime) - began,
                              .ideal = ideal,
                              .exploring = lesson.expected_ns > 0.0 || strncmp(pel_plan_reason(plan), "learning", 8) == 0,
-                             .chunks = pel_plan_chunk_count(plan)};
+                             .chunks = pel_plan_chunk_count(plan),
+                             .devices = devices,
+                             .held = held};
     pel_plan_destroy(plan);
     return true;
+}
+
+bool pel_contestant_get_line(const pel_contestant *contestant, uint32_t device, pel_contestant_line *line) {
+    const pel_runtime *runtime = contestant->real->runtime;
+    const pel_model_entry *found = NULL;
+    for (size_t i = 0; i < runtime->models->capacity; i++) {
+        const pel_model_entry *entry = &runtime->models->entries[i];
+        if (entry->fit.samples > 1 && entry->aspect == PEL_MODEL_BESIDE &&
+            entry->key.device == runtime->devices[device].model_id) {
+            found = entry;
+        }
+    }
+    if (found) {
+        const pel_cost cost = pel_fit_cost(&found->fit);
+        *line = (pel_contestant_line){cost.start_ns, cost.unit_ns, found->companions};
+    }
+    return found != NULL;
 }
 
 bool pel_contestant_restart(pel_contestant *contestant) {

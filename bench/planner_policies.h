@@ -39,7 +39,14 @@ typedef struct pel_outcome {
     double ideal; /* the same division without luck */
     bool exploring;
     uint32_t chunks;
+    uint32_t devices; /* pel: those with a part, as bits; */
+    bool held;        /* and whether a tail was held back */
 } pel_outcome;
+
+/* What pel has learned of a device beside others. */
+typedef struct pel_contestant_line {
+    double start_ns, unit_ns, companions;
+} pel_contestant_line;
 
 /* False after a message. The world must outlive the contestant and not move; its fields may change between launches. */
 bool pel_contestant_begin(pel_contestant *contestant, pel_policy policy, const pel_world *world);
@@ -48,5 +55,8 @@ void pel_contestant_end(pel_contestant *contestant);
 
 /* pel begins anew, with what its models know: another process with the same history. */
 bool pel_contestant_restart(pel_contestant *contestant);
+
+/* False: nothing yet. */
+bool pel_contestant_get_line(const pel_contestant *contestant, uint32_t device, pel_contestant_line *line);
 
 #endif

@@ -129,11 +129,23 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
         ns = pel_company_learn(place, units, ns, l->companions);
     }
     place->aspect = aspect;
+    if (aspect == (chunk->piece ? PEL_MODEL_PIECE : PEL_MODEL_BESIDE)) {
+        pel_kindred_own(place, units);
+    }
     if (pel_models_enter(l->models, place, units, ns)) {
         place->last_launch = l->launch;
         place->kernel = family->kernel;
     }
     return true;
+}
+
+/* A piece of a tail teaches the line of the chunks, too, where it tells as much of it. */
+static bool observe_kindred(const learning *l, const pel_lesson_chunk *chunk, double units) {
+    const pel_model_family *family = &l->lesson->family;
+    pel_model_entry *own = pel_models_find(l->models, key_of(family, chunk->device, PEL_MODEL_PIECE));
+    const pel_model_entry *line = pel_models_line(l->models, family, chunk->device, false);
+    return own == NULL || chunk->unfinished || !pel_kindred_teaches(own, line, units, chunk->ns) ||
+           observe(l, chunk, PEL_MODEL_BESIDE, units);
 }
 
 /* What its bytes took. Neither company nor the place in the range is in that: links are measured apart from processors. */
@@ -175,6 +187,7 @@ static bool learn_chunk(const learning *l, const pel_lesson_chunk *chunk, double
         record != NULL && (record->profile != NULL || l->launch <= WATCH_WHILE || l->launch % WATCH_EVERY == 0);
     *error = watched ? watch(l, chunk) : 0.0;
     bool learned = learn_moving(l, chunk) && observe(l, chunk, aspect, work);
+    learned = learned && (!chunk->piece || observe_kindred(l, chunk, work));
     if (l->lesson->family.shape != 0 && !chunk->piece && (l->launch <= KIN_WHILE || l->launch % KIN_EVERY == 0)) {
         learned = observe(l, chunk, PEL_MODEL_KIN, units * items_of(&l->lesson->family)) && learned;
     }

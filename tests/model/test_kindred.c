@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pieces of a tail teach the line of the chunks where they tell as much of it, and only there. Devices, sizes and luck are drawn
+ * by seed.
+ */
+#include "model/model.h"
+#include "support/random.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+enum { SEEDS = 100, LAUNCHES = 60 };
+
+static const pel_model_family family = {1, 2, 1.0};
+static uint64_t random_state = 11;
+
+static double between(double low, double high) { return low + (high - low) * test_uniform(&random_state); }
+static double between_log(double low, double high) { return low * exp(test_uniform(&random_state) * log(high / low)); }
+
+typedef struct machine {
+    double start, unit;
+    double piece; /* factor of what a piece takes */
+} machine;
+
+static double time_of(const machine *m, double units) { return (m->start + m->unit * units) * between(0.85, 1.15); }
+
+/* Two devices that are alike, and two pieces of a tail where that is asked for. */
+static void launch(pel_models *models, const machine *m, uint64_t units, bool tailed) {
+    const uint64_t part = tailed ? units / 16 : 0, cut = (units - 2 * part) / 2;
+    pel_lesson_chunk chunks[4] = {{.device = 1, .lo = 0, .hi = cut}, {.device = 2, .lo = cut, .hi = units - 2 * part}};
+    for (uint32_t i = 2; i < 4; i++) {
+        const uint64_t lo = units - (4 - i) * part;
+        chunks[i] = (pel_lesson_chunk){.device = i - 1, .lo = lo, .hi = lo + part, .piece = true};
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        chunks[i].ns = time_of(m, (double)(chunks[i].hi - chunks[i].lo)) * (i > 1 ? m->piece : 1.0);
+    }
+    const pel_lesson lesson = {
+        .family = family, .units = units, .chunks = chunks, .chunk_count = tailed ? 4 : 2, .makespan_ns = chunks[0].ns};
+    assert_int_equal(pel_models_learn(models, &lesson), PEL_OK);
+}
+
+/* Mean error of the start cost after launches of sizes over two decades; pieces take `piece` times as long. */
+static double error_of(double piece, bool tailed, uint64_t *samples) {
+    double sum = 0.0;
+    for (uint32_t seed = 0; seed < SEEDS; seed++) {
+        const machine m = {between_log(2e4, 4e5), between(1.0, 16.0), piece};
+        pel_models *models = pel_models_create(&pel_allocator_default);
+        assert_non_null(models);
+        for (uint32_t i = 0; i < LAUNCHES; i++) {
+            launch(models, &m, (uint64_t)between_log(2e4, 2e6), tailed && i > 4);
+        }
+        const pel_cost cost = pel_models_cost(models, &family, 1);
+        sum += fabs(cost.start_ns / m.start - 1.0) / SEEDS;
+        *samples = cost.samples;
+        pel_models_destroy(models);
+    }
+    return sum;
+}
+
+static void pieces_tell_the_start(void **state) {
+    (void)state;
+    uint64_t with, without;
+    const double plain = error_of(1.0, false, &without), more = error_of(1.0, true, &with);
+    printf("start costs are off by %.1f %% on average; with what pieces tell by %.1f %%\n", 100.0 * plain, 100.0 * more);
+    assert_true(more < 0.85 * plain);
+    assert_true(with > without);
+}
+
+/* Pieces that take 1.5 times as long are another thing: their line says so, the other one is as it would be without them. */
+static void dear_pieces_do_not(void **state) {
+    (void)state;
+    uint64_t samples;
+    const double plain = error_of(1.0, false, &samples), dear = error_of(1.5, true, &samples);
+    printf("dear pieces: start costs off by %.1f %%, without pieces by %.1f %%\n", 100.0 * dear, 100.0 * plain);
+    assert_true(dear < 1.25 * plain);
+    assert_true(samples < LAUNCHES + 12); /* the first few looked like luck */
+}
+
+/* At one size, all the line's chunks are seven times as large as a piece: it learns from them alone. */
+static void one_size_is_left_alone(void **state) {
+    (void)state;
+    const machine m = {1e5, 4.0, 1.3};
+    pel_models *models = pel_models_create(&pel_allocator_default);
+    assert_non_null(models);
+    for (uint32_t i = 0; i < LAUNCHES; i++) {
+        launch(models, &m, 400000, true);
+    }
+    const pel_cost cost = pel_models_cost(models, &family, 1);
+    assert_int_equal(cost.samples, LAUNCHES);
+    assert_int_equal(cost.piece.samples, LAUNCHES);
+    pel_models_destroy(models);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pieces_tell_the_start), cmocka_unit_test(dear_pieces_do_not),
+                                       cmocka_unit_test(one_size_is_left_alone)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
