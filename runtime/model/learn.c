@@ -139,8 +139,14 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
     return true;
 }
 
-/* A piece of a tail teaches the line of the chunks, too, where it tells as much of it. */
+/*
+ * A piece of a tail teaches the line of the chunks, too, where it tells as much of it. Not where it lies in a profile's bins,
+ * whose errors are those of one place: irregular, seeds 1001 to 1300, 8.0 % at 95 % instead of 7.4.
+ */
 static bool observe_kindred(const learning *l, const pel_lesson_chunk *chunk, double units) {
+    if (l->entry == NULL || l->entry->record.profile != NULL) {
+        return true;
+    }
     const pel_model_family *family = &l->lesson->family;
     pel_model_entry *own = pel_models_find(l->models, key_of(family, chunk->device, PEL_MODEL_PIECE));
     const pel_model_entry *line = pel_models_line(l->models, family, chunk->device, false);
