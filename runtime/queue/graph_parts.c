@@ -116,13 +116,13 @@ static void spread(pel_command *to, const pel_command *from) {
 
 bool pel_graph_part_stops(pel_command *part) {
     const pel_graph *graph = part->part_of->graph;
-    const uint32_t *first = &graph->edges.first[part->part];
-    for (uint32_t i = first[0]; i < first[1]; i++) {
+    const uint32_t begin = graph->edges.first[part->part], end = graph->edges.first[part->part + 1];
+    for (uint32_t i = begin; i < end; i++) {
         if (graph->commands[graph->edges.list[i] >> 1].command->early) {
             return false;
         }
     }
-    for (uint32_t i = first[0]; i < first[1]; i++) {
+    for (uint32_t i = begin; i < end; i++) {
         pel_chain_left_part(part, graph->commands[graph->edges.list[i] >> 1].command);
     }
     part->leads = false;
