@@ -62,7 +62,7 @@ enum {
 
 typedef struct pel_runtime_desc {
     size_t size;                       /* sizeof(pel_runtime_desc); 0: the layout of the first release */
-    const char *devices;               /* device list, see below; NULL: $PEL_DEVICES, else every trustworthy device */
+    const char *devices;               /* device list, see below; NULL: $PEL_DEVICES, else all trustworthy ones; 8,192 at most */
     uint32_t flags;                    /* PEL_RUNTIME_* */
     uint32_t host_workers;             /* 0: one per core of the budget */
     const pel_allocator *allocator;    /* NULL: malloc; copied */

@@ -331,8 +331,13 @@ static bool fill_beside(pel_wide *wide, uint32_t probes, pel_core_set *taken) {
 /* Nobody is known: the probes share everything by what there is. A second time in other sizes than the first. */
 static bool fill_alone(pel_wide *wide) {
     double level;
-    bool filled;
+    bool filled, measured = false;
     for (uint32_t i = 0; i < wide->count; i++) {
+        measured = measured || samples_of(wide, i) > 0;
+    }
+    for (uint32_t i = 0; i < wide->count; i++) {
+        /* priors are not in ns before anybody was measured: then what moving takes cannot be put beside them */
+        wide->lines[i].start = measured ? wide->lines[i].start : 0.0;
         wide->lines[i].unit *= samples_of(wide, i) == 1 && i % 2 == 1 ? VARIED : 1.0;
     }
     filled = pel_wide_fill(wide, wide->quanta, &level);

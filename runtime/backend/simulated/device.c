@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define POISON 0xa5
-#define POISON_LIMIT (256ull << 20) /* beyond, untouched pages stay uncommitted and read as zero */
+#define POISON_LIMIT (256ull << 20) /* of a machine's devices; beyond, untouched pages stay uncommitted and read as zero */
 
 static pel_simulated_driver *driver_of(pel_backend_device *device) { return (pel_simulated_driver *)(void *)device; }
 
@@ -81,6 +81,16 @@ static void unreserve(pel_simulated_driver *driver, uint64_t bytes) {
     pthread_mutex_unlock(&driver->machine->lock);
 }
 
+/* Thousands of devices each have a copy of which they touch a thousandth. */
+static bool may_poison(pel_simulated_driver *driver, uint64_t bytes) {
+    pel_machine *machine = driver->machine;
+    pthread_mutex_lock(&machine->lock);
+    const bool may = bytes <= POISON_LIMIT - machine->poisoned;
+    machine->poisoned += may ? bytes : 0;
+    pthread_mutex_unlock(&machine->lock);
+    return may;
+}
+
 static pel_status mem_create(pel_backend_device *device, void *host, uint64_t bytes, pel_mem **mem, pel_error **error) {
     pel_simulated_driver *driver = driver_of(device);
     const pel_story story = {.device = device->facts->info.id, .call = "mem_create"};
@@ -105,7 +115,8 @@ static pel_status mem_create(pel_backend_device *device, void *host, uint64_t by
             return pel_fail(error, driver->allocator, PEL_OUT_OF_MEMORY, &story, "no host memory to simulate %llu bytes of %s",
                             (unsigned long long)bytes, story.device);
         }
-        if (bytes <= POISON_LIMIT) {
+        if (may_poison(driver, bytes)) {
+            made->poisoned = true;
             memset(made->data, POISON, (size_t)bytes);
         }
     }
@@ -144,6 +155,9 @@ static void mem_destroy(pel_backend_device *device, pel_mem *mem) {
     if (gone != NULL && gone->owned > 0) {
         pel_pages_free(gone->data, gone->owned);
         unreserve(driver, gone->owned);
+        pthread_mutex_lock(&driver->machine->lock);
+        driver->machine->poisoned -= gone->poisoned ? gone->owned : 0;
+        pthread_mutex_unlock(&driver->machine->lock);
     }
     pel_free(driver->allocator, gone);
 }

@@ -63,6 +63,7 @@ struct pel_machine {
     uint32_t event_count, event_room;
     pel_simulated_driver *idle;
     uint32_t running;                    /* drivers whose first job has started */
+    uint64_t poisoned;                   /* bytes of private memory that were, of all devices */
     uint32_t disturbed;                  /* open drivers that others slow down */
     int64_t now;
     uint64_t submissions;
@@ -99,6 +100,7 @@ typedef struct pel_simulated_mem {
     pel_mem base;
     unsigned char *data;                 /* what the device sees of base.host */
     uint64_t owned;                      /* bytes of private memory; 0 for views and shared memory */
+    bool poisoned;                       /* at birth */
 } pel_simulated_mem;
 
 #endif
