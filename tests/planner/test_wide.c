@@ -163,7 +163,8 @@ static void all_are_learned_at_once(void **state) {
             const uint64_t units = s->hi - s->lo;
             assert_true(launch != 1 || units < first[i] * 9 / 10 || units > first[i] * 11 / 10);
             first[i] = units;
-            m->devices[i].cost = (pel_cost){.start_ns = 1e4, .unit_ns = 10.0, .samples = launch + 1, .largest_units = (double)units};
+            m->devices[i].cost =
+                (pel_cost){.start_ns = 1e4, .unit_ns = 10.0, .samples = launch + 1, .largest_units = (double)units};
         }
         pel_plan_result_free(&pel_allocator_default, &r);
     }
