@@ -14,7 +14,7 @@
 enum { MOST = 1000 };
 
 typedef struct machine {
-    char names[MOST][8];
+    char names[MOST][16];
     pel_plan_device devices[MOST];
     pel_core_set cores[MOST];
     pel_plan_request request;
