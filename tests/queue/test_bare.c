@@ -354,6 +354,33 @@ static void test_more_queues_than_feeds(void **state) {
     close_all();
 }
 
+enum { VISITORS = 40 };
+
+static void *visit(void *count) {
+    submit(add_one, count);
+    submit(add_one, count);
+    return NULL;
+}
+
+/* Nobody tells when a thread ends, so more threads than feeds come in time; a queue that goes frees its feeds. */
+static void test_threads_come_and_go(void **state) {
+    atomic_int count = 0;
+    (void)state;
+    open_with(2);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < VISITORS; i++) {
+            pthread_t visitor;
+            assert_int_equal(pthread_create(&visitor, NULL, visit, &count), 0);
+            assert_int_equal(pthread_join(visitor, NULL), 0);
+        }
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_int_equal(atomic_load(&count), (round + 1) * 2 * VISITORS);
+        assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+        assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    }
+    close_all();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_worker_keeps_the_order_of_a_pack),
                                        cmocka_unit_test(test_what_is_behind_a_long_task_is_reached),
@@ -363,6 +390,7 @@ int main(void) {
                                        cmocka_unit_test(test_many_submitters),
                                        cmocka_unit_test(test_running_needs_no_memory),
                                        cmocka_unit_test(test_more_queues_than_feeds),
+                                       cmocka_unit_test(test_threads_come_and_go),
                                        cmocka_unit_test(test_a_runtime_goes_behind_a_relieved_group)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,10 @@
 
 #include <sched.h>
 
-enum { PAGES_AT_ONCE = 16 };
+enum {
+    PAGES_AT_ONCE = 16,
+    STAY = 64 /* looks at feeds that begin with the same one: who never leaves one that is always full shuts the others out */
+};
 
 /* ---- feeds ---- */
 
@@ -20,7 +23,7 @@ pel_host_feed *pel_host_feed_open(pel_host_tasks *tasks, const void *of, uint32_
     if (feed) {
         const uint32_t index = (uint32_t)(feed - tasks->feeds);
         if (fresh) {
-            pel_host_share_begin(&tasks->shares, index, weight);
+            pel_host_share_come(&tasks->shares, index, weight);
         }
         if (feed->shard == 0) {
             feed->shard = atomic_fetch_add(&tasks->shards_used, 1);
@@ -29,6 +32,8 @@ pel_host_feed *pel_host_feed_open(pel_host_tasks *tasks, const void *of, uint32_
         while (used <= index && !atomic_compare_exchange_weak_explicit(&tasks->feeds_used, &used, index + 1, memory_order_seq_cst,
                                                                        memory_order_relaxed)) {
         }
+        /* who makes a stage current, or is about to sleep, sees the feed, or this thread sees the stage, or the sleeper */
+        atomic_thread_fence(memory_order_seq_cst);
     }
     return feed;
 }
@@ -137,14 +142,15 @@ static bool take_pages(pel_host_runner *runner, pel_host_feed *feed) {
 /* As many as should last some microseconds by what this runner's last ones took. */
 static bool take_calls(pel_host_runner *runner, pel_host_feed *feed, bool charged) {
     pel_host_tasks *tasks = runner->tasks;
-    const uint32_t share = atomic_load_explicit(&feed->share, memory_order_relaxed);
     const bool outer = atomic_exchange_explicit(&runner->running, true, memory_order_seq_cst);
     const uint32_t count = pel_host_feed_take(feed, &runner->group, group_size(runner));
-    if (count > 0) {
+    if (count > 0) { /* the queue may be gone once they are made */
+        const uint32_t share = atomic_load_explicit(&feed->share, memory_order_relaxed);
+        const uint32_t comer = pel_host_share_comer(&tasks->shares, share);
         pel_host_runner_open(runner, count);
         const int64_t took = tasks->make(runner, count);
         if (charged) {
-            pel_host_share_charge(&tasks->shares, share, took);
+            pel_host_share_charge(&tasks->shares, share, comer, took);
         }
     }
     atomic_store_explicit(&runner->running, outer, memory_order_release);
@@ -158,7 +164,7 @@ bool pel_host_runner_take_calls(pel_host_runner *runner) {
         return false;
     }
     bool competes;
-    const uint32_t first = used > 0 ? runner->index % used : 0;
+    const uint32_t first = used > 0 ? (runner->index + runner->ticks / STAY) % used : 0;
     pel_host_feed *feed = pel_host_share_choose(&tasks->shares, tasks->feeds, used, first, &competes);
     return feed && ((!competes && take_pages(runner, feed)) || take_calls(runner, feed, competes));
 }

@@ -27,7 +27,7 @@ static uint64_t my_number(void) {
 }
 
 /* A free feed was emptied by whoever closed it. */
-static pel_host_feed *claim(pel_host_feed *feeds, const void *of, bool *fresh) {
+static pel_host_feed *claim(pel_host_feed *feeds, const void *of, pel_host_pages *pages, bool *fresh) {
     uint32_t free = PEL_HOST_FEEDS, share = PEL_HOST_FEEDS;
     for (uint32_t i = 0; i < PEL_HOST_FEEDS; i++) {
         const bool taken = atomic_load_explicit(&feeds[i].producer, memory_order_relaxed) != 0;
@@ -37,6 +37,7 @@ static pel_host_feed *claim(pel_host_feed *feeds, const void *of, bool *fresh) {
         free = !taken && free == PEL_HOST_FEEDS ? i : free;
     }
     if (free == PEL_HOST_FEEDS) {
+        atomic_store_explicit(&pages->full, true, memory_order_relaxed);
         return NULL;
     }
     *fresh = share == PEL_HOST_FEEDS;
@@ -47,19 +48,22 @@ static pel_host_feed *claim(pel_host_feed *feeds, const void *of, bool *fresh) {
 }
 
 pel_host_feed *pel_host_feed_find(pel_host_feed *feeds, const void *of, pel_host_pages *pages, bool *fresh) {
-    const uint64_t me = my_number();
+    const bool full = atomic_load_explicit(&pages->full, memory_order_relaxed);
     pel_host_feed *feed = NULL;
     *fresh = false;
+    if (full && pel_host_thread_number == 0) {
+        return NULL;
+    }
+    const uint64_t me = my_number();
     for (uint32_t i = 0; i < PEL_HOST_FEEDS && !feed; i++) {
         const bool mine = atomic_load_explicit(&feeds[i].producer, memory_order_relaxed) == me &&
                           atomic_load_explicit(&feeds[i].of, memory_order_relaxed) == of;
         feed = mine ? &feeds[i] : NULL;
     }
-    if (!feed) {
+    if (!feed && !full) {
         lock(&pages->busy);
-        feed = claim(feeds, of, fresh);
+        feed = claim(feeds, of, pages, fresh);
         unlock(&pages->busy);
-        atomic_thread_fence(memory_order_seq_cst); /* who makes a stage current sees the feed, or this thread the stage */
     }
     if (feed) {
         *pel_host_usual_feed(of) = (uint8_t)(feed - feeds);
@@ -95,6 +99,7 @@ void pel_host_feeds_close(pel_host_feed *feeds, uint32_t used, const void *of, p
             empty(&feeds[i], pages);
             atomic_store_explicit(&feeds[i].of, NULL, memory_order_relaxed);
             atomic_store_explicit(&feeds[i].producer, 0, memory_order_relaxed);
+            atomic_store_explicit(&pages->full, false, memory_order_relaxed);
         }
     }
     unlock(&pages->busy);

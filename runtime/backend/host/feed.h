@@ -67,6 +67,7 @@ struct pel_host_feed {
 /* Pages of an engine that no feed has, and all there are. */
 typedef struct pel_host_pages {
     atomic_uint busy;
+    atomic_bool full;              /* no feed is free: who has none need not look, nor wait for the others who do */
     pel_host_page *free, *all;
     const pel_allocator *allocator;
 } pel_host_pages;

@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "backend/host/feed_share.h"
 
+#include <sched.h>
+
 #define SCALE 1024
 
-void pel_host_share_begin(pel_host_shares *shares, uint32_t index, uint32_t weight) {
-    atomic_store_explicit(&shares->of[index].weight, weight, memory_order_relaxed);
+void pel_host_share_come(pel_host_shares *shares, uint32_t index, uint32_t weight) {
+    pel_host_share *share = &shares->of[index];
+    while (atomic_exchange_explicit(&shares->busy, 1, memory_order_acquire) != 0) {
+        sched_yield();
+    }
+    atomic_fetch_add_explicit(&share->comer, 1, memory_order_relaxed);
+    atomic_store_explicit(&share->weight, weight, memory_order_relaxed);
+    atomic_store_explicit(&share->clock, shares->now, memory_order_relaxed);
+    share->met = shares->looks;
+    atomic_store_explicit(&shares->busy, 0, memory_order_release);
+}
+
+uint32_t pel_host_share_comer(const pel_host_shares *shares, uint32_t index) {
+    return atomic_load_explicit(&((pel_host_shares *)(uintptr_t)shares)->of[index].comer, memory_order_relaxed);
 }
 
 static uint32_t share_of(const pel_host_feed *feed) {
@@ -59,8 +73,11 @@ pel_host_feed *pel_host_share_choose(pel_host_shares *shares, pel_host_feed *fee
     return found;
 }
 
-void pel_host_share_charge(pel_host_shares *shares, uint32_t index, int64_t ns) {
+void pel_host_share_charge(pel_host_shares *shares, uint32_t index, uint32_t comer, int64_t ns) {
     pel_host_share *share = &shares->of[index];
+    if (pel_host_share_comer(shares, index) != comer) {
+        return;
+    }
     const uint32_t weight = atomic_load_explicit(&share->weight, memory_order_relaxed);
     const uint64_t took = (ns > 0 ? (uint64_t)ns : 0) * SCALE / (weight > 0 ? weight : 1);
     atomic_fetch_add_explicit(&share->clock, took > 0 ? took : 1, memory_order_relaxed);

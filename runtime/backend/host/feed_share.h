@@ -22,6 +22,7 @@
 typedef struct pel_host_share {
     _Atomic uint64_t clock;      /* nanoseconds over the weight, in 1/1024 */
     _Atomic uint32_t weight;
+    atomic_uint comer;           /* how many queues have had it: a late charge for one that is gone is not the next one's */
     uint64_t met;                /* the last look that found something of it */
 } pel_host_share;
 
@@ -32,12 +33,14 @@ typedef struct pel_host_shares {
     pel_host_share of[PEL_HOST_FEEDS];
 } pel_host_shares;
 
-/* A queue comes. */
-void pel_host_share_begin(pel_host_shares *shares, uint32_t index, uint32_t weight);
+/* A queue comes, and begins where the others are, whoever had the share before. */
+void pel_host_share_come(pel_host_shares *shares, uint32_t index, uint32_t weight);
+uint32_t pel_host_share_comer(const pel_host_shares *shares, uint32_t index);
 /* Of the feeds that have something the one to take from, from `first` on where they are equal. NULL: none has. *competes: others
  * have something, too, and what it takes is to be charged. */
 pel_host_feed *pel_host_share_choose(pel_host_shares *shares, pel_host_feed *feeds, uint32_t used, uint32_t first,
                                      bool *competes);
-void pel_host_share_charge(pel_host_shares *shares, uint32_t index, int64_t ns);
+/* For calls that were taken when it was this comer's. */
+void pel_host_share_charge(pel_host_shares *shares, uint32_t index, uint32_t comer, int64_t ns);
 
 #endif

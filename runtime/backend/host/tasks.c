@@ -373,8 +373,11 @@ void pel_host_look_begin(pel_host_tasks *tasks) { atomic_fetch_add_explicit(&tas
 /* Submitters relied on it: if it was the last, it looks after what they left, unless it will look anyway or nobody could come. */
 void pel_host_look_stop(pel_host_tasks *tasks) {
     if (atomic_fetch_sub_explicit(&tasks->looking, 1, memory_order_seq_cst) == 1 &&
-        atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0 && any_for_who_looked(tasks)) {
-        tasks->wake(tasks->device);
+        atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
+        atomic_thread_fence(memory_order_seq_cst); /* who saw it look has fenced, too, after its push to a feed */
+        if (any_for_who_looked(tasks)) {
+            tasks->wake(tasks->device);
+        }
     }
 }
 

@@ -221,7 +221,8 @@ static pel_host_item *look_at_tasks(pel_host_worker *worker) {
  * An offer that a looking worker caught it runs without being counted out and in again, which would take the line of `looking`
  * from whoever submits, twice a task. That may be as long as nobody sleeps who could be called in its place: who falls asleep
  * counts those off who are away, and looks after that whether anything is left. Each says first what it does and then looks at
- * the other. False: it is not away, and counted no more.
+ * the other. Only who falls asleep looks; anybody else who tells of sleepers may have counted this one off as well. False: it is
+ * not away, and counted no more.
  */
 static bool go_away(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
@@ -232,7 +233,7 @@ static bool go_away(pel_host_worker *worker) {
             return true;
         }
         if (!atomic_exchange_explicit(&worker->away, false, memory_order_seq_cst)) {
-            return false;
+            look_begin(device); /* for those who left something to it meanwhile: to stop looks after that */
         }
     }
     look_stop(device);
