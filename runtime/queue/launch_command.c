@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pel_launch and pel_launch_plan: binding, the launch's accesses from its footprint, and the rest as for any command. */
+#include "core/device_set.h"
 #include "planner/planner.h"
 #include "queue/begins.h"
 #include "queue/repeat.h"
@@ -56,8 +57,9 @@ pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective *object
 
 static pel_status check_shares(const pel_queue *queue, const pel_launch_desc *desc, pel_error **error) {
     const pel_allocator *allocator = &queue->runtime->allocator;
+    pel_device_set seen = {0};
     double sum = 0;
-    if (desc->share_count > 0 && !desc->shares) {
+    if (!desc->shares) {
         return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: share_count is %u but shares is NULL",
                         desc->share_count);
     }
@@ -75,15 +77,16 @@ static pel_status check_shares(const pel_queue *queue, const pel_launch_desc *de
             return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
                             "launch: shares[%u]: the weight is negative or not a number", i);
         }
-        for (uint32_t j = 0; j < i; j++) {
+        for (uint32_t j = 0; pel_device_set_has(&seen, share->device->index) && j < i; j++) {
             if (desc->shares[j].device == share->device) {
                 return pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL,
                                 "launch: shares[%u] and shares[%u] are the same device", j, i);
             }
         }
+        pel_device_set_add(&seen, share->device->index);
         sum += share->weight;
     }
-    return desc->share_count == 0 || (isfinite(sum) && sum > 0)
+    return isfinite(sum) && sum > 0
                ? PEL_OK
                : pel_fail(error, allocator, PEL_INVALID_ARGUMENT, NULL, "launch: the weights of the shares add up to nothing");
 }
@@ -253,7 +256,7 @@ pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_des
     if (status == PEL_OK && launch_again(queue, kernel, desc, args, arg_count, event, &status)) {
         return status;
     }
-    if (status == PEL_OK) {
+    if (status == PEL_OK && desc->share_count > 0) {
         status = check_shares(queue, desc, &error);
     }
     if (status != PEL_OK) {
@@ -287,7 +290,7 @@ pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launc
         return status;
     }
     status = check_launch(queue, kernel, desc, &error);
-    if (status == PEL_OK) {
+    if (status == PEL_OK && desc->share_count > 0) {
         status = check_shares(queue, desc, &error);
     }
     if (status == PEL_OK) {

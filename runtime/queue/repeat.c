@@ -365,9 +365,9 @@ static bool stays_short(const pel_repeat *r) {
 
 /* A frame's are its children, and a gate holds what comes later: both are the commands' business. */
 static bool goes_short(pel_repeat *r, const pel_queue *queue, const pel_launch_desc *desc) {
-    if (!stays_short(r) || desc->priority != 0 || r->protection != PEL_PROTECT_NONE || pel_frame_top(r->runtime) ||
-        atomic_load_explicit(&queue->gate, memory_order_relaxed) || !pel_health_usable(&r->runtime->devices[r->device]) ||
-        !is_home(r)) {
+    if (!stays_short(r) || desc->priority != 0 || queue->priority != 0 || r->protection != PEL_PROTECT_NONE ||
+        pel_frame_top(r->runtime) || atomic_load_explicit(&queue->gate, memory_order_relaxed) ||
+        !pel_health_usable(&r->runtime->devices[r->device]) || !is_home(r)) {
         return false;
     }
     r->age++;

@@ -177,11 +177,13 @@ pel_status pel_short_submit(pel_short *launch, pel_queue *queue, const pel_arg *
                                    .bytes = launch->uses[u].bytes,
                                    .mode = launch->uses[u].mode};
     }
-    const pel_status status = pel_task_submit(queue, run, launch, accesses, launch->use_count, NULL, NULL);
-    if (status != PEL_OK) {
-        drop(launch, 1);
+    return pel_task_submit(queue, run, launch, accesses, launch->use_count, NULL, NULL); /* which drops a run that it refuses */
+}
+
+void pel_short_unused(pel_task_fn function, void *context) {
+    if (function == run) {
+        drop(context, 1);
     }
-    return status;
 }
 
 static pel_short *of(const pel_node *node) { return node->task == run ? node->hazard.user : NULL; }

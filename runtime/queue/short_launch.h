@@ -20,9 +20,10 @@ void pel_short_destroy(pel_short *launch);
 /* Not under the lock; `args` are those that it was made of. UNSUPPORTED: nothing has happened. */
 pel_status pel_short_submit(pel_short *launch, pel_queue *queue, const pel_arg *args);
 
-/* For task.c and the dispatcher. forgo: the node's task is not going to be called; nothing where it is another's. error: why it
- * failed; NULL: it is another's. name: as failures tell it. */
+/* For task.c and the dispatcher. forgo: the node's task is not going to be called; nothing where it is another's. unused: there
+ * is not even a node. error: why it failed; NULL: it is another's. name: as failures tell it. */
 void pel_short_forgo(const pel_node *node);
+void pel_short_unused(pel_task_fn function, void *context);
 pel_error *pel_short_error(const pel_node *node, pel_status returned);
 const char *pel_short_name(const pel_node *node, const char *other);
 

@@ -418,6 +418,11 @@ static void withdraw(submission *s) {
     }
     leave(s, false);
     pthread_mutex_lock(&s->runtime->lock);
+    if (node->task) {
+        pel_short_forgo(node);
+    } else { /* one of them failed meanwhile, and has told it */
+        pel_error_destroy(node->hazard.user);
+    }
     pel_node_become(node, PEL_NODE_COMMAND);
     node->hazard.user = NULL;
     node->shared = true;
@@ -601,6 +606,7 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
     if (!runtime->dispatcher->tasks || atomic_load_explicit(&runtime->dispatcher->mapping_count, memory_order_relaxed) > 0 ||
         !function || !plain(desc) || queue->priority != 0 || (access_count > 0 && !accesses) ||
         !all_at_home(runtime, accesses, access_count)) {
+        pel_short_unused(function, context);
         return PEL_UNSUPPORTED;
     }
     if (desc && desc->wait_count > 0 && pel_check_waits(queue, desc->waits, desc->wait_count, NULL) != PEL_OK) {
@@ -615,6 +621,7 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
         return pel_task_out_of_memory(queue);
     }
     if (!begin(&s)) {
+        pel_short_unused(function, context);
         pel_event_release(s.event); /* the caller's reference */
         return pel_task_out_of_memory(queue);
     }

@@ -2,6 +2,8 @@
 /* Launches that are made again and again: with what changes between them, and with what goes and comes back at the same place. */
 #include "machines.h"
 
+#include "core/runtime.h"
+#include "queue/repeat.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -150,11 +152,73 @@ static void test_failures(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+/* The next launch of a row, with a decision that expects `expected_ns`; what it goes on with. */
+static double goes_on_with(pel_queue *queue, pel_kernel *kernel, pel_buffer *in, pel_buffer *out, double expected_ns,
+                           const double *took_ns, uint32_t count) {
+    const pel_arg args[] = {pel_u32(2), pel_buf(in), pel_buf(out)};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_repeated repeated = {0};
+    desc.global[0] = ITEMS;
+    pthread_mutex_lock(&queue->runtime->lock);
+    assert_int_equal(pel_repeat_launch(queue, kernel, &desc, args, 3, true, false, &repeated), PEL_REPEAT_COMMAND);
+    pel_command *command = repeated.command;
+    for (uint32_t i = 0; i < count; i++) {
+        pel_repeat_saw(command, took_ns[i]);
+    }
+    if (expected_ns > 0) {
+        command->slices = pel_alloc_zero(&queue->runtime->allocator, 1, sizeof *command->slices);
+        assert_non_null(command->slices);
+        command->slices[0] = (pel_plan_slice){.hi = command->bound.units, .predicted_ns = expected_ns};
+        command->slice_count = command->planned = 1;
+        pel_repeat_keep(command, false);
+    } else {
+        assert_true(pel_repeat_decide(command));
+    }
+    const double expects = command->slices[0].predicted_ns;
+    pel_command_free(command);
+    pthread_mutex_unlock(&queue->runtime->lock);
+    return expects;
+}
+
+/* One lesson of a second does not decide what is expected of a row whose launches take a tenth of a microsecond, nor does one of
+ * the row that took so long; where all of them take longer, more is expected. */
+static void test_poison(void **state) {
+    (void)state;
+    pel_simulated_device device = machine_device("host", 1000, 0);
+    pel_runtime *runtime = machine_create(&device, 1, NULL);
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "add_scaled", params, 3, add_scaled, 0);
+    pel_buffer *in = filled(runtime, 1), *out = filled(runtime, 0);
+    const double second = 1e9, short_one = 100;
+    double longer[100];
+    for (unsigned i = 0; i < 3; i++) {
+        launch(queue, kernel, ITEMS, 2, in, out);
+        expect(queue, out, ITEMS, 2 * (i + 1), 0);
+    }
+    const double most = goes_on_with(queue, kernel, in, out, second, &short_one, 1);
+    assert_true(most >= short_one && most <= 100 * short_one);
+    const double kept = goes_on_with(queue, kernel, in, out, 0, NULL, 0);
+    assert_true(kept >= most && kept <= most);
+    assert_true(goes_on_with(queue, kernel, in, out, 50, NULL, 0) <= 50); /* a bound, not a guess */
+    assert_true(goes_on_with(queue, kernel, in, out, second, &second, 1) <= 1.5 * most);
+    for (unsigned i = 0; i < 100; i++) {
+        longer[i] = 1e6;
+    }
+    const double later = goes_on_with(queue, kernel, in, out, second, longer, 100);
+    assert_true(later >= 1e6 && later <= 100 * 1e6);
+    assert_int_equal(pel_buffer_destroy(in), PEL_OK);
+    assert_int_equal(pel_buffer_destroy(out), PEL_OK);
+    assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
+    assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_changes),
         cmocka_unit_test(test_what_goes),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_poison),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

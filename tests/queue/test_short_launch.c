@@ -6,6 +6,7 @@
 
 #include "core/runtime.h"
 #include "queue/short_launch.h"
+#include "support/counted.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -289,6 +290,55 @@ static void test_what_suits(void **state) {
     end(&f);
 }
 
+/* A request for memory fails while thousands wait: what was refused is not run, the rest is, or fails with its story. */
+static void test_no_memory(void **state) {
+    enum { SITES = 24 };
+    (void)state;
+    uint32_t right = 0;
+    for (long at = 1; at <= SITES; at++) {
+        counted memory = {.fail_at = 0};
+        pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+        pel_event *opened;
+        unsigned taken = 0;
+        desc.devices = "host";
+        desc.host_workers = 1;
+        desc.allocator = &(pel_allocator){.reallocate = counted_reallocate, .user = &memory};
+        memset(out, 0, sizeof out);
+        assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+        queue = machine_queue(runtime);
+        fixture f = begin(2);
+        const pel_access access = PEL_ACCESS(f.to, 0, 0, PEL_READ_WRITE);
+        pel_task_desc task = PEL_TASK_DESC_INIT;
+        assert_int_equal(pel_event_create_user(runtime, &opened, NULL), PEL_OK);
+        task.waits = (const pel_event *const *)&opened;
+        task.wait_count = 1;
+        assert_int_equal(pel_task(queue, nothing, NULL, &access, 1, &task, NULL), PEL_OK);
+        memory.for_ever = at % 2 == 0;
+        memory.fail_at = atomic_load(&memory.calls) + (at + 1) / 2;
+        for (unsigned i = 0; i < AGAIN; i++) {
+            pthread_mutex_lock(&runtime->lock);
+            pel_short_take(f.launch);
+            pthread_mutex_unlock(&runtime->lock);
+            const pel_status status = pel_short_submit(f.launch, queue, f.args);
+            assert_true(status == PEL_OK || status == PEL_OUT_OF_MEMORY || status == PEL_UNSUPPORTED);
+            taken += status == PEL_OK ? 1u : 0u;
+        }
+        memory.fail_at = 0;
+        assert_int_equal(pel_event_set_status(opened, PEL_OK), PEL_OK);
+        const pel_status status = pel_queue_finish(queue);
+        if (status == PEL_OK) {
+            expect(2 * taken);
+            right++;
+        }
+        pel_event_release(opened);
+        end(&f);
+        assert_int_equal(pel_queue_destroy(queue), status);
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+        assert_int_equal(atomic_load(&memory.live), 0);
+    }
+    print_message("%u of %d right\n", right, (int)SITES);
+}
+
 /* Whichever way they go. */
 static void test_launches(void **state) {
     (void)state;
@@ -317,6 +367,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_inside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_groups, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_suits, set_up, tear_down),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test_setup_teardown(test_launches, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
