@@ -98,8 +98,8 @@ typedef struct pel_graph_times {
     double in_order_actual_ns; /* least of the replays that went command by command; 0: none since times have changed */
 } pel_graph_times;
 
-/* A copy of the plan for replays. NOT_FOUND: there is none (yet): too few replays, unknown devices, one device only, or host
- * commands only. OUT_OF_MEMORY. Any thread. */
+/* A copy of the plan for replays. NOT_FOUND: there is none (yet): too few replays, unknown devices, one device only, more than
+ * 64, or host commands only. OUT_OF_MEMORY. Any thread. */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_get_plan(pel_graph *graph, pel_graph_plan **plan);
 /* By command: pel_graph_plan_size is their number. NOT_FOUND beyond. NULL plans: 0, NOT_FOUND, "". */
 PEL_API uint32_t pel_graph_plan_size(const pel_graph_plan *plan);

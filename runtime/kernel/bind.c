@@ -457,9 +457,12 @@ static pel_status check_extent(const binder *b, uint32_t index) {
 /* --- all together --- */
 
 static pel_status bind_arguments(const binder *b, const pel_arg *args, uint32_t count) {
-    if (count != b->kernel->image.param_count || (count > 0 && !args)) {
+    if (count != b->kernel->image.param_count) {
         return FAIL(b, PEL_INVALID_ARGUMENT, "kernel %s has %u parameters, but %u arguments were given", b->kernel->image.name,
-                    b->kernel->image.param_count, args ? count : 0);
+                    b->kernel->image.param_count, count);
+    }
+    if (count > 0 && !args) {
+        return FAIL(b, PEL_INVALID_ARGUMENT, "kernel %s: the array of its %u arguments is NULL", b->kernel->image.name, count);
     }
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < count && status == PEL_OK; i++) {

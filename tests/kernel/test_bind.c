@@ -187,7 +187,7 @@ static void test_arguments(void **state) {
     pel_kernel *kernel = launches_kernel(&l, &whole, 1, 0);
     pel_launch_desc desc = launch_1d(10);
     bind_fails(kernel, &desc, NULL, 0, PEL_INVALID_ARGUMENT, "has 1 parameters, but 0 arguments");
-    bind_fails(kernel, &desc, NULL, 1, PEL_INVALID_ARGUMENT, "has 1 parameters, but 0 arguments");
+    bind_fails(kernel, &desc, NULL, 1, PEL_INVALID_ARGUMENT, "the array of its 1 arguments is NULL");
     assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
     assert_int_equal(pel_buffer_destroy(other), PEL_OK);
     fake_runtime_end(&second);
