@@ -59,8 +59,11 @@ static bool is_simple(const pel_bound *bound, uint32_t i) {
 
 bool pel_short_suits(const pel_runtime *runtime, const pel_bound *bound, uint32_t device, double predicted_ns) {
     const pel_kernel_image *image = &bound->kernel->image;
-    bool suits = predicted_ns > 0 && predicted_ns < SHORT_NS && runtime->dispatcher->tasks && image->scratch_bytes == 0 &&
-                 (image->host || image->host_group) && runtime->devices[device].driver == runtime->task_device->driver;
+    /* what an irregular kernel's launches took says little of the next: a long one would have one worker instead of all */
+    const bool regular = (image->flags & PEL_KERNEL_IRREGULAR) == 0;
+    bool suits = regular && predicted_ns > 0 && predicted_ns < SHORT_NS && runtime->dispatcher->tasks &&
+                 image->scratch_bytes == 0 && (image->host || image->host_group) &&
+                 runtime->devices[device].driver == runtime->task_device->driver;
     for (uint32_t i = 0; i < bound->arg_count && suits; i++) {
         suits = is_simple(bound, i);
     }

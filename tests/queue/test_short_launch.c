@@ -258,8 +258,8 @@ static void test_groups(void **state) {
     end(&f);
 }
 
-static bool suits(const pel_param *own, uint32_t count, const pel_arg *args, double predicted_ns) {
-    pel_kernel *kernel = machine_kernel(runtime, "suits", own, count, add_scaled, 0);
+static bool suits_with(uint32_t flags, const pel_param *own, uint32_t count, const pel_arg *args, double predicted_ns) {
+    pel_kernel *kernel = machine_kernel(runtime, "suits", own, count, add_scaled, flags);
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_bound bound;
     desc.global[0] = ITEMS;
@@ -273,6 +273,10 @@ static bool suits(const pel_param *own, uint32_t count, const pel_arg *args, dou
     return answer;
 }
 
+static bool suits(const pel_param *own, uint32_t count, const pel_arg *args, double predicted_ns) {
+    return suits_with(0, own, count, args, predicted_ns);
+}
+
 static void test_what_suits(void **state) {
     (void)state;
     static const pel_param sums[] = {PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(int), 1)},
@@ -281,6 +285,7 @@ static void test_what_suits(void **state) {
     fixture f = begin(2);
     const pel_arg local[] = {pel_local(64)}, none[] = {pel_null()};
     assert_true(suits(params, 3, f.args, 5000));
+    assert_false(suits_with(PEL_KERNEL_IRREGULAR, params, 3, f.args, 5000));
     assert_false(suits(params, 3, f.args, 0)); /* nobody knows */
     assert_false(suits(params, 3, f.args, 50000));
     assert_false(suits(sums, 1, &f.args[2], 5000));
