@@ -94,7 +94,14 @@ static double scale_of(const pel_plan_request *request, bool borrowed) {
     return count > 0 ? exp(sum / count) : 1.0;
 }
 
-double pel_plan_prior_scale(const pel_plan_request *request) { return scale_of(request, false); }
+pel_plan_scales pel_plan_scales_of(const pel_plan_request *request) {
+    return (pel_plan_scales){.prior = scale_of(request, false), .kin = scale_of(request, true)};
+}
+
+double pel_plan_guess(const pel_plan_device *device, const pel_plan_scales *scales) {
+    const double unit = has_kin(&device->cost) ? device->cost.kin.unit_ns * scales->kin : scales->prior / prior_of(device);
+    return unit + not_negative(device->move_unit_ns);
+}
 
 /* Squared relative error of a line, from its scatter and from `company`, what the other situation may change. */
 static double variance_of(double deviation, uint64_t samples, double company) {
@@ -162,22 +169,17 @@ static bool ratio_of(const pel_planning *planning, double *ratio) {
     return count > 0;
 }
 
-static void digest_lines(pel_planning *planning, uint32_t index, double ratio, bool told, double prior_scale, double kin_scale) {
+static void digest_lines(pel_planning *planning, uint32_t index, double ratio, bool told, const pel_plan_scales *scales) {
     const pel_plan_device *device = &planning->request->devices[index];
     const pel_cost *cost = &device->cost;
     double grain = (double)planning->request->granularity,
            move = not_negative(device->move_start_ns) + not_negative(device->begins_ns);
     bool sharing = (planning->sharing & pel_bit(index)) != 0;
     double company = planning->request->record == NULL ? 0.0 : sharing ? (told ? COMPANY_TOLD : COMPANY_SHARED) : COMPANY_APART;
-    double unit = prior_scale / prior_of(device), start = 0.0;
     if (!pel_plan_measured(device)) {
-        if (has_kin(cost)) {
-            unit = cost->kin.unit_ns * kin_scale;
-            start = cost->kin.start_ns;
-        }
         planning->error[index] = planning->alone_error[index] = BORROWED_ERROR;
-        planning->start[index] = planning->alone_start[index] = start + move;
-        planning->unit[index] = planning->alone_unit[index] = (unit + not_negative(device->move_unit_ns)) * grain;
+        planning->start[index] = planning->alone_start[index] = (has_kin(cost) ? cost->kin.start_ns : 0.0) + move;
+        planning->unit[index] = planning->alone_unit[index] = pel_plan_guess(device, scales) * grain;
         return;
     }
     double own = seen_alone(cost) && seen_beside(cost) ? 1.0 : sharing ? ratio : 1.0;
@@ -227,10 +229,11 @@ static void digest_sets(pel_planning *planning) {
 
 void pel_plan_digest(pel_planning *planning) {
     const pel_plan_request *request = planning->request;
-    double ratio, prior_scale = scale_of(request, false), kin_scale = scale_of(request, true);
+    double ratio;
+    const pel_plan_scales scales = pel_plan_scales_of(request);
     digest_sets(planning);
     bool told = ratio_of(planning, &ratio);
     for (uint32_t i = 0; i < request->device_count; i++) {
-        digest_lines(planning, i, ratio, told, prior_scale, kin_scale);
+        digest_lines(planning, i, ratio, told, &scales);
     }
 }

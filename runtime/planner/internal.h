@@ -182,8 +182,13 @@ uint64_t pel_plan_samples(const pel_plan_device *device);
 /* Time that bytes of `units` take to where the device computes, and back, ns. */
 double pel_plan_moving(const pel_plan_device *device, double units);
 
-/* Speed of measured devices relative to their priors, so that those of the others can be put beside them; digest.c. */
-double pel_plan_prior_scale(const pel_plan_request *request);
+/* Speed of measured devices relative to their priors and to what was borrowed, so that those of the others can be put beside
+ * them; and what a unit takes, by that, on one that was not measured, its bytes included. digest.c. */
+typedef struct pel_plan_scales {
+    double prior, kin;
+} pel_plan_scales;
+pel_plan_scales pel_plan_scales_of(const pel_plan_request *request);
+double pel_plan_guess(const pel_plan_device *device, const pel_plan_scales *scales);
 
 /* Fills in what is known of the devices; digest.c. */
 void pel_plan_digest(pel_planning *planning);

@@ -270,12 +270,12 @@ static uint64_t vary(const pel_wide *wide, uint32_t device, uint64_t share, uint
     return share <= most / 2 ? 2 * share : share > 1 ? share / 2 : share;
 }
 
-/* Parts for the probes, which are in, beside known devices that finish everything at `level`: half of the range at most. */
+/* Parts for the probes, beside known devices that finish everything at `level`: half of the range at most. */
 static uint64_t size_probes(pel_wide *wide, uint32_t probes, double level) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < wide->count; i++) {
         pel_wide_line *line = &wide->lines[i];
-        if (!line->in) {
+        if (!line->probe) {
             continue;
         }
         const bool first = samples_of(wide, i) == 0;
@@ -289,42 +289,28 @@ static uint64_t size_probes(pel_wide *wide, uint32_t probes, double level) {
     return total;
 }
 
-/* The known ones that share no cores with the probes become those that are in, and back. */
+/* Those that are in become the probes; the known ones that share no cores with them are in instead. */
 static void swap_sides(pel_wide *wide, pel_core_set *taken) {
     for (uint32_t i = 0; i < wide->count; i++) {
-        wide->lines[i].in = wide->lines[i].known && !wide->lines[i].in;
+        pel_wide_line *line = &wide->lines[i];
+        line->probe = line->in;
+        line->in = line->known && !line->probe;
     }
     pel_wide_disjoin(wide, taken);
 }
 
-/* The known ones that are in do what the probes leave; their shares are set. */
+/* The known ones that can work beside the probes do what these leave. The probes are in, before and after. */
 static bool fill_beside(pel_wide *wide, uint32_t probes, pel_core_set *taken) {
     double level;
     bool filled = false;
-    unsigned char *kept = pel_alloc(wide->request->allocator, wide->count);
-    for (uint32_t i = 0; i < wide->count && kept; i++) {
-        kept[i] = wide->lines[i].in;
-    }
-    if (kept == NULL) {
-        return false; /* then nothing is tried */
-    }
     swap_sides(wide, taken);
     if (pel_wide_fill(wide, wide->quanta, &level)) {
-        for (uint32_t i = 0; i < wide->count; i++) {
-            const bool helps = wide->lines[i].in;
-            wide->lines[i].in = kept[i] != 0;
-            kept[i] = helps ? 2 : kept[i];
-        }
         const uint64_t total = size_probes(wide, probes, level);
-        for (uint32_t i = 0; i < wide->count; i++) {
-            wide->lines[i].in = kept[i] == 2;
-        }
         filled = total < wide->quanta && pel_wide_fill(wide, wide->quanta - total, &level);
     }
     for (uint32_t i = 0; i < wide->count; i++) {
-        wide->lines[i].in = kept[i] == 1;
+        wide->lines[i].in = wide->lines[i].probe;
     }
-    pel_free(wide->request->allocator, kept);
     return filled;
 }
 

@@ -29,7 +29,8 @@ typedef struct pel_wide_line {
     double alone_start, alone_unit, alone_error;
     uint64_t limit, share; /* quanta */
     bool usable, known;
-    bool in; /* of the set that is asked about */
+    bool in;    /* of the set that is asked about */
+    bool probe; /* tried in this launch: explore */
 } pel_wide_line;
 
 typedef struct pel_wide {

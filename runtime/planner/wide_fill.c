@@ -9,7 +9,7 @@
 #define BISECTIONS 100 /* enough for the last bit of a double, from whatever begin */
 
 /* Lines do not depend on the other devices, but for what shares the host's memory: so they are digested in blocks. */
-static void digest_block(pel_wide *wide, uint32_t first, double prior_scale) {
+static void digest_block(pel_wide *wide, uint32_t first, const pel_plan_scales *scales) {
     pel_plan_request part = *wide->request;
     pel_planning planning;
     const uint32_t left = wide->count - first;
@@ -20,10 +20,8 @@ static void digest_block(pel_wide *wide, uint32_t first, double prior_scale) {
     }
     for (uint32_t i = 0; i < part.device_count; i++) {
         const pel_plan_device *device = &part.devices[i];
-        const bool guessed = !pel_plan_measured(device) && device->cost.kin.samples == 0;
-        const double prior = isfinite(device->prior_rate) && device->prior_rate > 0.0 ? device->prior_rate : 1.0;
-        const double unit = guessed ? (prior_scale / prior + fmax(0.0, device->move_unit_ns)) * (double)part.granularity
-                                    : planning.unit[i];
+        const bool guessed = !pel_plan_measured(device); /* from what the others do, in this block or not */
+        const double unit = guessed ? pel_plan_guess(device, scales) * (double)part.granularity : planning.unit[i];
         wide->lines[first + i] = (pel_wide_line){.start = planning.start[i],
                                                  .unit = unit,
                                                  .error = planning.error[i],
@@ -61,9 +59,9 @@ pel_status pel_wide_begin(pel_wide *wide, const pel_plan_request *request, pel_p
         return PEL_OUT_OF_MEMORY;
     }
     wide->order = (uint32_t *)(void *)(wide->lines + request->device_count);
-    const double prior_scale = pel_plan_prior_scale(request);
+    const pel_plan_scales scales = pel_plan_scales_of(request);
     for (uint32_t first = 0; first < wide->count; first += PEL_PLAN_DEVICE_LIMIT) {
-        digest_block(wide, first, prior_scale);
+        digest_block(wide, first, &scales);
     }
     return PEL_OK;
 }

@@ -171,6 +171,39 @@ static void all_are_learned_at_once(void **state) {
     free(m);
 }
 
+/* A device that nobody measured is guessed from those that were, wherever these stand: sizes of its probe are the same beside
+ * them and in a block of sixty-four others that nobody measured. Borrowed lines count in the same way, few observations not. */
+static void guesses_come_from_all(void **state) {
+    (void)state;
+    machine *m = malloc(sizeof *m);
+    uint64_t random = 12;
+    for (uint64_t kin = 0; kin < 40; kin += 1 + kin) {
+        uint64_t least = UINT64_MAX, most = 0;
+        pel_plan_result r;
+        make(m, 300, &random, true);
+        m->request.units = 50000000;
+        m->request.granularity = 1;
+        for (uint32_t i = 0; i < 300; i++) {
+            m->devices[i] = (pel_plan_device){.id = m->names[i], .prior_rate = 1.0, .unit_limit = UINT64_MAX};
+            if (i < 70) {
+                m->devices[i].cost = (pel_cost){.start_ns = 1e4, .unit_ns = 1e3, .samples = 30, .largest_units = 1e4};
+            }
+            m->devices[i].cost.kin = (pel_line){.start_ns = 1e4, .unit_ns = 10.0, .samples = kin};
+        }
+        assert_int_equal(pel_planner_plan(&m->request, &r), PEL_OK);
+        check(m, &r);
+        assert_int_equal(r.slice_count, 300);
+        for (uint32_t i = 70; i < 300; i++) {
+            const uint64_t units = pel_plan_slices(&r)[i].hi - pel_plan_slices(&r)[i].lo;
+            least = units < least ? units : least;
+            most = units > most ? units : most;
+        }
+        assert_true(least >= most - 1);
+        pel_plan_result_free(&pel_allocator_default, &r);
+    }
+    free(m);
+}
+
 static void shares_are_done_as_asked(void **state) {
     (void)state;
     machine *m = malloc(sizeof *m);
@@ -200,6 +233,7 @@ static void shares_are_done_as_asked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(plans_are_plans), cmocka_unit_test(the_level_is_the_waters),
-                                       cmocka_unit_test(all_are_learned_at_once), cmocka_unit_test(shares_are_done_as_asked)};
+                                       cmocka_unit_test(all_are_learned_at_once), cmocka_unit_test(guesses_come_from_all),
+                                       cmocka_unit_test(shares_are_done_as_asked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
