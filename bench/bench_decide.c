@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What deciding costs: one plan with all its words for 2 to 64 devices, one observation learned, one prediction. These run
- * inside every launch, under the runtime's lock.
+ * inside every launch, under the runtime's lock. Beside learning, in turns with it and over the same data, stands the least that
+ * a learner of its kind needs: the recursion alone, written by hand, without a table of models, company, knees or accounts.
  */
 #include "cli/bench_measure.h"
 #include "harness.h"
@@ -13,7 +14,14 @@
 
 enum { BATCH = 2000, ROUNDS = 31 };
 
+/* The sums of a line's regression, the line, and what watches over it. */
+typedef struct bare_line {
+    double w, wn, wnn, wt, wnt;
+    double start, slope, variance, up, down;
+} bare_line;
+
 typedef struct desk {
+    bare_line bare[PEL_PLAN_DEVICE_LIMIT];
     pel_models *models;
     pel_plan_device devices[PEL_PLAN_DEVICE_LIMIT];
     pel_plan_request request;
@@ -22,11 +30,10 @@ typedef struct desk {
 
 static const pel_model_family family = {1, 2, 1.0};
 
-static void learn(desk *d, uint32_t count) {
-    pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
+/* Sizes and times that wander a little, as real ones do. */
+static void measure(desk *d, pel_lesson_chunk *chunks, uint32_t count) {
     uint64_t lo = 0;
     for (uint32_t i = 0; i < count; i++) {
-        /* Sizes and times that wander a little, as real ones do. */
         uint64_t n = 1000 + 40 * ((d->launch * 7 + i) % 16);
         double luck = 1.0 + 0.004 * (double)((d->launch * 5 + i) % 11);
         chunks[i] =
@@ -34,8 +41,52 @@ static void learn(desk *d, uint32_t count) {
         lo += n;
     }
     d->launch++;
+}
+
+static void learn(desk *d, uint32_t count) {
+    pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
+    measure(d, chunks, count);
     (void)pel_models_learn(d->models,
                            &(pel_lesson){.family = family, .chunks = chunks, .chunk_count = count, .makespan_ns = 1e5});
+}
+
+static inline double within(double value, double most) {
+    return value > most ? most : value < -most ? -most : value;
+}
+
+/* Least squares with relative errors, Huber clipping, forgetting and a two-sided CUSUM that makes it forget more. */
+static void update(bare_line *line, double units, double ns) {
+    const double n = units * 1e-3, predicted = line->start + line->slope * n, rate = 1.0 / predicted;
+    const double relative = ns * rate - 1.0, deviation = sqrt(line->variance > 1e-4 ? line->variance : 1e-4);
+    const double bounded = within(relative, 2.0 * deviation), z = within(relative / deviation, 2.5);
+    line->variance += 0.05 * (bounded * bounded - line->variance);
+    line->up = line->up + z - 0.5 > 0.0 ? line->up + z - 0.5 : 0.0;
+    line->down = line->down - z - 0.5 > 0.0 ? line->down - z - 0.5 : 0.0;
+    double keep = 0.98;
+    if (line->up > 7.0 || line->down > 7.0) {
+        keep = 0.1;
+        line->up = line->down = 0.0;
+    }
+    const double weight = rate * rate, t = predicted * (1.0 + bounded);
+    line->w = keep * line->w + weight;
+    line->wn = keep * line->wn + weight * n;
+    line->wnn = keep * line->wnn + weight * n * n;
+    line->wt = keep * line->wt + weight * t;
+    line->wnt = keep * line->wnt + weight * n * t;
+    const double determinant = line->w * line->wnn - line->wn * line->wn;
+    if (determinant > 1e-9 * line->w * line->wnn) {
+        const double start = (line->wt * line->wnn - line->wn * line->wnt) / determinant;
+        line->start = start > 0.0 ? start : 0.0;
+    }
+    line->slope = (line->wnt - line->start * line->wn) / line->wnn;
+}
+
+static void bare(desk *d, uint32_t count) {
+    pel_lesson_chunk chunks[PEL_PLAN_DEVICE_LIMIT];
+    measure(d, chunks, count);
+    for (uint32_t i = 0; i < count; i++) {
+        update(&d->bare[chunks[i].device], (double)(chunks[i].hi - chunks[i].lo), chunks[i].ns);
+    }
 }
 
 static void predict(desk *d, uint32_t count) {
@@ -52,20 +103,31 @@ static void plan(desk *d, uint32_t count) {
     (void)pel_planner_plan(&d->request, &result);
 }
 
-static void row(pel_results *results, desk *d, const char *name, const char *subject, void (*run)(desk *, uint32_t),
-                uint32_t count, double per) {
-    double values[ROUNDS];
+typedef struct contestant {
+    const char *subject;
+    void (*run)(desk *, uint32_t);
+} contestant;
+
+enum { CONTESTANTS = 2 };
+
+/* Contestants take turns, because the machine's speed changes within a second. */
+static void row(pel_results *results, desk *d, const char *name, const contestant *who, uint32_t whos, uint32_t count,
+                double per) {
+    double values[CONTESTANTS][ROUNDS];
     if (!pel_results_wants(results, name)) {
         return;
     }
-    for (uint32_t round = 0; round < ROUNDS; round++) {
+    for (uint32_t turn = 0; turn < ROUNDS * whos; turn++) {
+        const uint32_t round = turn / whos, at = turn % whos;
         double began = pel_bench_now();
         for (uint32_t i = 0; i < BATCH; i++) {
-            run(d, count);
+            who[at].run(d, count);
         }
-        values[round] = (pel_bench_now() - began) / BATCH / per;
+        values[at][round] = (pel_bench_now() - began) / BATCH / per;
     }
-    pel_results_add(results, name, subject, "ns", values, ROUNDS, NULL);
+    for (uint32_t i = 0; i < whos; i++) {
+        pel_results_add(results, name, who[i].subject, "ns", values[i], ROUNDS, NULL);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -83,16 +145,20 @@ int main(int argc, char **argv) {
         (void)snprintf(ids[i], sizeof ids[i], "opencl:%u", i);
         d.devices[i] = (pel_plan_device){.id = ids[i], .prior_rate = 1.0, .unit_limit = UINT64_MAX};
     }
+    for (uint32_t i = 0; i < PEL_PLAN_DEVICE_LIMIT; i++) {
+        d.bare[i] = (bare_line){.start = 2e4, .slope = 1e4, .variance = 0.0025};
+    }
     d.request = (pel_plan_request){.units = 1000000, .granularity = 64, .devices = d.devices};
     for (uint32_t i = 0; i < 64; i++) {
         learn(&d, PEL_PLAN_DEVICE_LIMIT);
     }
     predict(&d, PEL_PLAN_DEVICE_LIMIT);
-    row(&results, &d, "learn", "one chunk of 8", learn, 8, 8.0);
-    row(&results, &d, "predict", "one device", predict, 8, 8.0);
-    row(&results, &d, "plan", "2 devices", plan, 2, 1.0);
-    row(&results, &d, "plan", "8 devices", plan, 8, 1.0);
-    row(&results, &d, "plan", "64 devices", plan, 64, 1.0);
+    const contestant learners[] = {{"one chunk of 8", learn}, {"bare update, one chunk of 8", bare}};
+    row(&results, &d, "learn", learners, CONTESTANTS, 8, 8.0);
+    row(&results, &d, "predict", &(contestant){"one device", predict}, 1, 8, 8.0);
+    row(&results, &d, "plan", &(contestant){"2 devices", plan}, 1, 2, 1.0);
+    row(&results, &d, "plan", &(contestant){"8 devices", plan}, 1, 8, 1.0);
+    row(&results, &d, "plan", &(contestant){"64 devices", plan}, 1, 64, 1.0);
     pel_models_destroy(d.models);
     return pel_results_close(&results);
 }

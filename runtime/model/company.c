@@ -22,17 +22,8 @@
 #define LINES_APART 0.02 /* two lines of one device differ so much without any reason */
 #define TOLD_ALONE 2u
 
-double pel_company_learn(pel_model_entry *entry, double units, double ns, double companions) {
-    /* new, or from the history, which knows nothing of company */
-    if (entry->fit.samples == 0 || entry->company_variance <= 0.0) {
-        entry->companions = companions;
-        entry->company = 0.0;
-        entry->company_variance = PRIOR * PRIOR;
-    }
-    double more = companions - entry->companions;
-    if (fabs(more) < SAME) {
-        return ns;
-    }
+/* In another company than the line's. Out of line: its frame would be paid for by every chunk in the same one. */
+__attribute__((noinline)) static double learn_difference(pel_model_entry *entry, double units, double ns, double more) {
     if (entry->fit.samples >= YOUNG && units > 0.0 && ns > 0.0) {
         pel_cost line = pel_fit_cost(&entry->fit);
         double scatter = fmax(line.deviation, LINES_APART), expected = entry->company * more;
@@ -46,6 +37,17 @@ double pel_company_learn(pel_model_entry *entry, double units, double ns, double
     pel_fit_scale(&entry->fit, exp(entry->company * moved));
     entry->companions += moved;
     return own * exp(entry->company * moved);
+}
+
+double pel_company_learn(pel_model_entry *entry, double units, double ns, double companions) {
+    /* new, or from the history, which knows nothing of company */
+    if (entry->fit.samples == 0 || entry->company_variance <= 0.0) {
+        entry->companions = companions;
+        entry->company = 0.0;
+        entry->company_variance = PRIOR * PRIOR;
+    }
+    double more = companions - entry->companions;
+    return fabs(more) < SAME ? ns : learn_difference(entry, units, ns, more);
 }
 
 void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alone, pel_cost *cost) {

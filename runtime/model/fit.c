@@ -62,6 +62,9 @@
 #define REBASED 2.0     /* by how much the variance may grow with a change of speed */
 #define CUSUM_LENGTH 4u /* observations that raise the alarm, at the least: 4 x (2.5 - 0.5) > 7 */
 
+/* Out of line: the frame and the registers of what is rare would be paid for by every observation. */
+#define RARE __attribute__((noinline))
+
 /* fmax and fmin are calls, and they care for values that cannot be here: a quarter of an observation's time. */
 static inline double larger(double a, double b) {
     return a > b ? a : b;
@@ -138,11 +141,15 @@ static void forget(pel_fit *fit, double n) {
     double wt = fit->wt - part * along * told, wnt = fit->wnt - part * across * told;
     bool sound = w > LEFT * fit->w && wn > 0.0 && wnn > LEFT * fit->wnn && wt > LEFT * fit->wt && wnt > LEFT * fit->wnt &&
                  w * wnn >= wn * wn;
-    fit->w = sound ? LAMBDA_ACROSS * w : LAMBDA * fit->w;
-    fit->wn = sound ? LAMBDA_ACROSS * wn : LAMBDA * fit->wn;
-    fit->wnn = sound ? LAMBDA_ACROSS * wnn : LAMBDA * fit->wnn;
-    fit->wt = sound ? LAMBDA_ACROSS * wt : LAMBDA * fit->wt;
-    fit->wnt = sound ? LAMBDA_ACROSS * wnt : LAMBDA * fit->wnt;
+    if (!sound) {
+        decay(fit, LAMBDA);
+        return;
+    }
+    fit->w = LAMBDA_ACROSS * w;
+    fit->wn = LAMBDA_ACROSS * wn;
+    fit->wnn = LAMBDA_ACROSS * wnn;
+    fit->wt = LAMBDA_ACROSS * wt;
+    fit->wnt = LAMBDA_ACROSS * wnt;
 }
 
 static void add(pel_fit *fit, double n, double t, double weight) {
@@ -154,7 +161,7 @@ static void add(pel_fit *fit, double n, double t, double weight) {
 }
 
 /* Solves for start and slope within their bounds. */
-static void solve(pel_fit *fit) {
+static inline void solve(pel_fit *fit) {
     double mean_time = fit->wt / fit->w;
     double anchor = fit->anchor < 0.5 * mean_time ? fit->anchor : 0.5 * mean_time;
     double ridge = larger(RIDGE * fit->w / (double)(fit->samples > 0 ? fit->samples : 1), START_PRIOR);
@@ -195,7 +202,7 @@ static bool late_second(const pel_fit *fit) {
  * Fits the kept observations together. Errors relative to the *observed* time come first: there a late outlier counts at most 1,
  * however late. Then residuals beyond twice their median are weighted down (Huber weights, iterated).
  */
-static void fit_recent(pel_fit *fit) {
+RARE static void fit_recent(pel_fit *fit) {
     double weight[PEL_FIT_RECENT], residual[PEL_FIT_RECENT], square = 0.0;
     for (uint32_t i = 0; i < fit->recent_count; i++) {
         weight[i] = 1.0 / (fit->recent_t[i] * fit->recent_t[i]);
@@ -244,7 +251,7 @@ static void remember(pel_fit *fit, double n, double t) {
  * Accidents in a row raise the alarm, too, but each is of another length. A machine that has changed takes longer every time, and
  * by the same factor: three of the last four agree with each other, and not with the line.
  */
-static bool has_changed(const pel_fit *fit, double deviation, bool later) {
+RARE static bool has_changed(const pel_fit *fit, double deviation, bool later) {
     double ratio[CUSUM_LENGTH];
     for (uint32_t i = 0; i < CUSUM_LENGTH; i++) {
         uint32_t from = fit->recent_count - CUSUM_LENGTH + i, at = i;
@@ -264,7 +271,7 @@ static bool has_changed(const pel_fit *fit, double deviation, bool later) {
 }
 
 /* The machine has changed: only what raised the alarm counts, and the fit is young again. Its scatter is what it was. */
-static void rebase(pel_fit *fit) {
+RARE static void rebase(pel_fit *fit) {
     double before = fit->variance;
     uint32_t drop = fit->recent_count - CUSUM_LENGTH;
     memmove(fit->recent_n, fit->recent_n + drop, CUSUM_LENGTH * sizeof fit->recent_n[0]);
@@ -285,7 +292,7 @@ static bool replaces_first(const pel_fit *fit, double units, double ns) {
     return ns * ABSURD < (n < 1.0 ? first * n : first);
 }
 
-static void begin(pel_fit *fit, double units, double ns) {
+RARE static void begin(pel_fit *fit, double units, double ns) {
     fit->scale = units;
     fit->samples = 1;
     fit->knee = (pel_knee){.size = 0.0};
@@ -331,7 +338,7 @@ static void step(pel_fit *fit, double n, double ns) {
 }
 
 /* The line anew from the means of the octaves, which know of sizes that the sums took for something else. */
-static void bend(pel_fit *fit) {
+RARE static void bend(pel_fit *fit) {
     const pel_knee *knee = &fit->knee;
     fit->w = fit->wn = fit->wnn = fit->wt = fit->wnt = 0.0;
     for (uint32_t i = 0; i < PEL_KNEE_OCTAVES; i++) {

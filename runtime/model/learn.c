@@ -111,6 +111,15 @@ typedef struct learning {
     double range, companions;
 } learning;
 
+/* Out of line, like all that few chunks need: its frame would be paid for by every one. */
+__attribute__((noinline)) static bool is_expected(const pel_model_entry *place, double units, double ns) {
+    if (place->fit.samples == 0) {
+        return false;
+    }
+    const pel_cost known = pel_fit_cost(&place->fit);
+    return known.start_ns + known.unit_ns * pel_cost_counted(&known, units) >= ns;
+}
+
 static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_aspect aspect, double units) {
     const pel_model_family *family = &l->lesson->family;
     const pel_model_key key = {kernel_of(family, l->family, aspect), chunk->device};
@@ -118,11 +127,8 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
     if (place == NULL) {
         return false;
     }
-    if (chunk->unfinished && place->fit.samples > 0) {
-        pel_cost known = pel_fit_cost(&place->fit);
-        if (known.start_ns + known.unit_ns * pel_cost_counted(&known, units) >= chunk->ns) {
-            return true; /* that it takes longer than this was known */
-        }
+    if (chunk->unfinished && is_expected(place, units, chunk->ns)) {
+        return true; /* that it takes longer than this was known */
     }
     double ns = chunk->ns;
     if (aspect == PEL_MODEL_BESIDE && ns > 0.0 && ns < 1e18 && units > 0.0) {
@@ -143,7 +149,7 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
  * A piece of a tail teaches the line of the chunks, too, where it tells as much of it. Not where it lies in a profile's bins,
  * whose errors are those of one place: irregular, seeds 1001 to 1300, 8.0 % at 95 % instead of 7.4.
  */
-static bool observe_kindred(const learning *l, const pel_lesson_chunk *chunk, double units) {
+__attribute__((noinline)) static bool observe_kindred(const learning *l, const pel_lesson_chunk *chunk, double units) {
     if (l->entry == NULL || l->entry->record.profile != NULL) {
         return true;
     }
@@ -156,8 +162,11 @@ static bool observe_kindred(const learning *l, const pel_lesson_chunk *chunk, do
 
 /* What its bytes took. Neither company nor the place in the range is in that: links are measured apart from processors. */
 static bool learn_moving(const learning *l, const pel_lesson_chunk *chunk) {
+    if (!(chunk->bytes > 0.0 && chunk->move_ns > 0.0)) {
+        return true;
+    }
     const pel_lesson_chunk moved = {.device = chunk->memory != 0 ? chunk->memory : chunk->device, .ns = chunk->move_ns};
-    return !(chunk->bytes > 0.0 && chunk->move_ns > 0.0) || observe(l, &moved, PEL_MODEL_MOVING, chunk->bytes);
+    return observe(l, &moved, PEL_MODEL_MOVING, chunk->bytes);
 }
 
 pel_model_entry *pel_models_line(const pel_models *models, const pel_model_family *family, uint64_t device, bool alone) {
@@ -165,7 +174,7 @@ pel_model_entry *pel_models_line(const pel_models *models, const pel_model_famil
 }
 
 /* The chunk as the profile sees it, before its line learns from it. The error of the line's prediction. */
-static double watch(const learning *l, const pel_lesson_chunk *chunk) {
+__attribute__((noinline)) static double watch(const learning *l, const pel_lesson_chunk *chunk) {
     bool alone = l->lesson->chunk_count == 1;
     const pel_model_entry *place = pel_models_line(l->models, &l->lesson->family, chunk->device, alone);
     pel_cost line = place != NULL ? pel_fit_cost(&place->fit) : (pel_cost){0};

@@ -108,7 +108,7 @@ static int ascending(const void *left, const void *right) {
 }
 
 /* Median start cost of the device over kernels that know theirs, of computing or of moving; 0 when there is none. */
-static double typical_start(const pel_models *models, pel_model_key key, pel_model_aspect aspect) {
+__attribute__((noinline)) static double typical_start(const pel_models *models, pel_model_key key, pel_model_aspect aspect) {
     double starts[MEDIAN_OVER];
     size_t count = 0;
     for (uint32_t i = *first_of(models, key.device); i != 0 && count < MEDIAN_OVER; i = models->entries[i - 1].sibling) {
@@ -130,16 +130,19 @@ pel_model_entry *pel_models_find(const pel_models *models, pel_model_key key) {
     return place == NULL || place->fit.samples == 0 ? NULL : place;
 }
 
+/* What is rare stays out of line, here and below: its registers and its frame would be paid for by every chunk. */
+__attribute__((noinline)) static pel_model_entry *make_place(pel_models *models, pel_model_key key) {
+    if (4 * (models->count + 1) > 3 * models->capacity && !grow(models)) {
+        return NULL;
+    }
+    pel_model_entry *place = find(models, key);
+    *place = (pel_model_entry){.key = key, .sibling = place->sibling, .linked = place->linked};
+    return place;
+}
+
 pel_model_entry *pel_models_place(pel_models *models, pel_model_key key) {
     pel_model_entry *place = find(models, key);
-    if (place == NULL || place->fit.samples == 0) {
-        if (4 * (models->count + 1) > 3 * models->capacity && !grow(models)) {
-            return NULL;
-        }
-        place = find(models, key);
-        *place = (pel_model_entry){.key = key, .sibling = place->sibling, .linked = place->linked};
-    }
-    return place;
+    return place == NULL || place->fit.samples == 0 ? make_place(models, key) : place;
 }
 
 bool pel_models_enter(pel_models *models, pel_model_entry *place, double units, double ns) {
