@@ -10,6 +10,10 @@
  * One access of shared memory a step, under sequential consistency, as the code's are. `asleep` repeats how many sleep and were not told to wake;
  * it is written under the device's lock and read without. MUTANT 1 tells of the sleeper after its last look, MUTANT 2 leaves
  * that look out: with one worker the model must then fail.
+ *
+ * AWAY 1: a worker that has found something stays counted in `looking` while it runs it, if nobody sleeps; who falls asleep counts it off.
+ * TELLERS threads tell at any time without falling asleep or looking. And the first item waits until all others have been run, as tasks may.
+ * MUTANT 4: they count off, too.
  */
 #ifndef SUBMITTERS
 #define SUBMITTERS 2
@@ -29,6 +33,12 @@
 #ifndef FEEDS
 #define FEEDS 0
 #endif
+#ifndef AWAY
+#define AWAY 0
+#endif
+#ifndef TELLERS
+#define TELLERS 0
+#endif
 #define ALL (SUBMITTERS * ITEMS + FEEDS + CHILDREN)
 
 byte lane[SUBMITTERS + 1];    /* items in it */
@@ -40,10 +50,30 @@ byte looking = 0, asleep = 0;
 bool locked = false;      /* the device's lock */
 byte sleeping = 0, tokens = 0;
 byte ran = 0, children = CHILDREN;
+bool away[WORKERS];
+bool waits = false;       /* somebody runs the first item, which waits for the others */
 
 inline lock() { atomic { !locked -> locked = true } }
 inline unlock() { locked = false }
+
 inline tell() { asleep = sleeping - tokens }
+
+/* Under the lock: who is away is counted no more. */
+inline count_off() {
+    k = 0;
+    do
+    :: k < WORKERS ->
+        atomic { off = away[k]; away[k] = false }
+        if
+        :: off -> looking--
+        :: else -> skip
+        fi;
+        k++
+    :: else -> break
+    od;
+    k = 0;
+    off = false
+}
 
 inline wake_one() {
     lock();
@@ -195,6 +225,13 @@ inline look_stop() {
 }
 
 inline run_item() {
+#if AWAY
+    atomic { first = !waits; waits = true }
+    if
+    :: first -> ran >= ALL - 1; first = false
+    :: else -> skip
+    fi;
+#endif
     ran++;
     atomic { spawn = (children > 0); if :: spawn -> children-- :: else -> skip fi }
     if
@@ -203,12 +240,62 @@ inline run_item() {
     fi
 }
 
+/* As go_away in workers.c: either it stays counted, or it has stopped looking. */
+inline go_away() {
+    if
+    :: asleep == 0 ->
+        away[id] = true;
+        if
+        :: asleep == 0 -> left = true
+        :: else ->
+            atomic { off = away[id]; away[id] = false }
+            if
+            :: off -> look_stop()
+            :: else -> skip
+            fi;
+            off = false
+        fi
+    :: else -> look_stop()
+    fi;
+    found = false
+}
+
+proctype teller() {
+    byte k = 0;
+    bool off = false;
+    lock();
+    tell();
+#if MUTANT == 4
+    count_off();
+#endif
+    unlock()
+}
+
 proctype worker(byte id) {
-    byte i = 0;
-    bool found = false, last = false, spawn = false, works = false;
+    byte i = 0, k = 0;
+    bool found = false, last = false, spawn = false, works = false, left = false, off = false, first = false;
 again:
     looking++;
+look:
     take_something();
+#if AWAY
+    if
+    :: found ->
+        go_away();
+        run_item();
+        if
+        :: left ->
+            left = false;
+            atomic { off = away[id]; away[id] = false }
+            if
+            :: off -> off = false; goto look
+            :: else -> goto again
+            fi
+        :: else -> goto again
+        fi
+    :: else -> skip
+    fi;
+#endif
     if
     :: found -> works = true
     :: else -> works = false
@@ -224,6 +311,9 @@ again:
     sleeping++;
 #if MUTANT != 1
     tell();
+#endif
+#if AWAY
+    count_off();
 #endif
 #if MUTANT != 2
     heavy_barrier();
@@ -252,7 +342,9 @@ init {
         n = 0;
         do :: n < FEEDS -> run producer(n); run memory(n); n++ :: else -> break od;
         n = 0;
-        do :: n < WORKERS -> run worker(n); n++ :: else -> break od
+        do :: n < WORKERS -> run worker(n); n++ :: else -> break od;
+        n = 0;
+        do :: n < TELLERS -> run teller(); n++ :: else -> break od
     }
     timeout -> assert(ran == ALL)
 }

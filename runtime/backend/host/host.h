@@ -205,7 +205,7 @@ void pel_host_tasks_forget(pel_host_tasks *tasks);
 bool pel_host_may_help(const pel_backend_device *device);
 /* A moment between two looks; the shortest there is. */
 void pel_host_pause(void);
-/* Under the lock, when somebody has fallen asleep: who is away is counted no more. */
+/* Under the lock, by who falls asleep, once that is told and before it looks: who is away is counted no more. */
 void pel_host_count_off(pel_host_device *device);
 
 /* job.c: runs a job that was taken, as far as this lane can. True when it ended here: complete it. */

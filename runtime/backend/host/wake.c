@@ -27,9 +27,6 @@ void pel_host_publish_sleepers(pel_host_device *device) {
     uint32_t asleep =
         device->sleeping - device->tokens + (device->reserve_asleep && !device->reserve_token && !device->reserve_stands ? 1 : 0);
     atomic_store_explicit(&device->tasks.asleep, asleep, memory_order_seq_cst);
-    if (asleep > 0) {
-        pel_host_count_off(device);
-    }
 }
 
 /* Under the lock. */

@@ -221,8 +221,7 @@ static pel_host_item *look_at_tasks(pel_host_worker *worker) {
  * An offer that a looking worker caught it runs without being counted out and in again, which would take the line of `looking`
  * from whoever submits, twice a task. That may be as long as nobody sleeps who could be called in its place: who falls asleep
  * counts those off who are away, and looks after that whether anything is left. Each says first what it does and then looks at
- * the other. Only who falls asleep looks; anybody else who tells of sleepers may have counted this one off as well. False: it is
- * not away, and counted no more.
+ * the other. Nobody else counts off: somebody may have counted on who was away. False: it is not away, and counted no more.
  */
 static bool go_away(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
@@ -233,7 +232,7 @@ static bool go_away(pel_host_worker *worker) {
             return true;
         }
         if (!atomic_exchange_explicit(&worker->away, false, memory_order_seq_cst)) {
-            look_begin(device); /* for those who left something to it meanwhile: to stop looks after that */
+            return false;
         }
     }
     look_stop(device);
@@ -339,6 +338,7 @@ static void sleep_as_reserve(const pel_host_worker *worker, const unsigned *nudg
     pel_host_device *device = worker->device;
     device->reserve_asleep = true;
     pel_host_publish_sleepers(device);
+    pel_host_count_off(device);
     if (!must_not_sleep(worker)) {
         while (!device->reserve_token && !device->stop && !nudged(device, nudges)) {
             pthread_cond_wait(&device->wake_reserve, &device->lock);
@@ -353,6 +353,7 @@ static void sleep_for_token(const pel_host_worker *worker, const unsigned *nudge
     pel_host_device *device = worker->device;
     device->sleeping++;
     pel_host_publish_sleepers(device);
+    pel_host_count_off(device);
     if (!must_not_sleep(worker)) {
         while (device->tokens == 0 && !device->stop && !nudged(device, nudges) && (nudges || !pel_host_is_parked(worker))) {
             pthread_cond_wait(&device->wake, &device->lock);
