@@ -11,6 +11,7 @@
  * one before, and lines would learn queues.
  */
 #include "queue/begins.h"
+#include "queue/isolate.h"
 
 /* A worker that is roused looks for 50 us, which is a core's time. */
 static const double worth_ns = 500e3;
@@ -38,7 +39,8 @@ void pel_begins_learn(const pel_command *command) {
     }
     for (uint32_t i = 0; i < command->planned && i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
-        if (job->prompt && job->work.status == PEL_OK && !job->work.cold && !job->work.pooled) {
+        /* the verdict first: the device of one that was given up may still write the rest */
+        if (job->prompt && pel_job_verdict(job) == PEL_OK && !job->work.cold && !job->work.pooled) {
             job->device->begins_ns = pel_begins_after(job->device->begins_ns, (double)(job->work.began - command->built));
         }
     }
