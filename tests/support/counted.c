@@ -12,7 +12,8 @@
 
 bool counted_fails(counted *memory) {
     const long call = atomic_fetch_add(&memory->calls, 1) + 1;
-    return memory->fail_at > 0 && (memory->for_ever ? call >= memory->fail_at : call == memory->fail_at);
+    const long at = atomic_load(&memory->fail_at);
+    return at > 0 && (memory->for_ever ? call >= at : call == at);
 }
 
 void *counted_reallocate(void *user, void *pointer, size_t bytes) {

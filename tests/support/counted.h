@@ -12,7 +12,7 @@
 
 typedef struct counted {
     atomic_long calls, live; /* requests for memory; blocks that have not been given back */
-    long fail_at;            /* this request fails (1-based); 0: none */
+    atomic_long fail_at;     /* this request fails (1-based); 0: none. May be set while others ask for memory */
     bool for_ever;           /* and so do all later ones */
 } counted;
 
