@@ -16,12 +16,10 @@
 
 #include "planner/planner.h"
 
-/* As pel_planner_plan and pel_planner_fixed. */
+/* As pel_planner_plan. */
 pel_status pel_wide_plan(const pel_plan_request *request, pel_plan_result *result);
-pel_status pel_wide_fixed(const pel_plan_request *request, const uint32_t *devices, const double *weights, uint32_t count,
-                          pel_plan_result *result);
 
-/* ---- what wide.c and wide_fill.c share ---- */
+/* ---- what wide.c, wide_fill.c and fixed.c share ---- */
 
 /* A device digested: pel_planning, a device at a time. */
 typedef struct pel_wide_line {

@@ -412,7 +412,8 @@ void pel_count_used_in_place(const pel_allocation *allocation, uint64_t lo, uint
 void pel_job_apply(pel_job *job);           /* residency and counters after a success */
 void pel_job_clear(pel_job *job);           /* frees what hangs on it */
 
-/* launch.c, chunk.c; failures are noted in the command, too */
+/* launch_ask.c, launch.c, launch_done.c, chunk.c; failures are noted in the command, too */
+pel_model_family pel_launch_family(const pel_bound *bound); /* launches that cost alike but for their units */
 pel_status pel_launch_decide(pel_runtime *runtime, const pel_bound *bound, const pel_share *shares, uint32_t share_count,
                              pel_protection *protection, pel_plan_result *result, pel_plan **plan, pel_error **error);
 /* A plan for units [lo, hi) alone, without devices that failed `refused` chunks of the launch, or more (`failures`: by index). */
