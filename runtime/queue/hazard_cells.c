@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum { FIRST_BITS = 6, LINE = 64, MERGED_MOST = 256, FETCH_AHEAD = 12, FIRST_PATIENCE = 16, MOST_PATIENCE = 65536,
-       STRAYS = 64, SHRINKS_BY = 3 /* bits */, ROOMY_BITS = 13 /* 196 KB: stays in a cache */ };
+       STRAYS = 64, SHRINKS_BY = 3 /* bits */, ROOMY_BITS = 13 /* 196 KB: stays in a cache */,
+       KEPT_BITS = 10 /* a table so small is kept although little is left in it */ };
 
 /* A table of its own. False: no memory. */
 static bool make_table(pel_hazard_field *field, uint32_t bits) {
@@ -117,7 +118,7 @@ bool pel_hazard_field_make_room(pel_hazard_field *field, uint64_t more) {
     drop_what_is_over(field, &l);
     const pel_hazard_field old = *field;
     const uint32_t bits = bits_for(l.count, more);
-    if (bits <= field->bits && (bits + SHRINKS_BY > field->bits || field->bits <= ROOMY_BITS) && l.stray_count <= STRAYS) {
+    if (bits <= field->bits && (bits + SHRINKS_BY > field->bits || field->bits <= KEPT_BITS) && l.stray_count <= STRAYS) {
         settle(field, &l);
         return true;
     }
