@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { WAVE_AHEAD = 4096 }; /* of the program by hand, which never goes further (raw_online.c) */
+
 const char contestant_name[] = "pel";
 
 static void give_up(const char *doing, pel_status status, pel_error *error) {
@@ -13,7 +15,8 @@ static void give_up(const char *doing, pel_status status, pel_error *error) {
     exit(1);
 }
 
-peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocator *allocator) {
+/* most: unfinished tasks; 0: any number */
+static peer_pel open_bounded(const char *devices, uint32_t workers, uint32_t most, const pel_allocator *allocator) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_queue_desc queue = PEL_QUEUE_DESC_INIT;
     peer_pel p = {NULL, NULL};
@@ -21,6 +24,7 @@ peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocato
     desc.devices = devices;
     desc.host_workers = workers;
     desc.allocator = allocator;
+    queue.max_in_flight = most;
     queue.flags = PEL_QUEUE_UNTIMED; /* nobody else's tasks read a clock */
     pel_status status = pel_runtime_create(&desc, &p.runtime, &error);
     if (status == PEL_OK) {
@@ -30,6 +34,10 @@ peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocato
         give_up("start", status, error);
     }
     return p;
+}
+
+peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocator *allocator) {
+    return open_bounded(devices, workers, 0, allocator);
 }
 
 void peer_pel_close(peer_pel *p) {
@@ -326,9 +334,9 @@ void peer_pel_submit_wave(peer_pel *p, pel_buffer *cells, unsigned side) {
     }
 }
 
-static void wave_online(const contestant_run *run, const char *row, uint32_t workers, double serial) {
+static void wave_online(const contestant_run *run, const char *row, uint32_t workers, uint32_t most, double serial) {
     const unsigned side = contestant_side(run);
-    peer_pel p = peer_pel_open("host", workers, NULL);
+    peer_pel p = open_bounded("host", workers, most, NULL);
     pel_buffer *cells;
     peer_pel_must(&p, pel_buffer_create(p.runtime, WORKLOAD_SIDE * WORKLOAD_SIDE * 8, &cells, NULL), "buffer");
     for (unsigned s = 0; contestant_more(run, s); s++) {
@@ -379,9 +387,11 @@ static void wave_limit(const contestant_run *run, double serial) {
 static void wavefront(const contestant_run *run) {
     const double serial = workload_wave_serial(contestant_side(run), run->work); /* before the workers are there */
     peer_pel_wave_replay(run, serial);
-    wave_online(run, "wavefront", 0, serial);
+    wave_online(run, "wavefront", 0, 0, serial);
+    wave_online(run, "wavefront, bounded", 0, WAVE_AHEAD, serial);
     if (workers_beside_producer() > 0) {
-        wave_online(run, "wavefront, spared core", workers_beside_producer(), serial);
+        wave_online(run, "wavefront, spared core", workers_beside_producer(), 0, serial);
+        wave_online(run, "wavefront, bounded, spared core", workers_beside_producer(), WAVE_AHEAD, serial);
     }
     wave_limit(run, serial);
 }

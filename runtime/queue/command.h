@@ -215,6 +215,7 @@ struct pel_queue {
     uint64_t id;
     char *name;
     uint32_t max_in_flight;
+    atomic_int room;            /* where that is bounded: tasks that may be submitted before somebody counts again */
     int32_t priority;           /* added to that of launches */
     _Atomic(struct pel_graph *) recorder; /* takes what is submitted; NULL: none */
     _Atomic(pel_event *) gate;  /* of the barrier that later commands wait for, retained; NULL: none. Changed under the lock */
@@ -384,6 +385,14 @@ void pel_queue_advance(pel_queue *queue);   /* drops drained stages and starts t
 void pel_queues_advance(pel_runtime *runtime); /* of all queues; tells waiters */
 pel_status pel_queue_cut(pel_queue *queue, pel_stage **before); /* a new current stage */
 void pel_queue_make_room(pel_queue *queue); /* waits while max_in_flight says so; without the lock */
+/* The same for a task: what is under way is counted when as many have been submitted as there was room for the last time. */
+static inline void pel_queue_make_room_for_task(pel_queue *queue) {
+    /* relaxed: numbers alone, nobody reads memory because of them */
+    if (queue->max_in_flight != 0 && (atomic_load_explicit(&queue->room, memory_order_relaxed) <= 0 ||
+                                      atomic_fetch_sub_explicit(&queue->room, 1, memory_order_relaxed) <= 0)) {
+        pel_queue_make_room(queue);
+    }
+}
 
 /* claim.c: copies on devices that commands need stay; device->place 0: nothing to do */
 pel_status pel_command_pin(pel_command *command, pel_allocation *allocation, const pel_device *device);

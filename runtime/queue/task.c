@@ -616,7 +616,7 @@ static pel_status submit(pel_queue *queue, pel_task_fn function, void *context, 
     if (desc && desc->wait_count > 0 && pel_check_waits_inside(runtime, desc->waits, desc->wait_count, &error) != PEL_OK) {
         return pel_refuse(queue, pel_error_status(error), error);
     }
-    pel_queue_make_room(queue);
+    pel_queue_make_room_for_task(queue);
     if (event && (s.event = pel_event_new_for_task(runtime, !queue->untimed)) == NULL) {
         return pel_task_out_of_memory(queue);
     }
@@ -648,15 +648,16 @@ pel_status pel_task_submit(pel_queue *queue, pel_task_fn function, void *context
                            uint32_t access_count, const pel_task_desc *desc, pel_event **event) {
     const pel_dispatcher *dispatcher = queue->runtime->dispatcher;
     const bool simple =
-        !desc && queue->max_in_flight == 0 && queue->priority == 0 && function && dispatcher->tasks && !pel_frames &&
+        !desc && queue->priority == 0 && function && dispatcher->tasks && !pel_frames &&
         atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
-    if (simple && access_count == 0 && event) {
+    if (simple && access_count == 0 && event && queue->max_in_flight == 0) {
         pel_status status = pel_task_awaited(queue, function, context, event);
         if (status != PEL_UNSUPPORTED) {
             return status;
         }
     }
     if (simple && !event && access_count <= PEL_MORE_RANGES && accesses) {
+        pel_queue_make_room_for_task(queue);
         pel_status status = submit_few(queue, function, context, accesses, access_count);
         if (status != PEL_UNSUPPORTED) {
             return status;

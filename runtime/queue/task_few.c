@@ -283,7 +283,7 @@ static inline pel_node *prepare(const pel_node_pools *pools, pel_host_self *self
 }
 
 static inline bool is_simple(const pel_queue *queue, const pel_dispatcher *dispatcher) {
-    return dispatcher->tasks && pel_runtime_is_ours(queue->runtime) && queue->max_in_flight == 0 && queue->priority == 0 &&
+    return dispatcher->tasks && pel_runtime_is_ours(queue->runtime) && queue->priority == 0 &&
            !pel_frames && !atomic_load_explicit(&((pel_queue *)(uintptr_t)queue)->gate, memory_order_relaxed) &&
            !atomic_load_explicit(&((pel_queue *)(uintptr_t)queue)->recorder, memory_order_relaxed) &&
            atomic_load_explicit(&((pel_dispatcher *)(uintptr_t)dispatcher)->mapping_count, memory_order_relaxed) == 0;
@@ -295,6 +295,7 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
     if (!is_simple(queue, dispatcher)) {
         return PEL_UNSUPPORTED;
     }
+    pel_queue_make_room_for_task(queue);
     pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
     pel_node *node = prepare(&dispatcher->pools, &lane->self, queue, function, context);
     few f = {.self = &lane->self, .node = node, .pools = &dispatcher->pools, .last = NONE};

@@ -364,6 +364,15 @@ static bool seems_to_have_room(void *user) {
 
 static const uint32_t *queue_works(void *user) { return ((const pel_queue *)user)->on_device; }
 
+/* Whoever submits tasks may go on for as many as there is room for now, and looks again then. Under the lock. */
+static bool find_room(pel_queue *queue) {
+    const uint64_t count = unfinished(queue);
+    const bool any = count < queue->max_in_flight;
+    const uint64_t left = any ? queue->max_in_flight - count - 1 : 0;
+    atomic_store_explicit(&queue->room, left < INT32_MAX ? (int)left : INT32_MAX, memory_order_relaxed);
+    return any;
+}
+
 void pel_queue_make_room(pel_queue *queue) {
     pel_runtime *runtime = queue->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
@@ -371,16 +380,19 @@ void pel_queue_make_room(pel_queue *queue) {
         return;
     }
     pthread_mutex_lock(&runtime->lock);
-    if (unfinished(queue) >= queue->max_in_flight && !pel_mapping_mine(runtime)) {
+    if (!find_room(queue) && !pel_mapping_mine(runtime)) {
         pthread_mutex_unlock(&runtime->lock);
         const pel_waiting what = {has_room, seems_to_have_room, queue_works, queue, PATIENCE, true};
         pel_help_tasks(runtime, &what);
         pthread_mutex_lock(&runtime->lock);
-        atomic_fetch_add(&dispatcher->throttled, 1);
-        pel_watch_begin(dispatcher);
-        pel_wait_for(runtime, &what);
-        atomic_fetch_sub(&dispatcher->watches, 1);
-        atomic_fetch_sub(&dispatcher->throttled, 1);
+        if (!has_room(queue)) {
+            atomic_fetch_add(&dispatcher->throttled, 1);
+            pel_watch_begin(dispatcher);
+            pel_wait_for(runtime, &what);
+            atomic_fetch_sub(&dispatcher->watches, 1);
+            atomic_fetch_sub(&dispatcher->throttled, 1);
+        }
+        (void)find_room(queue);
     }
     pthread_mutex_unlock(&runtime->lock);
 }

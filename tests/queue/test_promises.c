@@ -43,6 +43,7 @@ enum { LIMIT = 4, TASKS = 60 };
 typedef struct producer {
     pel_queue *queue;
     const pel_event *gate;
+    pel_buffer *cells;
     atomic_int returned, begun; /* submissions; tasks */
     atomic_int too_many;
 } producer;
@@ -70,18 +71,31 @@ static void *produce(void *context) {
     return context;
 }
 
-static void test_never_more_in_flight(void **state) {
-    (void)state;
-    pel_queue_desc desc = PEL_QUEUE_DESC_INIT;
-    producer p = {.queue = NULL};
+/* The same by accesses: each reads the cell of the first, which waits for the gate, and writes its own. */
+static void *produce_cells(void *context) {
+    producer *p = context;
+    for (uint64_t i = 0; i < TASKS; i++) {
+        pel_task_desc desc = PEL_TASK_DESC_INIT;
+        const pel_access accesses[] = {PEL_ACCESS(p->cells, 0, 8, i == 0 ? PEL_WRITE : PEL_READ),
+                                       PEL_ACCESS(p->cells, 8 * (i + 1), 8, PEL_WRITE)};
+        desc.waits = &p->gate;
+        desc.wait_count = 1;
+        if (pel_task(p->queue, begin, p, accesses, 2, i == 0 ? &desc : NULL, NULL) != PEL_OK) {
+            return NULL;
+        }
+        const int begun = atomic_load(&p->begun), returned = atomic_fetch_add(&p->returned, 1) + 1;
+        atomic_fetch_add(&p->too_many, returned - begun > LIMIT);
+    }
+    return context;
+}
+
+static void expect_never_more(producer p, void *(*produces)(void *context)) {
     pel_event *gate = NULL;
     pthread_t thread;
     void *fine = NULL;
-    desc.max_in_flight = LIMIT;
-    assert_int_equal(pel_queue_create(runtime, &desc, &p.queue, NULL), PEL_OK);
     assert_int_equal(pel_event_create_user(runtime, &gate, NULL), PEL_OK);
     p.gate = gate;
-    assert_int_equal(pthread_create(&thread, NULL, produce, &p), 0);
+    assert_int_equal(pthread_create(&thread, NULL, produces, &p), 0);
     while (atomic_load(&p.returned) < LIMIT) {
         sched_yield();
     }
@@ -96,6 +110,20 @@ static void test_never_more_in_flight(void **state) {
     assert_int_equal(atomic_load(&p.begun), TASKS);
     assert_int_equal(atomic_load(&p.too_many), 0);
     pel_event_release(gate);
+}
+
+static void test_never_more_in_flight(void **state) {
+    (void)state;
+    pel_queue_desc desc = PEL_QUEUE_DESC_INIT;
+    producer p = {.queue = NULL};
+    desc.max_in_flight = LIMIT;
+    assert_int_equal(pel_queue_create(runtime, &desc, &p.queue, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_create(runtime, 8 * (TASKS + 1), &p.cells, NULL), PEL_OK);
+    expect_never_more(p, produce);
+    for (int i = 0; i < 20; i++) {
+        expect_never_more(p, produce_cells);
+    }
+    assert_int_equal(pel_buffer_destroy(p.cells), PEL_OK);
     assert_int_equal(pel_queue_destroy(p.queue), PEL_OK);
 }
 
