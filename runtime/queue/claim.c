@@ -17,7 +17,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { LOOK_AHEAD = 256 }; /* commands of a queue that are asked for their next use: more are too far away to matter */
+enum {
+    LOOK_AHEAD = 256, /* commands of a queue that are asked for their next use: more are too far away to matter */
+    LOOK_BACK = 64    /* pins of a command that are asked whether they are the one that is wanted */
+};
 
 /* ---- pins ---- */
 
@@ -25,7 +28,8 @@ pel_status pel_command_pin(pel_command *command, pel_allocation *allocation, con
     if (device->place == 0) {
         return PEL_OK;
     }
-    for (const pel_pin *pin = command->pins; pin; pin = pin->next) {
+    uint32_t looked_at = 0; /* twice pinned is only a record more, and there may be thousands of devices */
+    for (const pel_pin *pin = command->pins; pin && looked_at < LOOK_BACK; pin = pin->next, looked_at++) {
         if (pin->allocation == allocation && pin->device == device->index) {
             return PEL_OK;
         }
@@ -193,13 +197,16 @@ static void claim_device(claim *c, pel_device *device) {
         c->waits = true;
         return;
     }
+    if (!streams && device->memory_used + missing <= budget) {
+        return;
+    }
     const bool busy = others_are_pinned(command, device);
     bool fits = !(streams && busy);
     if (streams && fits) { /* all that may go, goes: what is left becomes windows */
         while (!c->failed && free_bytes(c, device, 1)) {
         }
     } else if (!streams) {
-        fits = free_bytes(c, device, device->memory_used + missing > budget ? device->memory_used + missing - budget : 0);
+        fits = free_bytes(c, device, device->memory_used + missing - budget);
     }
     if (!fits && busy) { /* they end, and let go */
         c->waits = true;
