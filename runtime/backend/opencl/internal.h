@@ -94,6 +94,7 @@ typedef struct pel_cl_rider {
     cl_event events[PEL_CL_RIDER_EVENTS];
 } pel_cl_rider;
 
+#define PEL_CL_LONGEST_BESIDE_NS 5000000 /* what a prediction that is far too long may cost */
 #define PEL_CL_BUCKETS 64u /* power of two; programs and kernels of one runtime are few */
 
 typedef struct pel_cl_device {
@@ -137,6 +138,7 @@ typedef struct pel_cl_device {
     bool running;            /* the baton */
     bool closing;
     bool watching;           /* the driver thread looks by itself, every tick */
+    bool away;               /* not before the next end is due, because a waiter has the baton */
     bool touched;            /* somebody else did something since its last look: it leaves the device to them for another tick */
     bool submitted;          /* something came since the driver thread looked last */
     bool may_begin;          /* enqueueing does not run the kernel */
@@ -151,6 +153,7 @@ typedef struct pel_cl_device {
     uint32_t riding;         /* (baton) launches that the riders are */
     atomic_uint rider_count; /* written by who has the baton */
     int64_t last_report;     /* (baton) when the last of them was seen to have ended, of the runtime's clock */
+    _Atomic int64_t due;     /* (baton writes) when the oldest should have ended, of the same clock; 0: not known */
     /* (baton) != 0: one of them failed then (CLOCK_MONOTONIC); nobody gets on before the queue is replaced */
     int64_t broken_at;
     struct pel_cl_telling *tellings; /* (baton) callbacks that were asked for, and a few that came */

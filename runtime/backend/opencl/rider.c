@@ -6,7 +6,6 @@
 
 _Static_assert((int)PEL_CL_RIDER_EVENTS == (int)PEL_CL_FLIGHT_EVENTS, "a flight's events are the rider's");
 
-#define LONGEST_BESIDE_NS 5000000 /* beside launches that follow by themselves: what a prediction that is far too long may cost */
 #define SOON_NS 300000.0          /* what a report may be late for those behind it: five times what waiting costs at all */
 
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
@@ -115,7 +114,9 @@ static int64_t nap_beside_others(const pel_cl_device *device, const pel_work *wo
     began = opened > began ? opened : began;
     const double expected = pel_cl_expected_ns(device, work), step = expected / 20,
                  left = expected - (double)(pel_cl_now(device) - began), wanted = left > step ? left : step;
-    return wanted > LONGEST_BESIDE_NS ? LONGEST_BESIDE_NS : wanted > PEL_CL_FIRST_NAP_NS ? (int64_t)wanted : PEL_CL_FIRST_NAP_NS;
+    return wanted > PEL_CL_LONGEST_BESIDE_NS ? PEL_CL_LONGEST_BESIDE_NS
+           : wanted > PEL_CL_FIRST_NAP_NS    ? (int64_t)wanted
+                                             : PEL_CL_FIRST_NAP_NS;
 }
 
 void pel_cl_await(pel_cl_device *device) {

@@ -22,6 +22,16 @@ static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) {
 
 static uint32_t count_of(const pel_cl_device *device) { return atomic_load_explicit(&device->rider_count, memory_order_relaxed); }
 
+static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* For the driver thread, which looks in between (device.c). An end that is seen a twentieth late costs little. */
+static void tell_due(pel_cl_device *device) {
+    const pel_work *oldest = count_of(device) > 0 ? rider_at(device, 0)->work : NULL;
+    const double expected = oldest && !oldest->gate ? pel_cl_expected_ns(device, oldest) : 0;
+    const int64_t due = expected > 0 ? later(oldest->began, device->last_report) + (int64_t)(expected + expected / 20) : 0;
+    atomic_store_explicit(&device->due, due, memory_order_relaxed); /* by itself: it says only how long to sleep */
+}
+
 /* `first`: the oldest that is queued, if that is known. */
 static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
     for (pel_work *work = first; count_of(device) < PEL_CL_TRAIN && device->broken_at == 0; work = NULL) {
@@ -33,6 +43,9 @@ static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
         pel_cl_board(device, work, rider_at(device, count_of(device)));
         device->riding += pel_cl_times(work);
         atomic_store_explicit(&device->rider_count, count_of(device) + 1, memory_order_relaxed);
+        if (count_of(device) == 1) {
+            tell_due(device);
+        }
     }
 }
 
@@ -44,8 +57,6 @@ static uint32_t look(pel_cl_device *device) {
     }
     return ended;
 }
-
-static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* What launches take that follow each other: much less than one that is waited for, which predictions are made of. */
 static void learn_pace(pel_cl_device *device, uint32_t ended, int64_t took) {
@@ -134,6 +145,7 @@ static void report(pel_cl_device *device, uint32_t ended) {
         tell(works, count);
         ended -= count;
     }
+    tell_due(device);
     if (device->broken_at != 0 && count_of(device) == 0) {
         (void)pel_cl_renew_queue(device, NULL); /* without one, the next work finds none and says so */
         device->broken_at = 0;
