@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* blocks: slabs double, so that a small program pays for little and a large one seldom */
-enum { FIRST_SLAB = 128, LARGEST_SLAB = 4096 };
+enum { FIRST_SLAB = 128, LARGEST_SLAB = 4096, LEAD = 4 };
 
 typedef struct slab {
     struct slab *next;
@@ -98,7 +98,10 @@ void *pel_pool_refill(pel_pool *pool, pel_pool_cache *cache) {
         pthread_mutex_unlock(&pool->lock);
     }
     if (block) {
-        cache->ready = *(void **)block;
+        cache->ready = cache->ahead = *(void **)block;
+        for (int i = 0; i < LEAD; i++) {
+            pel_pool_walk(cache);
+        }
     }
     return block;
 }

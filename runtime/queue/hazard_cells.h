@@ -84,6 +84,29 @@ static inline void pel_hazard_field_foresee(const pel_hazard_field *field, uint6
     pel_hazard_fetch_behind(pel_hazard_field_home(field, number + 2)->value);
 }
 
+/*
+ * The same in one for the shortest way, whose tasks walk over fields as a rule: at every fourth number, what is known of eight to
+ * eleven further is brought near, and what is behind that of four to seven further, which must be near by then; where numbers
+ * ascend the lines of the next eight cells in time. Fours stand side by side.
+ */
+static inline void pel_hazard_field_walk(pel_hazard_field *field, uint64_t number, uint32_t place) {
+    const bool ascends = number == field->last[place] + 1;
+    field->last[place] = number;
+    if ((number & 3) != 0 || !ascends) {
+        return;
+    }
+    const pel_hazard_cell *soon = pel_hazard_field_home(field, number + 4), *later = pel_hazard_field_home(field, number + 8);
+    for (int i = 0; i < 4; i++) {
+        pel_hazard_fetch(later[i].value);
+        if ((soon[i].value.a & PEL_HAZARD_COUNTED) != 0) {
+            pel_hazard_fetch_behind(soon[i].value);
+        }
+    }
+    const pel_hazard_cell *far = pel_hazard_field_home(field, number + 16); /* one and a half lines */
+    __builtin_prefetch(far, 1);
+    __builtin_prefetch((const char *)far + 64, 1);
+}
+
 /* Where a number may stand otherwise, one place after the other: `cell` is the one before. */
 static inline pel_hazard_cell *pel_hazard_field_next(const pel_hazard_field *field, uint64_t number, const pel_hazard_cell *cell,
                                                      bool first) {

@@ -48,4 +48,12 @@ static inline pel_hazard_record *pel_hazard_record_take(pel_hazard_states *state
     return r;
 }
 
+/* One reference less to one without others behind it, of nobody who failed. */
+static inline void pel_hazard_record_let_go(pel_hazard_states *states, pel_hazard_record *r) {
+    if (--r->references == 0) {
+        r->older = states->free;
+        states->free = r;
+    }
+}
+
 #endif

@@ -2,6 +2,8 @@
 #include "queue/node_list.h"
 #include "base/thread_local.h"
 
+enum { FORESEEN = 3 /* successors: all that most have */ };
+
 PEL_THREAD_LOCAL uint64_t pel_node_last_order;
 
 void pel_node_come_after(uint64_t order) {
@@ -99,7 +101,7 @@ pel_status pel_node_follow(const pel_node_pools *pools, pel_host_self *self, pel
     if (!pel_list_open(head, generation)) {
         return PEL_OK;
     }
-    if ((head & PEL_LIST_ADDRESS) == address && !(head & PEL_LIST_EDGE) && (!data || (head & PEL_LIST_DATA))) {
+    if ((head & PEL_LIST_ADDRESS) == address && (!data || (head & PEL_LIST_DATA))) {
         *how = PEL_FOLLOW_KNOWN;
         return PEL_OK;
     }
@@ -146,20 +148,22 @@ bool pel_node_watch(pel_node *node, uint64_t generation) {
     return true;
 }
 
-/* Lines that other cores have written last: the first successor's, or an edge, what is behind it and the next one. */
+/*
+ * Lines that other cores have written last: the successors', and that of the first one's first successor, so that it is near when
+ * this is asked of the first one. Nobody waits for what is read here but these requests.
+ */
 void pel_node_foresee(const pel_node *node) {
-    const uintptr_t head = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
-    const uintptr_t address = head & PEL_LIST_ADDRESS;
-    if (address == 0) {
-        return;
+    uintptr_t entry = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
+    pel_node *first = NULL;
+    for (int i = 0; i < FORESEEN && (entry & PEL_LIST_ADDRESS) != 0; i++) {
+        pel_edge *edge;
+        pel_node *to = pel_list_read(entry, &entry, &edge);
+        pel_pool_fetch(to);
+        first = first ? first : to;
     }
-    if ((head & PEL_LIST_EDGE) == 0) {
-        pel_pool_fetch((const void *)address);
-        return;
+    if (first) {
+        pel_pool_fetch((const void *)(atomic_load_explicit(&first->successors, memory_order_relaxed) & PEL_LIST_ADDRESS));
     }
-    const pel_edge *first = (const pel_edge *)address;
-    pel_pool_fetch(first->to);
-    pel_pool_fetch((const void *)(first->next & PEL_LIST_ADDRESS)); /* none: does no harm */
 }
 
 bool pel_node_has_successors(const pel_node *node) {
@@ -176,20 +180,15 @@ pel_successors pel_node_close(pel_node *node, bool *watched) {
 
 /* The link is read before the successor is told: it may run, end and be another command at once. */
 pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data) {
-    uintptr_t address = *list & PEL_LIST_ADDRESS;
-    if (address == 0) {
+    pel_edge *edge;
+    if ((*list & PEL_LIST_ADDRESS) == 0) {
         return NULL;
     }
     *data = (*list & PEL_LIST_DATA) != 0;
-    if (*list & PEL_LIST_EDGE) {
-        pel_edge *met = (pel_edge *)address;
-        pel_node *to = met->to;
-        *list = met->next;
-        pel_pool_give(pools->scraps, &self->scraps, met);
-        return to;
+    pel_node *to = pel_list_read(*list, list, &edge);
+    if (edge) {
+        pel_pool_give(pools->scraps, &self->scraps, edge);
     }
-    pel_node *to = (pel_node *)address;
-    *list = (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
     return to;
 }
 
@@ -197,15 +196,8 @@ pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, 
 void pel_node_visit(pel_node *node, void (*visit)(pel_node *to, void *user), void *user) {
     uintptr_t at = atomic_load_explicit(&node->successors, memory_order_acquire);
     while ((at & PEL_LIST_ADDRESS) != 0) {
-        const uintptr_t address = at & PEL_LIST_ADDRESS;
-        if (at & PEL_LIST_EDGE) {
-            const pel_edge *met = (const pel_edge *)address;
-            at = met->next;
-            visit(met->to, user);
-        } else {
-            pel_node *to = (pel_node *)address;
-            at = (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
-            visit(to, user);
-        }
+        pel_edge *edge;
+        pel_node *to = pel_list_read(at, &at, &edge);
+        visit(to, user);
     }
 }

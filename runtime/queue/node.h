@@ -33,8 +33,11 @@ typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND, PEL_NODE_ENDED } p
 /* Accesses and event of a task that has accesses, in blocks of the pool. */
 enum { PEL_MORE_RANGES = 3 };
 typedef struct pel_node_more {
-    struct pel_node_more *next;
-    pel_event *event;                                /* the first block's; retained; may be NULL */
+    union {
+        struct pel_node_more *next;                  /* if the node has several */
+        uintptr_t link;                              /* else what follows its second entry in a list of successors */
+    };
+    pel_event *event;                                /* the first block's, if it is eventful; retained */
     struct { uint64_t lo, bytes; } ranges[PEL_MORE_RANGES]; /* mode in the two upper bits of bytes; bytes 0: no more */
 } pel_node_more;
 
@@ -46,15 +49,16 @@ static inline pel_hazard_range pel_more_range(const pel_node_more *more, uint32_
                               .mode = (pel_access_mode)(more->ranges[i].bytes >> PEL_MORE_MODE_SHIFT)};
 }
 
-/* Every range of a task, one after the other. */
+/* Every range of a task, one after the other (pel_node_ranges). */
 typedef struct pel_range_walk {
     const pel_node_more *more;
     uint32_t next;
+    bool several;
 } pel_range_walk;
 
 static inline bool pel_range_next(pel_range_walk *w, pel_hazard_range *range) {
     if (w->more && w->next == PEL_MORE_RANGES) {
-        *w = (pel_range_walk){w->more->next, 0};
+        *w = (pel_range_walk){w->several ? w->more->next : NULL, 0, w->several};
     }
     if (!w->more || w->more->ranges[w->next].bytes == 0) {
         return false;
@@ -98,6 +102,9 @@ typedef struct pel_node_pools {
 } pel_node_pools;
 
 static inline const pel_node_more *pel_node_accesses(const pel_node *node) { return node->accesses ? node->more : NULL; }
+static inline pel_range_walk pel_node_ranges(const pel_node *node) {
+    return (pel_range_walk){pel_node_accesses(node), 0, node->several};
+}
 static inline pel_event *pel_node_event(const pel_node *node) {
     return node->brief ? node->event : node->eventful ? node->more->event : NULL;
 }
@@ -139,10 +146,13 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
 pel_node_more *pel_node_take_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
 void pel_node_drop_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node); /* all blocks */
 
-/* Brings near what the next one that is taken was left with. Some time after the last one was, which asked for its line. */
+/* Brings near what the next but one that is taken was left with. Its own line was asked for long ago (pel_pool_walk). */
 static inline void pel_node_fetch_next(const pel_host_self *self) {
-    const pel_node *next = self->cache.ready;
-    pel_pool_fetch(next ? next->more : NULL);
+    pel_node *next = self->cache.ready;
+    if (next) {
+        const pel_node *second = (pel_node *)(void *)atomic_load_explicit(&next->item.link, memory_order_relaxed);
+        pel_pool_fetch(second ? second->more : NULL);
+    }
 }
 
 /* What ending it will touch is brought near, while it is run. By whoever runs it. */

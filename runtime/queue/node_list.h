@@ -14,7 +14,9 @@ enum {
     PEL_LIST_EDGE = 1,    /* a pel_edge, not the successor itself */
     PEL_LIST_DATA = 2,    /* its result is read */
     PEL_LIST_WATCHED = 4, /* of the head: somebody waits */
-    PEL_LIST_CLOSED = 8   /* of the head */
+    PEL_LIST_CLOSED = 8,  /* of the head */
+    PEL_LIST_BESIDE = 16, /* the successor's second entry, linked through its block of accesses: two predecessors need no edge */
+    PEL_LIST_LAST = 32    /* nothing follows: the link need not be read */
 };
 
 typedef struct pel_edge {
@@ -26,6 +28,22 @@ static inline uintptr_t pel_list_tag(uint64_t generation) { return (uintptr_t)(g
 
 static inline bool pel_list_open(uintptr_t head, uint64_t generation) {
     return (head & PEL_LIST_CLOSED) == 0 && (head ^ pel_list_tag(generation)) >> PEL_LIST_TAG_SHIFT == 0;
+}
+
+/* What an entry leads to, and the rest of the list; the entry is not touched any more after this. An edge is to be given back. */
+static inline pel_node *pel_list_read(uintptr_t entry, uintptr_t *rest, pel_edge **edge) {
+    const uintptr_t address = entry & PEL_LIST_ADDRESS;
+    *edge = NULL;
+    if ((entry & PEL_LIST_EDGE) != 0) {
+        *edge = (pel_edge *)address;
+        *rest = (*edge)->next;
+        return (*edge)->to;
+    }
+    pel_node *to = (pel_node *)address;
+    *rest = (entry & PEL_LIST_LAST) != 0     ? 0
+            : (entry & PEL_LIST_BESIDE) != 0 ? to->more->link
+                                             : (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
+    return to;
 }
 
 #endif

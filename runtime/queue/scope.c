@@ -125,7 +125,7 @@ static uint64_t reach_of_parent(const pel_scope *scope, uint64_t at, bool write)
         }
         return best;
     }
-    pel_range_walk w = {pel_node_accesses(scope->parent), 0};
+    pel_range_walk w = pel_node_ranges(scope->parent);
     while (pel_range_next(&w, &range)) {
         const uint64_t end = !write || (range.mode & PEL_WRITE) != 0 ? reach(&range, at) : at;
         best = end > best ? end : best;

@@ -80,7 +80,7 @@ pel_error *pel_task_note_failure(pel_runtime *runtime, pel_node *node, pel_statu
         event = pel_event_retain(queue->anonymous);
         pel_error_destroy(error);
     }
-    pel_range_walk w = {pel_node_accesses(node), 0};
+    pel_range_walk w = pel_node_ranges(node);
     pel_hazard_lock_take(&dispatcher->hazard_lock);
     pel_hazards *hazards = pel_stage_hazards(runtime, node->stage);
     for (pel_hazard_range range; hazards && pel_range_next(&w, &range);) {
@@ -314,7 +314,7 @@ static void lose(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t 
  */
 static pel_status look_and_note(submission *s, pel_hazards *hazards) {
     pel_hazard_range ranges[PEL_MORE_RANGES], range;
-    pel_range_walk w = {pel_node_accesses(s->node), 0};
+    pel_range_walk w = pel_node_ranges(s->node);
     pel_status status = PEL_OK;
     bool noted = true;
     for (int pass = 0; pass < 2 && status == PEL_OK; pass++) {
@@ -467,7 +467,7 @@ pel_status pel_task_out_of_memory(pel_queue *queue) {
 }
 
 static pel_status check_scope(const submission *s, pel_error **error) {
-    pel_range_walk w = {pel_node_accesses(s->node), 0};
+    pel_range_walk w = pel_node_ranges(s->node);
     uint32_t index = 0;
     pel_status status = PEL_OK;
     for (pel_hazard_range range; s->node->stage->scope && status == PEL_OK && pel_range_next(&w, &range);) {

@@ -4,14 +4,21 @@
 #include "queue/hazard_record.h"
 #include "queue/node_list.h"
 
-enum { NONE = 1 };       /* no address: that of an empty list is 0 */
+enum { NONE = 1, /* no address: that of an empty list is 0 */ MOST_BEFORE = PEL_HAZARD_SPANS * (1 + PEL_HAZARD_CHUNK_READERS) };
 
 /* One of the accesses. */
 typedef struct place {
     pel_hazard_cell *cell;
-    pel_access_mode mode;
-    bool idle; /* nothing that is known of the cell need stay */
+    bool reads;
+    bool idle;   /* nothing that is known of the cell need stay */
 } place;
+
+/* Who must go first. */
+typedef struct before {
+    pel_hazard_node *node;
+    uint64_t generation;
+    bool data;
+} before;
 
 typedef struct few {
     pel_host_self *self;
@@ -20,9 +27,9 @@ typedef struct few {
     uint64_t order;
     uintptr_t last;  /* entry that was made: its address; NONE */
     uint32_t edges;
-    uint32_t before; /* predecessors that there may be: one uses the node's own entry, the others a block each */
-    bool ready;      /* none of them is left */
+    uint32_t count;  /* predecessors that there may be */
     uint32_t records;
+    bool ready;      /* none of them is left */
 } few;
 
 static inline uint64_t kind_of(pel_interval_value value) { return value.a & PEL_HAZARD_KINDS; }
@@ -35,46 +42,54 @@ static inline pel_hazard_record *record_in(pel_interval_value value) {
     return (pel_hazard_record *)(uintptr_t)(value.a & ~(uint64_t)PEL_HAZARD_KINDS);
 }
 
-/* The cell of an access in the field where the last task's was. False: not that simple. */
+/* The cell of an access in the field where the last task's was. False: not that simple. Branches, each of which goes the same way
+ * nearly always: what is computed without them takes twice the instructions. */
 static inline bool find(pel_hazard_field *field, const pel_runtime *runtime, const pel_access *a, pel_node_more *more, uint32_t i,
                         place *found) {
     pel_buffer *buffer = (pel_buffer *)(uintptr_t)a->buffer;
     uint64_t number;
-    if (!buffer || !field) {
+    if (!buffer || !field || buffer->runtime != runtime || a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset) {
         return false;
     }
-    const uint64_t room = buffer->bytes - a->offset;
-    const uint64_t bytes = a->bytes != 0 ? a->bytes : room;
+    const uint64_t bytes = a->bytes != 0 ? a->bytes : buffer->bytes - a->offset;
     const uint64_t lo = (uintptr_t)buffer->data + a->offset;
-    const bool odd = (unsigned)a->mode - PEL_READ > PEL_READ_WRITE - PEL_READ || (a->rows > 1) | (a->reserved != 0);
-    if (odd || (buffer->runtime != runtime) | (a->offset >= buffer->bytes) | (bytes > room) ||
-        atomic_load_explicit(&buffer->away, memory_order_relaxed) || field->used + PEL_HAZARD_SPANS > field->limit ||
-        (!pel_hazard_field_has(field, lo, bytes, &number) && !pel_hazard_field_fits(field, lo, lo + bytes, &number))) {
+    if ((unsigned)a->mode - PEL_READ > PEL_READ_WRITE - PEL_READ || a->rows > 1 || a->reserved != 0 ||
+        atomic_load_explicit(&buffer->away, memory_order_relaxed) || field->used + PEL_HAZARD_SPANS > field->limit) {
+        return false;
+    }
+    if (!pel_hazard_field_has(field, lo, bytes, &number) && !pel_hazard_field_fits(field, lo, lo + bytes, &number)) {
         return false;
     }
     more->ranges[i].lo = lo;
     more->ranges[i].bytes = bytes | (uint64_t)a->mode << PEL_MORE_MODE_SHIFT;
-    pel_hazard_field_fetch(field, number, i);
     found->cell = pel_hazard_field_cell(field, number); /* one too many would be known, and of nothing */
-    found->mode = a->mode;
-    const pel_interval_value value = found->cell->value;
-    if ((value.a & PEL_HAZARD_COUNTED) != 0) {
-        pel_hazard_field_foresee(field, number);
-    }
-    pel_hazard_fetch(value);
+    found->reads = (a->mode & PEL_WRITE) == 0;
+    pel_hazard_field_walk(field, number, i);
     return true;
 }
 
-static inline void count_order(few *f, uint64_t generation) { f->order = generation >= f->order ? generation + 1 : f->order; }
+static inline void come_after(few *f, before *at, pel_hazard_node *node, uint64_t generation, bool data) {
+    at[f->count++] = (before){node, generation, data};
+    f->order = generation >= f->order ? generation + 1 : f->order;
+}
 
 static inline bool is_over(pel_hazard_reference r) { return pel_hazard_node_over(r.node, r.generation); }
 
 /* One chunk of readers, none of which failed; with room for one more, if that is needed. */
-static inline bool take_record_in(few *f, pel_hazard_record *r, bool reads) {
+static inline bool weigh_record(few *f, before *at, pel_hazard_record *r, bool reads, bool data) {
     if (r->older || kind_of(r->writer) == PEL_HAZARD_FAILED || (reads && r->references > 1)) {
         return false;
     }
-    if (reads && r->count == PEL_HAZARD_CHUNK_READERS) {
+    if (r->writer.a != 0 && !pel_hazard_node_over(node_in(r->writer), r->writer.b)) {
+        come_after(f, at, node_in(r->writer), r->writer.b, data);
+    }
+    if (!reads) {
+        for (uint32_t i = 0; i < r->count; i++) {
+            if (!is_over(r->readers[i])) {
+                come_after(f, at, r->readers[i].node, r->readers[i].generation, false);
+            }
+        }
+    } else if (r->count == PEL_HAZARD_CHUNK_READERS) {
         uint32_t kept = 0;
         for (uint32_t i = 0; i < r->count; i++) {
             if (!is_over(r->readers[i])) {
@@ -82,35 +97,32 @@ static inline bool take_record_in(few *f, pel_hazard_record *r, bool reads) {
             }
         }
         r->count = kept;
-        if (kept == PEL_HAZARD_CHUNK_READERS) {
-            return false;
-        }
+        return kept < PEL_HAZARD_CHUNK_READERS;
     }
-    count_order(f, r->writer.b);
-    for (uint32_t i = 0; i < r->count && !reads; i++) {
-        count_order(f, r->readers[i].generation);
-    }
-    f->before += (r->writer.a != 0 ? 1 : 0) + (reads ? 0 : r->count);
     return true;
 }
 
 /* What is known of a cell, before anything is changed. False: not that simple. */
-static inline bool weigh(few *f, place *p) {
+static inline bool weigh(few *f, before *at, place *p, pel_access_mode mode) {
     const pel_interval_value value = p->cell->value;
-    const bool reads = (p->mode & PEL_WRITE) == 0;
+    const bool data = (mode & PEL_READ) != 0;
     p->idle = value.a == 0;
     if (p->idle) {
         return true;
     }
     if ((value.a & PEL_HAZARD_COUNTED) != 0) {
-        return kind_of(value) == PEL_HAZARD_RECORD && take_record_in(f, record_in(value), reads);
+        return kind_of(value) == PEL_HAZARD_RECORD && weigh_record(f, at, record_in(value), p->reads, data);
     }
     p->idle = pel_hazard_node_over(node_in(value), value.b);
-    if (!p->idle) {
-        count_order(f, value.b);
-        f->before += !reads || kind_of(value) == PEL_HAZARD_WRITER ? 1 : 0;
-        f->records += reads ? 1 : 0;
+    if (p->idle) {
+        return true;
     }
+    if (kind_of(value) == PEL_HAZARD_WRITER) {
+        come_after(f, at, node_in(value), value.b, data);
+    } else if (!p->reads) {
+        come_after(f, at, node_in(value), value.b, false);
+    }
+    f->records += p->reads ? 1 : 0;
     return true;
 }
 
@@ -125,29 +137,35 @@ static inline bool are_ready(const pel_pool_cache *cache, uint32_t count) {
 /* It need not come after one of those that were counted. */
 static inline void go_without(few *f) {
     if (f->edges == 0) { /* nobody knows it yet */
-        f->before--;
-        f->ready = f->before == 0;
-        atomic_store_explicit(&f->node->pending, f->before, memory_order_relaxed);
+        f->count--;
+        f->ready = f->count == 0;
+        atomic_store_explicit(&f->node->pending, f->count, memory_order_relaxed);
     } else {
         f->ready = pel_node_arrive(f->node);
     }
 }
 
-/* pel_node_follow, for each of those that were counted. As soon as the last one knows, the node may run, and be another task. */
-static inline void follow(few *f, pel_hazard_node *hazard, uint64_t generation, bool data) {
-    pel_node *from = pel_node_of_hazard(hazard);
+/*
+ * pel_node_follow, for each of those that were counted. As soon as the last one knows, the node may run, and be another task. The
+ * first entry is linked through the node, the second through its block of accesses, any other one is an edge.
+ */
+static inline void follow(few *f, const before *b) {
+    pel_node *from = pel_node_of_hazard(b->node);
+    const uint64_t generation = b->generation;
     uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire), wanted;
-    if (pel_hazard_node_over(hazard, generation) || !pel_list_open(head, generation) ||
-        ((head & PEL_LIST_ADDRESS) == f->last && (!data || (head & PEL_LIST_DATA) != 0))) {
+    if (!pel_list_open(head, generation) ||
+        ((head & PEL_LIST_ADDRESS) == f->last && (!b->data || (head & PEL_LIST_DATA) != 0))) {
         go_without(f);
         return;
     }
     pel_edge *added = NULL;
-    if (f->edges > 0) { /* its own entry is used */
+    uintptr_t entry = (uintptr_t)f->node | (f->edges == 1 ? PEL_LIST_BESIDE : 0u);
+    if (f->edges > 1) {
         added = pel_pool_take(f->pools->scraps, &f->self->scraps);
         added->to = f->node;
+        entry = (uintptr_t)added | PEL_LIST_EDGE;
     }
-    const uintptr_t address = added ? (uintptr_t)added : (uintptr_t)f->node;
+    entry |= pel_list_tag(generation) | (b->data ? PEL_LIST_DATA : 0u);
     do {
         if (!pel_list_open(head, generation)) {
             if (added) {
@@ -159,38 +177,16 @@ static inline void follow(few *f, pel_hazard_node *hazard, uint64_t generation, 
         const uintptr_t rest = head & ~(uintptr_t)PEL_LIST_WATCHED;
         if (added) {
             added->next = rest;
+        } else if (f->edges == 1) {
+            f->node->more->link = rest;
         } else {
             atomic_store_explicit(&f->node->item.link, (pel_host_item *)rest, memory_order_relaxed);
         }
-        wanted = pel_list_tag(generation) | address | (added ? PEL_LIST_EDGE : 0u) | (data ? PEL_LIST_DATA : 0u) |
-                 (head & PEL_LIST_WATCHED);
+        wanted = entry | (head & PEL_LIST_WATCHED) | ((head & PEL_LIST_ADDRESS) == 0 ? PEL_LIST_LAST : 0u);
     } while (
         !atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
-    f->last = address;
+    f->last = entry & PEL_LIST_ADDRESS;
     f->edges++;
-}
-
-static inline void come_after(few *f, const place *p) {
-    const pel_interval_value value = p->cell->value;
-    const bool writes = (p->mode & PEL_WRITE) != 0, data = (p->mode & PEL_READ) != 0;
-    if (p->idle) {
-        return;
-    }
-    if (kind_of(value) == PEL_HAZARD_WRITER) {
-        follow(f, node_in(value), value.b, data);
-    } else if (kind_of(value) == PEL_HAZARD_READER) {
-        if (writes) {
-            follow(f, node_in(value), value.b, false);
-        }
-    } else {
-        const pel_hazard_record *r = record_in(value);
-        if (r->writer.a != 0) {
-            follow(f, node_in(r->writer), r->writer.b, data);
-        }
-        for (uint32_t i = 0; i < r->count && writes; i++) {
-            follow(f, r->readers[i].node, r->readers[i].generation, false);
-        }
-    }
 }
 
 static inline void read_beside(pel_hazard_states *states, const few *f, pel_interval_value *value) {
@@ -209,57 +205,55 @@ static inline void read_beside(pel_hazard_states *states, const few *f, pel_inte
 
 static inline void note(pel_hazard_states *states, const few *f, const place *p) {
     pel_interval_value *value = &p->cell->value;
-    const pel_interval_value old = *value;
-    if (!p->idle && (p->mode & PEL_WRITE) == 0) {
+    if (!p->idle && p->reads) {
         read_beside(states, f, value);
         return;
     }
-    *value = (pel_interval_value){
-        (uintptr_t)&f->node->hazard | ((p->mode & PEL_WRITE) != 0 ? PEL_HAZARD_WRITER : PEL_HAZARD_READER), f->order};
+    const pel_interval_value old = *value;
+    *value = (pel_interval_value){(uintptr_t)&f->node->hazard | (p->reads ? PEL_HAZARD_READER : PEL_HAZARD_WRITER), f->order};
     if ((old.a & PEL_HAZARD_COUNTED) != 0) {
-        pel_hazard_let_go(states, old);
+        pel_hazard_record_let_go(states, record_in(old));
     }
 }
 
 /* With the lock of the hazards. False: nothing has happened. */
 __attribute__((always_inline)) /* once for each count, so that what is known of an access stays in registers */
 static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
-    place at[PEL_HAZARD_SPANS];
+    place places[PEL_HAZARD_SPANS];
+    before at[MOST_BEFORE];
     pel_node_more *more = f->node->more;
     if (hazards->lost.count > 0) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (!find(hazards->fields.near[i], runtime, &accesses[i], more, i, &at[i])) {
+        if (!find(hazards->fields.near[i], runtime, &accesses[i], more, i, &places[i])) {
             return false;
         }
         hazards->fields.near[i]->served++;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if ((i > 0 && at[i].cell == at[i - 1].cell) || (i > 1 && at[i].cell == at[0].cell) || !weigh(f, &at[i])) {
+        if ((i > 0 && places[i].cell == places[i - 1].cell) || (i > 1 && places[i].cell == places[0].cell) ||
+            !weigh(f, at, &places[i], accesses[i].mode)) {
             return false;
         }
     }
-    if (!are_ready(&f->self->scraps, f->before > 0 ? f->before - 1 : 0) ||
-        !pel_hazard_records_ready(&hazards->states, f->records)) {
+    if ((f->count > 2 && !are_ready(&f->self->scraps, f->count - 2)) ||
+        (f->records > 0 && !pel_hazard_records_ready(&hazards->states, f->records))) {
         return false;
     }
     for (uint32_t i = count; i < PEL_MORE_RANGES; i++) {
         more->ranges[i].bytes = 0;
     }
-    more->next = NULL;
-    more->event = NULL;
     atomic_store_explicit(&f->node->hazard.generation, f->order, memory_order_relaxed);
     atomic_store_explicit(&f->node->successors, pel_list_tag(f->order), memory_order_relaxed);
-    atomic_store_explicit(&f->node->pending, f->before, memory_order_relaxed);
-    f->node->linked = f->before > 0;
-    f->ready = f->before == 0;
+    atomic_store_explicit(&f->node->pending, f->count, memory_order_relaxed);
+    f->ready = f->count == 0;
     pel_stage_begin(f->node->stage, f->self->shard);
-    for (uint32_t i = 0; i < count; i++) {
-        come_after(f, &at[i]);
+    for (uint32_t i = 0, all = f->count; i < all; i++) {
+        follow(f, &at[i]);
     }
     for (uint32_t i = 0; i < count; i++) {
-        note(&hazards->states, f, &at[i]);
+        note(&hazards->states, f, &places[i]);
     }
     return true;
 }
@@ -297,6 +291,7 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
     }
     pel_queue_make_room_for_task(queue);
     pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
+    pel_hazard_lock_take(&dispatcher->hazard_lock); /* at once: an exchange waits for all that was written before it */
     pel_node *node = prepare(&dispatcher->pools, &lane->self, queue, function, context);
     few f = {.self = &lane->self, .node = node, .pools = &dispatcher->pools, .last = NONE};
     bool entered = false;
@@ -304,19 +299,17 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
         f.order = pel_node_order(node);
         f.order = (f.order > pel_node_last_order ? f.order : pel_node_last_order) + 1;
         void *const next = atomic_load_explicit(&node->item.link, memory_order_relaxed);
-        pel_pool_fetch_ahead(node);
-        pel_pool_fetch(next);
-        pel_hazard_lock_take(&dispatcher->hazard_lock);
         entered = count == 1   ? enter(&f, dispatcher->hazards, runtime, accesses, 1)
                   : count == 2 ? enter(&f, dispatcher->hazards, runtime, accesses, 2)
                                : enter(&f, dispatcher->hazards, runtime, accesses, 3);
-        pel_hazard_lock_give(&dispatcher->hazard_lock);
         lane->self.cache.ready = entered ? next : node;
     }
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     if (!entered) {
         pel_host_lane_give_back(dispatcher->tasks, lane, false);
         return PEL_UNSUPPORTED;
     }
+    pel_pool_walk(&lane->self.cache);
     pel_node_last_order = f.order;
     if (f.ready) { /* else it may be anything by now */
         pel_host_lane_push(lane, &node->item);
