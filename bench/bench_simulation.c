@@ -3,9 +3,10 @@
  * Simulation against reality, on two devices that share nothing but memory: host@0 and PoCL with one thread on core 1.
  *
  * Each kernel is really run in a few divisions. Some of them make the description: start cost, speed and contention of both
- * devices, those that explain the chunks' times best. Then the described machine is simulated, and what it says about the *other*
- * divisions, and about what the planner chooses there when it may, is compared with what really happened. All divisions take
- * turns, so that a machine that slows down does so for all. Times are lower quartiles: a description says what the devices do,
+ * devices, those that explain the chunks' times best, how much they scatter, and how much later than the other each begins.
+ * Then the described machine is simulated, and what it says about the *other* divisions, and about what the planner chooses there
+ * when it may, is compared with what really happened. All divisions take turns, so that a machine that slows down does so for
+ * all. Times are lower quartiles: a description says what the devices do,
  * not what else the machine does. A launch whose devices lost their cores for a while (they were at work for longer than the
  * process got processors) is repeated: a description knows no thieves. The control compares every other round with those
  * between: reality against itself. Regular kernels only: a description has no profile of items.
@@ -37,12 +38,14 @@ enum {
 #define STOLEN_AT_MOST 0.03 /* of the devices' time, as in bench/coexec */
 
 #define CONTROL 3.0 /* % */
+#define QUARTILE 0.6745 /* of a normal distribution, in its deviations */
 
 /* Share of the first device. The first four calibrate; the last is the planner's choice. */
 static const double divisions[DIVISIONS - 1] = {1.0, 0.0, 0.25, 0.75, 0.5, 0.35, 0.62};
 
 typedef struct figures {
     double units[DIVISIONS][DEVICES], chunk[DIVISIONS][DEVICES], makespan[DIVISIONS];
+    double scatter[DEVICES], late[DEVICES]; /* of the calibrating divisions: relative; ns after the other */
     bool calm;                  /* the devices had their cores often enough; else the rest means nothing */
     double cores;               /* what both cores gave together, of their sum; median over the rounds; 0: not looked at */
     double repeated[DIVISIONS]; /* the other half of the rounds over this one, minus 1: what reality says about itself */
@@ -65,8 +68,12 @@ static double process_time(void) {
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-/* One launch of a division; units and ns of each device's part, and of the whole. */
-static bool launch(place *p, uint32_t division, double units[DEVICES], double chunk[DEVICES], double *makespan) {
+/* What a launch took: each device's part, how much later than the other it began, and the whole; ns. */
+typedef struct taken {
+    double units[DEVICES], chunk[DEVICES], late[DEVICES], makespan;
+} taken;
+
+static bool launch(place *p, uint32_t division, taken *t) {
     pel_launch_desc desc = p->launch;
     pel_share shares[DEVICES];
     pel_event *event = NULL;
@@ -85,15 +92,19 @@ static bool launch(place *p, uint32_t division, double units[DEVICES], double ch
     if (status != PEL_OK) {
         return false;
     }
-    units[0] = units[1] = chunk[0] = chunk[1] = 0.0;
+    double began[DEVICES] = {INFINITY, INFINITY};
+    *t = (taken){.makespan = pel_plan_actual_ns(plan)};
     for (uint32_t i = 0; i < pel_plan_chunk_count(plan); i++) {
         pel_plan_chunk part;
         (void)pel_plan_get_chunk(plan, i, &part);
         int d = strcmp(part.device, pel_device_get_info(p->devices[0])->id) == 0 ? 0 : 1;
-        units[d] += (double)(part.hi - part.lo);
-        chunk[d] += part.actual_ns;
+        t->units[d] += (double)(part.hi - part.lo);
+        t->chunk[d] += part.actual_ns;
+        began[d] = fmin(began[d], part.began_ns);
     }
-    *makespan = pel_plan_actual_ns(plan);
+    for (int d = 0; d < DEVICES && isfinite(began[0] + began[1]); d++) {
+        t->late[d] = fmax(0.0, began[d] - began[1 - d]);
+    }
     pel_plan_destroy(plan);
     return true;
 }
@@ -115,45 +126,82 @@ static double quartile(const double *values, uint32_t count, uint32_t first, uin
 }
 
 typedef struct rounds {
-    double ns[DIVISIONS][3][PEL_BENCH_RUNS]; /* both parts, and the whole */
+    double ns[DIVISIONS][2 * DEVICES + 1][PEL_BENCH_RUNS]; /* both parts, their late begins, and the whole */
     uint32_t count;
 } rounds;
 
 /* A launch whose devices had their cores; after some tries one that had not, and *calm is false. */
-static bool launch_calmly(place *p, uint32_t division, double units[DEVICES], double chunk[DEVICES], double *makespan,
-                          bool *calm) {
+static bool launch_calmly(place *p, uint32_t division, taken *t, bool *calm) {
     *calm = false;
     for (int i = 0; i < AGAIN && !*calm; i++) {
         const double before = process_time();
-        if (!launch(p, division, units, chunk, makespan)) {
+        if (!launch(p, division, t)) {
             return false;
         }
-        *calm = !p->cores || process_time() - before >= (1.0 - STOLEN_AT_MOST) * (chunk[0] + chunk[1]);
+        *calm = !p->cores || process_time() - before >= (1.0 - STOLEN_AT_MOST) * (t->chunk[0] + t->chunk[1]);
     }
     return true;
 }
 
 static bool one_round(place *p, bool backwards, rounds *all, figures *out, bool *calm) {
-    double chunk[DEVICES], makespan;
+    taken t;
     *calm = true;
     for (uint32_t i = 0; i < DIVISIONS && *calm; i++) {
         uint32_t division = backwards ? DIVISIONS - 1 - i : i;
-        if (!launch_calmly(p, division, out->units[division], chunk, &makespan, calm)) {
+        if (!launch_calmly(p, division, &t, calm)) {
             return false;
         }
-        all->ns[division][0][all->count] = chunk[0];
-        all->ns[division][1][all->count] = chunk[1];
-        all->ns[division][2][all->count] = makespan;
+        for (int d = 0; d < DEVICES; d++) {
+            out->units[division][d] = t.units[d];
+            all->ns[division][d][all->count] = t.chunk[d];
+            all->ns[division][DEVICES + d][all->count] = t.late[d];
+        }
+        all->ns[division][2 * DEVICES][all->count] = t.makespan;
     }
     return true;
+}
+
+/* The deviation that lies between quartile and median: accidents, which are far beyond, are no scatter. */
+static double deviation(const double *values, uint32_t count) {
+    return fmax(0.0, pel_bench_median(values, count) - quartile(values, count, 0, 1)) / QUARTILE;
+}
+
+/*
+ * Of the divisions that calibrate: how much the logarithms of the parts' times scatter, and how much later than the other each
+ * part began. What scatters for both at once (the memory's luck) makes no part later than the other, so only so much is described
+ * as their ratio shows.
+ */
+static void describe_luck(const rounds *all, figures *out) {
+    double own[DEVICES] = {0.0, 0.0}, apart = 0.0, divided = 0.0, values[PEL_BENCH_RUNS];
+    for (uint32_t i = 0; i < CALIBRATING; i++) {
+        const bool both = out->chunk[i][0] > 0.0 && out->chunk[i][1] > 0.0;
+        for (int d = 0; d < DEVICES && both; d++) {
+            for (uint32_t k = 0; k < all->count; k++) {
+                values[k] = log(all->ns[i][d][k]);
+            }
+            own[d] += pow(deviation(values, all->count), 2.0);
+            out->late[d] += pel_bench_median(all->ns[i][DEVICES + d], all->count);
+        }
+        for (uint32_t k = 0; k < all->count && both; k++) {
+            values[k] = log(all->ns[i][0][k] / all->ns[i][1][k]);
+        }
+        apart += both ? pow(deviation(values, all->count), 2.0) : 0.0;
+        divided += both ? 1.0 : 0.0;
+    }
+    const double part = own[0] + own[1] > apart ? apart / (own[0] + own[1]) : 1.0;
+    for (int d = 0; d < DEVICES && divided > 0.0; d++) {
+        out->scatter[d] = sqrt(part * own[d] / divided);
+        out->late[d] /= divided;
+    }
 }
 
 /* Rounds in which all divisions take turns. */
 static bool measure(place *p, uint32_t wanted, figures *out) {
     static rounds all;
-    double units[DEVICES], chunk[DEVICES], makespan, cores[PEL_BENCH_RUNS];
+    double cores[PEL_BENCH_RUNS];
+    taken t;
     for (uint32_t i = 0; i < DIVISIONS + WARM_UPS; i++) {
-        if (!launch(p, i < DIVISIONS ? i : DIVISIONS - 1, units, chunk, &makespan)) {
+        if (!launch(p, i < DIVISIONS ? i : DIVISIONS - 1, &t)) {
             return false;
         }
     }
@@ -172,12 +220,16 @@ static bool measure(place *p, uint32_t wanted, figures *out) {
     if (!out->calm) {
         return true;
     }
+    memset(out->late, 0, sizeof out->late);
+    memset(out->scatter, 0, sizeof out->scatter);
     for (uint32_t i = 0; i < DIVISIONS; i++) {
         out->chunk[i][0] = quartile(all.ns[i][0], all.count, 0, 1);
         out->chunk[i][1] = quartile(all.ns[i][1], all.count, 0, 1);
-        out->makespan[i] = quartile(all.ns[i][2], all.count, 0, 1);
-        out->repeated[i] = quartile(all.ns[i][2], all.count, 1, 2) / quartile(all.ns[i][2], all.count, 0, 2) - 1.0;
+        const double *whole = all.ns[i][2 * DEVICES];
+        out->makespan[i] = quartile(whole, all.count, 0, 1);
+        out->repeated[i] = quartile(whole, all.count, 1, 2) / quartile(whole, all.count, 0, 2) - 1.0;
     }
+    describe_luck(&all, out);
     return true;
 }
 
@@ -246,8 +298,8 @@ static pel_status nothing(const pel_span *span, void *const *arguments, void *sc
     return PEL_OK;
 }
 
-/* The described machine does the same. */
-static bool simulate(const double *p, double units, uint64_t granularity, figures *out) {
+/* The described machine does the same. The parameters tell quartiles; a description tells means. */
+static bool simulate(const double *p, const figures *real, uint64_t granularity, figures *out) {
     pel_simulated_device devices[DEVICES] = {{.name = "host"}, {.name = "other"}};
     pel_simulation simulation = PEL_SIMULATION_INIT;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
@@ -256,9 +308,12 @@ static bool simulate(const double *p, double units, uint64_t granularity, figure
     pel_program *program = NULL;
     place s = {.launch = PEL_LAUNCH_DESC_INIT};
     for (int d = 0; d < DEVICES; d++) {
-        devices[d].start_ns = p[3 * d];
-        devices[d].rate = 1e3 / p[3 * d + 1];
+        const double scatter = real->scatter[d], mean = exp(QUARTILE * scatter + 0.5 * scatter * scatter);
+        devices[d].start_ns = p[3 * d] * mean;
+        devices[d].rate = 1e3 / (p[3 * d + 1] * mean);
         devices[d].contention = p[3 * d + 2];
+        devices[d].noise = scatter;
+        devices[d].begins_late_ns = real->late[d];
     }
     simulation.devices = devices;
     simulation.device_count = DEVICES;
@@ -266,7 +321,7 @@ static bool simulate(const double *p, double units, uint64_t granularity, figure
     kernel_desc.name = "kernel";
     kernel_desc.host = nothing;
     kernel_desc.granularity = granularity;
-    s.launch.global[0] = (uint64_t)units;
+    s.launch.global[0] = (uint64_t)real->units[0][0];
     s.launch.local[0] = 1; /* a group chosen for large ranges would make the grain coarser than the real one */
     bool good = pel_runtime_create(&desc, &s.runtime, NULL) == PEL_OK &&
                 pel_queue_create(s.runtime, NULL, &s.queue, NULL) == PEL_OK &&
@@ -275,7 +330,7 @@ static bool simulate(const double *p, double units, uint64_t granularity, figure
     if (good) {
         s.devices[0] = pel_runtime_find_device(s.runtime, "host");
         s.devices[1] = pel_runtime_find_device(s.runtime, "sim:other");
-        good = measure(&s, QUICK_ROUNDS, out);
+        good = measure(&s, ROUNDS, out);
     }
     (void)pel_program_destroy(program);
     (void)pel_queue_destroy(s.queue);
@@ -296,6 +351,8 @@ static void judge(pel_results *results, const char *kernel, const double *p, con
     }
     printf("# %s: host %.3g us + %.4g ns, contention %.1f %%; OpenCL %.3g us + %.4g ns, contention %.1f %%\n", kernel,
            p[0] * 1e-3, p[1], 100.0 * p[2], p[3] * 1e-3, p[4], 100.0 * p[5]);
+    printf("#   scatter %.1f %%, %.1f %%; begin %.0f us, %.0f us after the other\n", 100.0 * real->scatter[0],
+           100.0 * real->scatter[1], real->late[0] * 1e-3, real->late[1] * 1e-3);
     for (uint32_t i = 0; i < DIVISIONS; i++) {
         printf("#   %-9s host %5.1f %%: really %8.3f ms (parts %8.3f and %8.3f), simulated %8.3f ms\n",
                i + 1 < DIVISIONS ? "division" : "planned", 100.0 * real->units[i][0] / (real->units[i][0] + real->units[i][1]),
@@ -327,7 +384,8 @@ static bool one_size(pel_results *results, pel_bench_session *session, const pel
     pel_case c;
     pel_case_binding binding;
     figures real, simulated;
-    double p[PARAMETERS], units[DEVICES], chunk[DEVICES], makespan = 0.0;
+    double p[PARAMETERS];
+    taken t = {.makespan = 0.0};
     place r = {.runtime = session->runtime,
                .queue = session->queue,
                .devices = {session->devices[0], session->devices[1]},
@@ -341,16 +399,16 @@ static bool one_size(pel_results *results, pel_bench_session *session, const pel
     r.arg_count = c.arg_count;
     good = good && pel_catalogue_create(session->runtime, what, false, &program, &r.kernel, NULL) == PEL_OK;
     for (int i = 0; i < 3 && good; i++) {
-        good = launch(&r, 0, units, chunk, &makespan);
+        good = launch(&r, 0, &t);
     }
-    *large = makespan >= least_ns;
+    *large = t.makespan >= least_ns;
     if (good && *large) {
         good = measure(&r, results->quick ? QUICK_ROUNDS : ROUNDS, &real);
         if (good && !real.calm) {
             pel_results_skip(results, what->name, "void: the devices did not have their cores");
         } else if (good) {
             fit(&real, p);
-            good = simulate(p, real.units[0][0], grain_of(&real), &simulated);
+            good = simulate(p, &real, grain_of(&real), &simulated);
         }
         if (good && real.calm) {
             judge(results, what->name, p, &real, &simulated, errors, control, count);

@@ -51,6 +51,7 @@ typedef struct pel_simulated_device {
     double hang_ns;            /* but for so much later; 0: not at all */
     uint64_t fail_until;       /* the chunks from fail_at to this one fail; 0: only fail_at */
     uint64_t wrong_every;      /* every so many chunks have one bit of their result flipped; 0: none */
+    double begins_late_ns;     /* an idle device begins so long after the submission; no chunk's time contains it */
 } pel_simulated_device;
 
 /*

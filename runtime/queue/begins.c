@@ -29,9 +29,7 @@ double pel_begins_after(double known_ns, double seen_ns) {
     return known_ns + (step > step_ns ? step_ns : step < -step_ns ? -step_ns : step);
 }
 
-double pel_begins_ns(const pel_device *device) {
-    return device->facts->info.kind == PEL_DEVICE_SIMULATED ? 0.0 : device->begins_ns;
-}
+double pel_begins_ns(const pel_device *device) { return device->begins_ns; }
 
 void pel_begins_learn(const pel_command *command) {
     if (command->built == 0 || command->runtime->frozen) {

@@ -8,7 +8,7 @@
 /* All chunks are over: those whose devices had nothing else to do tell how long they were waited for. */
 void pel_begins_learn(const pel_command *command);
 
-/* The usual time; 0: not known, or none (under a virtual clock). */
+/* The usual time; 0: not known, or none (under a virtual clock, unless the device's description has one). */
 double pel_begins_ns(const pel_device *device);
 
 /*

@@ -131,12 +131,13 @@ static bool may_grow(const pel_runtime *runtime, const pel_bound *bound) {
     return true;
 }
 
-/* How much later than the quickest of them each device is at work. */
+/* How much later than the quickest of them each device is at work. Under a virtual clock those of which nothing is known begin at
+ * once. */
 static void expect_begins(question *q) {
-    double least = 0.0;
+    double least = INFINITY;
     for (uint32_t i = 0; i < q->runtime->device_count; i++) {
         const double begins = pel_begins_ns(&q->runtime->devices[i]);
-        least = begins > 0.0 && !q->devices[i].excluded && (least == 0.0 || begins < least) ? begins : least;
+        least = !q->devices[i].excluded && (begins > 0.0 || q->runtime->machine) && begins < least ? begins : least;
     }
     for (uint32_t i = 0; i < q->runtime->device_count; i++) {
         const double begins = pel_begins_ns(&q->runtime->devices[i]);

@@ -18,13 +18,13 @@
 /*
  * Between a chunk and the piece that follows it on its device lie a report, a plan and a start, which no line knows of: 20 to
  * 100 us on two vCPUs (bench coexec with PEL_BENCH_PLANS=1, 2026-11), more than a piece of a launch of a millisecond can bring. A
- * virtual machine's dispatcher takes no time.
+ * simulated machine's dispatcher takes no time, so there only a description's late begins are seen.
  */
 static const double gap_guess_ns = 50e3, gap_weight = 0.125, gap_news = 8.0;
 
 double pel_piece_gap_ns(const pel_device *device) {
     if (device->facts->info.kind == PEL_DEVICE_SIMULATED) {
-        return 0.0;
+        return device->piece_gap_ns;
     }
     return device->piece_gap_ns > 0.0 ? device->piece_gap_ns : gap_guess_ns;
 }
@@ -32,9 +32,10 @@ double pel_piece_gap_ns(const pel_device *device) {
 /* One that waited for its core for milliseconds tells little. */
 static void learn_gap(const pel_job *job) {
     pel_device *device = job->device;
-    const double known = pel_piece_gap_ns(device), seen = (double)(job->work.began - job->after);
+    const double known = pel_piece_gap_ns(device), seen = (double)(job->work.began - job->after),
+                 most = known > 0.0 ? gap_news * known : seen;
     if (job->after > 0 && job->work.status == PEL_OK && seen > 0.0 && !job->command->runtime->frozen) {
-        device->piece_gap_ns = known + gap_weight * ((seen < gap_news * known ? seen : gap_news * known) - known);
+        device->piece_gap_ns = known + gap_weight * ((seen < most ? seen : most) - known);
     }
 }
 

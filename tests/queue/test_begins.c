@@ -4,12 +4,14 @@
 #include "backend/host/host.h"
 #include "queue/begins.h"
 #include <pel/pel.h>
+#include <pel/simulated.h>
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -47,14 +49,69 @@ static void is_not_led_astray(void **unused) {
     }
 }
 
-/* Nothing is learned under a virtual clock: the same seed, the same plans. */
-static void virtual_machines_begin_at_once(void **unused) {
+static pel_status nothing(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    (void)span, (void)arguments, (void)scratch, (void)user;
+    return PEL_OK;
+}
+
+/* Sixteen launches of 2 ms of two equal devices, one of which is late; how much more the other one took in the last one. */
+static double lead_of_the_prompt(double late_ns, double *learned_ns) {
+    const pel_simulated_device devices[] = {{.name = "prompt", .rate = 1000.0},
+                                            {.name = "late", .rate = 1000.0, .begins_late_ns = late_ns}};
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
+    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    pel_queue *queue = NULL;
+    pel_program *program = NULL;
+    pel_kernel *kernel = NULL;
+    double lead = 0.0;
+    simulation.devices = devices;
+    simulation.device_count = 2;
+    desc.simulation = &simulation;
+    desc.devices = "sim:prompt,sim:late";
+    kernel_desc.name = "kernel";
+    kernel_desc.host = nothing;
+    launch.global[0] = 4000000;
+    launch.local[0] = 1;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
+    assert_int_equal(pel_kernel_create(program, &kernel_desc, &kernel, NULL), PEL_OK);
+    for (int i = 0; i < 16; i++) {
+        pel_event *event = NULL;
+        pel_plan *plan = NULL;
+        assert_int_equal(pel_launch(queue, kernel, &launch, NULL, 0, &event), PEL_OK);
+        assert_int_equal(pel_event_wait(event), PEL_OK);
+        assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
+        lead = 0.0;
+        for (uint32_t k = 0; k < pel_plan_chunk_count(plan); k++) {
+            pel_plan_chunk chunk;
+            assert_int_equal(pel_plan_get_chunk(plan, k, &chunk), PEL_OK);
+            lead += strcmp(chunk.device, "sim:late") == 0 ? -chunk.actual_ns : chunk.actual_ns;
+        }
+        pel_plan_destroy(plan);
+        pel_event_release(event);
+    }
+    *learned_ns = pel_begins_ns(pel_runtime_find_device(runtime, "sim:late"));
+    assert_true(pel_begins_ns(pel_runtime_find_device(runtime, "sim:prompt")) == 0.0);
+    (void)pel_program_destroy(program);
+    (void)pel_queue_destroy(queue);
+    (void)pel_kernel_destroy(kernel);
+    (void)pel_runtime_destroy(runtime);
+    return lead;
+}
+
+/* Nothing is learned under a virtual clock but what the machine's description says. */
+static void virtual_machines_begin_as_described(void **unused) {
     (void)unused;
-    pel_topology_device facts = {.info = {.kind = PEL_DEVICE_SIMULATED}};
-    const pel_device device = {.facts = &facts, .begins_ns = 5e4};
-    assert_true(pel_begins_ns(&device) == 0.0);
-    facts.info.kind = PEL_DEVICE_HOST;
-    assert_true(pel_begins_ns(&device) == 5e4);
+    double learned;
+    assert_true(fabs(lead_of_the_prompt(0.0, &learned)) < 5e3);
+    assert_true(learned == 0.0);
+    assert_true(fabs(lead_of_the_prompt(100e3, &learned) - 100e3) < 10e3);
+    assert_true(fabs(learned - 100e3) < 1.0);
 }
 
 static void rest(long ns) {
@@ -141,7 +198,7 @@ static void workers_are_roused(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(follows_what_is_usual), cmocka_unit_test(is_not_led_astray),
-                                       cmocka_unit_test(virtual_machines_begin_at_once),
+                                       cmocka_unit_test(virtual_machines_begin_as_described),
                                        cmocka_unit_test(workers_are_roused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,7 @@ static const key keys[] = {
     {"hang_ms", REAL, offsetof(pel_simulated_device, hang_ns), 1e6, 0.0, 1e9},
     {"fail_until_chunk", COUNT, offsetof(pel_simulated_device, fail_until), 1.0, 0.0, 1e18},
     {"wrong_every_chunks", COUNT, offsetof(pel_simulated_device, wrong_every), 1.0, 0.0, 1e18},
+    {"begins_late_us", REAL, offsetof(pel_simulated_device, begins_late_ns), 1e3, 0.0, 1e12},
 };
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
 
@@ -260,7 +261,8 @@ static const char *fault_of(const pel_simulated_device *d) {
     const double fields[] = {
         d->start_ns,        d->rate,        d->noise,           d->spike_chance, d->spike_factor, d->link_bytes_per_ns,
         d->link_latency_ns, d->slow_factor, d->knee_items,      d->cliff_items,  d->cliff_factor, d->spike_factor_most,
-        d->noise_memory,    d->drift,       d->drift_period_ns, d->contention,   d->busy_watts,   d->idle_watts};
+        d->noise_memory,    d->drift,       d->drift_period_ns, d->contention,   d->busy_watts,   d->idle_watts,
+        d->begins_late_ns};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (!(fields[i] >= 0.0) || !(fields[i] <= 1e15)) {
             return "a value is negative, not a number, or beyond 1e15";

@@ -229,7 +229,8 @@ static void submit(pel_backend_device *device, pel_work *work) {
     work->cold = false;
     work->computed = 0;
     work->sequence = driver->machine->submissions++;
-    work->began = work->launch_began = work->launch_ended = work->ended = driver->machine->now;
+    work->launch_began = work->launch_ended = work->ended = driver->machine->now;
+    work->began = pel_simulated_soonest_begin(driver, work); /* not before */
     enqueue(work->kind == PEL_WORK_TASK ? &driver->tasks : &driver->jobs, work);
     driver->pending++;
     pel_simulated_changed(driver);

@@ -83,6 +83,9 @@ uint32_t pel_machine_find(const pel_machine *machine, const char *id);
  */
 void pel_simulated_settle(pel_machine *machine);
 
+/* The same, before the work is in its lane: when it could begin. */
+int64_t pel_simulated_soonest_begin(const pel_simulated_driver *driver, const pel_work *work);
+
 /*
  * events.c, needs machine->lock. A driver joins when it is opened (false: no memory) and leaves when it is closed; `changed`
  * after any change of its lanes, of whether its first job runs, or of when a work ends.

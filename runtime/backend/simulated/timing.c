@@ -91,14 +91,21 @@ static void start_steps(pel_simulated_driver *driver, pel_work *work) {
     work->computed = (int64_t)fmin(computed, LONGEST_NS);
 }
 
-/* The first job of the driver begins now; its times are those without company. */
+int64_t pel_simulated_soonest_begin(const pel_simulated_driver *driver, const pel_work *work) {
+    const int64_t now = driver->machine->now;
+    const bool late = work->kind == PEL_WORK_LAUNCH && driver->jobs.first == NULL;
+    return late ? after(now, driver->spec->begins_late_ns) : now;
+}
+
+/* The first job of the driver has the device from now on; its times are those without company. */
 static void start(pel_simulated_driver *driver) {
     pel_work *work = driver->jobs.first;
-    work->began = driver->machine->now;
+    const int64_t now = driver->machine->now;
+    work->began = now > work->began ? now : work->began;
     atomic_store(&work->started, work->began > 0 ? work->began : 1);
     driver->running = true;
     driver->machine->running++;
-    driver->since = work->began;
+    driver->since = now;
     driver->stretch = 1.0;
     driver->returning = 0;
     if (driver->lost) {
@@ -124,7 +131,7 @@ static void start(pel_simulated_driver *driver) {
             driver->returning = work->ended - work->launch_ended;
         }
     }
-    driver->remaining = (double)(work->ended - work->began);
+    driver->remaining = (double)(work->ended - now);
     pel_simulated_changed(driver);
 }
 

@@ -92,6 +92,33 @@ static void run_all(rig *r) {
 
 static void forget(record *r) { pel_error_destroy(r->work.error); }
 
+/* An idle device begins late, one that has something to do does not, and no chunk's own time contains it. */
+static void begins_late(void **state) {
+    (void)state;
+    const pel_simulated_device lazy = {.name = "lazy", .start_ns = 500.0, .rate = 1000.0, .begins_late_ns = 7000.0};
+    rig r;
+    build(&r, &lazy, 1, 1);
+    uint32_t data[1000] = {0};
+    const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .host = data, .bytes = sizeof data};
+    record w[3];
+    for (int i = 0; i < 3; i++) {
+        prepare_launch(&w[i], &arg, 0, 1000, 1000);
+    }
+    pel_backend_simulated.submit(r.devices[1], &w[0].work);
+    pel_backend_simulated.submit(r.devices[1], &w[1].work);
+    run_all(&r);
+    assert_int_equal(w[0].work.began, 7000);
+    assert_int_equal(w[0].work.launch_began, 7000);
+    assert_int_equal(w[0].work.ended, 8500);
+    assert_int_equal(w[1].work.began, 8500);
+    assert_int_equal(w[1].work.ended, 10000);
+    pel_backend_simulated.submit(r.devices[1], &w[2].work);
+    run_all(&r);
+    assert_int_equal(w[2].work.began, 17000);
+    assert_int_equal(w[2].work.ended - w[2].work.launch_began, 1500);
+    tear_down(&r);
+}
+
 /* start + items x cost / rate, transfers by latency and bandwidth, one after the other. */
 static void times_follow_the_description(void **state) {
     (void)state;
@@ -568,6 +595,7 @@ static void failed_allocations_are_clean(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_follow_the_description),
+        cmocka_unit_test(begins_late),
         cmocka_unit_test(missing_transfers_show),
         cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(faults_happen_when_described),
