@@ -47,6 +47,9 @@ void pel_begins_learn(const pel_command *command) {
 void pel_begins_note(const pel_command *command) {
     pel_runtime *runtime = command->runtime;
     pel_backend_device *found = NULL;
+    if (command->share_count > 0) { /* says nothing of where the next one goes that is planned */
+        return;
+    }
     for (uint32_t i = 0; i < command->slice_count && !found && runtime->dispatcher->submitting; i++) {
         const pel_device *device = &runtime->devices[command->slices[i].device];
         const bool can = device->driver->backend->rouse && device->running == 0;
@@ -57,7 +60,7 @@ void pel_begins_note(const pel_command *command) {
 
 void pel_begins_rouse(const pel_kernel *kernel, const pel_launch_desc *desc) {
     pel_backend_device *device = atomic_load_explicit(&((pel_kernel *)(uintptr_t)kernel)->roused, memory_order_acquire);
-    if (device && desc->wait_count == 0) {
+    if (device && desc->wait_count == 0 && desc->share_count == 0) {
         device->backend->rouse(device);
     }
 }
