@@ -269,10 +269,13 @@ typedef struct pel_dispatcher {
     atomic_uint throttled;      /* these last */
     atomic_uint inside;         /* tasks that wait and may sleep as workers do */
     struct pel_inner_wait *inner_waits;
+    /* on lines of their own: whoever ends a task reads `watches`, and took the lock's line from whoever submits */
+    unsigned char before_lock[PEL_POOL_BLOCK];
     pel_hazard_lock hazard_lock;/* taken inside the lock or without it, with no other lock inside */
     pel_hazards *hazards;       /* (hazard_lock) */
     pel_command *spare;         /* (hazard_lock) memory of commands that are over: malloc has no short way for what is so large */
     uint32_t spare_count;
+    unsigned char after_lock[PEL_POOL_BLOCK];
     struct pel_habit *habits;   /* of PEL_HABITS kernels */
     struct pel_repeat_slot *repeats; /* of PEL_REPEATS */
     uint64_t lessons;           /* how many launches the models have learned from */
