@@ -9,16 +9,21 @@
  * items. Both are counts, not times, and they are looked at while it sleeps, when nobody suffers from it; so larger tasks, a
  * submitter that pauses and workers that are stuck each bring it back after one moment.
  *
+ * Tasks too large to be counted in a moment, while a guest runs them: there it looks whether the process had all of the cores'
+ * time without it. If so, one thread more would only take turns with the others, on caches that hold their data. Moments become
+ * longer and longer while it is spared.
+ *
  * It needs no wake-up: it is not among the sleepers whom submitters may count on, and looks again by itself, as the workers do
- * that run something. Jobs wake it as ever. What is in its deque goes to a lane first: the others look there before they steal.
+ * that run something. Jobs wake it as ever, tasks do not. What is in its deque goes to a lane first: the others look there before
+ * they steal.
  * Rejected: a worker less from the start (a caller that does not wait would leave a core idle).
  */
 #include "backend/host/workers.h"
 #include "topology/core_set.h"
 
-enum { BRISK = 32, LEAST_PATIENCE = 32, MOST_PATIENCE = 4096 };
-
-static const long moment_ns = 200000;
+enum { BRISK = 32, LEAST_PATIENCE = 32, MOST_PATIENCE = 4096, GUEST_PATIENCE = 4, MISSES = 2 };
+/* A wake-up costs whoever has the core some 50 us (virtual machine, 2026-11), so they become rare. */
+enum { MOMENT_NS = 200000, MOST_MOMENT_NS = 6400000 };
 
 void pel_host_reserve_init(pel_host_device *device) {
     pthread_condattr_t attributes;
@@ -37,11 +42,11 @@ static bool is_in_the_way(const pel_host_worker *worker) {
 }
 
 static bool is_called(pel_host_device *device) {
-    return device->stop || device->reserve_token || device->queue.tasks > 0 || (device->queue.jobs > 0 && !device->busy);
+    return device->stop || device->reserve_token || (device->queue.jobs > 0 && !device->busy);
 }
 
 /* True: it is called to do something else. */
-static bool sleep_for_a_moment(pel_host_device *device) {
+static bool sleep_for_a_moment(pel_host_device *device, long moment_ns) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += moment_ns;
@@ -59,6 +64,28 @@ static bool sleep_for_a_moment(pel_host_device *device) {
     return called;
 }
 
+static int64_t now_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* What the process had of its cores; a time and a time of processors. */
+typedef struct usage {
+    int64_t elapsed, used;
+} usage;
+
+static usage usage_now(void) {
+    return (usage){now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+/* Less than half of a core was left over since then. */
+static bool cores_were_full(const pel_host_device *device, usage since) {
+    const usage now = usage_now();
+    const int64_t cores = pel_core_set_count(&device->base.facts->info.cores);
+    return 2 * (now.used - since.used) >= (2 * cores - 1) * (now.elapsed - since.elapsed);
+}
+
 /* Since it looked last. */
 typedef struct counts {
     bool submitted, run; /* a good many, the latter by others */
@@ -73,18 +100,34 @@ static counts count(pel_host_worker *worker) {
     return counted;
 }
 
-/* Whether others do without it what comes from outside. */
-static bool is_spared(pel_host_worker *worker) {
-    const counts counted = count(worker);
-    return counted.submitted && counted.run;
+/* Sleeps for as long as others do without it what comes from outside. How many moments that was. */
+static uint32_t stand(pel_host_worker *worker) {
+    long moment_ns = MOMENT_NS;
+    uint32_t misses = 0; /* in a row. Until the system has moved who shares a core to the free one it takes a moment or two */
+    for (uint32_t moments = 0;; moments++) {
+        const usage since = usage_now();
+        if (sleep_for_a_moment(worker->device, moment_ns)) {
+            return moments;
+        }
+        const counts counted = count(worker);
+        const bool guest = pel_host_tasks_have_guest(&worker->device->tasks);
+        const bool full = guest && cores_were_full(worker->device, since);
+        const bool spared = full || (counted.submitted && counted.run);
+        misses = spared ? 0 : misses + 1;
+        if (misses > (guest ? MISSES : 0)) {
+            return moments + 1 - misses;
+        }
+        moment_ns = !spared ? MOMENT_NS : moment_ns < MOST_MOMENT_NS ? 2 * moment_ns : moment_ns;
+    }
 }
 
 void pel_host_stand_back(pel_host_worker *worker) {
     if (!pel_host_is_last(worker)) {
         return;
     }
-    const uint32_t own = atomic_load_explicit(&worker->runner->ran, memory_order_relaxed);
-    if (own - worker->own < worker->patience) {
+    const uint32_t own = atomic_load_explicit(&worker->runner->ran, memory_order_relaxed), since = own - worker->own;
+    if (since < worker->patience && (since < GUEST_PATIENCE || worker->patience > LEAST_PATIENCE ||
+                                     !pel_host_tasks_have_guest(&worker->device->tasks))) {
         return;
     }
     worker->own = own;
@@ -92,10 +135,7 @@ void pel_host_stand_back(pel_host_worker *worker) {
         return;
     }
     pel_host_runner_hand_over(worker->runner);
-    uint32_t moments = 0;
-    while (!sleep_for_a_moment(worker->device) && is_spared(worker)) {
-        moments++;
-    }
+    const uint32_t moments = stand(worker);
     /* in vain: it tries again later and later */
     worker->patience = moments > 0 ? LEAST_PATIENCE : worker->patience < MOST_PATIENCE ? 2 * worker->patience : MOST_PATIENCE;
 }

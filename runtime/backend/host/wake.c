@@ -76,7 +76,8 @@ uint32_t pel_host_issue_for_waiting(pel_host_device *device) {
     uint32_t issued = issue_tokens(device, wanted - looking);
     const bool all_in_tasks =
         device->in_tasks + pel_host_tasks_running(&device->tasks) + device->parked + 1 >= device->worker_count;
-    if (issued < wanted - looking && (device->queue.tasks > 0 || all_in_tasks) && issue_reserve_token(device)) {
+    const bool for_tasks = device->queue.tasks > 0 && !device->reserve_stands;
+    if (issued < wanted - looking && (for_tasks || (job && all_in_tasks)) && issue_reserve_token(device)) {
         pthread_cond_signal(&device->wake_reserve);
     }
     return issued;
@@ -105,7 +106,7 @@ void pel_host_wake_one(void *user) {
     device->fork_cpu = -1;
     if (device->tokens == 0 && !device->reserve_token) {
         tokens = issue_tokens(device, 1);
-        reserve = tokens == 0 && issue_reserve_token(device);
+        reserve = tokens == 0 && !device->reserve_stands && issue_reserve_token(device);
     }
     pthread_mutex_unlock(&device->lock);
     pel_host_send_tokens(device, tokens);
