@@ -3,7 +3,7 @@
  * t(n) = a + b max(n, knee) (model/knee.h) from a stream of noisy, sometimes wild observations.
  *
  * The first eight observations are kept and fitted together, reweighted until outliers no longer count. Then least squares go on
- * over sums that forget (lambda 0.98, in the direction of what is observed: other sizes' news stay), with relative errors
+ * over sums that forget (lambda 0.99 or 0.98, in the direction of what is observed: other sizes' news stay), with relative errors
  * clipped at two deviations (Huber). When all sizes are alike the sums cannot tell a from b: then a stays at its anchor, the last
  * value that the data did determine, or the device's usual one. Invariants: a >= 0, b > 0, finite, whatever comes in. Accidents
  * make chunks late, hardly ever early: a second observation that makes the first look absurd replaces it (a kernel of 190 us
@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define LAMBDA 0.98
+#define LAMBDA_STEADY 0.99 /* where chunks do not resemble the one before: what drifts slowly shows as likeness */
 #define LEFT 0.5 /* of each sum, after forgetting a fiftieth of one direction: less is a rounding error */
 #define LAMBDA_ACROSS 0.999 /* of what observations of other sizes told */
 #define CLIP 2.0             /* residuals beyond so many deviations are pulled in */
@@ -28,11 +29,10 @@
 #define ABSURD 2.0           /* two observations that differ so much beyond any start cost: one is an accident */
 #define RIDGE 0.01           /* weight of the anchor, in observations */
 /*
- * What is believed of a start cost before any data: within 0.5 ms of the anchor (one deviation; launches cost 20-400 us), in the
- * weights' unit, squared noise of 10 % over squared ns. Late chunks of 20 ms must not look like a start cost of 10 ms: that
- * would end co-execution for a long time.
+ * PEL_FIT_START_PRIOR in the weights' unit, that of noise of 10 %. Late chunks of 20 ms must not look like a start cost of 10 ms:
+ * that would end co-execution for a long time.
  */
-#define START_PRIOR (0.01 / (5e5 * 5e5))
+#define START_PRIOR (0.01 * PEL_FIT_START_PRIOR)
 #define LEVER 0.1      /* ... from which sizes differ enough to say that a chunk is nearly all start cost */
 #define START_MOST 0.8 /* of the time of a mean chunk, before */
 #define DETERMINED 0.02 /* share of the sums' determinant from which a and b count as told apart */
@@ -88,6 +88,11 @@ static inline double memory_of(const pel_fit *fit) {
     return memory > MEMORY_LEAST ? smaller(memory, MEMORY_MOST) : 0.0;
 }
 
+double pel_fit_independent(const pel_fit *fit) {
+    const double memory = memory_of(fit);
+    return (1.0 - memory) / (1.0 + memory);
+}
+
 static double middle(const double *values, uint32_t count) {
     double sorted[PEL_FIT_RECENT] = {0.0};
     for (uint32_t i = 0; i < count; i++) {
@@ -116,8 +121,7 @@ double pel_fit_correction(const pel_fit *fit) {
     for (uint32_t i = 0; i < count; i++) {
         off[i] = fabs(ratio[i] - agreed);
     }
-    double memory = memory_of(fit); /* n chunks whose luck is alike say less than n */
-    double doubt = LOCAL_ERRORS * 1.25 * 1.48 * middle(off, count) / sqrt((double)count * (1.0 - memory) / (1.0 + memory));
+    double doubt = LOCAL_ERRORS * 1.25 * 1.48 * middle(off, count) / sqrt((double)count * pel_fit_independent(fit));
     return fabs(agreed - 1.0) > doubt ? agreed : 1.0;
 }
 
@@ -136,7 +140,8 @@ static void decay(pel_fit *fit, double factor) {
  */
 static void forget(pel_fit *fit, double n) {
     double along = fit->w + fit->wn * n, across = fit->wn + fit->wnn * n, told = fit->wt + n * fit->wnt;
-    double part = (1.0 - LAMBDA) / (along + across * n);
+    const bool alike = fit->unsteady || fit->repeated > MEMORY_LEAST * (fit->squared + MEMORY_PRIOR);
+    double part = (1.0 - (alike ? LAMBDA : LAMBDA_STEADY)) / (along + across * n);
     double w = fit->w - part * along * along, wn = fit->wn - part * along * across, wnn = fit->wnn - part * across * across;
     double wt = fit->wt - part * along * told, wnt = fit->wnt - part * across * told;
     bool sound = w > LEFT * fit->w && wn > 0.0 && wnn > LEFT * fit->wnn && wt > LEFT * fit->wt && wnt > LEFT * fit->wnt &&

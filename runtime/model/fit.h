@@ -25,6 +25,7 @@ typedef struct pel_fit {
     double recent_n[PEL_FIT_RECENT]; /* the last observations, oldest first; in units of scale, and ns */
     double recent_t[PEL_FIT_RECENT];
     uint32_t recent_count;
+    bool unsteady;                   /* what its sizes mean is itself being learned: it forgets sooner */
     pel_knee knee;                   /* below its size all chunks take as long as there */
 } pel_fit;
 
@@ -39,6 +40,14 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
  * not agree. Real costs bend (caches, wake-ups, vectors), so a line through all sizes can miss the one in use, for ever.
  */
 double pel_fit_correction(const pel_fit *fit);
+
+/*
+ * What is believed of a start cost before any data: within 0.5 ms of the anchor (one deviation; launches cost 20-400 us).
+ */
+#define PEL_FIT_START_PRIOR (1.0 / (5e5 * 5e5))
+
+/* What part of its observations count as independent: those whose luck is alike say less than their number. */
+double pel_fit_independent(const pel_fit *fit);
 
 /* All times of the fit are `factor` times as long, past and future: the line is meant for another company from now on. */
 void pel_fit_scale(pel_fit *fit, double factor);

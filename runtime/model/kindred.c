@@ -1,41 +1,69 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * When a piece of a tail tells as much of the chunks' line.
+ * What pieces of a tail tell of the chunks' line.
  *
- * Pieces of a tail have a line of their own, because costs bend where chunks are small. Where they do not, keeping them apart
- * throws away what pieces tell: on launches of mixed sizes that was the largest part of the planner's gap, because pieces are
- * small, and small chunks tell the start cost. So a piece teaches the line of the chunks, too, where two things hold: the line's
- * own chunks have been about as small, so little is told of sizes at which only pieces were seen; and what pieces took is not
- * known to differ from what the line says. Invariant: where a launch is always of one size, the line learns from its own chunks
- * alone. Rejected: one line for all (bent costs: a gap of 12 % at 95 % instead of 4), and to count in how wrong the line itself
- * may be when the two are compared (dearer pieces were believed for longer, and mixed sizes gained nothing).
+ * Pieces have a line of their own, because costs bend where chunks are small. Where they do not, keeping them apart throws away
+ * what pieces tell: they are small, and small chunks tell the start cost. So both are put together when the line is asked for,
+ * each with the information that its sums hold (a 2 x 2 matrix of start and slope), and never when it learns: what does not
+ * agree today has spoilt nothing. Pieces may be off as a whole by a little (APART); what differs beyond that and beyond what
+ * noise explains (chi squared, two degrees of freedom) takes weight from them. Invariant: the answer does not depend on the
+ * order in which the two were seen. Rejected: one line for all (bent costs: a gap of 12 % at 95 % instead of 4), and pieces
+ * that teach the line as they come (a wrong start cost stayed in it, and a test one by one threw out half of what agrees).
  */
 #include "model/table.h"
 
 #include <math.h>
 
-#define LEAST_CREEPS 1.01 /* an observation: sizes that have not been seen for long do not count for ever */
-#define LEAST_BEFORE 4u   /* own chunks that the line rests on */
-#define CLIP 2.5          /* deviations of one chunk */
-#define APART 3.0 /* standard errors of the mean: they differ. 2 costs a third of the gain (mixed sizes, seeds 1001 to 1300) */
-#define BELOW 4.0         /* times as small as the line's own chunks: so far it may be extended */
-#define REMEMBERED 40.0   /* chunks */
-#define COMPARED_LEAST 2.0 /* before any is believed: pieces that are dearer spoil the line with the first one */
-#define SCATTER_LEAST 0.01
+#define TELLING 3u   /* observations of each */
+#define APART 0.015  /* relative deviation of all pieces from the line, honest noise aside */
+#define BEARABLE 6.0 /* chi squared: 5 % of pairs of lines that are one */
+#define VARIANCE_LEAST 1e-4
 
-void pel_kindred_own(pel_model_entry *line, double units) {
-    const double crept = line->least * LEAST_CREEPS;
-    line->least = line->least > 0.0 && crept < units ? crept : units;
+/* A line and what is known of it: the inverse covariance of start (a) and time a unit (b). */
+typedef struct known {
+    double a, b, aa, ab, bb;
+} known;
+
+/* False: a knee, or what the latest chunks correct, makes it no straight line. */
+static bool know(const pel_fit *fit, const pel_cost *cost, known *line) {
+    const double unit = fit->slope / fit->scale;
+    const double one = pel_fit_independent(fit) / fmax(fit->variance, VARIANCE_LEAST);
+    *line = (known){fit->start, unit, one * fit->w, one * fit->wn * fit->scale, one * fit->wnn * fit->scale * fit->scale};
+    return fit->samples >= TELLING && !(fit->knee.size > 0.0) && cost->unit_ns == unit;
 }
 
-bool pel_kindred_teaches(pel_model_entry *other, const pel_model_entry *line, double units, double ns) {
-    if (line == NULL || line->fit.samples < LEAST_BEFORE || !(line->least > 0.0) || units * BELOW < line->least || !(ns > 0.0)) {
-        return false;
+/* That all of it may be off by the same factor: information along the line itself is worth less. */
+static void doubt(known *line) {
+    const double along = line->aa * line->a + line->ab * line->b, across = line->ab * line->a + line->bb * line->b;
+    const double less = APART * APART / (1.0 + APART * APART * (line->a * along + line->b * across));
+    line->aa -= less * along * along;
+    line->ab -= less * along * across;
+    line->bb -= less * across * across;
+}
+
+/* How far apart two lines are, in their own measure. */
+static double chi_squared(const known *of, const known *other) {
+    const double aa = of->aa + other->aa, ab = of->ab + other->ab, bb = of->bb + other->bb;
+    const double da = of->a - other->a, db = of->b - other->b;
+    const double ya = other->aa * da + other->ab * db, yb = other->ab * da + other->bb * db;
+    const double xa = bb * ya - ab * yb, xb = aa * yb - ab * ya;
+    return (da * (of->aa * xa + of->ab * xb) + db * (of->ab * xa + of->bb * xb)) / (aa * bb - ab * ab);
+}
+
+void pel_kindred_join(const pel_fit *fit, const pel_fit *pieces, const pel_cost *of_pieces, pel_cost *cost) {
+    known line, other;
+    if (!know(fit, cost, &line) || !know(pieces, of_pieces, &other)) {
+        return;
     }
-    const pel_cost cost = pel_fit_cost(&line->fit);
-    const double scatter = fmax(cost.deviation, SCATTER_LEAST), most = CLIP * scatter;
-    const double off = ns / (cost.start_ns + cost.unit_ns * pel_cost_counted(&cost, units)) - 1.0;
-    other->compared = fmin(other->compared + 1.0, REMEMBERED);
-    other->apart += (fmin(fmax(off, -most), most) - other->apart) / other->compared;
-    return other->compared >= COMPARED_LEAST && fabs(other->apart) * sqrt(other->compared) < APART * scatter;
+    doubt(&other);
+    line.aa += PEL_FIT_START_PRIOR;
+    const double far = chi_squared(&line, &other) / BEARABLE, weight = far > 1.0 ? 1.0 / (far * far) : 1.0;
+    const double aa = line.aa + weight * other.aa, ab = line.ab + weight * other.ab, bb = line.bb + weight * other.bb;
+    const double ya = line.aa * line.a + line.ab * line.b + weight * (other.aa * other.a + other.ab * other.b);
+    const double yb = line.ab * line.a + line.bb * line.b + weight * (other.ab * other.a + other.bb * other.b);
+    const double start = fmax((bb * ya - ab * yb) / (aa * bb - ab * ab), 0.0), unit = (yb - ab * start) / bb;
+    if (isfinite(start) && isfinite(unit) && unit > 0.0) {
+        cost->start_ns = start;
+        cost->unit_ns = unit;
+    }
 }

@@ -135,29 +135,12 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
         ns = pel_company_learn(place, units, ns, l->companions);
     }
     place->aspect = aspect;
-    if (aspect == (chunk->piece ? PEL_MODEL_PIECE : PEL_MODEL_BESIDE)) {
-        pel_kindred_own(place, units);
-    }
+    place->fit.unsteady = l->entry != NULL && l->entry->record.profile != NULL; /* work, as the profile has it by now */
     if (pel_models_enter(l->models, place, units, ns)) {
         place->last_launch = l->launch;
         place->kernel = family->kernel;
     }
     return true;
-}
-
-/*
- * A piece of a tail teaches the line of the chunks, too, where it tells as much of it. Not where it lies in a profile's bins,
- * whose errors are those of one place: irregular, seeds 1001 to 1300, 8.0 % at 95 % instead of 7.4.
- */
-__attribute__((noinline)) static bool observe_kindred(const learning *l, const pel_lesson_chunk *chunk, double units) {
-    if (l->entry == NULL || l->entry->record.profile != NULL) {
-        return true;
-    }
-    const pel_model_family *family = &l->lesson->family;
-    pel_model_entry *own = pel_models_find(l->models, key_of(family, chunk->device, PEL_MODEL_PIECE));
-    const pel_model_entry *line = pel_models_line(l->models, family, chunk->device, false);
-    return own == NULL || chunk->unfinished || !pel_kindred_teaches(own, line, units, chunk->ns) ||
-           observe(l, chunk, PEL_MODEL_BESIDE, units);
 }
 
 /* What its bytes took. Neither company nor the place in the range is in that: links are measured apart from processors. */
@@ -202,7 +185,6 @@ static bool learn_chunk(const learning *l, const pel_lesson_chunk *chunk, double
         record != NULL && (record->profile != NULL || l->launch <= WATCH_WHILE || l->launch % WATCH_EVERY == 0);
     *error = watched ? watch(l, chunk) : 0.0;
     bool learned = learn_moving(l, chunk) && observe(l, chunk, aspect, work);
-    learned = learned && (!chunk->piece || observe_kindred(l, chunk, work));
     if (l->lesson->family.shape != 0 && !chunk->piece && (l->launch <= KIN_WHILE || l->launch % KIN_EVERY == 0)) {
         learned = observe(l, chunk, PEL_MODEL_KIN, units * items_of(&l->lesson->family)) && learned;
     }
@@ -321,6 +303,10 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
     if (piece != NULL) {
         pel_cost other = pel_fit_cost(&piece->fit);
         cost.piece = line_of(&other);
+        const pel_record *record = pel_models_record(models, family);
+        if (beside != NULL && (record == NULL || record->profile == NULL)) { /* a piece lies in few of its bins: their errors */
+            pel_kindred_join(&beside->fit, &piece->fit, &other, &cost);
+        }
     }
     if (cost.samples + cost.alone.samples < 2 && family->shape != 0) {
         const pel_model_entry *kin = pel_models_find(models, key_of(family, device, PEL_MODEL_KIN));

@@ -17,8 +17,6 @@ typedef struct pel_model_entry {
     double companions;       /* devices beside it, at which the line holds; company.c */
     double company;          /* natural logarithm of the slowness that each one more adds, */
     double company_variance; /* and how uncertain that is; 0: nothing is known */
-    double least;            /* units of the smallest chunk of its own kind, lately; 0: none in this process; kindred.c */
-    double apart, compared;  /* what its kind takes beyond another kind's line, relative, and from how many chunks */
     pel_fit fit;             /* samples == 0: a free place */
 } pel_model_entry;
 
@@ -100,11 +98,8 @@ double pel_company_learn(pel_model_entry *entry, double units, double ns, double
 /* Fills in the company of a cost from both lines of a device. */
 void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alone, pel_cost *cost);
 
-/* A chunk of so many units is of the line's own kind. kindred.c. */
-void pel_kindred_own(pel_model_entry *line, double units);
-
-/* Whether a chunk of `other`'s kind tells as much of `line` (NULL: of none). Remembers in `other` how far they are apart. */
-bool pel_kindred_teaches(pel_model_entry *other, const pel_model_entry *line, double units, double ns);
+/* The line of `cost`, which is that of `fit`, with what the pieces of tails tell of it, where they agree. kindred.c. */
+void pel_kindred_join(const pel_fit *fit, const pel_fit *pieces, const pel_cost *of_pieces, pel_cost *cost);
 
 /* What a device draws, as a state and back; watts.c. */
 void pel_watts_write(const pel_watts_entry *entry, pel_model_state *state);
