@@ -40,6 +40,11 @@ static bool overlap(const pel_core_set *a, const pel_core_set *b) {
     return common != 0;
 }
 
+/* Of finite values; fmax is a call. */
+static inline double larger(double a, double b) {
+    return a > b ? a : b;
+}
+
 static double not_negative(double value) {
     return isfinite(value) && value > 0.0 ? value : 0.0;
 }
@@ -110,7 +115,7 @@ static double variance_of(double deviation, uint64_t samples, double company) {
 }
 
 static void add(weighted *sum, double start, double unit, double variance) {
-    double precision = 1.0 / fmax(variance, 1e-30);
+    double precision = 1.0 / larger(variance, 1e-30);
     sum->start += precision * start;
     sum->unit += precision * unit;
     sum->precision += precision;
@@ -139,7 +144,7 @@ static weighted blend(const pel_cost *cost, double units, bool alone, uint64_t e
     weighted sum = {0.0, 0.0, 0.0};
     bool use_alone = believes_alone(cost, units), use_beside = believes_beside(cost, units) || !use_alone;
     double scatter =
-        fmax(use_alone ? not_negative(cost->alone.deviation) : 0.0, use_beside ? not_negative(cost->deviation) : 0.0);
+        larger(use_alone ? not_negative(cost->alone.deviation) : 0.0, use_beside ? not_negative(cost->deviation) : 0.0);
     if (use_beside && !(alone && use_alone && cost->alone.samples >= enough)) {
         double factor = alone ? ratio : 1.0;
         add(&sum, cost->start_ns * factor, cost->unit_ns * factor, variance_of(scatter, cost->samples, alone ? company : 0.0));
@@ -230,7 +235,11 @@ static void digest_sets(pel_planning *planning) {
 void pel_plan_digest(pel_planning *planning) {
     const pel_plan_request *request = planning->request;
     double ratio;
-    const pel_plan_scales scales = pel_plan_scales_of(request);
+    bool guessing = false; /* scales put guesses beside measurements */
+    for (uint32_t i = 0; i < request->device_count; i++) {
+        guessing = guessing || !pel_plan_measured(&request->devices[i]);
+    }
+    const pel_plan_scales scales = guessing ? pel_plan_scales_of(request) : (pel_plan_scales){1.0, 1.0};
     digest_sets(planning);
     bool told = ratio_of(planning, &ratio);
     for (uint32_t i = 0; i < request->device_count; i++) {

@@ -167,33 +167,48 @@ static bool try_these(const pel_contest *contest, uint64_t fewer) {
     return true;
 }
 
+/* By how much faster a device may be for each other one that is left out, as a logarithm. */
+static double relief_of(const pel_planning *planning, uint32_t device) {
+    const double each = planning->company[device] + COMPANY_ERRORS * planning->company_error[device];
+    return planning->companions[device] > 0.0 && each > 0.0 ? each : 0.0;
+}
+
 /*
  * A division was chosen: would fewer devices be faster, if company costs as much as it might? That is learned by leaving out
  * whoever takes least. Filling each of these sets took half of a plan's time, nearly always for nothing: what all their speeds
- * together need at the least, starts left out, is looked at first.
+ * together need at the least, starts left out, is looked at first; and before that, as if all gained as much as one may.
  */
 static bool try_fewer(const pel_contest *contest, uint64_t chosen) {
     const pel_planning *planning = contest->planning;
     const double enough = contest->best.makespan * (1.0 - planning->margin);
-    double speed[PEL_PLAN_DEVICE_LIMIT], relief[PEL_PLAN_DEVICE_LIMIT];
+    double speed[PEL_PLAN_DEVICE_LIMIT], relief[PEL_PLAN_DEVICE_LIMIT], most = 0.0;
     if (!contest->has_best) {
         return false;
     }
     for (uint64_t rest = chosen; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);
-        double each = planning->company[device] + COMPANY_ERRORS * planning->company_error[device];
-        relief[device] = planning->companions[device] > 0.0 && each > 0.0 ? exp(each) : 1.0;
+        relief[device] = relief_of(planning, device);
+        most = relief[device] > most ? relief[device] : most;
         speed[device] = 1.0 / planning->unit[device];
     }
+    const double step = exp(most);
+    double all = 1.0, left_out = 0.0;
     for (uint64_t fewer = chosen; __builtin_popcountll(fewer) > 2;) {
-        double together = 0.0;
+        double together = 0.0, relieved = 0.0;
         fewer &= ~pel_bit(least_of(&contest->best, fewer));
+        all *= step;
+        left_out += 1.0;
+        for (uint64_t rest = fewer; rest != 0; rest &= rest - 1) {
+            together += speed[__builtin_ctzll(rest)];
+        }
+        if ((double)planning->quanta >= enough * together * all) {
+            continue;
+        }
         for (uint64_t rest = fewer; rest != 0; rest &= rest - 1) {
             uint32_t device = (uint32_t)__builtin_ctzll(rest);
-            speed[device] *= relief[device];
-            together += speed[device];
+            relieved += speed[device] * exp(relief[device] * left_out);
         }
-        if ((double)planning->quanta < enough * together && try_these(contest, fewer)) {
+        if ((double)planning->quanta < enough * relieved && try_these(contest, fewer)) {
             return true;
         }
     }

@@ -6,6 +6,8 @@
 #include "planner/planner.h"
 #include "planner/tail.h"
 
+#include <string.h>
+
 /* A request digested: one line t(n) = start + unit n per device, n in quanta of `granularity` units; masks index devices. */
 typedef struct pel_planning {
     const pel_plan_request *request;
@@ -53,7 +55,8 @@ typedef struct pel_contest {
     pel_planning *planning;
     uint32_t best_single; /* among known devices; PEL_PLAN_DEVICE_LIMIT: none */
     double single_ns;
-    pel_planning crowd;   /* room for lines in other company */
+    /* the lines as they were digested, while others in another company stand in their place */
+    double start[PEL_PLAN_DEVICE_LIMIT], unit[PEL_PLAN_DEVICE_LIMIT], companions[PEL_PLAN_DEVICE_LIMIT];
     pel_filling best;     /* best combination that passes its margin */
     double best_expected; /* its makespan with the expected wait for the latest */
     bool has_best;
@@ -207,7 +210,20 @@ void pel_plan_explain(const pel_contest *contest);
 pel_status pel_plan_no_device(const pel_planning *planning);
 
 void pel_words_begin(pel_words *words, char *buffer, size_t bytes);
-void pel_words_put(pel_words *words, const char *text);
+void pel_words_cut(pel_words *words, const char *text, size_t length);
+/* Inline: nearly all words are literals, and a plan has a hundred of them. */
+static inline void pel_words_copy(pel_words *words, const char *text, size_t length) {
+    if (length < (size_t)(words->end - words->at)) {
+        memcpy(words->at, text, length);
+        words->at += length;
+        *words->at = '\0';
+    } else {
+        pel_words_cut(words, text, length);
+    }
+}
+static inline void pel_words_put(pel_words *words, const char *text) {
+    pel_words_copy(words, text, strlen(text));
+}
 void pel_words_number(pel_words *words, uint64_t value);
 void pel_words_time(pel_words *words, double ns);
 void pel_words_joules(pel_words *words, double joules);

@@ -76,7 +76,14 @@ pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *resu
     if (status != PEL_OK) {
         return status;
     }
-    memset(planning, 0, sizeof *planning);
+    /* The rest of its 8 KB is the digest's, or beyond the devices. */
+    planning->usable = planning->known = planning->unknown = planning->sharing = planning->seen_alone = 0;
+    planning->variants = planning->standby = 0;
+    planning->stays_ns = 0.0;
+    for (uint32_t i = 0; i < request->device_count; i++) {
+        planning->beside[i] = 0;
+        planning->companions[i] = planning->company[i] = planning->company_error[i] = planning->knee[i] = 0.0;
+    }
     planning->request = request;
     planning->result = result;
     planning->quanta = request->units / request->granularity + (request->units % request->granularity != 0);
@@ -260,30 +267,34 @@ static bool company_matters(const pel_planning *planning, uint64_t mask) {
     return matters;
 }
 
-/* The lines as they were digested; nothing else of the copy ever changes. */
-static void restore(pel_contest *state) {
+static void keep_lines(pel_contest *state) {
     const pel_planning *planning = state->planning;
-    size_t bytes = planning->request->device_count * sizeof planning->start[0];
-    if (state->combinations == 0) {
-        state->crowd = *planning;
-        return;
-    }
-    memcpy(state->crowd.start, planning->start, bytes);
-    memcpy(state->crowd.unit, planning->unit, bytes);
-    memcpy(state->crowd.companions, planning->companions, bytes);
+    const size_t bytes = planning->request->device_count * sizeof planning->start[0];
+    memcpy(state->start, planning->start, bytes);
+    memcpy(state->unit, planning->unit, bytes);
+    memcpy(state->companions, planning->companions, bytes);
+}
+
+static void restore_lines(const pel_contest *state) {
+    pel_planning *planning = state->planning;
+    const size_t bytes = planning->request->device_count * sizeof planning->start[0];
+    memcpy(planning->start, state->start, bytes);
+    memcpy(planning->unit, state->unit, bytes);
+    memcpy(planning->companions, state->companions, bytes);
 }
 
 /* A division of the devices of `set` enters the contest. False: it is none, or was seen before. */
 static bool enter(pel_contest *state, uint64_t set, pel_filling *filling, uint32_t *noisiest, bool *enough) {
-    restore(state);
-    if (!pel_plan_fill_crowd(&state->crowd, set, 0.0, filling) || (filling->mask & (filling->mask - 1)) == 0 ||
-        !is_new(state, filling->mask)) {
+    const bool counts = state->planning->request->objective != PEL_AIM_TIME;
+    const bool filled = pel_plan_fill_crowd(state->planning, set, 0.0, filling);
+    const double joules = filled && counts ? pel_plan_joules(state->planning, filling, &(double){0.0}) : 0.0;
+    restore_lines(state);
+    if (!filled || (filling->mask & (filling->mask - 1)) == 0 || !is_new(state, filling->mask)) {
         return false;
     }
     double wait, margin = margin_for(state, filling->mask, noisiest, &wait);
     bool passes = state->best_single == PEL_PLAN_DEVICE_LIMIT || filling->makespan < state->single_ns * (1.0 - margin);
-    const bool counts = state->planning->request->objective != PEL_AIM_TIME;
-    state->joules[state->combinations] = counts ? pel_plan_joules(&state->crowd, filling, &(double){0.0}) : 0.0;
+    state->joules[state->combinations] = joules;
     state->seen[state->combinations] = filling->mask;
     state->margin[state->combinations] = margin;
     state->makespan[state->combinations++] = filling->makespan;
@@ -388,12 +399,13 @@ static bool pursue(pel_contest *state) {
     return pel_plan_pursue(planning, &fastest);
 }
 
-/* Field by field: the rest of its 8 KB is written before it is read. */
+/* Field by field: the rest of it is written before it is read. */
 static void begin_contest(pel_contest *state, pel_planning *planning) {
     state->planning = planning;
     state->has_best = state->pursued = false;
     state->combinations = 0;
     state->single_ns = state->best_expected = 0.0;
+    keep_lines(state);
 }
 
 pel_status pel_planner_plan(const pel_plan_request *request, pel_plan_result *result) {

@@ -17,12 +17,9 @@ void pel_words_begin(pel_words *words, char *buffer, size_t bytes) {
     *buffer = '\0';
 }
 
-void pel_words_put(pel_words *words, const char *text) {
-    size_t length = strlen(text);
-    size_t room = (size_t)(words->end - words->at);
-    if (length > room) {
-        length = room;
-    }
+void pel_words_cut(pel_words *words, const char *text, size_t length) {
+    const size_t room = (size_t)(words->end - words->at);
+    length = length < room ? length : room;
     memcpy(words->at, text, length);
     words->at += length;
     *words->at = '\0';
@@ -42,14 +39,21 @@ void pel_words_number(pel_words *words, uint64_t value) {
 /* value with `decimals` digits behind the point, 2 at most; value < 1e15. */
 static void put_fixed(pel_words *words, double value, uint32_t decimals) {
     static const uint64_t power[] = {1, 10, 100};
-    uint64_t scaled = (uint64_t)(value * (double)power[decimals] + 0.5);
-    pel_words_number(words, scaled / power[decimals]);
-    uint64_t rest = scaled % power[decimals];
-    if (decimals == 1) {
-        pel_words_put(words, (char[]){'.', (char)('0' + rest), '\0'});
-    } else if (decimals == 2) {
-        pel_words_put(words, (char[]){'.', (char)('0' + rest / 10), (char)('0' + rest % 10), '\0'});
+    const uint64_t scaled = (uint64_t)(value * (double)power[decimals] + 0.5);
+    char digits[24];
+    char *at = digits + sizeof digits;
+    uint64_t left = scaled;
+    for (uint32_t i = 0; i < decimals; i++, left /= 10) {
+        *--at = (char)('0' + left % 10);
     }
+    if (decimals > 0) {
+        *--at = '.';
+    }
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left != 0);
+    pel_words_copy(words, at, (size_t)(digits + sizeof digits - at));
 }
 
 void pel_words_time(pel_words *words, double ns) {
