@@ -82,9 +82,10 @@ PEL_API uint64_t pel_buffer_bytes(const pel_buffer *buffer);
 PEL_API void *pel_buffer_data(const pel_buffer *buffer);
 
 /*
- * Waits for every submitted command that writes the buffer and makes the host copy current. Blocks. Errors: WOULD_DEADLOCK (it
- * would have to wait inside a task or a parallel loop, or for a mapping of the calling thread), what kept the bytes from being
- * fetched (DEVICE_*, OUT_OF_MEMORY), AFTER_FORK.
+ * Waits for every submitted command that writes the buffer and makes the host copy current. What a failed command should have
+ * written stays undefined, as pel_queue_finish tells; the rest is fetched all the same. Blocks. Errors: WOULD_DEADLOCK (it would
+ * have to wait inside a task or a parallel loop, or for a mapping of the calling thread), what kept the bytes from being fetched
+ * (DEVICE_*, OUT_OF_MEMORY), AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
 

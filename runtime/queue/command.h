@@ -524,9 +524,9 @@ pel_status pel_command_submit_locked(pel_command *command, const pel_event *cons
 /* remembers the story of a refused submission; takes the lock */
 pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error);
 
-/* queue.c: waits for the writers of these bytes and fetches them. Takes the lock; frees the list. `held`: the allocations are
- * retained already. */
+/* queue.c: waits for the writers of these bytes, however they end, and fetches what there is. Takes the lock; frees the list.
+ * `held`: the allocations are retained already. */
 pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses);
-pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses, bool tolerant);
+pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses);
 
 #endif

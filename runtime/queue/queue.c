@@ -424,7 +424,7 @@ static pel_status bring_wraps_home(pel_runtime *runtime) {
         pel_uses_free(&runtime->allocator, &h.uses);
         return h.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
     }
-    return pel_bring_home_held(runtime, &h.uses, true); /* what a failed command left is undefined, but the rest must come */
+    return pel_bring_home_held(runtime, &h.uses);
 }
 
 static void release_uses(pel_runtime *runtime, pel_uses *uses) {
@@ -436,7 +436,7 @@ static void release_uses(pel_runtime *runtime, pel_uses *uses) {
     pel_uses_free(&runtime->allocator, uses);
 }
 
-pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses, bool tolerant) {
+pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses) {
     pel_error *error = NULL;
     pel_event *event = NULL;
     pel_command *command = pel_command_new(&runtime->dispatcher->own, PEL_COMMAND_MARKER, "bring home", 0, &error);
@@ -445,7 +445,7 @@ pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses, bool tolera
         release_uses(runtime, uses);
         return PEL_OUT_OF_MEMORY;
     }
-    command->tolerant = tolerant;
+    command->tolerant = true; /* what a failed command left is undefined, but the rest must come */
     command->uses = *uses; /* with their references */
     *uses = (pel_uses){0};
     pel_status status = pel_command_submit(command, NULL, 0, &event);
@@ -466,7 +466,7 @@ pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses) {
         pel_allocation_retain(uses->data[i].allocation);
     }
     pthread_mutex_unlock(&runtime->lock);
-    return pel_bring_home_held(runtime, uses, false);
+    return pel_bring_home_held(runtime, uses);
 }
 
 static bool add_busy(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {

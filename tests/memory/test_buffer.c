@@ -372,6 +372,31 @@ static void test_sync_and_counters(void **state) {
     stop(&m);
 }
 
+static pel_status fail_at_once(void *context) {
+    (void)context;
+    return PEL_IO;
+}
+
+/* What a failed task should have written is undefined; the rest comes home all the same. */
+static void test_sync_beside_a_failure(void **state) {
+    (void)state;
+    machine m;
+    pel_buffer *owned;
+    start(&m);
+    assert_int_equal(pel_buffer_create(m.runtime, 1000, &owned, NULL), PEL_OK);
+    const pel_access access = PEL_ACCESS(owned, 100, 50, PEL_WRITE);
+    increment_on_device(&m, owned, 1000);
+    assert_int_equal(pel_task(m.queue, fail_at_once, NULL, &access, 1, NULL, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_sync(owned), PEL_OK);
+    const unsigned char *data = pel_buffer_data(owned);
+    assert_int_equal(data[99], 1);
+    assert_int_equal(data[150], 1);
+    assert_int_equal(pel_queue_finish(m.queue), PEL_TASK_FAILED);
+    assert_int_equal(pel_queue_reset(m.queue), PEL_OK);
+    assert_int_equal(pel_buffer_destroy(owned), PEL_OK);
+    stop(&m);
+}
+
 typedef struct inside {
     pel_runtime *runtime;
     pel_buffer *buffer;
@@ -418,6 +443,7 @@ int main(void) {
         cmocka_unit_test(test_growing_brings_bytes_home),
         cmocka_unit_test(test_destroying_a_wrap_brings_bytes_home),
         cmocka_unit_test(test_sync_and_counters),
+        cmocka_unit_test(test_sync_beside_a_failure),
         cmocka_unit_test(test_inside_a_task),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
