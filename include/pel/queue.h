@@ -74,8 +74,8 @@ PEL_API PEL_MUST_CHECK pel_status pel_launch_plan(pel_queue *queue, pel_kernel *
 /*
  * A declared access of a host command: bytes [offset, offset + bytes) of a buffer; bytes 0: to its end. With rows > 1 a
  * rectangle: so many rows of `bytes` bytes each, `pitch` bytes from the start of one to the start of the next. Commands on
- * rectangles of one pitch that do not overlap run at once; a rectangle beside one of another pitch counts as everything from its
- * first byte to its last. Use the macros: fields may be added behind.
+ * rectangles of one pitch that do not overlap run at once; a rectangle beside one of another pitch, too, if it has 64 rows at
+ * most, else it counts as everything from its first byte to its last. Use the macros: fields may be added behind.
  */
 typedef struct pel_access {
     pel_buffer *buffer;

@@ -5,8 +5,8 @@
  *
  * Memory is governed by exactly one of them: by a grid from the first rectangle on that is used there, before that by the map, or
  * by a field as long as all accesses there are its cells. Whatever lies across grids is taken apart at the borders. A rectangle
- * that its grid cannot express (another pitch, or no grid for want of memory) counts as its enclosing interval, read and, if it
- * writes, written in part.
+ * that its grid cannot express (another pitch) is taken row by row if it has few; with many, or no grid for want of memory, it
+ * counts as its enclosing interval, read and, if it writes, written in part.
  *
  * Cost follows what is under way, not history: what is over is dropped when met, and a sweep drops the rest whenever the pieces
  * have grown fourfold since the last one, so every access pays for a fraction of a visit.
@@ -17,7 +17,8 @@
 #include "queue/hazard_parts.h"
 #include <string.h>
 
-enum { NODES_PER_SLAB = 128, MOVE_TOGETHER = 32 };
+/* ROWS_APART: a rectangle that does not fit its grid is exact, row by row, up to so many rows */
+enum { NODES_PER_SLAB = 128, MOVE_TOGETHER = 32, ROWS_APART = 64 };
 
 struct pel_hazard_node_slab {
     struct pel_hazard_node_slab *next;
@@ -174,10 +175,16 @@ static void act_on_range(route *r, const pel_hazard_range *range, uint32_t index
     target t = {.mode = range->mode, .hint = &r->hazards->hints[index % PEL_HAZARD_HINTS]};
     if (is_rectangle(range)) {
         pel_hazard_block blocks[PEL_HAZARD_BLOCKS];
+        const uint64_t rows = (range->hi - range->lo - range->row_bytes) / range->pitch + 1;
         t.grid = pel_hazards_grid_touching(r->hazards, range->lo, range->hi);
         if (t.grid && t.grid->pitch == range->pitch && t.grid->lo <= range->lo && range->hi <= t.grid->hi) {
-            uint64_t rows = (range->hi - range->lo - range->row_bytes) / range->pitch + 1;
             act_on_blocks(r, t, blocks, pel_hazard_grid_rectangle(t.grid, range->lo, range->row_bytes, rows, blocks));
+            return;
+        }
+        if (t.grid && rows <= ROWS_APART) {
+            for (uint64_t row = range->lo; row < range->hi; row += range->pitch) {
+                act_on_bytes(r, t, row, row + range->row_bytes);
+            }
             return;
         }
         t.mode = in_part(t.mode);

@@ -129,7 +129,40 @@ static void test_beside_a_busy_neighbour(void **state) {
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
+static pel_status fail_at_once(void *context) {
+    (void)context;
+    return PEL_IO;
+}
+
+/* Whoever overwrites wholly what a failed command left makes it good, in rectangles of whatever pitch; beside it nobody fails. */
+static void test_failures_and_other_pitches(void **state) {
+    (void)state;
+    static unsigned char memory[64 * 64];
+    pel_runtime *runtime = machine_of_three();
+    pel_queue *queue = machine_queue(runtime);
+    pel_buffer *buffer;
+    assert_int_equal(pel_buffer_wrap(runtime, memory, sizeof memory, &buffer), PEL_OK);
+    const pel_access failing = PEL_ACCESS_RECTANGLE(buffer, 0, 16, 4, 64, PEL_WRITE);
+    const pel_access beside = PEL_ACCESS_RECTANGLE(buffer, 16, 40, 4, 128, PEL_READ_WRITE);
+    const pel_access over = PEL_ACCESS_RECTANGLE(buffer, 0, 24, 8, 32, PEL_WRITE);
+    const pel_access whole = PEL_ACCESS(buffer, 0, 256, PEL_READ);
+    const pel_access *const accesses[] = {&failing, &beside, &whole, &over, &whole};
+    const pel_status ends[] = {PEL_TASK_FAILED, PEL_OK, PEL_DEPENDENCY_FAILED, PEL_OK, PEL_OK};
+    for (int i = 0; i < 5; i++) {
+        pel_event *event = NULL;
+        assert_int_equal(pel_task(queue, i == 0 ? fail_at_once : nothing, NULL, accesses[i], 1, NULL, &event), PEL_OK);
+        assert_int_equal(pel_event_wait(event), ends[i]);
+        pel_event_release(event);
+    }
+    assert_int_equal(pel_queue_finish(queue), PEL_TASK_FAILED);
+    assert_int_equal(pel_queue_reset(queue), PEL_OK);
+    pel_queue_destroy(queue);
+    pel_buffer_destroy(buffer);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_between_places), cmocka_unit_test(test_beside_a_busy_neighbour)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_between_places), cmocka_unit_test(test_beside_a_busy_neighbour),
+                                       cmocka_unit_test(test_failures_and_other_pitches)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
