@@ -161,8 +161,8 @@ static inline uint32_t storm_address(const storm_access *a, uint32_t k) {
 }
 
 /*
- * What commands compute, for the run and the oracle alike; bases are where the buffers' bytes are. Tasks write what depends on all
- * that they read, everybody else item by item.
+ * What commands compute, for the run and the oracle alike; bases are where the buffers' bytes are. Tasks write what depends on
+ * all that they read, everybody else item by item.
  */
 uint32_t storm_hash(const storm_op *op, unsigned char *const *bases);
 void storm_write_hash(const storm_access *a, uint32_t hash, unsigned char *const *bases, uint32_t begin, uint32_t end);
