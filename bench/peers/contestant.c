@@ -85,7 +85,8 @@ void contestant_fork_join(double elapsed, unsigned rounds, unsigned on_two_threa
 }
 
 void contestant_idle(const contestant_run *run) {
-    const struct timespec settle = {0, 50000000}, rest = {run->quick ? 0 : 1, run->quick ? 200000000 : 0};
+    /* OpenBLAS, which all are linked with, starts threads when it is loaded that look for work for some 100 ms */
+    const struct timespec settle = {0, 500000000}, rest = {run->quick ? 0 : 1, run->quick ? 200000000 : 0};
     nanosleep(&settle, NULL);
     const double began = workload_now(), cpu = workload_cpu_seconds();
     nanosleep(&rest, NULL);
