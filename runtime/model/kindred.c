@@ -61,8 +61,9 @@ void pel_kindred_join(const pel_fit *fit, const pel_fit *pieces, const pel_cost 
     const double aa = line.aa + weight * other.aa, ab = line.ab + weight * other.ab, bb = line.bb + weight * other.bb;
     const double ya = line.aa * line.a + line.ab * line.b + weight * (other.aa * other.a + other.ab * other.b);
     const double yb = line.ab * line.a + line.bb * line.b + weight * (other.ab * other.a + other.bb * other.b);
-    const double start = fmax((bb * ya - ab * yb) / (aa * bb - ab * ab), 0.0), unit = (yb - ab * start) / bb;
-    if (isfinite(start) && isfinite(unit) && unit > 0.0) {
+    const double solved = (bb * ya - ab * yb) / (aa * bb - ab * ab), start = solved > 0.0 ? solved : 0.0;
+    const double unit = (yb - ab * start) / bb;
+    if (isfinite(solved) && isfinite(unit) && unit > 0.0) {
         cost->start_ns = start;
         cost->unit_ns = unit;
     }
