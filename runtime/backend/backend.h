@@ -167,7 +167,10 @@ typedef struct pel_work {
     _Atomic int64_t started;       /* when the device began it; 0: not yet. Set by the backend, and read meanwhile */
     /* The owner's, or NULL: called before something is compiled for it, which may take minutes. It must not block. */
     void (*compiling)(struct pel_work *work);
-    uint32_t times;                /* LAUNCH: 0 or 1: once; more, by `again`: so often, one after the other */
+    uint32_t times;                /* LAUNCH: 0 or 1: once; more, by `again` or with a row: so many, one after the other */
+    /* The owner's, only for backends with `rows`: the launches that these are, `times` of them, each a work of which only
+     * kernel, args, span, chunked and group are looked at. NULL: this one, each time. */
+    struct pel_work *const *row;
     bool open;                     /* the backend's: it is not begun, and may be made to run once more */
     bool soon;                     /* the owner's: it calls begin() right after, so nobody need be woken for what that can do */
 
@@ -201,6 +204,8 @@ typedef struct pel_work {
     pel_status status;
     pel_error *error;              /* owned by whoever completes; NULL when OK */
     bool cold;                     /* a compilation took place inside */
+    uint32_t commands;             /* that a launch became, where its backend knows rows */
+    uint32_t reached;              /* of a row that failed: the launch that did */
     bool hint_lost;                /* none of the hints counts as having arrived; the rest of the work is as its status says */
     /* several ended unseen between two looks: its launch_* times are a share of what these took together */
     bool pooled;
@@ -211,6 +216,7 @@ typedef struct pel_work {
 struct pel_backend {
     const char *name;
     bool chains;                   /* see rule 6 */
+    bool rows;                     /* its works may be rows of launches that copy nothing, each of which is one command */
 
     /* Opens a device. May block. */
     pel_status (*open)(const pel_backend_env *env, const pel_topology_device *facts, pel_backend_device **device,

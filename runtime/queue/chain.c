@@ -18,8 +18,8 @@
  * the host do; gates between overlapping chunks only: for a stencil on two devices that is all of them.
  */
 #include "planner/plan.h"
-#include "queue/graph.h"
 #include "queue/graph_plan.h"
+#include "queue/graph_rows.h"
 #include "queue/stream.h"
 
 static pel_command *command_of(const pel_node *node) {
@@ -224,7 +224,7 @@ static bool make_works(pel_command *command) {
 static bool begin_behind(pel_command *command) {
     bool exploring = true;
     uint32_t place;
-    if (!have_one_place(command, &place) || !finds_all_there(command, place)) {
+    if (!have_one_place(command, &place) || !finds_all_there(command, place) || !pel_graph_row_fits(command)) {
         return false;
     }
     pel_status status = pel_launch_plan_now(command, &exploring);

@@ -161,6 +161,7 @@ struct pel_command {
     pel_plan *plan;             /* NULL: not made yet, or nobody has the event to ask for it with */
     double expected_ns;         /* the plan's, for the lesson */
     bool together_probe, variant_probe;
+    bool explores;              /* it is planned as it is to be learned from */
     int64_t built;              /* begins.c: when its chunks were ready to begin; 0: something else came first */
     int64_t processor_ns;       /* calm.c: of the process, before its chunks were made; 0: not looked at */
     uint64_t fetched;           /* bytes that came home for it */

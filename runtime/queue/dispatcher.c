@@ -3,7 +3,7 @@
 #include "queue/command.h"
 #include "backend/host/host.h"
 #include "backend/simulated/machine.h"
-#include "queue/graph.h"
+#include "queue/graph_rows.h"
 #include "queue/mapping.h"
 #include "queue/isolate.h"
 #include "queue/retry.h"
@@ -219,7 +219,8 @@ static pel_error *told_by(const pel_command *command, const pel_work *work) {
     const pel_error *why = work->error;
     pel_story story = {pel_error_device(why), pel_error_call(why), pel_error_code(why), pel_error_advice(why),
                        pel_error_build_log(why)};
-    pel_fail(&error, &command->runtime->allocator, work->status, &story, "%s: %s", command->name ? command->name : "command",
+    const char *name = pel_graph_row_name(command);
+    pel_fail(&error, &command->runtime->allocator, work->status, &story, "%s: %s", name ? name : "command",
              why ? pel_error_message(why) : pel_status_text(work->status));
     return error;
 }
@@ -488,7 +489,6 @@ static void begin(pel_command *command) {
 
 static void start(pel_command *command) {
     bool stalled = false;
-    pel_status status = command->status;
     if (command->held) {
         command->held = false;
         pel_command_phase_over(command);
@@ -501,6 +501,10 @@ static void start(pel_command *command) {
         }
         return;
     }
+    if (command->part_of) {
+        pel_graph_row_look(command);
+    }
+    pel_status status = command->status;
     if (status == PEL_OK) {
         begin(command);
         status = command->kind == PEL_COMMAND_LAUNCH ? pel_launch_start(command, &stalled)

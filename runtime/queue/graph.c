@@ -3,6 +3,7 @@
 #include "queue/graph.h"
 
 #include "queue/graph_plan.h"
+#include "queue/graph_rows.h"
 #include "queue/host_commands.h"
 #include <string.h>
 
@@ -72,6 +73,7 @@ pel_status pel_graph_destroy(pel_graph *graph) {
     if (busy) {
         return PEL_BUSY;
     }
+    pel_graph_rows_forget(graph);
     for (uint32_t i = 0; i < graph->count; i++) {
         drop(graph, &graph->commands[i]);
     }
@@ -234,6 +236,7 @@ static void keep(pel_graph *graph, uint32_t place, pel_recorded recorded) {
          old->command->bound.units != recorded.command->bound.units)) {
         pel_graph_outlook_forget(graph);
     }
+    pel_graph_rows_replaced(graph, place);
     drop(graph, old);
     *old = recorded;
     if (!same) {
@@ -282,6 +285,7 @@ static pel_status prepare(pel_graph *graph) {
         return PEL_OK;
     }
     pel_graph_outlook_free(graph);
+    pel_graph_rows_forget(graph);
     pel_status status = pel_graph_analyse(graph);
     graph->host_only = is_host_only(graph);
     if (status == PEL_OK && graph->host_only) {
@@ -290,7 +294,8 @@ static pel_status prepare(pel_graph *graph) {
         uint32_t *waiting = pel_alloc_zero(&graph->runtime->allocator, graph->count, sizeof *waiting);
         pel_free(&graph->runtime->allocator, graph->waiting);
         graph->waiting = waiting;
-        status = waiting ? pel_graph_outlook_make(graph) : PEL_OUT_OF_MEMORY;
+        status = waiting ? pel_graph_rows_prepare(graph) : PEL_OUT_OF_MEMORY;
+        status = status == PEL_OK ? pel_graph_outlook_make(graph) : status;
     }
     graph->analysed = status == PEL_OK;
     return status;

@@ -104,6 +104,11 @@ struct pel_graph {
     pel_command *replay;       /* the one that runs */
     uint32_t *waiting;         /* graph_parts.c: predecessors that are not over, by command */
     uint32_t parts_left, failed_part;
+    struct pel_graph_kept *kept;       /* graph_rows.c, as what follows; NULL: there is nothing to gain */
+    uint32_t kept_count;
+    struct pel_graph_rows *rows;       /* NULL: none */
+    bool by_rows;                      /* the replay under way goes so */
+    const pel_graph_edges *links;      /* between its units */
     struct pel_graph_outlook *outlook; /* graph_plan.h; NULL: there is nothing to choose */
 };
 
@@ -130,5 +135,7 @@ void pel_graph_part_leads(pel_command *part); /* what follows it may be queued b
 /* True: nothing is, and nothing will be any more. */
 bool pel_graph_part_stops(pel_command *part);
 void pel_graph_part_over(pel_command *part);
+bool pel_graph_part_join(pel_command *part, pel_command *replay, uint32_t number); /* false: no memory, nothing has happened */
+void pel_graph_part_renew(pel_command *part); /* as it was recorded */
 
 #endif

@@ -7,13 +7,14 @@
  */
 #include "queue/graph.h"
 #include "queue/graph_plan.h"
+#include "queue/graph_rows.h"
 
 #include "queue/isolate.h"
 #include "queue/retry.h"
 #include "queue/verify.h"
 #include <string.h>
 
-static void renew(pel_command *part) {
+void pel_graph_part_renew(pel_command *part) {
     const pel_allocator *allocator = &part->runtime->allocator;
     for (uint32_t i = 0; i < part->job_count; i++) {
         pel_job_clear(&part->jobs[i]);
@@ -46,7 +47,7 @@ static void renew(pel_command *part) {
     part->phase = PEL_PHASE_WAITING;
     part->tail = NULL;
     part->job_limit = part->planned = 0;
-    part->makes_room = part->together_probe = part->variant_probe = false;
+    part->makes_room = part->together_probe = part->variant_probe = part->explores = false;
     part->fetched = 0;
     part->had_children = false;
     part->leads = part->astray = part->early = part->held = false;
@@ -57,7 +58,7 @@ static void renew(pel_command *part) {
     part->part_of = NULL;
 }
 
-static bool join(pel_command *part, pel_command *replay, uint32_t number) {
+bool pel_graph_part_join(pel_command *part, pel_command *replay, uint32_t number) {
     part->event = pel_event_new(part->runtime);
     if (part->event) {
         part->event->queue = replay->queue->id;
@@ -74,20 +75,20 @@ static bool join(pel_command *part, pel_command *replay, uint32_t number) {
 pel_status pel_graph_parts_begin(pel_command *replay) {
     pel_graph *graph = replay->graph;
     graph->replay = replay;
-    graph->parts_left = graph->count;
     graph->failed_part = PEL_GRAPH_NONE;
     pel_graph_plan_begin(graph);
-    memcpy(graph->waiting, graph->edges.predecessors, graph->count * sizeof *graph->waiting);
-    for (uint32_t i = 0; i < graph->count; i++) {
-        if (!join(graph->commands[i].command, replay, i)) {
-            while (i > 0) {
-                renew(graph->commands[--i].command);
+    graph->parts_left = pel_graph_rows_begin(graph);
+    memcpy(graph->waiting, graph->links->predecessors, graph->count * sizeof *graph->waiting);
+    for (uint32_t i = 0; i < graph->count; i = pel_graph_row_end(graph, i)) {
+        if (!pel_graph_part_join(graph->commands[i].command, replay, i)) {
+            for (uint32_t k = 0; k < i; k = pel_graph_row_end(graph, k)) {
+                pel_graph_part_renew(graph->commands[k].command);
             }
             return PEL_OUT_OF_MEMORY;
         }
     }
-    for (uint32_t i = 0; i < graph->count; i++) {
-        if (graph->edges.predecessors[i] == 0) {
+    for (uint32_t i = 0; i < graph->count; i = pel_graph_row_end(graph, i)) {
+        if (graph->waiting[i] == 0) {
             pel_command_make_ready(graph->commands[i].command);
         }
     }
@@ -97,33 +98,39 @@ pel_status pel_graph_parts_begin(pel_command *replay) {
 /* The first failure in the order of recording is the replay's. */
 static void note_failure(pel_graph *graph, const pel_command *part) {
     pel_command *replay = graph->replay;
-    if (part->part >= graph->failed_part) {
+    const uint32_t number = pel_graph_row_failed(part);
+    if (number >= graph->failed_part) {
         return;
     }
-    graph->failed_part = part->part;
+    graph->failed_part = number;
     pel_error_destroy(replay->error);
     replay->error = pel_error_clone(part->error, &graph->runtime->allocator);
     replay->status = part->status;
 }
 
-static void spread(pel_command *to, const pel_command *from) {
+static void spread(pel_command *to, const char *from, const pel_error *why) {
     pel_error *error = NULL;
     pel_fail(&error, &to->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: %s, which it depends on, failed: %s",
-             to->name ? to->name : "a command", from->name ? from->name : "a command", pel_error_message(from->error));
+             to->name ? to->name : "a command", from ? from : "a command", pel_error_message(why));
     pel_command_fail(to, PEL_DEPENDENCY_FAILED, error);
     pel_chain_spread_failure(to);
 }
 
 bool pel_graph_part_stops(pel_command *part) {
     const pel_graph *graph = part->part_of->graph;
-    const uint32_t begin = graph->edges.first[part->part], end = graph->edges.first[part->part + 1];
+    const pel_graph_links links = pel_graph_links_of(part);
+    const uint32_t begin = links.edges->first[part->part], end = links.edges->first[part->part + 1];
     for (uint32_t i = begin; i < end; i++) {
-        if (graph->commands[graph->edges.list[i] >> 1].command->early) {
+        const uint32_t to = links.edges->list[i] >> 1;
+        if (to < links.end && graph->commands[to].command->early) {
             return false;
         }
     }
     for (uint32_t i = begin; i < end; i++) {
-        pel_chain_left_part(part, graph->commands[graph->edges.list[i] >> 1].command);
+        const uint32_t to = links.edges->list[i] >> 1;
+        if (to < links.end) {
+            pel_chain_left_part(part, graph->commands[to].command);
+        }
     }
     part->leads = false;
     return true;
@@ -131,33 +138,63 @@ bool pel_graph_part_stops(pel_command *part) {
 
 void pel_graph_part_leads(pel_command *part) {
     const pel_graph *graph = part->part_of->graph;
-    for (uint32_t i = graph->edges.first[part->part]; i < graph->edges.first[part->part + 1]; i++) {
-        pel_chain_offer(part, graph->commands[graph->edges.list[i] >> 1].command);
+    const pel_graph_links links = pel_graph_links_of(part);
+    for (uint32_t i = links.edges->first[part->part]; i < links.edges->first[part->part + 1]; i++) {
+        const uint32_t to = links.edges->list[i] >> 1;
+        if (to < links.end) {
+            pel_chain_offer(part, graph->commands[to].command);
+        }
+    }
+}
+
+/* What comes after `number` hears that it is over: the part, or the scattered row that ended with it, which nobody was queued
+ * behind. */
+static void pass_on(const pel_command *part, uint32_t number, pel_graph_links links, bool ends_row, const pel_error *why) {
+    pel_graph *graph = part->part_of->graph;
+    for (uint32_t i = links.edges->first[number]; i < links.edges->first[number + 1]; i++) {
+        const uint32_t to = links.edges->list[i] >> 1;
+        if (to >= links.end) {
+            continue;
+        }
+        pel_command *after = graph->commands[to].command;
+        if (why && (links.edges->list[i] & PEL_GRAPH_DATA) != 0) {
+            spread(after, pel_graph_row_name(part), why);
+        }
+        if (!ends_row) {
+            pel_chain_left_part(part, after);
+        }
+        if (--graph->waiting[to] == 0 && (!after->early || after->held)) { /* else it is queued on its device already */
+            pel_command_make_ready(after);
+        }
     }
 }
 
 void pel_graph_part_over(pel_command *part) {
     pel_command *replay = part->part_of;
     pel_graph *graph = replay->graph;
-    const pel_graph_edges *edges = &graph->edges;
+    const pel_graph_links links = pel_graph_links_of(part);
+    const bool scattered = links.edges != graph->links;
+    uint32_t head;
+    bool failed;
     if (part->status != PEL_OK) {
         note_failure(graph, part);
     }
-    for (uint32_t i = edges->first[part->part]; i < edges->first[part->part + 1]; i++) {
-        const uint32_t to = edges->list[i] >> 1;
-        pel_command *after = graph->commands[to].command;
-        if (part->status != PEL_OK && (edges->list[i] & PEL_GRAPH_DATA) != 0) {
-            spread(after, part);
-        }
-        pel_chain_left_part(part, after);
-        if (--graph->waiting[to] == 0 && (!after->early || after->held)) { /* else it is queued on its device already */
-            pel_command_make_ready(after);
-        }
+    pel_graph_row_ran(part);
+    pel_graph_row_over(part);
+    pass_on(part, part->part, links, false, part->status != PEL_OK ? part->error : NULL);
+    const bool last = pel_graph_row_leave(part, &head, &failed);
+    if (last) {
+        pass_on(part, head, (pel_graph_links){graph->links, graph->count}, true, failed ? replay->error : NULL);
     }
     pel_graph_plan_part_over(part);
-    renew(part);
-    if (--graph->parts_left == 0) {
+    pel_graph_part_renew(part);
+    if ((last || !scattered) && --graph->parts_left == 0) {
         pel_graph_plan_over(replay);
+        if (replay->status != PEL_OK) {
+            pel_graph_rows_drop(graph);
+        } else if (!graph->by_rows) {
+            pel_graph_rows_make(graph);
+        }
         pel_command_end(replay);
     }
 }

@@ -2,6 +2,7 @@
 #include "queue/graph_plan.h"
 
 #include "kernel/declaration.h"
+#include "queue/graph_rows.h"
 #include "queue/transfers.h"
 #include <string.h>
 
@@ -315,6 +316,7 @@ static void make(pel_graph *graph) {
     pel_schedule schedule;
     question q;
     outlook->made = false;
+    pel_graph_rows_drop(graph); /* its launches may go elsewhere */
     outlook->next = outlook->replays + AGAIN;
     ask(&q, graph);
     if (q.failed || (q.unknown && outlook->replays < PATIENCE)) {

@@ -8,6 +8,7 @@
 #include "planner/planner.h"
 #include "queue/command.h"
 #include "queue/graph_plan.h"
+#include "queue/graph_rows.h"
 #include "queue/begins.h"
 #include "queue/calm.h"
 #include "queue/claim.h"
@@ -58,7 +59,10 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_error *error = NULL;
     const bool has_habits = !has_aim(&command->bound) && command->bound.verification.share == 0;
     const bool as_ever = !is_asked_for(command) && has_habits;
-    *exploring = false;
+    *exploring = command->explores = false;
+    if (command->part_of && pel_graph_row_decide(command)) {
+        return command->status;
+    }
     if (command->part_of && pel_graph_plan_take(command)) {
         atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
         return PEL_OK;
@@ -96,7 +100,7 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     command->expected_ns = result.expected_ns;
     command->together_probe = result.together_probe;
     command->variant_probe = result.variant_probe;
-    *exploring = result.exploring;
+    *exploring = command->explores = result.exploring;
     if (has_habits && !command->tail) {
         pel_habit_keep(command, &family, result.exploring);
         pel_repeat_keep(command, result.exploring);
@@ -205,6 +209,9 @@ pel_status pel_launch_run(pel_command *command) {
     if (pel_repeat_run(command)) {
         return PEL_OK;
     }
+    if (command->part_of && pel_graph_row_run(command)) {
+        return command->status;
+    }
     command->job_limit = command->slice_count + pel_tail_pieces(command->tail);
     command->jobs = pel_alloc_zero(&command->runtime->allocator, command->job_limit, sizeof *command->jobs);
     pel_status status = command->jobs ? pel_verify_prepare(command) : PEL_OUT_OF_MEMORY;
@@ -223,6 +230,7 @@ pel_status pel_launch_run(pel_command *command) {
     } else {
         pel_launch_drain(command);
         pel_repeat_built(command);
+        pel_graph_row_built(command);
         command->built = pel_clock_now(command->runtime->clock);
     }
     pel_launch_tail_begin(command);

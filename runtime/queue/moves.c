@@ -364,7 +364,7 @@ void pel_job_bring_home(pel_job *job) {
 
 void pel_job_apply(pel_job *job) {
     pel_status status = PEL_OK;
-    job->device->counters.needed += job->needed * (job->work.times > 1 ? job->work.times : 1);
+    job->device->counters.needed += job->needed * (job->work.times > 1 && !job->work.row ? job->work.times : 1);
     if (job->device->place != 0) {
         job->device->counters.to_device += pel_transfers_bytes(job->work.in, job->work.in_count) + pel_stream_bytes(job, true);
         const uint32_t arrived = job->work.out_count - (job->work.hint_lost ? job->work.hint_count : 0);

@@ -230,7 +230,7 @@ static bool at_home(const pel_runtime *runtime) {
     return home;
 }
 
-static bool has_custom(const pel_bound *bound) {
+bool pel_repeat_has_custom(const pel_bound *bound) {
     bool custom = false;
     for (uint32_t i = 0; i < bound->arg_count; i++) {
         custom = custom || bound->args[i].param == PEL_PARAM_KIND_CUSTOM ||
@@ -267,8 +267,8 @@ void pel_repeat_meet(pel_command *command, const pel_launch_desc *desc, const pe
     pel_runtime *runtime = command->runtime;
     const pel_bound *bound = &command->bound;
     uint64_t place;
-    if (!is_plain(command->queue, desc) || !at_home(runtime) || has_custom(bound) || bound->windows != 0 || bound->no_windows ||
-        atomic_load_explicit(&command->queue->recorder, memory_order_relaxed)) {
+    if (!is_plain(command->queue, desc) || !at_home(runtime) || pel_repeat_has_custom(bound) ||
+        bound->windows != 0 || bound->no_windows || atomic_load_explicit(&command->queue->recorder, memory_order_relaxed)) {
         return;
     }
     const uint64_t key = key_of(bound->kernel, desc, args, bound->arg_count, &place);
@@ -293,7 +293,7 @@ void pel_repeat_meet(pel_command *command, const pel_launch_desc *desc, const pe
     slot->repeat = r;
 }
 
-static void count_reads(const pel_command *command) {
+void pel_repeat_count_reads(const pel_command *command) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_use *use = &command->uses.data[i];
         if ((use->mode & PEL_READ) != 0) {
@@ -331,7 +331,7 @@ static bool join(pel_queue *queue, pel_repeat *r, const pel_launch_desc *desc) {
         return false;
     }
     pel_fair_grown(job, job->work.predicted_ns - before);
-    count_reads(command);
+    pel_repeat_count_reads(command);
     atomic_fetch_add_explicit(&command->bound.kernel->launches, 1, memory_order_relaxed);
     if (job->work.times % BEGUN_EACH == 0) { /* its device looks after what waits by itself, too */
         queue->runtime->dispatcher->fresh |= pel_device_bit(job->device);
@@ -505,16 +505,15 @@ bool pel_repeat_taught(const pel_command *command) {
 }
 
 /* The driver may be another one by now, and so may its objects. */
-static bool still_there(const pel_repeat *r) {
-    pel_device *device = r->job.device;
-    bool there = r->job.driver == device->driver;
-    for (uint32_t i = 0; i < r->bound.arg_count && there; i++) {
-        const pel_bound_arg *arg = &r->bound.args[i];
+bool pel_repeat_still_there(const pel_job *job, const pel_bound *bound) {
+    bool there = job->driver == job->device->driver;
+    for (uint32_t i = 0; i < bound->arg_count && there; i++) {
+        const pel_bound_arg *arg = &bound->args[i];
         pel_mem *mem = NULL;
-        if (arg->allocation && r->job.args[i].mem) {
+        if (arg->allocation && job->args[i].mem) {
             pel_error *error = NULL;
-            there = pel_allocation_view(arg->allocation, device, arg->offset, arg->bytes, &mem, &error) == PEL_OK &&
-                    mem == r->job.args[i].mem;
+            there = pel_allocation_view(arg->allocation, job->device, arg->offset, arg->bytes, &mem, &error) == PEL_OK &&
+                    mem == job->args[i].mem;
             pel_error_destroy(error);
         }
     }
@@ -537,7 +536,7 @@ bool pel_repeat_run(pel_command *command) {
     if (!r || !r->has_job || command->slice_count != 1 || command->tail || slice->lo != 0 || slice->hi != command->bound.units) {
         return false;
     }
-    if (r->job.device->index != slice->device || !still_there(r)) {
+    if (r->job.device->index != slice->device || !pel_repeat_still_there(&r->job, &r->bound)) {
         drop_job(r);
         return false;
     }
@@ -551,22 +550,25 @@ bool pel_repeat_run(pel_command *command) {
     command->jobs[0].command = command;
     command->jobs[0].work.predicted_ns = slice->predicted_ns;
     command->jobs[0].work.group = slice->group;
-    count_reads(command);
+    pel_repeat_count_reads(command);
     return true;
 }
 
-/* Only what is nothing but its arguments. */
+bool pel_repeat_may_keep(const pel_command *command) {
+    const pel_job *job = command->jobs;
+    return command->job_count == 1 && !command->tail && job->work.status == PEL_OK && job->device->place == 0 && job->lo == 0 &&
+           job->hi == command->bound.units && !job->privates && !job->shadows && !job->stream && !job->in && !job->out &&
+           job->copied_in.count == 0 && job->copied_out.count == 0;
+}
+
 void pel_repeat_built(pel_command *command) {
     pel_repeat *r = command->repeat;
     pel_job *job = command->jobs;
-    if (!r || r->has_job || command->job_count != 1 || command->tail || job->work.status != PEL_OK || job->device->place != 0 ||
-        job->lo != 0 || job->hi != command->bound.units || job->privates || job->shadows || job->stream || job->in || job->out ||
-        job->copied_in.count > 0 || job->copied_out.count > 0) {
-        return;
+    if (r && !r->has_job && pel_repeat_may_keep(command)) {
+        job->borrowed = true;
+        r->job = *job;
+        r->has_job = true;
     }
-    job->borrowed = true;
-    r->job = *job;
-    r->has_job = true;
 }
 
 /* ---- its end ---- */

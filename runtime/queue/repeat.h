@@ -44,6 +44,11 @@ bool pel_repeat_taught(const pel_command *command); /* what it took would change
 /* True: its one job is there, as it was built the last time. built: the job to go on with. */
 bool pel_repeat_run(pel_command *command);
 void pel_repeat_built(pel_command *command);
+/* Likewise of any command: its one job is nothing but its arguments; and what that names is still what it was built of. */
+bool pel_repeat_may_keep(const pel_command *command);
+bool pel_repeat_still_there(const pel_job *job, const pel_bound *bound);
+bool pel_repeat_has_custom(const pel_bound *bound); /* what it accesses, or a flag that it gets, is each launch's own */
+void pel_repeat_count_reads(const pel_command *command); /* in the counters of its buffers */
 
 void pel_repeat_leave(pel_command *command);   /* what it shared is not touched by it any more */
 /* True: its memory waits for the next of its kind; its event too, unless somebody has it. */

@@ -265,7 +265,7 @@ static void *drive(void *argument) {
 static void submit(pel_backend_device *base, pel_work *work) {
     pel_cl_device *device = (pel_cl_device *)base;
     work->next = NULL;
-    work->open = device->is_pocl && device->may_begin && !work->gate && pel_cl_rides(device, work);
+    work->open = device->is_pocl && device->may_begin && !work->gate && !work->row && pel_cl_rides(device, work);
     pthread_mutex_lock(&device->lock);
     if (device->tail) {
         device->tail->next = work;
@@ -494,6 +494,7 @@ cl_context pel_cl_context_of(pel_backend_device *base) {
 const pel_backend pel_backend_opencl = {
     .name = "opencl",
     .chains = true,
+    .rows = true,
     .open = open_device,
     .close = close_device,
     .mem_create = pel_cl_mem_create,

@@ -123,6 +123,9 @@ pel_status pel_cl_settle(pel_cl_flight *flight, uint32_t from, uint32_t to, doub
     if (from == to) {
         return PEL_OK;
     }
+    if (flight->holds && pel_cl_opening_state(flight->opening) == 0) { /* nobody else would */
+        pel_cl_opening_open(flight->opening);
+    }
     if (flight->opening) { /* first: clFinish would wait for ever for one that is never opened */
         pel_cl_gate_await(flight->work, flight->opening);
         if (pel_cl_opening_state(flight->opening) < 0) {

@@ -21,6 +21,7 @@ typedef struct pel_cl_flight {
     bool windowed;   /* a step: the kernel with windows */
     bool usual;      /* its kernel was enqueued just so before: whatever it needs is compiled */
     struct pel_cl_opening *opening; /* before the first enqueue of the launch; NULL: none */
+    bool holds;      /* who enqueues opens it */
     bool gated;      /* that has been enqueued */
 } pel_cl_flight;
 

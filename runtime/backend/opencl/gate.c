@@ -39,33 +39,60 @@ void pel_cl_opening_release(struct pel_cl_opening *opening) {
     }
 }
 
-static void open_gate(void *handle) {
-    struct pel_cl_opening *opening = handle;
+void pel_cl_opening_open(struct pel_cl_opening *opening) {
     cl_int code = CL_OUT_OF_RESOURCES;
     for (int i = 0; i < ATTEMPTS && code != CL_SUCCESS; i++) {
         code = clSetUserEventStatus(opening->event, CL_COMPLETE);
     }
     atomic_store_explicit(&opening->state, code == CL_SUCCESS ? 1 : -1, memory_order_release);
-    pel_cl_opening_release(opening);
+}
+
+static void open_gate(void *handle) {
+    pel_cl_opening_open(handle);
+    pel_cl_opening_release(handle);
+}
+
+static struct pel_cl_opening *make_opening(const pel_cl_device *device, cl_int *code) {
+    struct pel_cl_opening *made = pel_alloc_zero(device->env->allocator, 1, sizeof *made);
+    *code = CL_SUCCESS;
+    if (!made) {
+        return NULL;
+    }
+    made->allocator = device->env->allocator;
+    made->event = clCreateUserEvent(device->context, code);
+    if (!made->event || *code != CL_SUCCESS) {
+        *code = *code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : *code;
+        pel_free(device->env->allocator, made);
+        return NULL;
+    }
+    atomic_init(&made->references, 1);
+    return made;
+}
+
+struct pel_cl_opening *pel_cl_hold(const pel_cl_device *device) {
+    cl_int code;
+    return make_opening(device, &code);
+}
+
+struct pel_cl_opening *pel_cl_opening_retain(struct pel_cl_opening *opening) {
+    if (opening) {
+        atomic_fetch_add_explicit(&opening->references, 1, memory_order_relaxed);
+    }
+    return opening;
 }
 
 pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, struct pel_cl_opening **opening, pel_error **error) {
-    cl_int code = CL_SUCCESS;
-    struct pel_cl_opening *made = pel_alloc_zero(device->env->allocator, 1, sizeof *made);
-    if (!made) {
+    cl_int code;
+    struct pel_cl_opening *made = make_opening(device, &code);
+    if (!made && code == CL_SUCCESS) {
         return pel_cl_refuse(device, error, PEL_OUT_OF_MEMORY, "free host memory",
                              "no memory for a launch that waits for another device");
     }
-    made->allocator = device->env->allocator;
-    made->event = clCreateUserEvent(device->context, &code);
-    if (!made->event || code != CL_SUCCESS) {
-        pel_free(device->env->allocator, made);
-        return pel_cl_fail(device, error, code == CL_SUCCESS ? CL_OUT_OF_RESOURCES : code, "clCreateUserEvent",
-                           "a launch cannot wait for another device");
+    if (!made) {
+        return pel_cl_fail(device, error, code, "clCreateUserEvent", "a launch cannot wait for another device");
     }
-    atomic_init(&made->references, 2);
     *opening = made;
-    pel_gate_arm(gate, open_gate, made);
+    pel_gate_arm(gate, open_gate, pel_cl_opening_retain(made));
     return PEL_OK;
 }
 

@@ -147,6 +147,7 @@ typedef struct pel_cl_device {
     uint64_t pace_of;        /* (baton, written under lock) kernel that last ran several times in one work; what each took */
     double pace_ns;
     uint32_t pace_pieces;    /* enqueues that each was */
+    double usual_ns;         /* (baton) of late: a launch among many that follow each other; 0: unknown */
     bool guest;              /* (baton) who has it waits anyway */
     uint32_t vain_looks, looks_left_out; /* (baton) flight.c */
     uint32_t first_rider;
@@ -251,8 +252,9 @@ void pel_cl_run(pel_cl_device *device, pel_work *work);
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work);
 /* It, or another part of the same launch, was enqueued like this before: it compiles nothing and takes no time. Baton. */
 bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work);
-/* Enqueues it and comes back; what went wrong is in work->status. */
-void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider);
+/* Enqueues it and comes back; what went wrong is in work->status. `held`: what it begins with, where it has no gate; NULL:
+ * nothing. */
+void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, struct pel_cl_opening *held);
 /* > 0: it is under way; 0: it has ended, well or not: see work->status. */
 int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider);
 /* Sleeps until the oldest of `count` may have ended. `around`: how many there are in the ring. */
@@ -267,7 +269,11 @@ pel_status pel_cl_enqueue_step(pel_cl_device *device, pel_work *step, bool *cold
 /* What completes when the gate opens; released once its work is over. Its state: 0 closed, > 0 open (also NULL), < 0 what
  * waits for it never begins. */
 pel_status pel_cl_gate(pel_cl_device *device, pel_gate *gate, struct pel_cl_opening **opening, pel_error **error);
-void pel_cl_opening_release(struct pel_cl_opening *opening); /* NULL: nothing */
+/* One that its owner opens: what is enqueued behind it begins then. NULL: without. */
+struct pel_cl_opening *pel_cl_hold(const pel_cl_device *device);
+void pel_cl_opening_open(struct pel_cl_opening *opening);
+struct pel_cl_opening *pel_cl_opening_retain(struct pel_cl_opening *opening); /* NULL: nothing, as the next */
+void pel_cl_opening_release(struct pel_cl_opening *opening);
 const cl_event *pel_cl_opening_event(const struct pel_cl_opening *opening);
 int pel_cl_opening_state(const struct pel_cl_opening *opening);
 pel_status pel_cl_opening_failed(const pel_cl_device *device, pel_error **error); /* and that as an error */

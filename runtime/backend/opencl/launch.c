@@ -187,10 +187,18 @@ static bool is_like(const pel_span *a, const pel_span *b) {
     return like;
 }
 
-bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
+static bool is_usual(pel_cl_device *device, const pel_work *work) {
     const pel_cl_kernel *kernel = pel_cl_kernel_recent(device, work->kernel->id);
     return kernel && kernel->habit.known && kernel->habit.chunked == work->chunked && kernel->habit.group == work->group &&
            is_like(&kernel->habit.span, &work->span);
+}
+
+bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work) {
+    bool usual = work->row || is_usual(device, work);
+    for (uint32_t i = 0; work->row && i < work->times && usual; i++) {
+        usual = is_usual(device, work->row[i]);
+    }
+    return usual;
 }
 
 static pel_status choose_shape(pel_cl_flight *flight, pel_cl_kernel **kernel, pel_cl_shape *shape, pel_cl_form *form, bool *built,

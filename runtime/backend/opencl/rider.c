@@ -13,15 +13,34 @@ bool pel_cl_rides(const pel_cl_device *device, const pel_work *work) {
            (device->base.facts->host_coherent || (work->in_count == 0 && work->out_count == 0));
 }
 
-void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider) {
+static pel_status enqueue_row(pel_cl_flight *flight, pel_work *work) {
+    pel_status status = PEL_OK;
+    for (uint32_t i = 0; i < work->times && status == PEL_OK; i++) {
+        bool cold = false;
+        flight->work = work->row[i];
+        flight->usual = false;
+        work->reached = i;
+        status = pel_cl_enqueue_launch(flight, &cold, &work->error);
+        work->cold = work->cold || cold;
+    }
+    flight->work = work;
+    return status;
+}
+
+void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, struct pel_cl_opening *held) {
     pel_cl_flight flight;
     rider->work = work;
     rider->count = rider->ended = 0;
     rider->opening = NULL;
     work->status = pel_cl_flight_begin(&flight, device, work);
-    if (work->status == PEL_OK) {
-        work->status = pel_cl_enqueue_launch(&flight, &work->cold, &work->error);
+    if (work->status == PEL_OK && !flight.opening) {
+        flight.opening = pel_cl_opening_retain(held);
+        flight.holds = held != NULL;
     }
+    if (work->status == PEL_OK) {
+        work->status = work->row ? enqueue_row(&flight, work) : pel_cl_enqueue_launch(&flight, &work->cold, &work->error);
+    }
+    work->commands = flight.count;
     rider->opening = flight.opening;
     if (work->status == PEL_OK && !device->is_pocl) {
         clFlush(device->queue);
@@ -56,6 +75,7 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
                                          "the launch did not end after an earlier one had failed");
         } else if (state < 0) {
             work->status = pel_cl_fail(device, &work->error, state, "the command's event", "the launch failed");
+            work->reached = rider->ended;
         } else {
             rider->ended++;
         }
