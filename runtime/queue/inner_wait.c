@@ -28,7 +28,7 @@ static void work(pel_host_device *device, pel_host_runner *runner, const pel_wai
                 return;
             }
         }
-        pel_host_look_begin(tasks);
+        pel_host_look_begin(tasks, false);
         bool over = false, found = false;
         for (uint32_t look = 1; !(over = what->seems_over(what->user)) && !(found = pel_host_runner_sees_work(runner)); look++) {
             pel_host_pause();
@@ -41,7 +41,7 @@ static void work(pel_host_device *device, pel_host_runner *runner, const pel_wai
                 }
             }
         }
-        pel_host_look_stop(tasks);
+        pel_host_look_stop(tasks, false);
         if (over || !found) {
             return;
         }

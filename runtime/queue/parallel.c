@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum { MEMBERS = 64, CELLS_PER_MEMBER = 32, MOST_ROWS = 1 << 24, BLOCKS = 256, ARRIVAL_LOOKS = 100, LAST_LOOKS = 3 };
-static const int64_t worth_waking_ns = 20000;
+static const int64_t worth_waking_ns = 20000, patience_ns = 20000;
 
 typedef struct cells { /* of a grid of rows and columns */
     pel_range range;
@@ -47,13 +47,17 @@ typedef struct region {
     member_range ranges[MEMBERS];  /* auto */
 } region;
 
-/* What a member of a static loop over one dimension needs: it travels with the announcement. Its part is of `step` points. */
-typedef struct brief {
+/* What a worker is sent that is called to a static loop: its part of a loop over one dimension, else its number. */
+typedef struct part_letter {
     pel_parallel_fn body;
     void *context;
-    uint64_t lo, hi, step;
-} brief;
-_Static_assert(sizeof(brief) == PEL_HOST_TEAM_BRIEF, "as long as what is copied");
+    uint64_t lo, hi;
+} part_letter;
+typedef struct member_letter {
+    region *of;
+    uint32_t member;
+} member_letter;
+_Static_assert(sizeof(part_letter) <= PEL_HOST_LETTER, "fits");
 
 /* ---- ranges ---- */
 
@@ -216,16 +220,20 @@ static void run_static(region *r, uint32_t member) {
     }
 }
 
-static void run_brief(void *region_of, const void *brief_of, uint32_t member) {
-    const brief *b = brief_of;
-    const uint64_t lo = b->lo + member * b->step;
-    const pel_range part = {.lo = {lo}, .hi = {b->hi - lo < b->step ? b->hi : lo + b->step}, .dims = 1};
-    note_status(region_of, b->body(&part, b->context));
+static pel_status run_part_letter(const void *letter) {
+    const part_letter *l = letter;
+    const pel_range part = {.lo = {l->lo}, .hi = {l->hi}, .dims = 1};
+    return l->body(&part, l->context);
 }
 
-static void run_member(void *region_of, const void *none, uint32_t member) {
+static pel_status run_member_letter(const void *letter) {
+    const member_letter *l = letter;
+    run_static(l->of, l->member);
+    return PEL_OK;
+}
+
+static void run_member(void *region_of, uint32_t member) {
     region *r = region_of;
-    (void)none;
     if (r->partition == PEL_PARTITION_STATIC) {
         run_static(r, member);
     } else if (r->partition == PEL_PARTITION_DYNAMIC) {
@@ -237,6 +245,12 @@ static void run_member(void *region_of, const void *none, uint32_t member) {
 
 /* ---- the caller ---- */
 
+static uint32_t members_of(const pel_host_device *device, const pel_parallel_desc *desc) {
+    const uint32_t active = atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->active, memory_order_relaxed);
+    const uint32_t most = active < MEMBERS ? active : MEMBERS;
+    return desc && desc->threads > 0 && desc->threads < most ? desc->threads : most;
+}
+
 /* A worker that is awake comes within a moment; what is short has ended then, too. */
 static void await_others(const pel_host_team *team, const region *r) {
     for (int look = 0; look < ARRIVAL_LOOKS && pel_host_team_gone(team) < team->wanted && pel_host_is_attended(r->device);
@@ -247,24 +261,106 @@ static void await_others(const pel_host_team *team, const region *r) {
 
 /* Opens it to others; NULL: there is nobody. */
 static pel_host_team *announce(region *r, bool outside) {
-    const cells *g = &r->grid;
-    const brief b = {r->body, r->context, g->range.lo[0], g->range.hi[0], g->row_step};
-    const bool is_brief = r->partition == PEL_PARTITION_STATIC && !r->reduce && g->range.dims == 1 && r->count == r->members;
-    return r->members > 1 ? pel_host_fork(r->device, r->members - 1, outside, is_brief ? run_brief : run_member, r,
-                                          is_brief ? &b : NULL)
-                          : NULL;
+    return r->members > 1 ? pel_host_fork(r->device, r->members - 1, outside, run_member, r) : NULL;
+}
+
+static pel_status first(pel_status a, pel_status b) { return a != PEL_OK ? a : b; }
+
+/*
+ * The letters are posted, the caller's own part has ended with `status`. Looks for as long as waking somebody takes whether those
+ * come who seem to be awake, and does what they have not begun.
+ */
+static pel_status settle_letters(pel_host_mailbox **boxes, uint32_t others, int64_t spin_ns, pel_status status) {
+    bool patient = status == PEL_OK;
+    int64_t until = 0;
+    for (uint32_t i = 0; i < others; i++) {
+        for (int look = 1; patient && !pel_host_mailbox_is_over(boxes[i]); look++) {
+            pel_pause();
+            if (look % ARRIVAL_LOOKS == 0) {
+                const int64_t now = pel_clock_now(&pel_clock_monotonic);
+                until = until == 0 ? now + patience_ns : until;
+                patient = now < until;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < others; i++) {
+        if (pel_host_mailbox_take_back(boxes[i])) {
+            status = status == PEL_OK ? boxes[i]->run(boxes[i]->letter) : status;
+            pel_host_mailbox_give(boxes[i]);
+            boxes[i] = NULL;
+        }
+    }
+    for (uint32_t i = 0; i < others; i++) {
+        if (boxes[i]) {
+            status = first(status, pel_host_mailbox_await(boxes[i], spin_ns));
+            pel_host_mailbox_give(boxes[i]);
+        }
+    }
+    return status;
+}
+
+/* Static parts for workers that spin. False: there are not enough of them. */
+static bool call_by_letter(region *r, bool outside) {
+    pel_host_mailbox *boxes[MEMBERS];
+    if (r->members < 2 || !pel_host_take_mailboxes(r->device, r->members - 1, outside, boxes)) {
+        return false;
+    }
+    for (uint32_t i = 0; i + 1 < r->members; i++) {
+        const member_letter letter = {r, i + 1};
+        pel_host_mailbox_post(boxes[i], run_member_letter, &letter, sizeof letter);
+    }
+    pel_host_letters_posted(r->device, r->members - 1, boxes);
+    run_static(r, 0);
+    (void)settle_letters(boxes, r->members - 1, r->device->env->spin_ns,
+                         (pel_status)atomic_load_explicit(&r->failed, memory_order_relaxed));
+    return true;
+}
+
+/*
+ * A static loop over one dimension for workers that spin: the parts travel in the letters, and there is nothing else that both
+ * sides touch. False: there are not enough workers, or more than one part for each.
+ */
+static bool run_line(pel_runtime *runtime, const pel_range *range, pel_parallel_fn body, void *context,
+                     const pel_parallel_desc *desc, pel_status *status) {
+    pel_host_device *device = (pel_host_device *)runtime->task_device->driver;
+    pel_host_mailbox *boxes[MEMBERS];
+    uint32_t members = members_of(device, desc);
+    const uint64_t lo = range->lo[0], hi = range->hi[0], most = desc->grain > 1 ? (hi - lo) / desc->grain : hi - lo;
+    pel_host_mailbox_expect(&device->workers[0].mailbox); /* the first one to be called, if it attends */
+    members = most < members ? (uint32_t)most : members;
+    const uint64_t step = members > 1 ? divide_up(hi - lo, members) : 0;
+    members = members > 1 ? (uint32_t)divide_up(hi - lo, step) : 1;
+    if (members < 2 || !pel_host_take_mailboxes(device, members - 1, !pel_host_is_worker(&device->base), boxes)) {
+        return false;
+    }
+    pel_host_piece piece;
+    pel_host_piece_enter(&piece, &device->base);
+    for (uint32_t i = 1; i < members; i++) {
+        const uint64_t at = lo + i * step;
+        const part_letter letter = {body, context, at, hi - at < step ? hi : at + step};
+        pel_host_mailbox_post(boxes[i - 1], run_part_letter, &letter, sizeof letter);
+    }
+    pel_host_letters_posted(device, members - 1, boxes);
+    const part_letter own = {body, context, lo, lo + step};
+    *status = settle_letters(boxes, members - 1, device->env->spin_ns, run_part_letter(&own));
+    pel_host_piece_leave(&piece);
+    return true;
 }
 
 static void run_region(region *r, bool outside) {
     pel_host_piece piece;
     pel_host_piece_enter(&piece, r->driver);
+    if (r->partition == PEL_PARTITION_STATIC && call_by_letter(r, outside)) {
+        pel_host_piece_leave(&piece);
+        return;
+    }
     pel_host_team *team = announce(r, outside);
     const bool is_static = r->partition == PEL_PARTITION_STATIC;
     uint32_t came = 0;
     if (team && is_static && !pel_host_is_attended(r->device)) {
         pel_host_fork_wake(r->device, r->members - 1);
     }
-    run_member(r, NULL, 0);
+    run_member(r, 0);
     if (team) {
         if (is_static && atomic_load_explicit(&r->failed, memory_order_relaxed) == PEL_OK) { /* else they had better not come */
             await_others(team, r);
@@ -303,12 +399,8 @@ static bool begin(region *r, pel_runtime *runtime, const pel_parallel_desc *desc
     pel_host_tasks *tasks = runtime->machine ? NULL : pel_host_tasks_of(runtime->task_device->driver);
     r->driver = runtime->task_device->driver;
     r->device = tasks ? (pel_host_device *)runtime->task_device->driver : NULL;
-    r->members = tasks ? r->device->active : 1;
-    r->members = r->members < MEMBERS ? r->members : MEMBERS;
+    r->members = tasks ? members_of(r->device, desc) : 1;
     r->partition = desc ? desc->partition : PEL_PARTITION_AUTO;
-    if (desc && desc->threads > 0 && desc->threads < r->members) {
-        r->members = desc->threads;
-    }
     atomic_init(&r->next, 0);
     atomic_init(&r->failed, PEL_OK);
     return tasks && !pel_host_is_worker(&r->device->base);
@@ -331,6 +423,10 @@ pel_status pel_parallel_for(pel_runtime *runtime, const pel_range *range, pel_pa
     uint64_t points, grain = desc && desc->grain > 0 ? desc->grain : 1;
     pel_status status = body ? check(runtime, range, desc, &points) : PEL_INVALID_ARGUMENT;
     if (status != PEL_OK || points == 0) {
+        return status;
+    }
+    if (desc && desc->partition == PEL_PARTITION_STATIC && range->dims == 1 && !runtime->machine &&
+        run_line(runtime, range, body, context, desc, &status)) {
         return status;
     }
     region r;

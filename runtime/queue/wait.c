@@ -64,12 +64,12 @@ static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_
     if (what->seems_over(what->user)) {
         return;
     }
-    pel_host_look_begin(tasks);
+    pel_host_look_begin(tasks, false);
     for (uint32_t look = 1; !what->seems_over(what->user); look++) {
         if (pel_host_runner_sees_work(runner) || (look % LOOKS_PER_CLOCK == 0 && pel_host_runner_sees_stuck(runner))) {
-            pel_host_look_stop(tasks);
+            pel_host_look_stop(tasks, false);
             run_some(runner, what);
-            pel_host_look_begin(tasks);
+            pel_host_look_begin(tasks, false);
             until = 0;
         }
         pel_host_pause();
@@ -81,7 +81,7 @@ static void run_tasks(pel_host_tasks *tasks, pel_host_runner *runner, const pel_
             }
         }
     }
-    pel_host_look_stop(tasks);
+    pel_host_look_stop(tasks, false);
 }
 
 void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what) {

@@ -6,6 +6,7 @@
  */
 #include "backend/backends.h"
 #include "backend/host/workers.h"
+#include "base/barrier.h"
 
 #include <string.h>
 
@@ -13,6 +14,7 @@ static void destroy(pel_host_device *device) {
     const pel_allocator *allocator = device->env->allocator;
     for (uint32_t i = 0; i < device->worker_count; i++) {
         pel_free(allocator, device->workers[i].arena);
+        pel_host_mailbox_destroy(&device->workers[i].mailbox);
     }
     pel_host_tasks_free(&device->tasks, allocator);
     pel_host_teams_destroy(device->teams);
@@ -61,6 +63,7 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
         host->workers[i].index = i;
         host->workers[i].interval = 1;
         host->workers[i].runner = &host->tasks.runners[i];
+        pel_host_mailbox_init(&host->workers[i].mailbox);
     }
     atomic_init(&host->guests, wanted > 1);
     host->parked = workers - wanted;
@@ -70,6 +73,7 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     pthread_cond_init(&host->drained, NULL);
     pel_host_teams_init(host->teams);
     host->fork_cpu = -1;
+    host->has_barrier = pel_barrier_prepare();
     atomic_init(&host->active, wanted);
     pthread_cond_init(&host->unpark, NULL);
     pel_host_near_init(host);

@@ -22,6 +22,8 @@
  *   launch.c   from units to calls of the user's function; memory of a worker for one launch.
  *   near.c     from whom a worker steals first.
  *   team.c     regions that fork and join (parallel loops).
+ *   fork.c     whom a region's owner calls.
+ *   mailbox.c  calling one worker that spins.
  *   device.c   the vtable.
  *
  * Structures are laid out by writer: what a worker's owner and thieves both write lies on a cache line of its own.
@@ -31,6 +33,7 @@
 
 #include "backend/backend.h"
 #include "base/pause.h"
+#include "backend/host/mailbox.h"
 #include "backend/host/tasks.h"
 #include "backend/host/team.h"
 #include "topology/places.h"
@@ -91,6 +94,7 @@ typedef struct pel_host_worker {
     uint32_t patience;         /* items that it runs before it considers that again */
     atomic_uint core;  /* where it was seen last; written by its thread, read by all */
     atomic_bool away;  /* runs an offer, and is counted as one that looks all the same: until somebody falls asleep */
+    pel_host_mailbox mailbox;
 } pel_host_worker;
 
 /* The job that runs; fields but the atomics are written before the gate opens and after it has closed. */
@@ -126,6 +130,9 @@ struct pel_host_device {
     uint32_t sleeping, tokens; /* workers asleep, and how many of them were told to wake */
     int submitter_cpu;         /* where the last work came from */
     int fork_cpu;              /* where the last one was who called others to a region */
+    int64_t offer_core_at;     /* when a caller to whom nobody has come gives its core away next */
+    int64_t fork_patience;
+    bool has_barrier;          /* since it was opened: all processors can be fenced (base/barrier.h) */
     bool busy;                 /* a job was taken and has not completed */
     uint32_t in_tasks;         /* workers that run one */
     bool reserve_asleep, reserve_token;
@@ -143,9 +150,9 @@ struct pel_host_device {
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_uint active; /* how many workers are wanted: the first ones and the last */
     atomic_uint nudges;
+    atomic_bool letters; /* have been sent: who falls asleep looks for one, and fences all processors before that */
     atomic_uint moves; /* a worker was found far from where it was, or their number has changed */
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
-    _Alignas(PEL_HOST_LINE) atomic_uint spinning; /* workers that look: written around each region that they run */
 };
 
 /* Whether each worker has a core of its own. */
@@ -186,11 +193,13 @@ void pel_host_piece_enter(pel_host_piece *piece, const pel_backend_device *devic
 void pel_host_piece_leave(const pel_host_piece *piece);
 bool pel_host_in_piece(const pel_backend_device *device);
 /*
- * For regions. fork: opens it to workers that are awake (brief: see team.h); NULL: there is nobody to come, or no place. wake:
- * sleepers, too. is_attended: a guess whether a worker looks for one.
+ * For regions. fork: opens it to workers that are awake; NULL: there is nobody to come, or no place. wake: sleepers, too.
+ * is_attended: a guess whether a worker looks for one. mailboxes: takes those of `wanted` workers that look at them; false: there
+ * are not so many, and none is taken. posted: behind the letters; wakes whoever fell asleep meanwhile.
  */
-pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, pel_host_team_fn run, void *region,
-                             const void *brief);
+pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, pel_host_team_fn run, void *region);
+bool pel_host_take_mailboxes(pel_host_device *device, uint32_t wanted, bool outside, pel_host_mailbox **boxes);
+void pel_host_letters_posted(pel_host_device *device, uint32_t count, pel_host_mailbox *const *boxes);
 void pel_host_fork_wake(pel_host_device *device, uint32_t most);
 bool pel_host_is_attended(const pel_host_device *device);
 /* Tells the reserve to wake. Not under the lock. */

@@ -36,6 +36,13 @@ static void number(pel_host_tasks *tasks, pel_host_self *self) {
     }
 }
 
+/* Before something is pushed there: who must see that reads this first, with sequential consistency. */
+static void raise(atomic_uint *used, uint32_t to) {
+    uint32_t before = atomic_load_explicit(used, memory_order_relaxed);
+    while (before < to && !atomic_compare_exchange_weak_explicit(used, &before, to, memory_order_seq_cst, memory_order_relaxed)) {
+    }
+}
+
 pel_host_runner *pel_host_guest_enter(pel_host_tasks *tasks, pel_host_runner **before) {
     for (uint32_t i = tasks->worker_count; i < tasks->runner_count; i++) {
         pel_host_runner *runner = &tasks->runners[i];
@@ -43,6 +50,7 @@ pel_host_runner *pel_host_guest_enter(pel_host_tasks *tasks, pel_host_runner **b
             !atomic_exchange_explicit(&runner->taken, true, memory_order_acquire)) {
             *before = pel_host_runner_enter(runner);
             number(tasks, &runner->self);
+            raise(&tasks->runners_used, i + 1);
             return runner;
         }
     }
@@ -68,10 +76,7 @@ void pel_host_wake_if_needed(pel_host_tasks *tasks) {
 pel_host_lane *pel_host_lane_claimed(pel_host_tasks *tasks, uint32_t index) {
     pel_host_usual_lane = index;
     number(tasks, &tasks->lanes[index].self);
-    uint32_t used = atomic_load_explicit(&tasks->lanes_used, memory_order_relaxed);
-    while (used <= index && !atomic_compare_exchange_weak_explicit(&tasks->lanes_used, &used, index + 1, memory_order_seq_cst,
-                                                                   memory_order_relaxed)) {
-    }
+    raise(&tasks->lanes_used, index + 1);
     return &tasks->lanes[index];
 }
 
@@ -337,7 +342,8 @@ bool pel_host_runner_sees_work(const pel_host_runner *runner) {
             return true;
         }
     }
-    for (uint32_t i = 0; i < tasks->runner_count; i++) {
+    const uint32_t runners = atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->runners_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < runners; i++) {
         if (pel_host_deque_count(&tasks->runners[i].deque) > 0) {
             return true;
         }
@@ -353,7 +359,8 @@ static bool any_for_who_looked(pel_host_tasks *tasks) {
             return true;
         }
     }
-    for (uint32_t i = 0; i < tasks->runner_count; i++) {
+    const uint32_t runners = atomic_load_explicit(&tasks->runners_used, memory_order_seq_cst);
+    for (uint32_t i = 0; i < runners; i++) {
         if (pel_host_deque_any(&tasks->runners[i].deque) || pel_host_group_any(&tasks->runners[i].group)) {
             return true;
         }
@@ -368,13 +375,20 @@ bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks) {
     return any_for_who_looked(tasks);
 }
 
-void pel_host_look_begin(pel_host_tasks *tasks) { atomic_fetch_add_explicit(&tasks->looking, 1, memory_order_seq_cst); }
+static uint32_t looker(bool worker) { return worker ? PEL_HOST_LOOKER + 1 : 1; }
+
+void pel_host_look_begin(pel_host_tasks *tasks, bool worker) {
+    atomic_fetch_add_explicit(&tasks->looking, looker(worker), memory_order_seq_cst);
+}
 
 /* Submitters relied on it: if it was the last, it looks after what they left, unless it will look anyway or nobody could come. */
-void pel_host_look_stop(pel_host_tasks *tasks) {
-    if (atomic_fetch_sub_explicit(&tasks->looking, 1, memory_order_seq_cst) == 1 &&
+void pel_host_look_stop(pel_host_tasks *tasks, bool worker) {
+    const uint32_t one = looker(worker);
+    if (atomic_fetch_sub_explicit(&tasks->looking, one, memory_order_seq_cst) == one &&
         atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
-        atomic_thread_fence(memory_order_seq_cst); /* who saw it look has fenced, too, after its push to a feed */
+        if (atomic_load_explicit(&tasks->feeds_used, memory_order_seq_cst) > 0) {
+            atomic_thread_fence(memory_order_seq_cst); /* who saw it look has fenced, too, after its push to a feed */
+        }
         if (any_for_who_looked(tasks)) {
             tasks->wake(tasks->device);
         }
@@ -432,6 +446,7 @@ pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *alloc
         atomic_init(&tasks->runners[i].taken, i < workers);
     }
     atomic_init(&tasks->shards_used, 1 + workers);
+    atomic_init(&tasks->runners_used, workers);
     order_victims(tasks);
     return PEL_OK;
 }

@@ -63,10 +63,11 @@ struct pel_host_tasks {
     uint32_t worker_count, runner_count;
     uint16_t *victims;
     void *block; /* runners and lanes, as allocated */
+    atomic_uint runners_used; /* workers', and the first ones of guests': others have never had anything */
     atomic_uint lanes_used;
     atomic_uint feeds_used;
     atomic_uint shards_used; /* those of pel_host_self that have done something; 0 is for the queue's own use */
-    _Alignas(64) atomic_uint looking; /* runners that look for work */
+    _Alignas(64) atomic_uint looking; /* runners that look for work, and PEL_HOST_LOOKER for each that is a worker's */
     atomic_uint asleep;               /* workers that can be woken */
     atomic_uint stuck;                /* workers inside tasks that wait and may not run others any more */
     void (*wake)(void *device); /* wakes one worker; the device's */
@@ -190,9 +191,15 @@ bool pel_host_runner_sees_work(const pel_host_runner *runner);
 /* The truth, for whoever will sleep: after it has said in `asleep` that it does. Fences all processors where there are feeds. */
 bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks);
 
-/* Brackets looking for work. stop: whoever looked does not any more, because it found something or gave up. */
-void pel_host_look_begin(pel_host_tasks *tasks);
-void pel_host_look_stop(pel_host_tasks *tasks);
+/* Brackets looking for work, by a guest or a worker. stop: whoever looked does not any more, because it found something or gave
+ * up. */
+#define PEL_HOST_LOOKER 0x10000u
+void pel_host_look_begin(pel_host_tasks *tasks, bool worker);
+void pel_host_look_stop(pel_host_tasks *tasks, bool worker);
+/* How many workers look. */
+static inline uint32_t pel_host_lookers(const pel_host_tasks *tasks) {
+    return atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->looking, memory_order_relaxed) / PEL_HOST_LOOKER;
+}
 
 /* Everything counted by lanes so far is counted: waits for each claim that is under way. */
 void pel_host_lanes_settle(pel_host_tasks *tasks);

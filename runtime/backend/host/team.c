@@ -4,8 +4,6 @@
 
 #include "backend/host/host.h"
 
-#include <string.h>
-
 enum { LOOKS_PER_CLOCK = 64 };
 
 static PEL_THREAD_LOCAL uint32_t preferred; /* its lines are likely to be here still */
@@ -24,8 +22,7 @@ void pel_host_teams_destroy(pel_host_team *teams) {
     }
 }
 
-pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, pel_host_team_fn run, void *region,
-                                  const void *brief) {
+pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, pel_host_team_fn run, void *region) {
     for (uint32_t i = 0; i < PEL_HOST_TEAMS; i++) {
         pel_host_team *team = &teams[(preferred + i) % PEL_HOST_TEAMS];
         if (atomic_load_explicit(&team->taken, memory_order_relaxed) ||
@@ -38,9 +35,6 @@ pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool ou
         team->before = atomic_load_explicit(&team->left, memory_order_relaxed);
         team->run = run;
         team->region = region;
-        if (brief) {
-            memcpy(team->brief, brief, sizeof team->brief);
-        }
         atomic_store_explicit(&team->gate, PEL_HOST_TEAM_OPEN | wanted, memory_order_release);
         return team;
     }

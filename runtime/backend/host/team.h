@@ -9,9 +9,8 @@
  * begun it does itself. It looks only at the line of those who leave: looking at the gate would take it from who is about to
  * come.
  *
- * What a member needs to know of a small region is its *brief*, which travels in the line of the gate: one journey tells a worker
- * everything, and a second one tells the owner that it is done. Each further line that the owner writes and the worker reads
- * costs a journey more (100 ns; two lines more of brief: 820 ns a fork and join instead of 700; 2 vCPUs, 2026-11).
+ * So whoever becomes free may come. Where the members are known from the start, static parts for workers that spin, each is called
+ * by its own mailbox (mailbox.h), which is two journeys of a line instead of four.
  *
  * Rejected: tasks in deques (three times as dear: a node, a push, a steal, an end, each with a line that changes owner), and a
  * barrier over fixed threads (one that sleeps or runs a task would keep all others waiting).
@@ -24,17 +23,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PEL_HOST_TEAMS = 4, PEL_HOST_TEAM_MOST = 1000, PEL_HOST_TEAM_BRIEF = 40 };
+enum { PEL_HOST_TEAMS = 4, PEL_HOST_TEAM_MOST = 1000 };
 
 /* Members are numbered from 1; the owner is 0. */
-typedef void (*pel_host_team_fn)(void *region, const void *brief, uint32_t member);
+typedef void (*pel_host_team_fn)(void *region, uint32_t member);
 
 typedef struct pel_host_team {
     _Alignas(64) atomic_uint gate;
     uint32_t wanted;                             /* how many may come */
     pel_host_team_fn run;
     void *region;
-    unsigned char brief[PEL_HOST_TEAM_BRIEF];    /* the rest of the line */
     _Alignas(64) atomic_uint left;               /* two for each that has left, ever; and PEL_HOST_TEAM_SLEEPS */
     _Alignas(64) atomic_bool taken;
     atomic_bool outside;                             /* opened by a thread that is no worker, in the reserve's place */
@@ -55,10 +53,8 @@ static inline bool pel_host_team_may_come(const pel_host_team *team) {
 void pel_host_teams_init(pel_host_team *teams);
 void pel_host_teams_destroy(pel_host_team *teams);
 
-/* Announces a region to up to `wanted` > 0 workers. NULL: all places are taken. brief: PEL_HOST_TEAM_BRIEF bytes, which are
- * copied, or NULL. */
-pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, pel_host_team_fn run, void *region,
-                                  const void *brief);
+/* Announces a region to up to `wanted` > 0 workers. NULL: all places are taken. */
+pel_host_team *pel_host_team_open(pel_host_team *teams, uint32_t wanted, bool outside, pel_host_team_fn run, void *region);
 /* How many have left so far. What they wrote is seen. */
 static inline uint32_t pel_host_team_gone(const pel_host_team *team) {
     const unsigned left = atomic_load_explicit(&((pel_host_team *)(uintptr_t)team)->left, memory_order_acquire);

@@ -6,6 +6,7 @@
  * crash is reported where it happened, and block all others, which belong to the caller's threads.
  */
 #include "backend/host/workers.h"
+#include "base/barrier.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -15,6 +16,7 @@ enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
     YIELDS = 4,      /* looks at the clock per time that the core is offered to others, which takes as long as a short region */
+    AFTER_LETTER = 64, /* looks at regions alone: a microsecond or two */
     AFTER_REGION = 8, /* looks at regions and jobs before the next one at tasks: another region is likely */
     SPAREST = 64,    /* looks at regions and jobs for one at tasks, at most */
     CLOSE_CLOCKS = 8 /* looks per look at the clock after an isolated launch */
@@ -140,25 +142,16 @@ static pel_host_team *open_team(const pel_host_worker *worker) {
 static void run_team(const pel_host_worker *worker, pel_host_team *team, uint32_t member) {
     pel_host_piece piece;
     pel_host_piece_enter(&piece, &worker->device->base);
-    team->run(team->region, team->brief, member);
+    team->run(team->region, member);
     pel_host_piece_leave(&piece);
     pel_host_team_leave(team);
 }
 
-pel_host_team *pel_host_fork(pel_host_device *device, uint32_t wanted, bool outside, pel_host_team_fn run, void *region,
-                             const void *brief) {
-    /* an owner from outside comes in place of the reserve */
-    const uint32_t others = atomic_load_explicit(&device->active, memory_order_relaxed) - 1;
-    wanted = wanted < others ? wanted : others;
-    wanted = wanted < PEL_HOST_TEAM_MOST ? wanted : PEL_HOST_TEAM_MOST;
-    if (outside && !atomic_load_explicit(&device->guests, memory_order_relaxed)) {
-        atomic_store_explicit(&device->guests, true, memory_order_relaxed);
-    }
-    return wanted > 0 ? pel_host_team_open(device->teams, wanted, outside, run, region, brief) : NULL;
-}
-
-bool pel_host_is_attended(const pel_host_device *device) {
-    return atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->attending, memory_order_relaxed) > 0;
+static void run_letter(pel_host_worker *worker) {
+    pel_host_piece piece;
+    pel_host_piece_enter(&piece, &worker->device->base);
+    pel_host_mailbox_run(&worker->mailbox);
+    pel_host_piece_leave(&piece);
 }
 
 /* The reserve does not spin where guests come: they need the core. */
@@ -192,14 +185,42 @@ static bool work_once(pel_host_worker *worker) {
     return run_item(worker);
 }
 
-static void look_begin(pel_host_device *device) {
-    atomic_fetch_add_explicit(&device->spinning, 1, memory_order_relaxed);
-    pel_host_look_begin(&device->tasks);
+static void look_begin(pel_host_worker *worker) {
+    pel_host_look_begin(&worker->device->tasks, true);
 }
 
-static void look_stop(pel_host_device *device) {
-    pel_host_look_stop(&device->tasks);
-    atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
+static void look_stop(pel_host_worker *worker) {
+    pel_host_look_stop(&worker->device->tasks, true);
+}
+
+/* Whoever called once is likely to call again at once: so nothing else is looked at for a moment, but other regions. */
+static void await_letter(const pel_host_worker *worker) {
+    for (int look = 0; look < AFTER_LETTER && !pel_host_mailbox_has(&worker->mailbox) && !open_team(worker); look++) {
+        pel_pause();
+    }
+}
+
+/* Regions on the spot; whose letter this is has taken the box. False: there is none. */
+static bool run_regions(pel_host_worker *worker) {
+    if (pel_host_mailbox_has(&worker->mailbox)) {
+        if (pel_host_mailbox_claim(&worker->mailbox)) {
+            look_stop(worker);
+            run_letter(worker);
+            look_begin(worker);
+            await_letter(worker);
+        }
+        return true;
+    }
+    pel_host_team *team = open_team(worker);
+    const uint32_t member = team ? pel_host_team_come(team) : 0; /* at once: the line is here now */
+    if (member > 0) {
+        pel_host_mailbox_attend(&worker->mailbox, false);
+        look_stop(worker);
+        run_team(worker, team, member);
+        look_begin(worker);
+        pel_host_mailbox_attend(&worker->mailbox, true);
+    }
+    return member > 0;
 }
 
 /*
@@ -235,14 +256,14 @@ static bool go_away(pel_host_worker *worker) {
             return false;
         }
     }
-    look_stop(device);
+    look_stop(worker);
     return false;
 }
 
 /* It looks, and is counted, again. */
 static void come_back(pel_host_worker *worker) {
     if (!atomic_exchange_explicit(&worker->away, false, memory_order_seq_cst)) {
-        look_begin(worker->device);
+        look_begin(worker);
     }
 }
 
@@ -250,8 +271,7 @@ void pel_host_count_off(pel_host_device *device) {
     for (uint32_t i = 0; i < device->worker_count; i++) {
         atomic_bool *away = &device->workers[i].away;
         if (atomic_load_explicit(away, memory_order_seq_cst) && atomic_exchange_explicit(away, false, memory_order_seq_cst)) {
-            atomic_fetch_sub_explicit(&device->tasks.looking, 1, memory_order_seq_cst);
-            atomic_fetch_sub_explicit(&device->spinning, 1, memory_order_relaxed);
+            atomic_fetch_sub_explicit(&device->tasks.looking, PEL_HOST_LOOKER + 1, memory_order_seq_cst);
         }
     }
 }
@@ -267,14 +287,10 @@ static bool spin(pel_host_worker *worker) {
     bool found = false, left = false;
     pel_host_item *caught = NULL;
     atomic_fetch_add_explicit(&device->attending, 1, memory_order_relaxed);
-    look_begin(device);
+    look_begin(worker);
+    pel_host_mailbox_attend(&worker->mailbox, true);
     for (unsigned look = 1; !found; look++) {
-        pel_host_team *team = open_team(worker);
-        const uint32_t member = team ? pel_host_team_come(team) : 0; /* at once: the line is here now */
-        if (member > 0) {
-            look_stop(device);
-            run_team(worker, team, member);
-            look_begin(device);
+        if (run_regions(worker)) {
             until = 0;
             next = look + AFTER_REGION;
         }
@@ -285,6 +301,7 @@ static bool spin(pel_host_worker *worker) {
             next = look + worker->interval;
         }
         if (caught) { /* another one is likely to follow */
+            pel_host_mailbox_attend(&worker->mailbox, false);
             const bool away = go_away(worker);
             pel_host_runner_run(worker->runner, caught);
             caught = NULL;
@@ -293,6 +310,7 @@ static bool spin(pel_host_worker *worker) {
                 break;
             }
             come_back(worker);
+            pel_host_mailbox_attend(&worker->mailbox, true);
             until = 0;
         }
         if (gives_way(worker)) {
@@ -315,17 +333,31 @@ static bool spin(pel_host_worker *worker) {
         }
         pel_pause();
     }
+    pel_host_mailbox_attend(&worker->mailbox, false);
     if (!left) {
-        look_stop(device);
+        look_stop(worker);
     }
     atomic_fetch_sub_explicit(&device->attending, 1, memory_order_relaxed);
     return found;
 }
 
+/*
+ * Who sends a letter looks after that whether the worker still attends (pel_host_letters_posted); who falls asleep has said that it
+ * does not, and looks then. So one of both sees the other; the fence of the former is made by the latter.
+ */
+static bool has_letter(const pel_host_worker *worker) {
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load_explicit(&worker->device->letters, memory_order_relaxed)) {
+        return false;
+    }
+    pel_barrier_heavy();
+    return pel_host_mailbox_has(&worker->mailbox);
+}
+
 /* Under the lock, the worker counted among the sleepers: whoever makes something ready after this look knows of them. */
 static bool must_not_sleep(const pel_host_worker *worker) {
     pel_host_device *device = worker->device;
-    return device->stop || device->queue.tasks > 0 || open_team(worker) || (device->queue.jobs > 0 && !device->busy) ||
+    return has_letter(worker) || device->stop || device->queue.tasks > 0 || open_team(worker) || (device->queue.jobs > 0 && !device->busy) ||
            job_to_join(worker) || pel_host_tasks_any_for_sure(&device->tasks);
 }
 
@@ -445,12 +477,20 @@ bool pel_host_sleep_inside(pel_host_device *device, unsigned nudges) {
     return true;
 }
 
+static int called_from(pel_host_device *device) {
+    pthread_mutex_lock(&device->lock);
+    const int cpu = device->fork_cpu;
+    pthread_mutex_unlock(&device->lock);
+    return cpu;
+}
+
 static void *worker_main(void *argument) {
     pel_host_worker *worker = argument;
     (void)pel_host_become_worker(worker->device);
     myself = worker;
     (void)pel_host_runner_enter(worker->runner);
     pel_host_confine(worker);
+    pel_host_make_room(worker, called_from(worker->device));
     pel_host_near_look(worker);
     for (;;) {
         while (!pel_host_is_parked(worker) && work_once(worker)) {
