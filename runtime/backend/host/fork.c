@@ -22,7 +22,7 @@ bool pel_host_take_mailboxes(pel_host_device *device, uint32_t wanted, bool outs
     if (atomic_load_explicit(&device->attending, memory_order_relaxed) < wanted || !device->has_barrier) {
         return false;
     }
-    if (!atomic_load_explicit(&device->letters, memory_order_relaxed)) { /* who fell asleep without looking is seen not to attend */
+    if (!atomic_load_explicit(&device->letters, memory_order_relaxed)) { /* who sleeps unasked is seen not to attend */
         atomic_store_explicit(&device->letters, true, memory_order_relaxed);
         atomic_thread_fence(memory_order_seq_cst);
     }

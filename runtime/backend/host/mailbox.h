@@ -56,8 +56,8 @@ static inline bool pel_host_mailbox_has(const pel_host_mailbox *box) {
 bool pel_host_mailbox_claim(pel_host_mailbox *box);
 void pel_host_mailbox_run(pel_host_mailbox *box);
 
-/* An owner's. expect: it is going to write there, so the line had better begin its journey. is_attended: a guess whether its worker
- * looks at it, and has nothing to do. take: false: another has it. */
+/* An owner's. expect: it is going to write there, so the line had better begin its journey. is_attended: a guess whether its
+ * worker looks at it, and has nothing to do. take: false: another has it. */
 static inline void pel_host_mailbox_expect(const pel_host_mailbox *box) { pel_pool_fetch(box); }
 static inline bool pel_host_mailbox_is_attended(const pel_host_mailbox *box) {
     pel_host_mailbox *b = (pel_host_mailbox *)(uintptr_t)box;

@@ -9,8 +9,8 @@
  * begun it does itself. It looks only at the line of those who leave: looking at the gate would take it from who is about to
  * come.
  *
- * So whoever becomes free may come. Where the members are known from the start, static parts for workers that spin, each is called
- * by its own mailbox (mailbox.h), which is two journeys of a line instead of four.
+ * So whoever becomes free may come. Where the members are known from the start, static parts for workers that spin, each is
+ * called by its own mailbox (mailbox.h), which is two journeys of a line instead of four.
  *
  * Rejected: tasks in deques (three times as dear: a node, a push, a steal, an end, each with a line that changes owner), and a
  * barrier over fixed threads (one that sleeps or runs a task would keep all others waiting).

@@ -124,9 +124,10 @@ void pel_host_wake_for_waiting(pel_host_device *device) {
 }
 
 /*
- * A woken thread is there after 10 to 55 us, unless the system has put it behind its waker, which goes on and on, so that it waits
- * for a slice of that core: in half of all processes that made one short loop after the other no worker came for 3 ms. So a caller
- * to whom nobody has come by then gives its core away, and again after twice as long each time. Who runs then moves away (place.c).
+ * A woken thread is there after 10 to 55 us, unless the system has put it behind its waker, which goes on and on, so that it
+ * waits for a slice of that core: in half of all processes that made one short loop after the other no worker came for 3 ms. So a
+ * caller to whom nobody has come by then gives its core away, and again after twice as long each time. Who runs then moves away
+ * (place.c).
  */
 void pel_host_fork_wake(pel_host_device *device, uint32_t most) {
     const int64_t now = pel_clock_now(&pel_clock_monotonic);

@@ -342,8 +342,8 @@ static bool spin(pel_host_worker *worker) {
 }
 
 /*
- * Who sends a letter looks after that whether the worker still attends (pel_host_letters_posted); who falls asleep has said that it
- * does not, and looks then. So one of both sees the other; the fence of the former is made by the latter.
+ * Who sends a letter looks after that whether the worker still attends (fork.c); who falls asleep has said that it does not, and
+ * looks then. So one of both sees the other; the fence of the former is made by the latter.
  */
 static bool has_letter(const pel_host_worker *worker) {
     atomic_thread_fence(memory_order_seq_cst);
@@ -357,8 +357,8 @@ static bool has_letter(const pel_host_worker *worker) {
 /* Under the lock, the worker counted among the sleepers: whoever makes something ready after this look knows of them. */
 static bool must_not_sleep(const pel_host_worker *worker) {
     pel_host_device *device = worker->device;
-    return has_letter(worker) || device->stop || device->queue.tasks > 0 || open_team(worker) || (device->queue.jobs > 0 && !device->busy) ||
-           job_to_join(worker) || pel_host_tasks_any_for_sure(&device->tasks);
+    return has_letter(worker) || device->stop || device->queue.tasks > 0 || open_team(worker) ||
+           (device->queue.jobs > 0 && !device->busy) || job_to_join(worker) || pel_host_tasks_any_for_sure(&device->tasks);
 }
 
 static bool nudged(const pel_host_device *device, const unsigned *nudges) {
