@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Spin checks the models of the deque, groups, mailboxes and the wake-up protocol exhaustively at small bounds, and that broken ones are found out.
+# Spin checks the models of the deque, groups, mailboxes and the wake-up protocol exhaustively at small bounds, and that broken
+# ones are found out.
 set -eu
 command -v spin >/dev/null 2>&1 || { echo "spin is not installed: the models are not checked"; exit 77; }
 folder=$PEL_SOURCE_DIR/tests/model_check
