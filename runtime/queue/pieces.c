@@ -11,6 +11,7 @@
  * over (retry.c), and so does all that is left when nobody took anything.
  */
 #include "planner/plan.h"
+#include "queue/begins.h"
 #include "queue/command.h"
 #include "queue/groups.h"
 #include "queue/retry.h"
@@ -18,13 +19,14 @@
 /*
  * Between a chunk and the piece that follows it on its device lie a report, a plan and a start, which no line knows of: 20 to
  * 100 us on two vCPUs (bench coexec with PEL_BENCH_PLANS=1, 2026-11), more than a piece of a launch of a millisecond can bring. A
- * simulated machine's dispatcher takes no time, so there only a description's late begins are seen.
+ * simulated machine's dispatcher takes no time: there a piece comes as late as every begin. What else they wait for is other
+ * queues' chunks: learned without a guess to begin from, one of 20 ms was enough that no tail was held any more.
  */
 static const double gap_guess_ns = 50e3, gap_weight = 0.125, gap_news = 8.0;
 
 double pel_piece_gap_ns(const pel_device *device) {
     if (device->facts->info.kind == PEL_DEVICE_SIMULATED) {
-        return device->piece_gap_ns;
+        return pel_begins_ns(device);
     }
     return device->piece_gap_ns > 0.0 ? device->piece_gap_ns : gap_guess_ns;
 }
@@ -32,10 +34,9 @@ double pel_piece_gap_ns(const pel_device *device) {
 /* One that waited for its core for milliseconds tells little. */
 static void learn_gap(const pel_job *job) {
     pel_device *device = job->device;
-    const double known = pel_piece_gap_ns(device), seen = (double)(job->work.began - job->after),
-                 most = known > 0.0 ? gap_news * known : seen;
+    const double known = pel_piece_gap_ns(device), seen = (double)(job->work.began - job->after);
     if (job->after > 0 && job->work.status == PEL_OK && seen > 0.0 && !job->command->runtime->frozen) {
-        device->piece_gap_ns = known + gap_weight * ((seen < most ? seen : most) - known);
+        device->piece_gap_ns = known + gap_weight * ((seen < gap_news * known ? seen : gap_news * known) - known);
     }
 }
 

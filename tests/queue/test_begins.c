@@ -3,6 +3,7 @@
  * work. */
 #include "backend/host/host.h"
 #include "queue/begins.h"
+#include "queue/command.h"
 #include <pel/pel.h>
 #include <pel/simulated.h>
 
@@ -114,6 +115,70 @@ static void virtual_machines_begin_as_described(void **unused) {
     assert_true(fabs(learned - 100e3) < 1.0);
 }
 
+/* Pieces that wait for another queue's chunks are no late ones: tails go on being held. */
+static void others_chunks_are_no_gap(void **unused) {
+    (void)unused;
+    static const char *const names[] = {"sim:a", "sim:b", "sim:c"};
+    const pel_simulated_device devices[] = {{.name = "a", .rate = 1000.0, .start_ns = 1e4, .noise = 0.1},
+                                            {.name = "b", .rate = 1000.0, .start_ns = 1e4, .noise = 0.1},
+                                            {.name = "c", .rate = 1000.0, .start_ns = 1e4, .noise = 0.1}};
+    enum { DEVICES = 3, LAUNCHES = 60, LEARNED = 20 };
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
+    pel_launch_desc launch = PEL_LAUNCH_DESC_INIT, other = PEL_LAUNCH_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    pel_queue *queues[2];
+    pel_program *program = NULL;
+    pel_kernel *kernels[2];
+    uint32_t tails = 0;
+    simulation.devices = devices;
+    simulation.device_count = DEVICES;
+    simulation.seed = 7;
+    desc.simulation = &simulation;
+    desc.devices = "sim:a,sim:b,sim:c";
+    kernel_desc.host = nothing;
+    launch.global[0] = 50000000;
+    other.global[0] = 20000000;
+    launch.local[0] = other.local[0] = 1;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
+    for (int i = 0; i < 2; i++) {
+        kernel_desc.name = i == 0 ? "held" : "other";
+        assert_int_equal(pel_queue_create(runtime, NULL, &queues[i], NULL), PEL_OK);
+        assert_int_equal(pel_kernel_create(program, &kernel_desc, &kernels[i], NULL), PEL_OK);
+    }
+    for (uint32_t i = 0; i < LAUNCHES; i++) {
+        pel_event *event = NULL, *beside[DEVICES];
+        pel_plan *plan = NULL;
+        assert_int_equal(pel_launch(queues[0], kernels[0], &launch, NULL, 0, &event), PEL_OK);
+        for (uint32_t k = 0; k < DEVICES; k++) {
+            const pel_share share = {.device = pel_runtime_find_device(runtime, names[k]), .weight = 1.0};
+            other.shares = &share;
+            other.share_count = 1;
+            assert_int_equal(pel_launch(queues[1], kernels[1], &other, NULL, 0, &beside[k]), PEL_OK);
+        }
+        assert_int_equal(pel_event_wait(event), PEL_OK);
+        assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
+        tails += i >= LEARNED && pel_plan_chunk_count(plan) > DEVICES;
+        pel_plan_destroy(plan);
+        pel_event_release(event);
+        for (uint32_t k = 0; k < DEVICES; k++) {
+            assert_int_equal(pel_event_wait(beside[k]), PEL_OK);
+            pel_event_release(beside[k]);
+            assert_true(pel_piece_gap_ns(pel_runtime_find_device(runtime, names[k])) == 0.0);
+        }
+    }
+    assert_true(tails > (LAUNCHES - LEARNED) / 2);
+    (void)pel_program_destroy(program);
+    for (int i = 0; i < 2; i++) {
+        (void)pel_queue_destroy(queues[i]);
+        (void)pel_kernel_destroy(kernels[i]);
+    }
+    (void)pel_runtime_destroy(runtime);
+}
+
 static void rest(long ns) {
     const struct timespec time = {0, ns};
     (void)nanosleep(&time, NULL);
@@ -199,6 +264,7 @@ static void workers_are_roused(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(follows_what_is_usual), cmocka_unit_test(is_not_led_astray),
                                        cmocka_unit_test(virtual_machines_begin_as_described),
+                                       cmocka_unit_test(others_chunks_are_no_gap),
                                        cmocka_unit_test(workers_are_roused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
