@@ -105,7 +105,7 @@ static void start(pel_simulated_driver *driver) {
     atomic_store(&work->started, work->began > 0 ? work->began : 1);
     driver->running = true;
     driver->machine->running++;
-    driver->since = now;
+    driver->since = work->began; /* a late begin is no work that company could stretch */
     driver->stretch = 1.0;
     driver->returning = 0;
     if (driver->lost) {
@@ -131,7 +131,7 @@ static void start(pel_simulated_driver *driver) {
             driver->returning = work->ended - work->launch_ended;
         }
     }
-    driver->remaining = (double)(work->ended - now);
+    driver->remaining = (double)(work->ended - work->began);
     pel_simulated_changed(driver);
 }
 
@@ -159,15 +159,15 @@ static pel_simulated_driver *next_to_start(const pel_machine *machine) {
 
 static void spread(pel_simulated_driver *driver, double stretch) {
     pel_work *work = driver->jobs.first;
-    int64_t now = driver->machine->now;
+    const int64_t now = driver->machine->now, from = now > driver->since ? now : driver->since;
     if (stretch == driver->stretch || work->ended == PEL_SIMULATED_NEVER) {
         return;
     }
-    driver->remaining -= (double)(now - driver->since) / driver->stretch;
+    driver->remaining -= (double)(from - driver->since) / driver->stretch;
     driver->remaining = driver->remaining > 0.0 ? driver->remaining : 0.0;
-    driver->since = now;
+    driver->since = from;
     driver->stretch = stretch;
-    work->ended = after(now, driver->remaining * stretch);
+    work->ended = after(from, driver->remaining * stretch);
     work->launch_ended = work->ended - driver->returning;
     if (work->launch_ended < work->launch_began) {
         work->launch_ended = work->launch_began;

@@ -119,6 +119,28 @@ static void begins_late(void **state) {
     tear_down(&r);
 }
 
+/* Company stretches what a late device computes, not how late it is. */
+static void a_late_begin_is_not_stretched(void **state) {
+    (void)state;
+    const pel_simulated_device both[] = {
+        {.name = "lazy", .start_ns = 500.0, .rate = 1000.0, .begins_late_ns = 7000.0, .contention = 0.5},
+        {.name = "busy", .start_ns = 99500.0, .rate = 1000.0}};
+    rig r;
+    build(&r, both, 2, 1);
+    uint32_t data[1000] = {0};
+    const pel_work_arg arg = {.kind = PEL_WORK_ARG_MEM, .host = data, .bytes = sizeof data};
+    record w[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        prepare_launch(&w[i], &arg, 0, 1000, 1000);
+        pel_backend_simulated.submit(r.devices[1 + i], &w[i].work);
+    }
+    run_all(&r);
+    assert_int_equal(w[0].work.began, 7000);
+    assert_int_equal(w[0].work.ended, 7000 + 1500 + 750);
+    assert_int_equal(w[1].work.ended, 100500);
+    tear_down(&r);
+}
+
 /* start + items x cost / rate, transfers by latency and bandwidth, one after the other. */
 static void times_follow_the_description(void **state) {
     (void)state;
@@ -596,6 +618,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_follow_the_description),
         cmocka_unit_test(begins_late),
+        cmocka_unit_test(a_late_begin_is_not_stretched),
         cmocka_unit_test(missing_transfers_show),
         cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(faults_happen_when_described),
