@@ -350,7 +350,7 @@ static void begin(pel_backend_device *base) {
     pthread_mutex_lock(&device->lock);
     device->running = false;
     device->touched = !device->head || can_wait;
-    bool wake = (device->head && !can_wait) || (!device->watching && (has_work(device) || device->closing));
+    bool wake = (device->head && !can_wait) || ((!device->watching || device->away) && (has_work(device) || device->closing));
     pthread_mutex_unlock(&device->lock);
     if (wake) {
         pthread_cond_signal(&device->wake);

@@ -114,6 +114,12 @@ void pel_cl_flight_drain(pel_cl_flight *flight) {
     (void)pel_cl_renew_queue(flight->device, NULL); /* without one, the next work finds none and says so */
 }
 
+void pel_cl_let_go(const pel_cl_flight *flight) {
+    if (flight->held && pel_cl_opening_state(flight->held) == 0) {
+        pel_cl_opening_open(flight->held);
+    }
+}
+
 /* Waits for events [from, to). */
 pel_status pel_cl_settle(pel_cl_flight *flight, uint32_t from, uint32_t to, double predicted_ns, const char *what,
                          pel_error **error) {
@@ -123,9 +129,7 @@ pel_status pel_cl_settle(pel_cl_flight *flight, uint32_t from, uint32_t to, doub
     if (from == to) {
         return PEL_OK;
     }
-    if (flight->holds && pel_cl_opening_state(flight->opening) == 0) { /* nobody else would */
-        pel_cl_opening_open(flight->opening);
-    }
+    pel_cl_let_go(flight); /* nobody else would */
     if (flight->opening) { /* first: clFinish would wait for ever for one that is never opened */
         pel_cl_gate_await(flight->work, flight->opening);
         if (pel_cl_opening_state(flight->opening) < 0) {

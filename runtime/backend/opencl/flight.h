@@ -21,7 +21,7 @@ typedef struct pel_cl_flight {
     bool windowed;   /* a step: the kernel with windows */
     bool usual;      /* its kernel was enqueued just so before: whatever it needs is compiled */
     struct pel_cl_opening *opening; /* before the first enqueue of the launch; NULL: none */
-    bool holds;      /* who enqueues opens it */
+    struct pel_cl_opening *held; /* who enqueues opens it: this or an earlier launch begins with it, so nothing ends before */
     bool gated;      /* that has been enqueued */
 } pel_cl_flight;
 
@@ -33,6 +33,7 @@ cl_int pel_cl_state_of(cl_event event); /* > 0: under way; 0: complete; < 0: fai
 cl_int pel_cl_poll_event(cl_event event, int64_t limit_ns);
 /* Whether it was seen to end, well or not, by a waiting thread that looked for a moment. */
 bool pel_cl_look_awhile(pel_cl_device *device, cl_event event);
+void pel_cl_let_go(const pel_cl_flight *flight); /* opens what is held: before anything that takes long, or waits */
 /* Waits for events [from, to). */
 pel_status pel_cl_settle(pel_cl_flight *flight, uint32_t from, uint32_t to, double predicted_ns, const char *what,
                          pel_error **error);

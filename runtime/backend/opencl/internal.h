@@ -252,9 +252,9 @@ void pel_cl_run(pel_cl_device *device, pel_work *work);
 bool pel_cl_rides(const pel_cl_device *device, const pel_work *work);
 /* It, or another part of the same launch, was enqueued like this before: it compiles nothing and takes no time. Baton. */
 bool pel_cl_is_usual(pel_cl_device *device, const pel_work *work);
-/* Enqueues it and comes back; what went wrong is in work->status. `held`: what it begins with, where it has no gate; NULL:
- * nothing. */
-void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, struct pel_cl_opening *held);
+/* Enqueues it and comes back; what went wrong is in work->status. `held`: what the caller will open, NULL: nothing; the first
+ * begins with it, where it has no gate. */
+void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, struct pel_cl_opening *held, bool first);
 /* > 0: it is under way; 0: it has ended, well or not: see work->status. */
 int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider);
 /* Sleeps until the oldest of `count` may have ended. `around`: how many there are in the ring. */

@@ -100,6 +100,7 @@ static pel_status enqueue_parts(pel_cl_flight *flight, const pel_cl_kernel *kern
 static pel_status get_kernel(const pel_cl_flight *flight, pel_cl_form form, pel_cl_kernel **kernel, bool *built,
                              pel_error **error) {
     if (!pel_cl_kernel_is_made(flight->device, flight->work->kernel, form)) {
+        pel_cl_let_go(flight);
         tell_compiling(flight);
     }
     return pel_cl_kernel_get(flight->device, flight->work->kernel, form, kernel, built, error);

@@ -27,15 +27,15 @@ static pel_status enqueue_row(pel_cl_flight *flight, pel_work *work) {
     return status;
 }
 
-void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, struct pel_cl_opening *held) {
+void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, struct pel_cl_opening *held, bool first) {
     pel_cl_flight flight;
     rider->work = work;
     rider->count = rider->ended = 0;
     rider->opening = NULL;
     work->status = pel_cl_flight_begin(&flight, device, work);
-    if (work->status == PEL_OK && !flight.opening) {
+    flight.held = held;
+    if (work->status == PEL_OK && first && !flight.opening) {
         flight.opening = pel_cl_opening_retain(held);
-        flight.holds = held != NULL;
     }
     if (work->status == PEL_OK) {
         work->status = work->row ? enqueue_row(&flight, work) : pel_cl_enqueue_launch(&flight, &work->cold, &work->error);
@@ -63,6 +63,7 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
     }
     if (work->status == PEL_OK && open < 0) {
         work->status = pel_cl_opening_failed(device, &work->error);
+        work->reached = 0;
     }
     while (rider->ended < rider->count && work->status == PEL_OK) {
         cl_int state = pel_cl_state_of(rider->events[rider->ended]);
@@ -73,6 +74,7 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
             }
             work->status = pel_cl_refuse(device, &work->error, PEL_DEVICE_FAILED, "",
                                          "the launch did not end after an earlier one had failed");
+            work->reached = rider->ended;
         } else if (state < 0) {
             work->status = pel_cl_fail(device, &work->error, state, "the command's event", "the launch failed");
             work->reached = rider->ended;
@@ -148,6 +150,7 @@ void pel_cl_await(pel_cl_device *device) {
         cl_int code = seen ? CL_SUCCESS : clFinish(device->queue);
         if (code != CL_SUCCESS) {
             work->status = pel_cl_fail(device, &work->error, code, "clFinish", "the launch failed");
+            work->reached = oldest->ended;
         }
     } else if (device->is_pocl || device->broken_at != 0) {
         pel_cl_nap(device->broken_at == 0 ? nap_beside_others(device, work) : PEL_CL_FIRST_NAP_NS);

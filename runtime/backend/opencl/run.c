@@ -173,7 +173,8 @@ pel_status pel_cl_flight_begin(pel_cl_flight *flight, pel_cl_device *device, pel
     flight->count = flight->in_end = 0;
     flight->windowed = flight->usual = false;
     flight->opening = NULL;
-    flight->gated = flight->holds = false;
+    flight->gated = false;
+    flight->held = NULL;
     work->error = NULL;
     work->cold = work->pooled = work->hint_lost = false;
     work->began = work->launch_began = work->launch_ended = pel_cl_now(device);

@@ -108,7 +108,7 @@ static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
         const bool begins = count_of(device) == 0;
         held = begins ? hold(device, work) : held;
         pel_cl_take_work(device);
-        pel_cl_board(device, work, rider_at(device, count_of(device)), begins ? held : NULL);
+        pel_cl_board(device, work, rider_at(device, count_of(device)), held, begins);
         device->riding += pel_cl_times(work);
         atomic_store_explicit(&device->rider_count, count_of(device) + 1, memory_order_relaxed);
         if (begins) {
