@@ -11,7 +11,7 @@
 
 #include <pel/pel.h>
 
-enum { STREAM = 20000, MINUTE = 60 };
+enum { STREAM = 20000, MANY = 10000, MINUTE = 60 };
 
 static pel_runtime *runtime;
 static pel_queue *queue;
@@ -138,8 +138,58 @@ static void test_loops_beside_a_stream(void **state) {
     assert_int_equal(pel_queue_finish(queue), PEL_OK);
 }
 
+/* Tasks of a tenth of a millisecond, and how many of them there are. */
+typedef struct crowd {
+    atomic_int inside, most, ended;
+} crowd;
+
+static int64_t now_ns(void) {
+    return pel_runtime_now(runtime);
+}
+
+static pel_status take_a_while(void *context) {
+    crowd *them = context;
+    const int inside = atomic_fetch_add(&them->inside, 1) + 1;
+    for (int most = atomic_load(&them->most); inside > most && !atomic_compare_exchange_weak(&them->most, &most, inside);) {
+    }
+    for (const int64_t until = now_ns() + 100000; now_ns() < until;) {
+    }
+    atomic_fetch_sub(&them->inside, 1);
+    atomic_fetch_add(&them->ended, 1);
+    return PEL_OK;
+}
+
+/* Long moments want more tasks than short ones: larger tasks that follow a stream without a pause get all workers. Where they do
+ * not, they may have to wait for a moment that something else disturbs: many more of these than here, as a rule. */
+static void test_larger_tasks_behind_a_stream(void **state) {
+    (void)state;
+    const int workers = (int)pel_runtime_get_workers(runtime);
+    atomic_int count = 0;
+    int small = 0, large = 0;
+    for (const int64_t until = now_ns() + 50000000; now_ns() < until; small++) {
+        submit(add_one, &count);
+    }
+    crowd them = {0};
+    const int64_t settled = now_ns() + 30000000; /* by then it has looked after its longest moment */
+    for (bool again = false; (atomic_load(&them.most) < workers || !again) && large < MANY;) {
+        if (!again && now_ns() > settled) {
+            again = true;
+            atomic_store(&them.most, 0);
+        }
+        while (large - atomic_load(&them.ended) < 4 * workers) {
+            submit(take_a_while, &them);
+            large++;
+        }
+        usleep(50); /* the cores are the workers' */
+    }
+    assert_true(comes_to(&them.ended, large) && comes_to(&count, small));
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    assert_int_equal(atomic_load(&them.most), workers);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_larger_tasks_behind_a_stream),
         cmocka_unit_test(test_all_others_are_stuck_in_the_middle_of_a_stream),
         cmocka_unit_test(test_tasks_made_by_tasks_beside_a_stream),
         cmocka_unit_test(test_loops_beside_a_stream),

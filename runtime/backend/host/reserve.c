@@ -7,7 +7,7 @@
  * to twice as fast (docs/results/2026-11-22-submission.md). So the reserve stands back: it sleeps for a moment, again and again,
  * as long as there have been a good many submissions meanwhile (or a guest has its place) and the others have run a good many
  * items. Both are counts, not times, and they are looked at while it sleeps, when nobody suffers from it; so larger tasks, a
- * submitter that pauses and workers that are stuck each bring it back after one moment.
+ * submitter that pauses and workers that are stuck each bring it back after a moment or two, 12 ms at most.
  *
  * Tasks too large to be counted in a moment, while a guest runs them: there it looks whether the process had all of the cores'
  * time without it. If so, one thread more would only take turns with the others, on caches that hold their data. Moments become
@@ -91,10 +91,12 @@ typedef struct counts {
     bool submitted, run; /* a good many, the latter by others */
 } counts;
 
-static counts count(pel_host_worker *worker) {
+/* Longer moments want more: with 32 in any of them, tasks of 150 us behind a stream of small ones had 1.3 of two cores. */
+static counts count(pel_host_worker *worker, long moment_ns) {
     const pel_host_tasks *tasks = &worker->device->tasks;
     const uint32_t visits = pel_host_tasks_visits(tasks), ran = pel_host_tasks_ran_by_others(worker->runner);
-    const counts counted = {visits - worker->visits >= BRISK || pel_host_tasks_have_guest(tasks), ran - worker->ran >= BRISK};
+    const uint32_t many = BRISK * (uint32_t)(moment_ns / MOMENT_NS);
+    const counts counted = {visits - worker->visits >= many || pel_host_tasks_have_guest(tasks), ran - worker->ran >= many};
     worker->visits = visits;
     worker->ran = ran;
     return counted;
@@ -109,7 +111,7 @@ static uint32_t stand(pel_host_worker *worker) {
         if (sleep_for_a_moment(worker->device, moment_ns)) {
             return moments;
         }
-        const counts counted = count(worker);
+        const counts counted = count(worker, moment_ns);
         const bool guest = pel_host_tasks_have_guest(&worker->device->tasks);
         const bool full = guest && cores_were_full(worker->device, since);
         const bool spared = full || (counted.submitted && counted.run);
@@ -131,7 +133,7 @@ void pel_host_stand_back(pel_host_worker *worker) {
         return;
     }
     worker->own = own;
-    if (!count(worker).submitted || !is_in_the_way(worker)) { /* what others ran says nothing while they sleep */
+    if (!count(worker, MOMENT_NS).submitted || !is_in_the_way(worker)) { /* what others ran says nothing while they sleep */
         return;
     }
     pel_host_runner_hand_over(worker->runner);
