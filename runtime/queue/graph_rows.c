@@ -15,8 +15,9 @@
  * of their own again (scattered). Decisions live as long as habits do (habit.c), then a replay goes command by command.
  *
  * Not where a device has memory of its own (each launch would have to be asked for what it lacks), nor for what repeat.c leaves
- * out. A row is not protected, as launches that others are queued behind are not. Rejected: rows of one kernel alone, whose works
- * exist (pel_work.times); iterations alternate between kernels or buffers.
+ * out. A row is not protected, as launches that others are queued behind are not, so a launch that would run again elsewhere is
+ * in none. Rejected: rows of one kernel alone, whose works exist (pel_work.times); iterations alternate between kernels or
+ * buffers.
  */
 #include "queue/graph_rows.h"
 #include "queue/graph_plan.h"
@@ -118,6 +119,15 @@ void pel_graph_row_built(pel_command *part) {
     }
 }
 
+/* It would have run again, had its device failed: nobody was queued behind it (retry.c). */
+static bool was_protected(const pel_graph *graph, const pel_command *part) {
+    bool alone = part->protection >= PEL_PROTECT_RETRY;
+    for (uint32_t e = graph->edges.first[part->part]; e < graph->edges.first[part->part + 1] && alone; e++) {
+        alone = !graph->commands[graph->edges.list[e] >> 1].command->early;
+    }
+    return alone;
+}
+
 void pel_graph_row_ran(const pel_command *part) {
     pel_graph *graph = part->part_of->graph;
     if (graph->by_rows || !graph->kept || !graph->kept[part->part].job) {
@@ -125,7 +135,8 @@ void pel_graph_row_ran(const pel_command *part) {
     }
     pel_graph_kept *kept = &graph->kept[part->part];
     const pel_work *work = &part->jobs[0].work;
-    if (part->status != PEL_OK || part->job_count != 1 || work->cold || work->commands != 1) {
+    if (part->status != PEL_OK || part->job_count != 1 || work->cold || work->commands != 1 ||
+        was_protected(graph, part)) {
         kept->took_ns = -1; /* its works may still point to the job: it goes with the next one */
         return;
     }

@@ -2,8 +2,9 @@
 /*
  * Launches of a graph that replay as one work (graph_rows.c): of two kernels in turns, with host tasks and unrelated launches
  * between some of them, over enough replays for rows to be made, to grow old and to be made again; with a command replaced; and
- * where the device is in quarantine when a row's turn comes, so that its launches go one by one. Always the bytes of sequential
- * execution. The function below stands in front of the loader's and refuses some enqueues.
+ * where the device is in quarantine when a row's turn comes, so that its launches go one by one; and of launches that run again
+ * when their device fails, which are in no row. Always the bytes of sequential execution. The function below stands in front of
+ * the loader's and refuses some enqueues.
  */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 300
@@ -39,7 +40,8 @@ cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint 
 static const char source[] =
     "kernel void add(global const uint *from, global uint *to) { to[get_global_id(0)] += from[get_global_id(0)]; }\n"
     "kernel void stir(global const uint *from, global uint *to) {\n"
-    "    to[get_global_id(0)] = 3 * from[get_global_id(0)] + to[get_global_id(0)] % 7; }\n";
+    "    to[get_global_id(0)] = 3 * from[get_global_id(0)] + to[get_global_id(0)] % 7; }\n"
+    "kernel void put(global const uint *from, global uint *to) { to[get_global_id(0)] = 3 * from[get_global_id(0)]; }\n";
 
 static pel_status add_here(const pel_span *span, void *const *arguments, void *scratch, void *user) {
     (void)scratch, (void)user;
@@ -242,8 +244,43 @@ static void test_in_quarantine(void **state) {
     end(&w);
 }
 
+/* Nothing has to be saved of launches that only write, so they are protected; and nobody is queued behind these. */
+static void test_that_run_again(void **state) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
+    world w;
+    (void)state;
+    if (!begin(&w, "opencl:0")) {
+        skip();
+    }
+    pel_kernel_destroy(w.kernels[0]);
+    desc.entry = "put";
+    desc.flags = PEL_KERNEL_SINGLE_DEVICE;
+    desc.params = params;
+    desc.param_count = 2;
+    assert_int_equal(pel_kernel_create(w.program, &desc, &w.kernels[0], NULL), PEL_OK);
+    assert_int_equal(pel_graph_record(w.graph, w.queue), PEL_OK);
+    launch(&w, 0, 0, 1);
+    launch(&w, 0, 0, 2);
+    assert_int_equal(pel_graph_end(w.graph), PEL_OK);
+    for (int i = 0; i < REPLAYS; i++) {
+        for (uint32_t k = 0; k < ITEMS; k++) {
+            w.data[0][k] = k + (uint32_t)i;
+        }
+        atomic_store(&refusals, i % SEEN == SEEN - 1 ? 1 : 0);
+        assert_int_equal(pel_graph_replay(w.graph, w.queue, NULL, NULL), PEL_OK);
+        assert_int_equal(pel_queue_finish(w.queue), PEL_OK);
+        for (uint32_t k = 0; k < ITEMS; k++) {
+            assert_int_equal(w.data[1][k], 3 * (k + (uint32_t)i));
+            assert_int_equal(w.data[2][k], 3 * (k + (uint32_t)i));
+        }
+    }
+    end(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_device), cmocka_unit_test(test_two_devices),
-                                       cmocka_unit_test(test_in_quarantine)};
+                                       cmocka_unit_test(test_in_quarantine), cmocka_unit_test(test_that_run_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
