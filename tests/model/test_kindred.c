@@ -3,7 +3,7 @@
  * Pieces of a tail are counted in with the line of the chunks where both agree, and only there. Devices, sizes and luck are drawn
  * by seed.
  */
-#include "model/model.h"
+#include "model/table.h"
 #include "support/random.h"
 
 #include <math.h>
@@ -100,8 +100,54 @@ static void one_size_is_left_alone(void **state) {
     pel_models_destroy(models);
 }
 
+static double wild(double decades) { return exp(2.302585 * decades * between(-1.0, 1.0)); }
+
+/* Any line that a history file may tell; `sums` > 0: all its sums are so large. */
+static bool any_line(double decades, double sums, pel_fit *fit) {
+    double values[64] = {3.0 + floor(between(0.0, 100.0))};
+    for (uint32_t i = 1; i <= 14; i++) {
+        values[i] = i == 8 ? 0.0 : wild(decades);
+    }
+    values[4] = values[3] * values[3] / values[2] * between(1.0, 2.0);
+    for (uint32_t i = 2; i <= 6 && sums > 0.0; i++) {
+        values[i] = sums;
+    }
+    const pel_fit empty = {.samples = 0};
+    const uint32_t count = pel_fit_write(&empty, (double[64]){0.0}, 64);
+    values[count - 2 * PEL_FIT_RECENT] = 1.0;
+    values[count - 2 * PEL_FIT_RECENT + 1] = wild(fmin(decades, 90.0));
+    return pel_fit_read(values, count, fit);
+}
+
+/* Whatever was read, numbers come out; what has no solution, because its squares overflow, is left as it was. */
+static void wild_lines_stay_lines(void **state) {
+    (void)state;
+    uint32_t joined = 0, left = 0;
+    for (uint32_t i = 0; i < 100000; i++) {
+        const bool overflows = i % 3 == 0;
+        const double decades = overflows ? 1.0 : i % 3 == 1 ? 10.0 : 190.0, sums = overflows ? 1e160 : 0.0;
+        pel_fit line, pieces;
+        if (!any_line(decades, sums, &line) || !any_line(decades, sums, &pieces)) {
+            continue;
+        }
+        pel_cost cost = pel_fit_cost(&line);
+        const pel_cost own = cost, other = pel_fit_cost(&pieces);
+        if (!isfinite(own.unit_ns) || !(own.unit_ns > 0.0)) {
+            continue;
+        }
+        pel_kindred_join(&line, &pieces, &other, &cost);
+        assert_true(isfinite(cost.start_ns) && cost.start_ns >= 0.0 && isfinite(cost.unit_ns) && cost.unit_ns > 0.0);
+        const bool same = cost.start_ns == own.start_ns && cost.unit_ns == own.unit_ns;
+        assert_true(same || !overflows);
+        joined += !same;
+        left += overflows;
+    }
+    printf("%u of any lines were joined, %u could not be\n", joined, left);
+    assert_true(joined > 1000 && left > 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(pieces_tell_the_start), cmocka_unit_test(dear_pieces_do_not),
-                                       cmocka_unit_test(one_size_is_left_alone)};
+                                       cmocka_unit_test(one_size_is_left_alone), cmocka_unit_test(wild_lines_stay_lines)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
