@@ -45,7 +45,8 @@ static void all_keys_are_read(void **state) {
         "spike_percent = 2\nspike_factor = 4\n"
         "memory_mib = 0.5\nlink_gb_per_s = 12.25\nlink_latency_us = 8\nslow_after_chunk = 7\n"
         "slow_factor = .5\nfail_at_chunk = 3\n"
-        "lost_at_chunk = 9\nview_alignment_bytes = 256\ncore_group = 5\n[host]\nitems_per_us = "
+        "lost_at_chunk = 9\nview_alignment_bytes = 256\ncore_group = 5\n"
+        "begins_late_us = 80\nfail_until_chunk = 4\nwrong_every_chunks = 6\n[host]\nitems_per_us = "
         "1\n[c]\nitems_per_us=1\ncore_group = host",
         &d);
     const pel_simulated_device *g = &d.devices[0];
@@ -61,6 +62,9 @@ static void all_keys_are_read(void **state) {
     assert_int_equal(g->lost_at, 9);
     assert_int_equal(g->core_group, 5);
     assert_int_equal(g->view_alignment, 256);
+    assert_true(g->begins_late_ns == 80000.0);
+    assert_int_equal(g->fail_until, 4);
+    assert_int_equal(g->wrong_every, 6);
     assert_int_equal(d.devices[2].core_group, PEL_SIMULATED_HOST_GROUP);
     pel_free(plain, d.devices);
 }
