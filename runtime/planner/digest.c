@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-#define MEMORY 50u          /* observations that a model with lambda 0.98 remembers */
+#define MEMORY 50u          /* observations that a model with lambda 0.98 remembers; with 0.99 more, and nobody relies on them */
 #define COMPANY_APART 0.015 /* devices with processors and memory of their own: launch threads and the link are shared */
 #define COMPANY_SHARED                                                                                                           \
     0.25 /* cores that share caches and memory: two halves of a machine gained between 0 and 95 % (bench/coexec) */
