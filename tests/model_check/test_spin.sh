@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Spin checks the models of the deque, groups, mailboxes and the wake-up protocol exhaustively at small bounds, and that broken
-# ones are found out.
+# Spin checks the models of the deque, groups, mailboxes, lists of successors and the wake-up protocol exhaustively at small bounds,
+# and that broken ones are found out.
 set -eu
 command -v spin >/dev/null 2>&1 || { echo "spin is not installed: the models are not checked"; exit 77; }
 folder=$PEL_SOURCE_DIR/tests/model_check
@@ -48,6 +48,11 @@ holds mailbox -DOWNERS=2 -DLETTERS=2
 holds mailbox -DOWNERS=1 -DLETTERS=3
 for mutant in 1 2 3 4; do
     fails mailbox -DOWNERS=2 -DLETTERS=1 -DMUTANT=$mutant
+done
+holds successors -DTASKS=2
+holds successors -DTASKS=2 -DALIKE=1
+for mutant in 1 2 3 4 5; do
+    fails successors -DTASKS=2 -DALIKE=1 -DMUTANT=$mutant
 done
 holds wake -DSUBMITTERS=2 -DWORKERS=2 -DCHILDREN=0
 holds wake -DSUBMITTERS=1 -DWORKERS=2 -DCHILDREN=1
