@@ -169,6 +169,11 @@ static bool items_first(const pel_host_worker *worker) {
 
 /* Does one thing, if there is one to do. */
 static bool work_once(pel_host_worker *worker) {
+    /* one that came when it did not look any more; it would not fall asleep with it, also where it waits inside a task */
+    if (pel_host_mailbox_has(&worker->mailbox) && pel_host_mailbox_claim(&worker->mailbox)) {
+        run_letter(worker);
+        return true;
+    }
     pel_host_team *team = open_team(worker);
     const uint32_t member = team ? pel_host_team_come(team) : 0;
     if (member > 0) {
