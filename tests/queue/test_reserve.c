@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -187,12 +188,69 @@ static void test_larger_tasks_behind_a_stream(void **state) {
     assert_int_equal(atomic_load(&them.most), workers);
 }
 
+/* What a guest does not take: with a priority, so it waits under the lock. */
+typedef struct long_way {
+    atomic_int count, at; /* how many tasks of the guest's had been run when it was */
+    atomic_bool ran;
+} long_way;
+
+static pel_status note_when(void *context) {
+    long_way *way = context;
+    atomic_store(&way->at, atomic_load(&way->count));
+    atomic_store(&way->ran, true);
+    return PEL_OK;
+}
+
+static pel_status until_it_ran(void *context) {
+    long_way *way = context;
+    for (const time_t late = time(NULL) + MINUTE; !atomic_load(&way->ran) && time(NULL) < late;) {
+    }
+    return PEL_OK;
+}
+
+static pel_status last_for_a_moment(void *context) {
+    long_way *way = context;
+    for (const int64_t until = now_ns() + 3000; !atomic_load(&way->ran) && now_ns() < until;) {
+    }
+    atomic_fetch_add(&way->count, 1);
+    return PEL_OK;
+}
+
+static void *submit_from_elsewhere(void *context) {
+    pel_task_desc first = PEL_TASK_DESC_INIT;
+    first.priority = 1;
+    usleep(30000); /* by then the reserve stands back, if it does */
+    return pel_task(queue, note_when, context, NULL, 0, &first, NULL) == PEL_OK ? context : NULL;
+}
+
+/* All workers but the reserve are in a task that does not end, and a guest runs so many small ones that the reserve is spared. */
+static void test_what_guests_do_not_take(void **state) {
+    (void)state;
+    const uint32_t workers = pel_runtime_get_workers(runtime);
+    long_way way = {0};
+    pthread_t elsewhere;
+    void *submitted = NULL;
+    for (uint32_t k = 1; k < workers; k++) {
+        submit(until_it_ran, &way);
+    }
+    for (int i = 0; i < 10 * STREAM; i++) {
+        submit(last_for_a_moment, &way);
+    }
+    assert_int_equal(pthread_create(&elsewhere, NULL, submit_from_elsewhere, &way), 0);
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    assert_int_equal(pthread_join(elsewhere, &submitted), 0);
+    assert_ptr_equal(submitted, &way);
+    assert_int_equal(pel_queue_finish(queue), PEL_OK);
+    assert_true(atomic_load(&way.ran) && atomic_load(&way.at) < 10 * STREAM);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_larger_tasks_behind_a_stream),
         cmocka_unit_test(test_all_others_are_stuck_in_the_middle_of_a_stream),
         cmocka_unit_test(test_tasks_made_by_tasks_beside_a_stream),
         cmocka_unit_test(test_loops_beside_a_stream),
+        cmocka_unit_test(test_what_guests_do_not_take),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

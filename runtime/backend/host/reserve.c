@@ -14,8 +14,9 @@
  * longer and longer while it is spared.
  *
  * It needs no wake-up: it is not among the sleepers whom submitters may count on, and looks again by itself, as the workers do
- * that run something. Jobs wake it as ever, tasks do not. What is in its deque goes to a lane first: the others look there before
- * they steal.
+ * that run something. Jobs wake it as ever, tasks do not; but where some have waited under the lock for a whole moment and nobody
+ * took any (no other worker is free, or there is none: guests do not look there), it is back. What is in its deque goes to a lane
+ * first: the others look there before they steal.
  * Rejected: a worker less from the start (a caller that does not wait would leave a core idle).
  */
 #include "backend/host/workers.h"
@@ -45,6 +46,9 @@ static bool is_called(pel_host_device *device) {
     return device->stop || device->reserve_token || (device->queue.jobs > 0 && !device->busy);
 }
 
+/* Works that were ever taken. Under the lock. */
+static uint64_t taken(const pel_host_queue *queue) { return queue->sequence - queue->tasks - queue->jobs; }
+
 /* True: it is called to do something else. */
 static bool sleep_for_a_moment(pel_host_device *device, long moment_ns) {
     struct timespec until;
@@ -55,9 +59,11 @@ static bool sleep_for_a_moment(pel_host_device *device, long moment_ns) {
     pthread_mutex_lock(&device->lock);
     device->reserve_asleep = device->reserve_stands = true;
     pel_host_publish_sleepers(device);
+    const bool tasks = device->queue.tasks > 0;
+    const uint64_t before = taken(&device->queue);
     while (!is_called(device) && pthread_cond_timedwait(&device->wake_reserve, &device->lock, &until) == 0) {
     }
-    const bool called = is_called(device);
+    const bool called = is_called(device) || (tasks && taken(&device->queue) == before);
     device->reserve_asleep = device->reserve_stands = device->reserve_token = false;
     pel_host_publish_sleepers(device);
     pthread_mutex_unlock(&device->lock);
@@ -116,7 +122,7 @@ static uint32_t stand(pel_host_worker *worker) {
         const bool full = guest && cores_were_full(worker->device, since);
         const bool spared = full || (counted.submitted && counted.run);
         misses = spared ? 0 : misses + 1;
-        if (misses > (guest ? MISSES : 0)) {
+        if (misses > (guest ? MISSES : 0) || !is_in_the_way(worker)) {
             return moments + 1 - misses;
         }
         moment_ns = !spared ? MOMENT_NS : moment_ns < MOST_MOMENT_NS ? 2 * moment_ns : moment_ns;
