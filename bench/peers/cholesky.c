@@ -224,10 +224,10 @@ double cholesky_whole(unsigned n, unsigned threads) {
 }
 
 static void one_size(const contestant_run *run, const cholesky_contestant *who, unsigned n, unsigned tile) {
-    char row[32], efficiency[48];
+    char row[48], efficiency[64];
     const double flops = (double)n * n * n / 3.0;
     const unsigned cores = workload_cores();
-    snprintf(row, sizeof row, "cholesky %u", n);
+    snprintf(row, sizeof row, "cholesky %u%s", n, who->variant ? who->variant : "");
     snprintf(efficiency, sizeof efficiency, "%s efficiency", row);
     cholesky *m = cholesky_create(n, tile);
     if (!m) {

@@ -49,6 +49,7 @@ typedef struct cholesky_contestant {
     bool (*start)(cholesky *matrix);
     bool (*factorise)(cholesky *matrix); /* all steps, until complete */
     void (*stop)(void);
+    const char *variant; /* appended to the rows' names; NULL: none */
 } cholesky_contestant;
 void cholesky_measure(const contestant_run *run, const cholesky_contestant *contestant);
 

@@ -282,7 +282,7 @@ static bool factorise(cholesky *matrix) {
 }
 
 static void tiled_cholesky(const contestant_run *run) {
-    const cholesky_contestant contestant = {NULL, factorise, NULL};
+    const cholesky_contestant contestant = {NULL, factorise, NULL, NULL};
     cholesky_measure(run, &contestant);
 }
 

@@ -16,7 +16,8 @@ static void give_up(const char *doing, pel_status status, pel_error *error) {
 }
 
 /* most: unfinished tasks; 0: any number */
-static peer_pel open_bounded(const char *devices, uint32_t workers, uint32_t most, const pel_allocator *allocator) {
+static peer_pel open_bounded(const char *devices, uint32_t workers, uint32_t most, uint32_t flags,
+                             const pel_allocator *allocator) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_queue_desc queue = PEL_QUEUE_DESC_INIT;
     peer_pel p = {NULL, NULL};
@@ -25,7 +26,7 @@ static peer_pel open_bounded(const char *devices, uint32_t workers, uint32_t mos
     desc.host_workers = workers;
     desc.allocator = allocator;
     queue.max_in_flight = most;
-    queue.flags = PEL_QUEUE_UNTIMED; /* nobody else's tasks read a clock */
+    queue.flags = PEL_QUEUE_UNTIMED | flags; /* nobody else's tasks read a clock */
     pel_status status = pel_runtime_create(&desc, &p.runtime, &error);
     if (status == PEL_OK) {
         status = pel_queue_create(p.runtime, &queue, &p.queue, &error);
@@ -37,7 +38,11 @@ static peer_pel open_bounded(const char *devices, uint32_t workers, uint32_t mos
 }
 
 peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocator *allocator) {
-    return open_bounded(devices, workers, 0, allocator);
+    return peer_pel_open_queue(devices, workers, allocator, 0);
+}
+
+peer_pel peer_pel_open_queue(const char *devices, uint32_t workers, const pel_allocator *allocator, uint32_t flags) {
+    return open_bounded(devices, workers, 0, flags, allocator);
 }
 
 void peer_pel_close(peer_pel *p) {
@@ -336,7 +341,7 @@ void peer_pel_submit_wave(peer_pel *p, pel_buffer *cells, unsigned side) {
 
 static void wave_online(const contestant_run *run, const char *row, uint32_t workers, uint32_t most, double serial) {
     const unsigned side = contestant_side(run);
-    peer_pel p = open_bounded("host", workers, most, NULL);
+    peer_pel p = open_bounded("host", workers, most, 0, NULL);
     pel_buffer *cells;
     peer_pel_must(&p, pel_buffer_create(p.runtime, WORKLOAD_SIDE * WORKLOAD_SIDE * 8, &cells, NULL), "buffer");
     for (unsigned s = 0; contestant_more(run, s); s++) {

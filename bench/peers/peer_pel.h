@@ -14,6 +14,7 @@ typedef struct peer_pel {
 /* A runtime on these devices, with so many workers (0: its own choice), and a queue. What fails ends the program with its
  * story: the row has no figure. */
 peer_pel peer_pel_open(const char *devices, uint32_t workers, const pel_allocator *allocator);
+peer_pel peer_pel_open_queue(const char *devices, uint32_t workers, const pel_allocator *allocator, uint32_t flags);
 void peer_pel_close(peer_pel *p);
 void peer_pel_must(peer_pel *p, pel_status status, const char *doing);
 void peer_pel_finish(peer_pel *p);

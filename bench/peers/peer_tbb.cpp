@@ -302,7 +302,7 @@ bool factorise(cholesky *matrix) {
 }
 
 void tiled_cholesky(const contestant_run *run) {
-    const cholesky_contestant contestant = {nullptr, factorise, nullptr};
+    const cholesky_contestant contestant = {nullptr, factorise, nullptr, nullptr};
     cholesky_measure(run, &contestant);
 }
 

@@ -26,7 +26,13 @@ typedef struct pel_queue pel_queue;
 typedef enum pel_queue_flags {
     /* no clock is read for host tasks with nothing in their descriptor: their events' times are 0 (three readings are up to
      * half of such a task) */
-    PEL_QUEUE_UNTIMED = 1u << 0
+    PEL_QUEUE_UNTIMED = 1u << 0,
+    /*
+     * Of the queue's tasks that a worker has made ready it takes the one that came ready first, as a sequential program would
+     * come to them, instead of the last, which uses what the worker has just written. For tasks of tens of microseconds and more
+     * that share their inputs with their neighbours (tiles of a factorisation). Not for those that tasks submit.
+     */
+    PEL_QUEUE_OLDEST_FIRST = 1u << 1
 } pel_queue_flags;
 
 typedef struct pel_queue_desc {

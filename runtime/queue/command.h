@@ -225,6 +225,7 @@ struct pel_queue {
     pel_stage *first_stage;     /* the oldest one that has not drained; stage is the last of the list */
     uint64_t drained;           /* number of stages that have */
     bool untimed;               /* tasks that are only nodes read no clock */
+    bool oldest_first;          /* of what a worker has made ready */
     pel_command *first, *last;  /* unfinished ones, tasks that are only nodes apart, in the order of submission */
     uint32_t *on_device;        /* works dispatched, by device: which ones a waiter may help */
     pel_queue_met *met;         /* by device */

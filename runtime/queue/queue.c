@@ -234,6 +234,7 @@ static pel_queue *make_queue(pel_runtime *runtime, const pel_queue_desc *desc) {
     made->max_in_flight = desc ? desc->max_in_flight : 0;
     made->priority = desc ? desc->priority : 0;
     made->untimed = desc && (desc->flags & PEL_QUEUE_UNTIMED) != 0;
+    made->oldest_first = desc && (desc->flags & PEL_QUEUE_OLDEST_FIRST) != 0;
     pthread_mutex_lock(&runtime->lock);
     bool begun = begin_queue(runtime->dispatcher, runtime, made);
     pthread_mutex_unlock(&runtime->lock);
@@ -260,7 +261,7 @@ pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pe
         return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
                         "pel_queue_desc.size is %zu; this library knows %zu", desc->size, sizeof *desc);
     }
-    if (desc && (desc->flags & ~(uint32_t)PEL_QUEUE_UNTIMED) != 0) {
+    if (desc && (desc->flags & ~(uint32_t)(PEL_QUEUE_UNTIMED | PEL_QUEUE_OLDEST_FIRST)) != 0) {
         return pel_fail(error, &runtime->allocator, PEL_INVALID_ARGUMENT, NULL,
                         "pel_queue_desc.flags is 0x%x: flags that this library does not know", (unsigned)desc->flags);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "queue/stage.h"
+#include "queue/command.h"
 
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ pel_stage *pel_stage_take(pel_stages *stages, pel_runtime *runtime, const pel_al
     stage->runtime = runtime;
     stage->queue = queue;
     stage->follower = NULL;
+    stage->oldest_first = queue && queue->oldest_first;
     return stage;
 }
 

@@ -39,6 +39,7 @@ typedef struct pel_stage {
     struct pel_scope *scope;     /* NULL: this is none */
     struct pel_stage *counted_in;/* where its members are counted, too; NULL: nowhere */
     bool cut;                    /* a marker follows it */
+    bool oldest_first;           /* its queue's */
     atomic_uint members;         /* under way, and one for the task's function */
 } pel_stage;
 

@@ -185,6 +185,7 @@ pel_host_item *pel_task_run(pel_host_runner *runner, pel_host_item *item) {
     pel_error *error = NULL;
     const bool nested = node->nested;
     const pel_event *event = node->shared ? pel_node_event(node) : NULL;
+    runner->oldest_first = stage->oldest_first; /* of a brood: no */
     if (event && pel_node_kind_of(node) == PEL_NODE_TASK && status == PEL_OK && !begin_event(runtime, pel_node_event(node))) {
         node->task = NULL;
         status = PEL_CANCELLED;

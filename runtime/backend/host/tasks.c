@@ -203,7 +203,7 @@ static pel_host_item *take_from_lanes(pel_host_runner *runner) {
             continue;
         }
         for (uint32_t k = count - 1; k > 0; k--) {
-            (void)pel_host_deque_push(&runner->deque, (uintptr_t)items[k], k == 1);
+            (void)pel_host_deque_push(&runner->deque, (uintptr_t)items[runner->oldest_first ? count - k : k], k == 1);
         }
         if (count > 1 || pel_host_lane_any(lane)) {
             pel_host_wake_if_needed(tasks);
@@ -224,10 +224,18 @@ static pel_host_item *steal(pel_host_runner *runner) {
     return NULL;
 }
 
+/* Not within a task that waits: there the youngest is wanted, which may be what is waited for. */
+static bool takes_oldest(const pel_host_runner *runner) {
+    return runner->oldest_first && !atomic_load_explicit(&runner->running, memory_order_relaxed);
+}
+
 static pel_host_item *own_item(pel_host_runner *runner) {
     pel_host_item *item = NULL;
     if (++runner->ticks % OUTSIDE_FIRST == 0) {
         item = take_from_lanes(runner);
+    }
+    if (!item && takes_oldest(runner)) {
+        item = (pel_host_item *)pel_host_deque_steal(&runner->deque);
     }
     return item ? item : (pel_host_item *)pel_host_deque_take(&runner->deque);
 }
@@ -248,7 +256,8 @@ void pel_host_runner_run(pel_host_runner *runner, pel_host_item *item) {
     uint32_t ran = 0;
     while (item) {
         item = tasks->run(runner, item);
-        if (item && ran == CHAIN_LIMIT) {
+        const bool older = runner->oldest_first && !outer && pel_host_deque_count(&runner->deque) > 0;
+        if (item && (ran == CHAIN_LIMIT || older)) {
             pel_host_runner_push(runner, item);
             item = NULL;
         }

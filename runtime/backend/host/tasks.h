@@ -38,6 +38,7 @@ struct pel_host_runner {
     uint32_t watched, watched_next; /* a runner whose group has a rest, and how far it was; itself: none */
     uint32_t look;           /* which of the victims was watched last */
     bool stuck;              /* that one stands still */
+    bool oldest_first;       /* of its deque; whoever runs an item says so (`run`) */
     _Alignas(64) atomic_bool taken; /* by a guest; workers' always */
     atomic_bool running;            /* a task */
     atomic_uint ran;                /* items and calls, ever; the owner's to write */
