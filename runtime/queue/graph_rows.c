@@ -134,9 +134,8 @@ void pel_graph_row_ran(const pel_command *part) {
         return;
     }
     pel_graph_kept *kept = &graph->kept[part->part];
-    const pel_work *work = &part->jobs[0].work;
-    if (part->status != PEL_OK || part->job_count != 1 || work->cold || work->commands != 1 ||
-        was_protected(graph, part)) {
+    const pel_work *work = part->job_count == 1 ? &part->jobs[0].work : NULL; /* it may have failed before it had one */
+    if (part->status != PEL_OK || !work || work->cold || work->commands != 1 || was_protected(graph, part)) {
         kept->took_ns = -1; /* its works may still point to the job: it goes with the next one */
         return;
     }
