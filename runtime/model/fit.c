@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define LAMBDA 0.98
-#define LAMBDA_STEADY 0.99 /* where chunks do not resemble the one before: what drifts slowly shows as likeness */
+#define LAMBDA_STEADY 0.99 /* where chunks do not resemble the one before: drift beyond the noise shows as likeness */
 #define LEFT 0.5 /* of each sum, after forgetting a fiftieth of one direction: less is a rounding error */
 #define LAMBDA_ACROSS 0.999 /* of what observations of other sizes told */
 #define CLIP 2.0             /* residuals beyond so many deviations are pulled in */

@@ -22,8 +22,9 @@ bool pel_host_take_mailboxes(pel_host_device *device, uint32_t wanted, bool outs
     if (atomic_load_explicit(&device->attending, memory_order_relaxed) < wanted || !device->has_barrier) {
         return false;
     }
-    if (!atomic_load_explicit(&device->letters, memory_order_relaxed)) { /* who sleeps unasked is seen not to attend */
-        atomic_store_explicit(&device->letters, true, memory_order_relaxed);
+    /* who sleeps unasked is seen not to attend; in one order for all senders, of whom the first tells */
+    if (!atomic_load_explicit(&device->letters, memory_order_seq_cst)) {
+        atomic_store_explicit(&device->letters, true, memory_order_seq_cst);
         atomic_thread_fence(memory_order_seq_cst);
     }
     for (uint32_t i = 0; i < device->worker_count - outside && taken < wanted; i++) {

@@ -352,7 +352,7 @@ static bool spin(pel_host_worker *worker) {
  */
 static bool has_letter(const pel_host_worker *worker) {
     atomic_thread_fence(memory_order_seq_cst);
-    if (!atomic_load_explicit(&worker->device->letters, memory_order_relaxed)) {
+    if (!atomic_load_explicit(&worker->device->letters, memory_order_seq_cst)) {
         return false;
     }
     pel_barrier_heavy();
