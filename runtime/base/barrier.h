@@ -14,4 +14,8 @@
 bool pel_barrier_prepare(void);
 void pel_barrier_heavy(void);
 
+/* An ordinary fence, sequentially consistent. Out of line: where GCC inlines one into another function it warns of what
+ * ThreadSanitizer does not know. */
+void pel_barrier_full(void);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "backend/host/mailbox.h"
 
+#include "base/barrier.h"
 #include "base/clock.h"
 #include "base/pause.h"
 #include <string.h>
@@ -38,7 +39,7 @@ bool pel_host_mailbox_claim(pel_host_mailbox *box) {
 void pel_host_mailbox_run(pel_host_mailbox *box) {
     box->status = box->run(box->letter);
     atomic_store_explicit(&box->ended, box->seen, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst);
+    pel_barrier_full();
     if (atomic_load_explicit(&box->owner_sleeps, memory_order_relaxed)) {
         pthread_mutex_lock(&box->lock);
         pthread_cond_broadcast(&box->over);
@@ -61,7 +62,7 @@ bool pel_host_mailbox_take_back(pel_host_mailbox *box) {
 static void sleep_until_over(pel_host_mailbox *box) {
     pthread_mutex_lock(&box->lock);
     atomic_store_explicit(&box->owner_sleeps, true, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    pel_barrier_full();
     while (!pel_host_mailbox_is_over(box)) {
         pthread_cond_wait(&box->over, &box->lock);
     }

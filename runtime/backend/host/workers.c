@@ -351,7 +351,7 @@ static bool spin(pel_host_worker *worker) {
  * looks then. So one of both sees the other; the fence of the former is made by the latter.
  */
 static bool has_letter(const pel_host_worker *worker) {
-    atomic_thread_fence(memory_order_seq_cst);
+    pel_barrier_full();
     if (!atomic_load_explicit(&worker->device->letters, memory_order_seq_cst)) {
         return false;
     }
