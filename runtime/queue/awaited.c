@@ -132,7 +132,7 @@ pel_status pel_task_awaited(pel_queue *queue, pel_task_fn function, void *contex
     made->queue = queue->id;
     *event = made;
     pel_stage_begin(node->stage, lane->self.shard);
-    pel_host_lane_offer(lane, &node->item, made);
+    pel_host_lane_offer(lane, &node->item, &made->phase); /* the line that its beginning writes is on its way early */
     pel_host_lane_give_back(tasks, lane, true);
     return PEL_OK;
 }

@@ -21,10 +21,6 @@ struct pel_command;
 
 struct pel_event {
     atomic_uint word;               /* references and what PEL_EVENT_OVER... say; the first field, at the beginning of a line */
-    atomic_uchar phase;             /* SUBMITTED, RUNNING or CLAIMED */
-    atomic_uchar wish;              /* pel_event_wish: to cancel a task that is only a node */
-    bool is_node;                   /* its task is only a node: the dispatcher knows no command */
-    bool untimed;                   /* no clock is read for it */
     pel_event_timing timing;
     pel_error *error;
     pel_plan *plan;                 /* NULL for commands other than launches */
@@ -35,6 +31,11 @@ struct pel_event {
     bool forgiven;                  /* (L) its failure was reset: what it wrote counts as written */
     struct pel_node *node;          /* with this generation; meaningful until COMPLETE */
     uint64_t generation;
+    /* What a task's beginning reads and writes is not in the line that who waits for its end looks at. */
+    atomic_uchar phase;             /* SUBMITTED, RUNNING or CLAIMED */
+    atomic_uchar wish;              /* pel_event_wish: to cancel a task that is only a node */
+    bool is_node;                   /* its task is only a node: the dispatcher knows no command */
+    bool untimed;                   /* no clock is read for it */
     pel_runtime *runtime;           /* meaningful until COMPLETE */
     pel_allocator allocator;        /* a copy: the event may outlive its runtime */
     void *block;                    /* as allocated; the nest in which it lies */
@@ -45,6 +46,7 @@ struct pel_event {
 };
 
 _Static_assert(offsetof(struct pel_event, node) <= 64, "what the end of a command writes");
+_Static_assert(offsetof(struct pel_event, phase) >= 64, "what its beginning writes");
 
 pel_event *pel_event_new(pel_runtime *runtime); /* one reference; NULL: no memory */
 pel_event *pel_event_new_for_task(pel_runtime *runtime, bool timed); /* two references; of a task that is only a node */
