@@ -20,6 +20,7 @@
  * Rejected: a worker less from the start (a caller that does not wait would leave a core idle).
  */
 #include "backend/host/workers.h"
+#include "base/clock.h"
 #include "topology/core_set.h"
 
 enum { BRISK = 32, LEAST_PATIENCE = 32, MOST_PATIENCE = 4096, GUEST_PATIENCE = 4, MISSES = 2 };
@@ -70,19 +71,13 @@ static bool sleep_for_a_moment(pel_host_device *device, long moment_ns) {
     return called;
 }
 
-static int64_t now_ns(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* What the process had of its cores; a time and a time of processors. */
 typedef struct usage {
     int64_t elapsed, used;
 } usage;
 
 static usage usage_now(void) {
-    return (usage){now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_PROCESS_CPUTIME_ID)};
+    return (usage){pel_clock_now(&pel_clock_monotonic), pel_clock_now(&pel_clock_process)};
 }
 
 /* Less than half of a core was left over since then. */

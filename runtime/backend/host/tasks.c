@@ -37,7 +37,7 @@ static void number(pel_host_tasks *tasks, pel_host_self *self) {
 }
 
 /* Before something is pushed there: who must see that reads this first, with sequential consistency. */
-static void raise(atomic_uint *used, uint32_t to) {
+static void raise_to(atomic_uint *used, uint32_t to) {
     uint32_t before = atomic_load_explicit(used, memory_order_relaxed);
     while (before < to && !atomic_compare_exchange_weak_explicit(used, &before, to, memory_order_seq_cst, memory_order_relaxed)) {
     }
@@ -50,7 +50,7 @@ pel_host_runner *pel_host_guest_enter(pel_host_tasks *tasks, pel_host_runner **b
             !atomic_exchange_explicit(&runner->taken, true, memory_order_acquire)) {
             *before = pel_host_runner_enter(runner);
             number(tasks, &runner->self);
-            raise(&tasks->runners_used, i + 1);
+            raise_to(&tasks->runners_used, i + 1);
             return runner;
         }
     }
@@ -76,7 +76,7 @@ void pel_host_wake_if_needed(pel_host_tasks *tasks) {
 pel_host_lane *pel_host_lane_claimed(pel_host_tasks *tasks, uint32_t index) {
     pel_host_usual_lane = index;
     number(tasks, &tasks->lanes[index].self);
-    raise(&tasks->lanes_used, index + 1);
+    raise_to(&tasks->lanes_used, index + 1);
     return &tasks->lanes[index];
 }
 
