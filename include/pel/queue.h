@@ -30,7 +30,8 @@ typedef enum pel_queue_flags {
     /*
      * Of the queue's tasks that a worker has made ready it takes the one that came ready first, as a sequential program would
      * come to them, instead of the last, which uses what the worker has just written. For tasks of tens of microseconds and more
-     * that share their inputs with their neighbours (tiles of a factorisation). Not for those that tasks submit.
+     * that share their inputs with their neighbours (tiles of a factorisation). Of several that one end makes ready at once, any
+     * may be first. Not for those that tasks submit.
      */
     PEL_QUEUE_OLDEST_FIRST = 1u << 1
 } pel_queue_flags;
