@@ -315,26 +315,30 @@ void pel_node_end(pel_runtime *runtime, pel_node *node, const char *name, bool f
 void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status, const pel_error *error);
 /* Tells a successor that what it reads failed; it is not started yet. */
 void pel_node_inherit_failure(pel_runtime *runtime, pel_node *to, const char *from, const pel_error *error);
-void pel_job_submit_next(pel_job *job);     /* before those that wait for cores: a further chunk of a launch that runs */
-void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
-void pel_job_hand_over(pel_job *job);       /* now */
-/* A launch's only job; nobody waits, or is about to, and there is room: it is charged and may be handed over. False: nothing has
- * happened. */
-bool pel_fair_at_once(pel_dispatcher *dispatcher, pel_job *job);
-void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job);
-void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
-void pel_fair_submit(pel_runtime *runtime); /* fair.c: of the waiting ones, those whose turn it is */
-/* puts a part before those of its replay whose turn is later; false: there are none */
-bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job);
-void pel_fair_grown(pel_job *job, double by_ns); /* its work is with its device and takes so much longer */
-void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
-void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */
 void pel_dispatch(pel_runtime *runtime);    /* advances everything that can; call after any of the above */
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed); /* wakes waiters, releases the lock */
 /* of a submitter: it begins what it has submitted, where that is cheap */
 void pel_dispatcher_unlock_and_begin(pel_runtime *runtime);
 bool pel_inside_task(const pel_runtime *runtime);
 void pel_start_node(pel_runtime *runtime, pel_node *node); /* it has no predecessors left; under the lock */
+
+/* fair.c: jobs that wait for cores */
+/* A launch's only job; nobody waits, or is about to, and there is room: it is charged and may be handed over. False: nothing has
+ * happened. */
+bool pel_fair_at_once(pel_dispatcher *dispatcher, pel_job *job);
+void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job);
+void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
+void pel_fair_submit(pel_runtime *runtime); /* of the waiting ones, those whose turn it is */
+/* puts a part before those of its replay whose turn is later; false: there are none */
+bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job);
+void pel_fair_grown(pel_job *job, double by_ns); /* its work is with its device and takes so much longer */
+void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
+void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */
+
+/* job.c */
+void pel_job_submit_next(pel_job *job);     /* before those that wait for cores: a further chunk of a launch that runs */
+void pel_job_submit(pel_job *job);          /* hands the work to its device as soon as the cores are free */
+void pel_job_hand_over(pel_job *job);       /* now */
 
 /* host_commands.c: pel_task without the short way of bare.h. */
 pel_status pel_task_any(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
@@ -526,7 +530,10 @@ pel_status pel_command_submit_locked(pel_command *command, const pel_event *cons
 /* remembers the story of a refused submission; takes the lock */
 pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error);
 
-/* queue.c: waits for the writers of these bytes, however they end, and fetches what there is. Takes the lock; frees the list.
+/* finish.c: waits for what has been submitted to the queue so far, and for what tasks of that submit to it. *home: all is done
+ * with that; *failure: of the queue, then. Both may be NULL. Takes the lock. */
+pel_status pel_queue_drain(pel_queue *queue, bool *home, pel_status *failure);
+/* Waits for the writers of these bytes, however they end, and fetches what there is. Takes the lock; frees the list.
  * `held`: the allocations are retained already. */
 pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses);
 pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses);

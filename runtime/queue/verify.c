@@ -16,56 +16,18 @@
  * Rejected: both computations at once into private memory, which costs each launch a copy of its results and gains nothing where
  * all devices are busy anyhow; comparing checksums, which cannot tell a difference of a few units in the last place.
  */
-#include "queue/verify.h"
+#include "queue/vote.h"
 #include "base/text.h"
 #include "core/verification.h"
 #include "planner/plan.h"
 #include "queue/isolate.h"
 #include "queue/retry.h"
 #include "resilience/health.h"
-#include "resilience/verdict.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { FILLED_AT_ONCE = 65536 };
-
-typedef struct pel_vote {
-    pel_job job;               /* a chunk computed again, or a task that runs the kernel's check on the result itself */
-    struct pel_vote *next;     /* of the round */
-    struct checking *of;
-    uint32_t number;           /* among the votes for its chunk */
-    bool task;
-    pel_uses written;          /* what it computed, in its private memory */
-} pel_vote;
-
-/* One chunk whose result is being verified. */
-typedef struct checking {
-    struct checking *next;
-    pel_command *command;
-    uint32_t job;              /* whose result it is */
-    pel_verdict_votes votes;
-    pel_vote *vote[PEL_VERDICT_VOTES];
-    bool asked;                /* the kernel's check has seen the result itself */
-    pel_device_set failed;     /* those that could not vote */
-    uint32_t argument;         /* where the first difference was; UINT32_MAX: nowhere, or in no argument */
-    uint64_t byte;
-    void **arguments;          /* for the kernel's check */
-} checking;
-
-struct pel_verify {
-    checking *open, *settled;
-    pel_vote *round;
-    bool filling;
-    int64_t began;
-    double took_ns;
-    uint32_t chunks, verified, wrong; /* verified: of those that did not run again */
-    pel_device_set voters, liars;
-    double *load;              /* by device, for who chooses a voter; and */
-    uint32_t *votes;
-    char *why_not;             /* of the first chunk that could not be verified */
-    char *story;               /* of the first wrong result */
-};
 
 /* ---- the choice of chunks ---- */
 
@@ -97,229 +59,10 @@ bool pel_verify_samples(pel_command *command, const pel_device *device) {
     return chosen || device->lies > 0;
 }
 
-/* ---- votes ---- */
-
-static void free_vote(pel_runtime *runtime, pel_vote *vote) {
-    pel_job_clear(&vote->job);
-    pel_uses_free(&runtime->allocator, &vote->written);
-    pel_free(&runtime->allocator, vote);
-}
-
-static pel_vote *new_vote(checking *c, pel_device *device) {
-    pel_command *command = c->command;
-    pel_vote *vote = pel_alloc_zero(&command->runtime->allocator, 1, sizeof *vote);
-    if (vote) {
-        vote->of = c;
-        vote->job = (pel_job){.command = command, .device = device, .vote = vote};
-    }
-    return vote;
-}
-
-static void enter(checking *c, pel_vote *vote) {
-    struct pel_verify *v = c->command->verify;
-    vote->next = v->round;
-    v->round = vote;
-}
-
-static void note_why_not(checking *c, const char *why) {
-    struct pel_verify *v = c->command->verify;
-    v->why_not = v->why_not ? v->why_not : pel_strdup(&c->command->runtime->allocator, why);
-}
-
-static bool begin_vote(checking *c, pel_device *device) {
-    pel_command *command = c->command;
-    pel_runtime *runtime = command->runtime;
-    pel_error *error = NULL;
-    pel_vote *vote = new_vote(c, device);
-    pel_plan_slice slice = command->slices[c->job];
-    pel_status status = vote ? PEL_OK : PEL_OUT_OF_MEMORY;
-    if (status == PEL_OK) {
-        vote->job.data_parallel = true;
-        slice.device = device->index;
-        slice.predicted_ns = pel_launch_predict(runtime, &command->bound, device, slice.hi - slice.lo);
-        status = pel_chunk_build(&vote->job, &slice, &error);
-    }
-    if (status != PEL_OK) {
-        note_why_not(c, error ? pel_error_message(error) : pel_status_text(status));
-        pel_error_destroy(error);
-        if (vote) {
-            free_vote(runtime, vote);
-        }
-        return false;
-    }
-    vote->written = vote->job.written; /* nowhere but in its own memory */
-    vote->job.written = (pel_uses){0};
-    vote->number = c->votes.count++;
-    c->vote[vote->number] = vote;
-    c->votes.device[vote->number] = device->index;
-    pel_device_set_add(&command->verify->voters, device->index);
-    enter(c, vote);
-    return true;
-}
-
-/* A device that may vote on the chunk, or NULL. */
-static pel_device *next_voter(checking *c) {
-    const pel_command *command = c->command;
-    const pel_runtime *runtime = command->runtime;
-    double *load = command->verify->load;
-    uint32_t *votes = command->verify->votes;
-    memset(load, 0, runtime->device_count * (sizeof *load + sizeof *votes));
-    const uint32_t own = c->votes.device[0];
-    for (uint32_t i = 0; i < c->votes.count; i++) {
-        votes[c->votes.device[i]]++;
-    }
-    for (const pel_vote *vote = command->verify->round; vote; vote = vote->next) {
-        load[vote->job.device->index] += vote->job.work.predicted_ns;
-    }
-    c->votes.alone = true;
-    for (uint32_t i = 0; i < runtime->device_count; i++) {
-        c->votes.alone = c->votes.alone && (i == own || pel_device_set_has(&c->failed, i) ||
-                                            !pel_voter_may(&command->bound, &runtime->devices[i], command->protection));
-    }
-    for (uint32_t i = 1; i < c->votes.count; i++) {
-        c->votes.alone = c->votes.alone && !(c->votes.counts[i] && c->votes.device[i] != own);
-    }
-    pel_device *voter = NULL;
-    /* else the others went since; that it agrees with itself is not what was asked for */
-    if (!c->votes.alone || c->votes.checked || (command->bound.verification.flags & PEL_VERIFY_SAME_DEVICE) != 0) {
-        voter = pel_voter_choose(runtime, &command->bound, command->protection, votes,
-                                 c->votes.alone ? PEL_VOTER_THRICE : PEL_VOTER_TWICE, &c->failed,
-                                 command->slices[c->job].hi - command->slices[c->job].lo, load);
-    }
-    return voter;
-}
-
-static bool ask_another(checking *c) {
-    if (c->votes.count == PEL_VERDICT_VOTES) {
-        char why[96];
-        (void)snprintf(why, sizeof why, "it was computed %d times, and votes for a chunk end there", PEL_VERDICT_VOTES);
-        note_why_not(c, why);
-        return false;
-    }
-    for (pel_device *device; (device = next_voter(c)) != NULL;) {
-        if (begin_vote(c, device)) {
-            return true;
-        }
-        pel_device_set_add(&c->failed, device->index);
-    }
-    return false;
-}
-
-/* ---- the kernel's own check ---- */
-
-/* Arguments as the host variant gets them, with the results that `job` has. The caller's function may not wait, whichever
- * thread this is: like a loop's piece. */
-static bool passes_check(const checking *c, const pel_job *job, const pel_span *span) {
-    pel_command *command = c->command;
-    const pel_bound *bound = &command->bound;
-    pel_frame frame = {.runtime = command->runtime, .node = command->node, .command = command, .loop = true};
-    for (uint32_t i = 0; i < bound->arg_count; i++) {
-        const pel_bound_arg *arg = &bound->args[i];
-        void *private = pel_private_data(job, i); /* also a cancel flag */
-        c->arguments[i] = private ? private
-                          : arg->allocation ? pel_isolate_data(job, arg->allocation, arg->offset)
-                                            : (void *)(uintptr_t)arg->value;
-    }
-    pel_frame_enter(&frame);
-    const pel_status status = bound->kernel->image.check(span, c->arguments, bound->kernel->image.user);
-    pel_frame_leave(&frame);
-    return status == PEL_OK;
-}
-
-static pel_status run_check(void *context) {
-    const pel_vote *vote = context;
-    checking *c = vote->of;
-    const pel_job *job = &c->command->jobs[c->job];
-    c->votes.passes[0] = passes_check(c, job, &job->work.span);
-    return PEL_OK;
-}
-
-static bool begin_check(checking *c) {
-    pel_vote *vote = new_vote(c, c->command->runtime->task_device);
-    if (!vote) {
-        pel_command_fail(c->command, PEL_OUT_OF_MEMORY, NULL);
-        return false;
-    }
-    vote->task = true;
-    vote->job.work.kind = PEL_WORK_TASK;
-    vote->job.work.task = run_check;
-    vote->job.work.context = vote;
-    vote->number = UINT32_MAX;
-    enter(c, vote);
-    return true;
-}
-
-/* ---- comparing ---- */
-
-static const pel_job *job_of(const checking *c, uint32_t vote) {
-    return vote == 0 ? &c->command->jobs[c->job] : &c->vote[vote]->job;
-}
-
-static void note_difference(checking *c, const pel_allocation *allocation, uint64_t at) {
-    const pel_bound *bound = &c->command->bound;
-    for (uint32_t i = 0; i < bound->arg_count && c->argument == UINT32_MAX; i++) {
-        const pel_bound_arg *arg = &bound->args[i];
-        if (arg->allocation == allocation && bound->kernel->image.params[i].mode != PEL_READ && at >= arg->offset &&
-            at < arg->offset + arg->bytes) {
-            c->argument = i;
-            c->byte = at - arg->offset;
-        }
-    }
-}
-
-static bool equal_privates(checking *c, const pel_job *a, const pel_job *b) {
-    const pel_bound *bound = &c->command->bound;
-    for (uint32_t i = 0; i < bound->arg_count; i++) {
-        const pel_param *param = &bound->kernel->image.params[i];
-        const void *x = pel_private_data(a, i), *y = pel_private_data(b, i);
-        uint64_t first;
-        if (x && y && !pel_verdict_equal(&bound->verification, x, y, param->num * param->bytes, &first)) {
-            if (c->argument == UINT32_MAX) {
-                c->argument = i;
-                c->byte = first;
-            }
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool equal(checking *c, const pel_vote *vote, uint32_t with) {
-    const pel_job *a = &vote->job, *b = job_of(c, with);
-    uint64_t first;
-    for (uint32_t i = 0; i < vote->written.count; i++) {
-        const pel_use *use = &vote->written.data[i];
-        if (!pel_verdict_equal(&c->command->bound.verification, pel_isolate_data(a, use->allocation, use->lo),
-                               pel_isolate_data(b, use->allocation, use->lo), use->hi - use->lo, &first)) {
-            note_difference(c, use->allocation, use->lo + first);
-            return false;
-        }
-    }
-    return equal_privates(c, a, b);
-}
-
-void pel_verify_compare(pel_vote *vote) {
-    checking *c = vote->of;
-    if (vote->task || vote->job.work.status != PEL_OK) {
-        return;
-    }
-    if (c->votes.checked) {
-        c->votes.passes[vote->number] = passes_check(c, &vote->job, &vote->job.work.span);
-        (void)equal(c, vote, 0); /* where the difference is, for the story */
-        return;
-    }
-    for (uint32_t k = 0; k < vote->number; k++) {
-        if (c->votes.counts[k] && equal(c, vote, k)) {
-            c->votes.agrees[k] |= 1u << vote->number;
-            c->votes.agrees[vote->number] |= 1u << k;
-        }
-    }
-}
-
 /* ---- the verdict ---- */
 
 /* The winner's bytes become the chunk's. */
-static void land(checking *c, uint32_t winner) {
+static void land(pel_checking *c, uint32_t winner) {
     pel_command *command = c->command;
     pel_job *own = &command->jobs[c->job];
     own->landed = true; /* and what it began with is not there any more */
@@ -344,7 +87,7 @@ static void land(checking *c, uint32_t winner) {
     }
 }
 
-static char *tell_where(const checking *c, const char *device, const char *how) {
+static char *tell_where(const pel_checking *c, const char *device, const char *how) {
     const pel_command *command = c->command;
     pel_text text;
     pel_text_init(&text, &command->runtime->allocator);
@@ -358,7 +101,7 @@ static char *tell_where(const checking *c, const char *device, const char *how) 
 }
 
 /* Who was right and who was wrong, to the health of the devices. */
-static void judge(checking *c, uint32_t wrong) {
+static void judge(pel_checking *c, uint32_t wrong) {
     pel_command *command = c->command;
     pel_runtime *runtime = command->runtime;
     struct pel_verify *v = command->verify;
@@ -381,7 +124,7 @@ static void judge(checking *c, uint32_t wrong) {
     }
 }
 
-static void fail_undecided(checking *c) {
+static void fail_undecided(pel_checking *c) {
     pel_command *command = c->command;
     const pel_allocator *allocator = &command->runtime->allocator;
     pel_error *error = NULL;
@@ -412,7 +155,7 @@ static void fail_undecided(checking *c) {
     pel_command_fail(command, PEL_MISMATCH, error);
 }
 
-static void settle(checking *c, bool last) {
+static void settle(pel_checking *c, bool last) {
     struct pel_verify *v = c->command->verify;
     uint32_t winner = 0, wrong = 0, counting = 0;
     for (uint32_t k = 0; k < c->votes.count; k++) {
@@ -429,7 +172,7 @@ static void settle(checking *c, bool last) {
         fail_undecided(c);
     } else if (last) {
         c->command->jobs[c->job].sampled = false; /* not asked again */
-        note_why_not(c, "no other device was left to compute them");
+        pel_verify_note_why_not(c, "no other device was left to compute them");
         pel_log(&c->command->runtime->logger, PEL_LOG_WARNING, "%s: a chunk was not verified: %s",
                 c->command->name ? c->command->name : "launch", v->why_not ? v->why_not : "no device could compute it again");
     }
@@ -493,14 +236,14 @@ static bool start_round(pel_command *command) {
 static bool open_chunk(pel_command *command, uint32_t index) {
     struct pel_verify *v = command->verify;
     const pel_allocator *allocator = &command->runtime->allocator;
-    checking *c = pel_alloc_zero(allocator, 1, sizeof *c);
+    pel_checking *c = pel_alloc_zero(allocator, 1, sizeof *c);
     void **arguments = c ? pel_alloc_zero(allocator, command->bound.arg_count + 1u, sizeof *arguments) : NULL;
     if (!arguments) {
         pel_free(allocator, c);
         pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL);
         return false;
     }
-    *c = (checking){.next = v->open, .command = command, .job = index, .argument = UINT32_MAX, .arguments = arguments};
+    *c = (pel_checking){.next = v->open, .command = command, .job = index, .argument = UINT32_MAX, .arguments = arguments};
     v->open = c;
     c->votes.count = 1;
     c->votes.counts[0] = true;
@@ -512,17 +255,17 @@ static bool open_chunk(pel_command *command, uint32_t index) {
 static void end_round(struct pel_verify *v, pel_runtime *runtime) {
     while (v->round) {
         pel_vote *vote = v->round;
-        checking *c = vote->of;
+        pel_checking *c = vote->of;
         v->round = vote->next;
         if (vote->task) {
             c->asked = true;
-            free_vote(runtime, vote);
+            pel_vote_free(runtime, vote);
         } else {
             const pel_status status = pel_job_verdict(&vote->job);
             c->votes.counts[vote->number] = status == PEL_OK;
             if (status != PEL_OK) {
                 pel_device_set_add(&c->failed, vote->job.device->index);
-                note_why_not(c, pel_error_message(pel_job_verdict_error(&vote->job)));
+                pel_verify_note_why_not(c, pel_error_message(pel_job_verdict_error(&vote->job)));
             }
         }
     }
@@ -531,15 +274,15 @@ static void end_round(struct pel_verify *v, pel_runtime *runtime) {
 /* What is not settled gets another vote, or its verdict. */
 static bool another_round(pel_command *command) {
     struct pel_verify *v = command->verify;
-    for (checking **at = &v->open; *at && command->status == PEL_OK;) {
-        checking *c = *at;
+    for (pel_checking **at = &v->open; *at && command->status == PEL_OK;) {
+        pel_checking *c = *at;
         uint32_t winner, wrong;
         const bool fresh = c->votes.checked ? !c->asked : c->votes.count == 1 && c->failed.count == 0;
         bool goes_on = false;
         if (fresh && c->votes.checked) {
-            goes_on = begin_check(c);
+            goes_on = pel_check_begin(c);
         } else if (fresh || pel_verdict_find(&c->votes, false, &winner, &wrong) == PEL_VERDICT_MORE) {
-            goes_on = ask_another(c);
+            goes_on = pel_vote_begin(c);
         }
         if (goes_on) {
             at = &c->next;
@@ -551,7 +294,7 @@ static bool another_round(pel_command *command) {
         v->settled = c;
         for (uint32_t k = 1; k < c->votes.count; k++) { /* their memory; but what hangs keeps it */
             if (pel_job_verdict(&c->vote[k]->job) != PEL_TIMED_OUT) {
-                free_vote(command->runtime, c->vote[k]);
+                pel_vote_free(command->runtime, c->vote[k]);
                 c->vote[k] = NULL;
             }
         }
@@ -668,10 +411,10 @@ bool pel_verify_uses(const pel_command *command, const pel_device *device) {
     return command->verify && pel_device_set_has(&command->verify->voters, device->index);
 }
 
-static void free_checking(pel_runtime *runtime, checking *c) {
+static void free_checking(pel_runtime *runtime, pel_checking *c) {
     for (uint32_t k = 1; k < c->votes.count; k++) {
         if (c->vote[k]) {
-            free_vote(runtime, c->vote[k]);
+            pel_vote_free(runtime, c->vote[k]);
         }
     }
     pel_free(&runtime->allocator, c->arguments);
@@ -687,12 +430,12 @@ void pel_verify_free(pel_command *command) {
     for (pel_vote *vote = v->round, *next; vote; vote = next) { /* others are their chunk's */
         next = vote->next;
         if (vote->task) {
-            free_vote(runtime, vote);
+            pel_vote_free(runtime, vote);
         }
     }
-    for (checking *lists[] = {v->open, v->settled}, **at = lists; at < lists + 2; at++) {
+    for (pel_checking *lists[] = {v->open, v->settled}, **at = lists; at < lists + 2; at++) {
         while (*at) {
-            checking *next = (*at)->next;
+            pel_checking *next = (*at)->next;
             free_checking(runtime, *at);
             *at = next;
         }

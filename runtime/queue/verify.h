@@ -31,6 +31,11 @@ void pel_voters_list(pel_text *text, const pel_runtime *runtime, const pel_devic
 void pel_verify_say_how(pel_text *text, const pel_verification *how);
 void pel_verify_say_ms(pel_text *text, double ns);
 
+/* ---- vote.c ---- */
+
+/* A vote's work has returned. Without the lock. */
+void pel_verify_compare(struct pel_vote *vote);
+
 /* ---- verify.c ---- */
 
 /* Before the chunks are built. And whether the next chunk, on this device, is to be verified; once for each. */
@@ -44,9 +49,6 @@ bool pel_verify_again(pel_command *command);
 
 /* Votes of kernels that poll their cancel flag end soon. */
 void pel_verify_cancel(pel_command *command);
-
-/* A vote's work has returned. Without the lock. */
-void pel_verify_compare(struct pel_vote *vote);
 
 void pel_verify_done(pel_command *command); /* what came of it, into the plan */
 /* Whether a vote is or was on this device: one that hangs goes on to use what is there. */
