@@ -105,7 +105,7 @@ typedef struct storm_op {
 typedef struct storm_plan {
     uint64_t seed;
     storm_op ops[STORM_OPS], inner[STORM_INNER];
-    uint32_t count, inner_count, queues, limit, weights[STORM_QUEUES], flags[STORM_QUEUES];
+    uint32_t count, inner_count, queues, limit, align, weights[STORM_QUEUES], flags[STORM_QUEUES];
     bool wild; /* rectangles of several pitches on the same memory */
 } storm_plan;
 
@@ -123,17 +123,28 @@ typedef struct storm {
     atomic_uint complaints;
 } storm;
 
+/* One form of the three kernels: writes; reads and writes; in place. */
+typedef struct storm_kernels {
+    pel_kernel *make, *from, *change;
+} storm_kernels;
+
+enum {
+    STORM_SIMULATED = 1, /* one thread: tasks cannot wait; launches are divided by hand */
+    STORM_OPENCL = 2,    /* kernels for OpenCL devices, too; launches are divided by hand */
+    STORM_RESTLESS = 4   /* the workers become more and fewer, and threads are lent, all the time */
+};
+
 /* What all threads share. */
 typedef struct storm_scene {
     pel_runtime *runtime;
-    pel_kernel *make, *from, *change; /* writes; reads and writes; in place */
-    bool simulated;                   /* one thread: tasks cannot wait */
+    storm_kernels host, any; /* host functions; with OpenCL variants where there are such devices */
+    uint32_t flags, align;
     pel_share shares[STORM_SHARES];
     uint32_t share_count; /* 0: launches are not divided by hand */
 } storm_scene;
 
-/* The plan. `steps`: of so many ops at most. */
-void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps);
+/* The plan. `steps`: of so many ops at most; `align`: where launches that are divided begin, in bytes, 0: anywhere. */
+void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t align);
 void storm_plan_print(const storm *s, FILE *file);
 
 static inline bool storm_is_command(const storm_op *op) {
@@ -171,15 +182,21 @@ unsigned char storm_item(const storm_op *op, uint32_t k, unsigned old, unsigned 
 void storm_apply_items(const storm_op *op, unsigned char *const *bases, uint32_t begin, uint32_t end);
 uint32_t storm_pattern_bytes(const storm_op *op);
 
-pel_status storm_scene_make(storm_scene *scene, pel_runtime *runtime, bool simulated);
-void storm_scene_end(storm_scene *scene);
-
 /* Runs the plan; then all that it submitted is over. */
 void storm_run(storm *s, const storm_scene *scene);
 void storm_end(storm *s);
 void storm_complain(storm *s, const storm_op *op, const char *what, long is, long should);
 
+/* A host variant of the kernels; user: how many buffers it has, then come the op and its salt. */
+pel_status storm_run_span(const pel_span *span, void *const *arguments, void *scratch, void *user);
+
 /* Compares what the run left with sequential execution. */
 void storm_judge(storm *s);
+
+/*
+ * So many threads at once, each with random graphs of its own, and all on one shared counter that only the hazards protect,
+ * through one shared queue. `usual`: graphs in all, where the environment does not say otherwise (test_storm.c). Fails the test.
+ */
+void storm_threads(pel_runtime *runtime, int count, uint64_t usual, uint32_t flags);
 
 #endif

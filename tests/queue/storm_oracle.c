@@ -383,8 +383,8 @@ static void judge_other(oracle *o, storm_op *op) {
 
 static void judge_runs(storm *s, const storm_op *op) {
     const uint32_t ran = atomic_load(&op->ran);
-    if (op->should_run == UINT32_MAX) {
-        return;
+    if (op->should_run == UINT32_MAX || (op->kind == STORM_LAUNCH && (s->scene->flags & STORM_OPENCL) != 0)) {
+        return; /* devices do not count */
     }
     if (op->kind == STORM_LAUNCH ? ran < op->should_run : ran != op->should_run) { /* a chunk may have to run again */
         storm_complain(s, op, "runs", ran, op->should_run);

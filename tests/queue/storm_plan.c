@@ -9,7 +9,7 @@ typedef struct maker {
     storm_plan *plan;
     uint64_t random;
     uint32_t trouble; /* one in so many fails; 0: none */
-    bool cells, rectangles, open;
+    bool cells, rectangles, open, aligned;
     uint32_t graph_first[STORM_GRAPHS], graph_count[STORM_GRAPHS], graphs;
 } maker;
 
@@ -36,6 +36,8 @@ static storm_access piece(maker *m, pel_access_mode mode) {
         a.bytes = a.bytes > 48 && !chance(m, 8) ? 1 + a.bytes % 48 : a.bytes;
     }
     a.pitch = a.bytes;
+    const uint32_t beyond = m->aligned ? storm_address(&a, 0) % STORM_AREA % m->plan->align : 0;
+    a.offset -= beyond <= a.offset ? beyond : 0;
     return a;
 }
 
@@ -101,7 +103,9 @@ static void give_memory(maker *m, storm_op *op) {
         break;
     case STORM_LOOP:
     case STORM_LAUNCH:
+        m->aligned = op->kind == STORM_LAUNCH && m->plan->align > 0 && !chance(m, 3);
         give_items(m, op, false, false);
+        m->aligned = false;
         op->accesses[0].mode = op->access_count == 1 && chance(m, 2) ? PEL_READ_WRITE : PEL_WRITE;
         break;
     case STORM_COPY:
@@ -356,9 +360,10 @@ static void make_unmap(maker *m) {
     m->open = false;
 }
 
-void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps) {
+void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t align) {
     static const uint32_t troubles[] = {0, 0, 24, 8};
     plan->seed = seed;
+    plan->align = align;
     plan->count = plan->inner_count = 0;
     maker m = {.plan = plan, .random = seed};
     plan->queues = 1 + below(&m, STORM_QUEUES);

@@ -72,7 +72,7 @@ static pel_status run_parent(void *context) {
                   submit(op->storm, &inner[op->first + i], op->storm->queues[op->queue], inner));
         last = inner[op->first + i].event ? inner[op->first + i].event : last;
     }
-    const bool waits = status == PEL_OK && op->waits_inside && last && !op->storm->scene->simulated;
+    const bool waits = status == PEL_OK && op->waits_inside && last && (op->storm->scene->flags & STORM_SIMULATED) == 0;
     if (waits && pel_event_wait(last) == PEL_WOULD_DEADLOCK) {
         storm_complain(op->storm, op, "a wait for a child", (long)PEL_WOULD_DEADLOCK, (long)PEL_OK);
     }
@@ -89,8 +89,7 @@ static pel_status run_loop(uint64_t begin, uint64_t end, void *context) {
     return PEL_OK;
 }
 
-/* user: how many buffers the kernel has; then comes the op. */
-static pel_status run_span(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+pel_status storm_run_span(const pel_span *span, void *const *arguments, void *scratch, void *user) {
     const uint32_t buffers = *(const uint32_t *)user;
     const unsigned char *from = buffers == 2 ? arguments[0] : NULL;
     unsigned char *to = arguments[buffers - 1];
@@ -128,25 +127,33 @@ static void end_user_after(pel_event *watched, void *context) {
 
 /* ---- submission ---- */
 
+/* By hand, whatever the planner would do. */
+static bool may_divide(const storm *s, const storm_access *a) {
+    return s->plan.align == 0 || storm_address(a, 0) % STORM_AREA % s->plan.align == 0;
+}
+
 static pel_status submit_launch(storm *s, storm_op *op, pel_queue *queue, const pel_event *const *waits, pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     const storm_access *to = &op->accesses[0], *from = &op->accesses[1];
     const uint64_t self = (uintptr_t)op;
+    const bool fails = op->fails > 0 && (s->scene->flags & STORM_OPENCL) != 0; /* kernels in OpenCL C cannot */
+    const storm_kernels *kernels = fails ? &s->scene->host : &s->scene->any;
     const pel_arg place = pel_buf_range(s->buffers[to->buffer], to->offset, to->bytes);
     const pel_arg source = op->access_count > 1 ? pel_buf_range(s->buffers[from->buffer], from->offset, from->bytes) : pel_null();
-    const pel_arg two[] = {source, place, pel_u64(self)}, one[] = {place, pel_u64(self)};
+    const pel_arg two[] = {source, place, pel_u64(self), pel_u32(op->salt)}, *one = two + 1;
     desc.global[0] = to->bytes;
     desc.waits = waits;
     desc.wait_count = op->wait_count;
     desc.priority = op->priority;
-    if (op->salt % 3 == 0 && to->bytes >= 8 * s->scene->share_count) { /* divided, whatever the planner thinks of it */
+    const bool begins_well = may_divide(s, to) && (op->access_count == 1 || may_divide(s, from));
+    if (op->salt % 3 == 0 && begins_well && kernels == &s->scene->any && to->bytes >= 8 * s->scene->share_count) {
         desc.local[0] = 1;
         desc.shares = s->scene->shares;
         desc.share_count = s->scene->share_count;
     }
-    return op->access_count > 1 ? pel_launch(queue, s->scene->from, &desc, two, 3, event)
-           : storm_reads(to)    ? pel_launch(queue, s->scene->change, &desc, one, 2, event)
-                                : pel_launch(queue, s->scene->make, &desc, one, 2, event);
+    return op->access_count > 1 ? pel_launch(queue, kernels->from, &desc, two, 4, event)
+           : storm_reads(to)    ? pel_launch(queue, kernels->change, &desc, one, 3, event)
+                                : pel_launch(queue, kernels->make, &desc, one, 3, event);
 }
 
 static pel_status submit_task(storm *s, storm_op *op, pel_queue *queue, const pel_task_desc *desc, pel_event **event) {
@@ -409,44 +416,4 @@ void storm_end(storm *s) {
     for (uint32_t b = STORM_BUFFERS; b > 0; b--) {
         expect_ok(s, NULL, "destroying a buffer", pel_buffer_destroy(s->buffers[b - 1]));
     }
-}
-
-/* ---- what all threads share ---- */
-
-static pel_status make_kernel(pel_program *program, const char *name, uint32_t *buffers, pel_access_mode mode,
-                              pel_kernel **kernel) {
-    const pel_param from = PEL_PARAM_ELEMENTWISE(PEL_READ, 1, 1, 1), to = PEL_PARAM_ELEMENTWISE(mode, 1, 1, 1);
-    const pel_param value = PEL_PARAM_VALUE(uint64_t);
-    const pel_param two[] = {from, to, value}, one[] = {to, value};
-    pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
-    desc.name = name;
-    desc.params = *buffers == 2 ? two : one;
-    desc.param_count = *buffers + 1;
-    desc.host = run_span;
-    desc.user = buffers;
-    return pel_kernel_create(program, &desc, kernel, NULL);
-}
-
-pel_status storm_scene_make(storm_scene *scene, pel_runtime *runtime, bool simulated) {
-    static uint32_t one = 1, two = 2;
-    pel_program_desc desc = PEL_PROGRAM_DESC_INIT;
-    pel_program *program = NULL;
-    scene->runtime = runtime;
-    scene->simulated = simulated;
-    scene->share_count = 0;
-    for (uint32_t i = 0; simulated && i < pel_runtime_device_count(runtime) && i < STORM_SHARES; i++) {
-        scene->shares[scene->share_count++] = (pel_share){pel_runtime_device(runtime, i), 1.0 + i};
-    }
-    pel_status status = pel_program_create(runtime, &desc, &program, NULL);
-    status = status == PEL_OK ? make_kernel(program, "make", &one, PEL_WRITE, &scene->make) : status;
-    status = status == PEL_OK ? make_kernel(program, "change", &one, PEL_READ_WRITE, &scene->change) : status;
-    status = status == PEL_OK ? make_kernel(program, "from", &two, PEL_WRITE, &scene->from) : status;
-    pel_program_destroy(program);
-    return status;
-}
-
-void storm_scene_end(storm_scene *scene) {
-    pel_kernel_destroy(scene->make);
-    pel_kernel_destroy(scene->change);
-    pel_kernel_destroy(scene->from);
 }
