@@ -28,6 +28,16 @@ while read -r document; do
 done < "$work/documents" > "$work/dead"
 [ ! -s "$work/dead" ] || complain "dead links: $(cat "$work/dead")"
 
+# Pages of results: each is in their index, and those that documents and comments name are there.
+for page in "$source"/docs/results/*.md; do
+    name=$(basename "$page")
+    [ "$name" = README.md ] || grep -q "($name)" "$source/docs/results/README.md" || complain "docs/results/README.md does not name $name"
+done
+grep -rhoE 'docs/results/[A-Za-z0-9_.-]+\.md' "$source"/docs "$source"/runtime "$source"/include "$source"/bench "$source"/tests | sort -u > "$work/pages"
+while read -r page; do
+    [ -e "$source/$page" ] || complain "$page is named, and is not there"
+done < "$work/pages"
+
 # Environment variables that the library and the tool read.
 grep -rhoE 'getenv\("PEL_[A-Z_]+"\)' "$source/runtime" --include='*.c' | sed 's/.*"\(.*\)".*/\1/' | sort -u > "$work/variables"
 while read -r variable; do

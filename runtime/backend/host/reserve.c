@@ -4,7 +4,7 @@
  *
  * There are as many workers as cores, and a thread that submits is one more. While it submits small tasks one after the other,
  * the three on two cores take turns, and each turn costs more than the tasks: with the reserve away, a stream of them is run up
- * to twice as fast (docs/results/2026-11-22-submission.md). So the reserve stands back: it sleeps for a moment, again and again,
+ * to twice as fast (docs/results/queue.md). So the reserve stands back: it sleeps for a moment, again and again,
  * as long as there have been a good many submissions meanwhile (or a guest has its place) and the others have run a good many
  * items. Both are counts, not times, and they are looked at while it sleeps, when nobody suffers from it; so larger tasks, a
  * submitter that pauses and workers that are stuck each bring it back after a moment or two, 12 ms at most.
