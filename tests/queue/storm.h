@@ -83,6 +83,7 @@ typedef struct storm_op {
     uint32_t target;       /* the op that is watched, waited for, cancelled, unmapped, ended or replayed; what is replaced */
     uint32_t first, count; /* among the inner ops */
     uint32_t fails, retries, grain;
+    uint32_t pause; /* before it does anything: long enough that who does not wait for it is seen */
     int32_t priority;
     pel_status ends_as; /* of user events */
     storm_ender ender;
@@ -106,7 +107,8 @@ typedef struct storm_plan {
     uint64_t seed;
     storm_op ops[STORM_OPS], inner[STORM_INNER];
     uint32_t count, inner_count, queues, limit, align, weights[STORM_QUEUES], flags[STORM_QUEUES];
-    bool wild; /* rectangles of several pitches on the same memory */
+    bool wild;   /* rectangles of several pitches on the same memory */
+    bool pauses; /* some commands take their time */
 } storm_plan;
 
 typedef struct storm {

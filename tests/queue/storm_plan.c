@@ -10,6 +10,7 @@ typedef struct maker {
     uint64_t random;
     uint32_t trouble; /* one in so many fails; 0: none */
     bool cells, rectangles, open, aligned;
+    bool brisk; /* mostly tasks of a few cells and nothing else */
     uint32_t graph_first[STORM_GRAPHS], graph_count[STORM_GRAPHS], graphs;
 } maker;
 
@@ -87,7 +88,26 @@ static void give_items(maker *m, storm_op *op, bool needs_source, bool rows) {
     }
 }
 
+/* One to three cells of one size: what most tasks of most programs have. */
+static void give_cells(maker *m, storm_op *op) {
+    for (uint32_t wanted = 1 + below(m, 3); op->access_count < wanted;) {
+        storm_access *a = &op->accesses[op->access_count];
+        *a = (storm_access){
+            .mode = 1 + below(m, 3), .buffer = below(m, 8) / 7, .offset = 16 * below(m, 6), .bytes = 16, .rows = 1};
+        a->pitch = a->bytes;
+        bool fresh = true;
+        for (uint32_t i = 0; i < op->access_count; i++) {
+            fresh = fresh && !overlap(&op->accesses[i], a);
+        }
+        op->access_count += fresh ? 1 : 0;
+    }
+}
+
 static void give_accesses(maker *m, storm_op *op) {
+    if (m->brisk) {
+        give_cells(m, op);
+        return;
+    }
     op->access_count = below(m, STORM_ACCESSES + 1);
     for (uint32_t i = 0; i < op->access_count; i++) {
         const uint32_t mode = below(m, 5);
@@ -155,11 +175,15 @@ static void give_waits(maker *m, storm_op *op, storm_op *list, uint32_t first) {
 }
 
 static void give_details(maker *m, storm_op *op) {
+    op->pause = m->plan->pauses && chance(m, 3) ? 1 + below(m, 40) : 0;
+    op->fails = (op->kind <= STORM_LOOP || op->kind == STORM_LAUNCH) && chance(m, m->trouble) ? 1 : 0;
+    if (m->brisk && op->kind == STORM_TASK && !chance(m, 16)) {
+        return;
+    }
     op->named = chance(m, 8);
     op->priority = chance(m, 12) ? (int32_t)below(m, 3) - 1 : 0;
     op->wants_event = chance(m, 3);
     op->grain = below(m, 20);
-    op->fails = (op->kind <= STORM_LOOP || op->kind == STORM_LAUNCH) && chance(m, m->trouble) ? 1 : 0;
 }
 
 /* Part of something that the parent has declared; its own writes for writing. */
@@ -297,6 +321,7 @@ static void make_op(maker *m) {
     for (uint32_t at = below(m, total); at >= weights[kind]; kind++) {
         at -= weights[kind];
     }
+    kind = m->brisk && !chance(m, 24) ? STORM_TASK : kind;
     storm_plan *plan = m->plan;
     storm_op *op = new_op(m, plan->ops, &plan->count, (storm_kind)kind);
     const bool waits = kind == STORM_WAIT || kind == STORM_FINISH || kind == STORM_RESET || kind == STORM_REPLACE;
@@ -307,12 +332,14 @@ static void make_op(maker *m) {
     give_memory(m, op);
     if (storm_is_command(op)) {
         give_details(m, op);
+    }
+    if (storm_is_command(op) && !(m->brisk && op->kind == STORM_TASK)) {
         give_waits(m, op, plan->ops, 0);
     }
     switch (op->kind) {
     case STORM_TASK:
-        op->divided = op->access_count > 0 && chance(m, 8);
-        op->retries = chance(m, 8) ? below(m, 3) : 0;
+        op->divided = op->access_count > 0 && !m->brisk && chance(m, 8);
+        op->retries = !m->brisk && chance(m, 8) ? below(m, 3) : 0;
         op->fails = op->fails > 0 ? 1 + below(m, 3) : 0;
         break;
     case STORM_PARENT:
@@ -372,12 +399,14 @@ void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t a
     m.trouble = troubles[below(&m, 4)];
     m.cells = chance(&m, 2);
     m.rectangles = plan->wild || chance(&m, 2);
+    m.brisk = chance(&m, 3);
+    plan->pauses = chance(&m, 2);
     for (uint32_t q = 0; q < STORM_QUEUES; q++) {
         plan->weights[q] = below(&m, 4);
         plan->flags[q] = chance(&m, 2) ? PEL_QUEUE_UNTIMED : 0;
     }
     uint32_t wanted = 1 + below(&m, 40);
-    wanted = chance(&m, 16) ? STORM_OPS - 1 : wanted;
+    wanted = m.brisk || chance(&m, 16) ? STORM_OPS - 1 : wanted;
     wanted = wanted < steps ? wanted : steps;
     while (plan->count < wanted) {
         make_op(&m);

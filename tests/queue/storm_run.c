@@ -3,7 +3,9 @@
  * thread ends are ended before each of its waits. */
 #include "storm.h"
 
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 
 void storm_complain(storm *s, const storm_op *op, const char *what, long is, long should) {
     if (atomic_fetch_add(&s->complaints, 1) < 4) {
@@ -22,6 +24,18 @@ static void expect_ok(storm *s, const storm_op *op, const char *what, pel_status
 }
 
 /* ---- what runs ---- */
+
+/* Another thread's turn, a few microseconds, or a sleep. */
+static void take_time(const storm_op *op) {
+    const struct timespec nap = {0, 30000};
+    if (op->pause > 38) {
+        (void)nanosleep(&nap, NULL);
+    } else if (op->pause > 20) {
+        (void)sched_yield();
+    }
+    for (volatile uint32_t i = 0; i < op->pause * 100; i++) {
+    }
+}
 
 typedef struct part_of_write {
     const storm_access *access;
@@ -54,6 +68,7 @@ static uint32_t apply_divided(const storm_op *op) {
 static pel_status run_task(void *context) {
     storm_op *op = context;
     const uint32_t times = atomic_fetch_add_explicit(&op->ran, 1, memory_order_relaxed) + 1;
+    take_time(op);
     if (op->fails > 0 && (op->retries == 0 || times <= op->fails)) {
         return PEL_IO;
     }
@@ -82,6 +97,7 @@ static pel_status run_parent(void *context) {
 static pel_status run_loop(uint64_t begin, uint64_t end, void *context) {
     storm_op *op = context;
     atomic_fetch_add_explicit(&op->ran, (unsigned)(end - begin), memory_order_relaxed);
+    take_time(op);
     if (op->fails > 0 && begin == 0) {
         return PEL_IO;
     }
@@ -97,6 +113,7 @@ pel_status storm_run_span(const pel_span *span, void *const *arguments, void *sc
     (void)scratch;
     memcpy(&op, arguments[buffers], sizeof op);
     atomic_fetch_add_explicit(&op->ran, (unsigned)(span->hi[0] - span->lo[0]), memory_order_relaxed);
+    take_time(op);
     if (op->fails > 0 && span->lo[0] == 0) {
         return PEL_IO;
     }
