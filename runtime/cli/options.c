@@ -83,7 +83,7 @@ static void print_option(const pel_cli_option *option) {
     putchar('\n');
 }
 
-void pel_cli_print_help(const pel_cli_usage *usage) {
+static void print_help(const pel_cli_usage *usage) {
     static const pel_cli_option help = {'h', "help", NULL, "print this text"};
     printf("Usage: pel %s %s\n\n%s\n\nOptions:\n", usage->command, *usage->synopsis ? usage->synopsis : "[options]",
            usage->about);
@@ -148,7 +148,7 @@ int pel_cli_next(const pel_cli_usage *usage, int argc, char **argv, const char *
     if (found == '?' || found == ':')
         return report_wrong(usage, argv, found);
     if (found == 'h' || found == HELP_VALUE) {
-        pel_cli_print_help(usage);
+        print_help(usage);
         return PEL_CLI_HELP;
     }
     if (found >= 256)

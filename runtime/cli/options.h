@@ -42,8 +42,6 @@ int pel_cli_operands(void);
 /* For a command without operands: true when there are none left, else an error message. */
 bool pel_cli_no_operands(const pel_cli_usage *usage, int argc, char **argv);
 
-void pel_cli_print_help(const pel_cli_usage *usage);
-
 /* One line on stderr: "pel: COMMAND: message". command NULL: "pel: message". */
 void pel_cli_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

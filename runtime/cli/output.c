@@ -334,13 +334,14 @@ const char *pel_format_bytes(char text[32], double bytes) {
     return text;
 }
 
-bool pel_output_is_terminal(FILE *file) {
+/* Whether the stream is a terminal that understands a carriage return. */
+static bool is_terminal(FILE *file) {
     const char *terminal = getenv("TERM");
     return isatty(fileno(file)) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
 void pel_progress(const char *format, ...) {
-    if (!pel_output_is_terminal(stderr))
+    if (!is_terminal(stderr))
         return;
     fputs("\r\033[K", stderr);
     if (format) {

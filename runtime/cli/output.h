@@ -70,9 +70,6 @@ void pel_table_free(pel_table *table);
 const char *pel_format_time(char text[32], double nanoseconds);
 const char *pel_format_bytes(char text[32], double bytes);
 
-/* Whether the stream is a terminal that understands a carriage return. */
-bool pel_output_is_terminal(FILE *file);
-
 /* A line of progress on stderr, replaced by the next one; nothing when stderr is no terminal. NULL: wipes the line. */
 void pel_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

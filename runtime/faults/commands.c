@@ -143,8 +143,9 @@ static bool waits_for_failure(cl_uint count, const cl_event *list) {
     return false;
 }
 
-cl_int pel_faults_begin(pel_faults_command *command, pel_faults_call call, cl_command_queue queue, bool blocking,
-                        cl_uint *wait_count, const cl_event **wait_list, cl_event *event) {
+/* Before a command; may change the wait list. Not CL_SUCCESS: return that, nothing else is to be done. */
+static cl_int begin_command(pel_faults_command *command, pel_faults_call call, cl_command_queue queue, bool blocking,
+                            cl_uint *wait_count, const cl_event **wait_list, cl_event *event) {
     *command = (pel_faults_command){.fault = pel_faults_meet(call, PEL_SCOPE_QUEUE, queue), .queue = queue, .wanted = event};
     const pel_faults_fault *fault = &command->fault;
     if (fault->kind == PEL_FAULT_CODE || fault->kind == PEL_FAULT_VANISH) {
@@ -169,7 +170,8 @@ cl_int pel_faults_begin(pel_faults_command *command, pel_faults_call call, cl_co
     return CL_SUCCESS;
 }
 
-cl_int pel_faults_end(pel_faults_command *command, cl_int code) {
+/* After it; returns what to return. */
+static cl_int end_command(pel_faults_command *command, cl_int code) {
     if (code == CL_SUCCESS && command->wanted && *command->wanted) {
         pel_faults_count_object(1);
         if (command->poison != CL_SUCCESS) {
@@ -191,12 +193,12 @@ cl_int pel_faults_end(pel_faults_command *command, cl_int code) {
     static CL_API_ENTRY cl_int CL_API_CALL wrapped_##name parameters {                                                           \
         pel_faults_command command;                                                                                              \
         cl_int code =                                                                                                            \
-            pel_faults_begin(&command, PEL_CALL_##name, queue, (blocking) != CL_FALSE, &wait_count, &wait_list, event);          \
+            begin_command(&command, PEL_CALL_##name, queue, (blocking) != CL_FALSE, &wait_count, &wait_list, event);             \
         if (code != CL_SUCCESS) {                                                                                                \
             return code;                                                                                                         \
         }                                                                                                                        \
-        return pel_faults_end(&command,                                                                                          \
-                              command.replaced ? T.clEnqueueMarkerWithWaitList(queue, 0, NULL, event) : T.name arguments);       \
+        return end_command(&command,                                                                                             \
+                           command.replaced ? T.clEnqueueMarkerWithWaitList(queue, 0, NULL, event) : T.name arguments);          \
     }
 PEL_FAULTS_COMMAND_CALLS(WRAPPER)
 
@@ -291,7 +293,7 @@ static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueNDRangeKernel(cl_command
                                                                       const cl_event *wait_list, cl_event *event) {
     pel_faults_command command;
     snapshot s = {.count = 0};
-    cl_int code = pel_faults_begin(&command, PEL_CALL_clEnqueueNDRangeKernel, queue, false, &wait_count, &wait_list, event);
+    cl_int code = begin_command(&command, PEL_CALL_clEnqueueNDRangeKernel, queue, false, &wait_count, &wait_list, event);
     if (code != CL_SUCCESS) {
         return code;
     }
@@ -305,14 +307,14 @@ static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueNDRangeKernel(cl_command
         flip_results(&s, queue, command.fault.amount);
     }
     drop_snapshot(&s);
-    return pel_faults_end(&command, code);
+    return end_command(&command, code);
 }
 
 static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueTask(cl_command_queue queue, cl_kernel kernel, cl_uint wait_count,
                                                              const cl_event *wait_list, cl_event *event) {
     pel_faults_command command;
     snapshot s = {.count = 0};
-    cl_int code = pel_faults_begin(&command, PEL_CALL_clEnqueueTask, queue, false, &wait_count, &wait_list, event);
+    cl_int code = begin_command(&command, PEL_CALL_clEnqueueTask, queue, false, &wait_count, &wait_list, event);
     if (code != CL_SUCCESS) {
         return code;
     }
@@ -326,14 +328,14 @@ static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueTask(cl_command_queue qu
         flip_results(&s, queue, command.fault.amount);
     }
     drop_snapshot(&s);
-    return pel_faults_end(&command, code);
+    return end_command(&command, code);
 }
 
 static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueReadBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking,
                                                                    size_t offset, size_t size, void *to, cl_uint wait_count,
                                                                    const cl_event *wait_list, cl_event *event) {
     pel_faults_command command;
-    cl_int code = pel_faults_begin(&command, PEL_CALL_clEnqueueReadBuffer, queue, blocking, &wait_count, &wait_list, event);
+    cl_int code = begin_command(&command, PEL_CALL_clEnqueueReadBuffer, queue, blocking, &wait_count, &wait_list, event);
     if (code != CL_SUCCESS) {
         return code;
     }
@@ -344,7 +346,7 @@ static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueReadBuffer(cl_command_qu
     if (flip && code == CL_SUCCESS) {
         flip_bytes(to, size, command.fault.amount);
     }
-    return pel_faults_end(&command, code);
+    return end_command(&command, code);
 }
 
 static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueWriteBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking,
@@ -352,7 +354,7 @@ static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueWriteBuffer(cl_command_q
                                                                     cl_uint wait_count, const cl_event *wait_list,
                                                                     cl_event *event) {
     pel_faults_command command;
-    cl_int code = pel_faults_begin(&command, PEL_CALL_clEnqueueWriteBuffer, queue, blocking, &wait_count, &wait_list, event);
+    cl_int code = begin_command(&command, PEL_CALL_clEnqueueWriteBuffer, queue, blocking, &wait_count, &wait_list, event);
     if (code != CL_SUCCESS) {
         return code;
     }
@@ -366,13 +368,13 @@ static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueWriteBuffer(cl_command_q
     code = command.replaced ? T.clEnqueueMarkerWithWaitList(queue, 0, NULL, event)
                             : T.clEnqueueWriteBuffer(queue, mem, blocking, offset, size, from, wait_count, wait_list, event);
     free(changed);
-    return pel_faults_end(&command, code);
+    return end_command(&command, code);
 }
 
 /* ---- maps, which answer with a pointer, and the old marker, which has no wait list ---- */
 
 static cl_int end_map(pel_faults_command *command, cl_int code, cl_int *errcode_ret) {
-    code = pel_faults_end(command, code);
+    code = end_command(command, code);
     if (errcode_ret) {
         *errcode_ret = code;
     }
@@ -384,7 +386,7 @@ static CL_API_ENTRY void *CL_API_CALL wrapped_clEnqueueMapBuffer(cl_command_queu
                                                                  cl_uint wait_count, const cl_event *wait_list, cl_event *event,
                                                                  cl_int *errcode_ret) {
     pel_faults_command command;
-    cl_int code = pel_faults_begin(&command, PEL_CALL_clEnqueueMapBuffer, queue, blocking, &wait_count, &wait_list, event);
+    cl_int code = begin_command(&command, PEL_CALL_clEnqueueMapBuffer, queue, blocking, &wait_count, &wait_list, event);
     if (code != CL_SUCCESS) {
         if (errcode_ret) {
             *errcode_ret = code;
@@ -401,7 +403,7 @@ static CL_API_ENTRY void *CL_API_CALL wrapped_clEnqueueMapImage(cl_command_queue
                                                                 size_t *row_pitch, size_t *slice_pitch, cl_uint wait_count,
                                                                 const cl_event *wait_list, cl_event *event, cl_int *errcode_ret) {
     pel_faults_command command;
-    cl_int code = pel_faults_begin(&command, PEL_CALL_clEnqueueMapImage, queue, blocking, &wait_count, &wait_list, event);
+    cl_int code = begin_command(&command, PEL_CALL_clEnqueueMapImage, queue, blocking, &wait_count, &wait_list, event);
     if (code != CL_SUCCESS) {
         if (errcode_ret) {
             *errcode_ret = code;
@@ -417,12 +419,12 @@ static CL_API_ENTRY cl_int CL_API_CALL wrapped_clEnqueueMarker(cl_command_queue 
     pel_faults_command command;
     cl_uint wait_count = 0;
     const cl_event *wait_list = NULL;
-    cl_int code = pel_faults_begin(&command, PEL_CALL_clEnqueueMarker, queue, false, &wait_count, &wait_list, event);
+    cl_int code = begin_command(&command, PEL_CALL_clEnqueueMarker, queue, false, &wait_count, &wait_list, event);
     if (code != CL_SUCCESS) {
         return code;
     }
-    return pel_faults_end(&command, wait_count > 0 ? T.clEnqueueMarkerWithWaitList(queue, wait_count, wait_list, event)
-                                                   : T.clEnqueueMarker(queue, event));
+    return end_command(&command, wait_count > 0 ? T.clEnqueueMarkerWithWaitList(queue, wait_count, wait_list, event)
+                                                : T.clEnqueueMarker(queue, event));
 }
 
 void pel_faults_fill_commands(cl_icd_dispatch *table) {

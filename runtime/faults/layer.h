@@ -106,11 +106,9 @@ typedef struct pel_faults_fault {
 /* Counts a call and says what befalls it. Delays have been waited for already. */
 pel_faults_fault pel_faults_meet(pel_faults_call call, pel_faults_scope scope, const void *handle);
 const char *pel_faults_call_name(uint32_t call);
-const cl_int *pel_faults_call_codes(uint32_t call, uint32_t *count);
 
 /* Objects are counted by references; `change` is +1 or -1. */
 void pel_faults_count_object(int change);
-int64_t pel_faults_objects(void);
 
 /* Events that are reported as failed. CL_SUCCESS: not one of them. */
 void pel_faults_poison(cl_event event, cl_int code);
@@ -138,11 +136,6 @@ typedef struct pel_faults_command {
     int64_t began;
 } pel_faults_command;
 
-/* Before a command; may change the wait list. Not CL_SUCCESS: return that, nothing else is to be done. */
-cl_int pel_faults_begin(pel_faults_command *command, pel_faults_call call, cl_command_queue queue, bool blocking,
-                        cl_uint *wait_count, const cl_event **wait_list, cl_event *event);
-/* After it; returns what to return. */
-cl_int pel_faults_end(pel_faults_command *command, cl_int code);
 void pel_faults_free_hung(void); /* commands that never complete fail now */
 uint32_t pel_faults_pending(void);
 

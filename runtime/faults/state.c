@@ -46,7 +46,7 @@ const char *pel_faults_call_name(uint32_t call) {
     return call < PEL_FAULTS_CALL_COUNT ? names[call] : NULL;
 }
 
-const cl_int *pel_faults_call_codes(uint32_t call, uint32_t *count) {
+static const cl_int *call_codes(uint32_t call, uint32_t *count) {
     *count = 0;
     if (call >= PEL_FAULTS_CALL_COUNT) {
         return NULL;
@@ -130,7 +130,7 @@ void pel_faults_count_object(int change) {
     pthread_mutex_unlock(&lock);
 }
 
-int64_t pel_faults_objects(void) {
+static int64_t count_objects(void) {
     pthread_mutex_lock(&lock);
     int64_t count = objects;
     pthread_mutex_unlock(&lock);
@@ -306,7 +306,7 @@ static void vanish(const pel_faults_rule *rule, cl_device_id device) {
 /* The code that a rule gives; needs the lock. */
 static cl_int code_of(const pel_faults_rule *rule, pel_faults_call call) {
     uint32_t count;
-    const cl_int *list = pel_faults_call_codes(call, &count);
+    const cl_int *list = call_codes(call, &count);
     switch (rule->kind) {
     case PEL_FAULT_CODE:
     case PEL_FAULT_EVENT:
@@ -437,12 +437,12 @@ static const pel_faults_control control = {.version = PEL_FAULTS_CONTROL_VERSION
                                            .set = control_set,
                                            .fired = control_fired,
                                            .last = control_last,
-                                           .objects = pel_faults_objects,
+                                           .objects = count_objects,
                                            .pending = pel_faults_pending,
                                            .call_count = control_call_count,
                                            .call_name = pel_faults_call_name,
                                            .call_times = control_call_times,
-                                           .call_codes = pel_faults_call_codes};
+                                           .call_codes = call_codes};
 
 const pel_faults_control *pel_faults_control_get(uint32_t version) {
     return version == PEL_FAULTS_CONTROL_VERSION ? &control : NULL;

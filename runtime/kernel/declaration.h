@@ -16,27 +16,14 @@ static inline bool pel_param_is_pointer(pel_param_kind kind) {
     return kind >= PEL_PARAM_KIND_POINTER;
 }
 
-/*
- * Items of the whole launch per unit along its split dimension: of the dimensions below it, and of all but it. The launch's
- * total fits 64 bits.
- */
+/* Items of the whole launch per unit along its split dimension, of the dimensions below it. The launch's total fits 64 bits. */
 uint64_t pel_items_below_split(const pel_span *span);
-uint64_t pel_items_per_unit(const pel_span *span);
 
 /* Bytes per unit of a block parameter. False: beyond 64 bits, or a pitch argument of 0. */
 bool pel_block_pitch(const pel_bound *bound, uint32_t arg, uint64_t *pitch);
 
 /* Sets granularity and, where the launch may not be split, the reason. Everything else of the launch is bound. */
 pel_status pel_bound_find_cuts(pel_bound *bound, pel_error **error);
-
-/* An unsigned integer of 1, 2, 4 or 8 bytes. */
-uint64_t pel_value_as_u64(const void *value, uint64_t bytes);
-
-/*
- * Appends [lo, hi); joins it to the last interval when it touches or overlaps that from above. Empty: nothing. False: no
- * memory.
- */
-bool pel_intervals_add(const pel_allocator *allocator, pel_intervals *list, uint64_t lo, uint64_t hi);
 
 /*
  * Sorts in place. libc's qsort is not used: it may allocate behind the runtime's allocator. `size` is 64 at most. Sorted input

@@ -50,7 +50,7 @@ const char *pel_access_mode_name(pel_access_mode mode) {
     return "unknown";
 }
 
-void pel_intervals_free(const pel_allocator *allocator, pel_intervals *list) {
+static void intervals_free(const pel_allocator *allocator, pel_intervals *list) {
     pel_free(allocator, list->data);
     *list = (pel_intervals){NULL, 0, 0};
 }
@@ -68,7 +68,8 @@ static bool grow(const pel_allocator *allocator, pel_intervals *list, uint32_t c
     return true;
 }
 
-bool pel_intervals_add(const pel_allocator *allocator, pel_intervals *list, uint64_t lo, uint64_t hi) {
+/* Appends [lo, hi); joins it to the last interval when it touches or overlaps that from above. False: no memory. */
+static bool intervals_add(const pel_allocator *allocator, pel_intervals *list, uint64_t lo, uint64_t hi) {
     if (lo >= hi) {
         return true;
     }
@@ -97,7 +98,8 @@ uint64_t pel_items_below_split(const pel_span *span) {
     return items;
 }
 
-uint64_t pel_items_per_unit(const pel_span *span) {
+/* The same of all dimensions but the split one. */
+static uint64_t items_per_unit(const pel_span *span) {
     uint64_t items = 1;
     for (uint32_t d = 0; d < span->dims; d++) {
         items *= d == span->split ? 1 : span->global[d];
@@ -105,7 +107,8 @@ uint64_t pel_items_per_unit(const pel_span *span) {
     return items;
 }
 
-uint64_t pel_value_as_u64(const void *value, uint64_t bytes) {
+/* An unsigned integer of 1, 2, 4 or 8 bytes. */
+static uint64_t value_as_u64(const void *value, uint64_t bytes) {
     uint8_t v8;
     uint16_t v16;
     uint32_t v32;
@@ -132,10 +135,10 @@ bool pel_block_pitch(const pel_bound *bound, uint32_t arg, uint64_t *pitch) {
         *pitch = param->pitch;
         return true;
     }
-    uint64_t elements = pel_items_per_unit(&bound->span);
+    uint64_t elements = items_per_unit(&bound->span);
     if (param->pitch_argument != 0) {
         const pel_bound_arg *by = &bound->args[param->pitch_argument - 1];
-        elements = pel_value_as_u64(by->value, by->bytes);
+        elements = value_as_u64(by->value, by->bytes);
     }
     return elements != 0 && pel_mul_u64(elements, param->bytes, pitch);
 }
@@ -149,7 +152,7 @@ typedef struct grid_box {
 static bool add_run(const pel_allocator *allocator, pel_intervals *list, const grid_box *box, uint64_t first, uint64_t last) {
     uint64_t lo = pel_muldiv_u64(first, box->num, box->den);
     uint64_t hi = (uint64_t)(((unsigned __int128)last * box->num + (box->den - 1)) / box->den);
-    return pel_intervals_add(allocator, list, lo * box->bytes, hi * box->bytes);
+    return intervals_add(allocator, list, lo * box->bytes, hi * box->bytes);
 }
 
 static bool add_box(const pel_allocator *allocator, pel_intervals *list, const grid_box *box) {
@@ -200,7 +203,6 @@ static grid_box group_box(const pel_span *span, const pel_param *param) {
 
 /* The same list for reads and writes, as the mode says. */
 static bool by_mode(const pel_allocator *allocator, pel_footprint *footprint, pel_access_mode mode) {
-    footprint->writes_sure = mode == PEL_WRITE;
     if (mode == PEL_READ) {
         return true; /* the list was built in reads */
     }
@@ -232,15 +234,14 @@ static bool block_footprint(const pel_bound *bound, const pel_span *span, uint32
     uint64_t to = units - hi > param->halo_hi ? hi + param->halo_hi : units;
     bool fine = true;
     if (param->mode != PEL_WRITE) {
-        fine = pel_intervals_add(allocator, &footprint->reads, from * pitch, to * pitch);
+        fine = intervals_add(allocator, &footprint->reads, from * pitch, to * pitch);
     } else {
-        fine = pel_intervals_add(allocator, &footprint->reads, from * pitch, lo * pitch) &&
-               pel_intervals_add(allocator, &footprint->reads, hi * pitch, to * pitch);
+        fine = intervals_add(allocator, &footprint->reads, from * pitch, lo * pitch) &&
+               intervals_add(allocator, &footprint->reads, hi * pitch, to * pitch);
     }
     if (param->mode != PEL_READ) {
-        fine = fine && pel_intervals_add(allocator, &footprint->writes, lo * pitch, hi * pitch);
+        fine = fine && intervals_add(allocator, &footprint->writes, lo * pitch, hi * pitch);
     }
-    footprint->writes_sure = param->mode == PEL_WRITE;
     return fine;
 }
 
@@ -302,7 +303,6 @@ pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uin
     const pel_param *param = &bound->kernel->image.params[arg];
     const pel_allocator *allocator = &bound->kernel->runtime->allocator;
     footprint->reads.count = footprint->writes.count = 0;
-    footprint->writes_sure = false;
     footprint->known = true;
     if (!bound->args[arg].allocation) {
         return PEL_OK; /* a value, local memory, or a null pointer */
@@ -315,11 +315,11 @@ pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uin
         return PEL_OK;
     case PEL_PARAM_KIND_POINTER:
         footprint->known = false;
-        fine = pel_intervals_add(allocator, &footprint->reads, 0, bound->args[arg].bytes) &&
+        fine = intervals_add(allocator, &footprint->reads, 0, bound->args[arg].bytes) &&
                by_mode(allocator, footprint, param->mode == PEL_READ ? PEL_READ : PEL_READ_WRITE);
         break;
     case PEL_PARAM_KIND_WHOLE:
-        fine = pel_intervals_add(allocator, &footprint->reads, 0, bound->args[arg].bytes) &&
+        fine = intervals_add(allocator, &footprint->reads, 0, bound->args[arg].bytes) &&
                by_mode(allocator, footprint, param->mode);
         break;
     case PEL_PARAM_KIND_ELEMENTWISE:
@@ -334,7 +334,7 @@ pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uin
         fine = block_footprint(bound, span, arg, footprint);
         break;
     case PEL_PARAM_KIND_REDUCE_PRIVATE:
-        fine = pel_intervals_add(allocator, &footprint->reads, 0, param->num * param->bytes) &&
+        fine = intervals_add(allocator, &footprint->reads, 0, param->num * param->bytes) &&
                by_mode(allocator, footprint, PEL_READ_WRITE);
         break;
     case PEL_PARAM_KIND_CANCEL:
@@ -346,6 +346,6 @@ pel_status pel_footprint_query(const pel_bound *bound, const pel_span *span, uin
 }
 
 void pel_footprint_free(const pel_allocator *allocator, pel_footprint *footprint) {
-    pel_intervals_free(allocator, &footprint->reads);
-    pel_intervals_free(allocator, &footprint->writes);
+    intervals_free(allocator, &footprint->reads);
+    intervals_free(allocator, &footprint->writes);
 }

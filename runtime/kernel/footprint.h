@@ -60,12 +60,10 @@ typedef struct pel_intervals {
     pel_interval *data;
     uint32_t count, capacity;
 } pel_intervals;
-void pel_intervals_free(const pel_allocator *allocator, pel_intervals *list);
 
 typedef struct pel_footprint {
     pel_intervals reads;           /* must be valid where the span runs */
-    pel_intervals writes;          /* may be written there */
-    bool writes_sure;              /* every byte of `writes` is written; else they are in `reads` too */
+    pel_intervals writes;          /* may be written there; bytes that are not in `reads` are all written */
     bool known;                    /* false: undeclared; reads and writes are the whole argument */
 } pel_footprint;
 

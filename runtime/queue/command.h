@@ -298,7 +298,6 @@ typedef struct pel_dispatcher {
 } pel_dispatcher;
 
 /* dispatcher.c */
-int64_t pel_dispatcher_moment(const pel_runtime *runtime); /* the time, read once while the lock is held where that is short */
 pel_status pel_dispatcher_ensure(pel_runtime *runtime, pel_error **error); /* takes the lock itself */
 void pel_command_make_ready(pel_command *command);
 void pel_restart_stalled(pel_runtime *runtime); /* those that waited for bytes or for room look again */
@@ -329,8 +328,6 @@ bool pel_fair_at_once(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_append(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_prepend(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_submit(pel_runtime *runtime); /* of the waiting ones, those whose turn it is */
-/* puts a part before those of its replay whose turn is later; false: there are none */
-bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job);
 void pel_fair_grown(pel_job *job, double by_ns); /* its work is with its device and takes so much longer */
 void pel_fair_ended(pel_job *job);          /* before what it was is forgotten */
 void pel_fair_given_up(pel_job *job);       /* one that has not returned: its times are not known */
@@ -533,9 +530,7 @@ pel_status pel_refuse(pel_queue *queue, pel_status status, pel_error *error);
 /* finish.c: waits for what has been submitted to the queue so far, and for what tasks of that submit to it. *home: all is done
  * with that; *failure: of the queue, then. Both may be NULL. Takes the lock. */
 pel_status pel_queue_drain(pel_queue *queue, bool *home, pel_status *failure);
-/* Waits for the writers of these bytes, however they end, and fetches what there is. Takes the lock; frees the list.
- * `held`: the allocations are retained already. */
+/* Waits for the writers of these bytes, however they end, and fetches what there is. Takes the lock; frees the list. */
 pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses);
-pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses);
 
 #endif

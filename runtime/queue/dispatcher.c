@@ -166,6 +166,11 @@ static void leave_stage(pel_runtime *runtime, pel_stage *stage) {
     }
 }
 
+/* The time, read once while the lock is held where that is short. */
+static int64_t moment_of(const pel_runtime *runtime) {
+    return runtime->dispatcher->moment != 0 ? runtime->dispatcher->moment : pel_clock_now(runtime->clock);
+}
+
 void pel_command_end(pel_command *command) {
     if (command->part_of) {
         pel_graph_part_over(command);
@@ -187,7 +192,7 @@ void pel_command_end(pel_command *command) {
         pel_graph_replay_ends(command);
     }
     pel_command_leave_hazards(command);
-    pel_event_finish(command->event, command->status, command->error, command->plan, pel_dispatcher_moment(runtime));
+    pel_event_finish(command->event, command->status, command->error, command->plan, moment_of(runtime));
     command->error = NULL;
     command->plan = NULL;
     pel_node_end(runtime, node, command->name, command->status != PEL_OK, command->event->error);
@@ -333,7 +338,7 @@ static pel_status fetch_for_host(pel_command *command, bool *stalled) {
 }
 
 static void begin(pel_command *command) {
-    command->event->timing.began = pel_dispatcher_moment(command->runtime);
+    command->event->timing.began = moment_of(command->runtime);
     atomic_store_explicit(&command->event->phase, PEL_EVENT_RUNNING, memory_order_relaxed);
 }
 
@@ -505,10 +510,6 @@ void pel_dispatch(pel_runtime *runtime) {
     if (dispatcher->first_job) {
         pel_fair_submit(runtime);
     }
-}
-
-int64_t pel_dispatcher_moment(const pel_runtime *runtime) {
-    return runtime->dispatcher->moment != 0 ? runtime->dispatcher->moment : pel_clock_now(runtime->clock);
 }
 
 void pel_dispatcher_unlock(pel_runtime *runtime, bool something_completed) {

@@ -181,19 +181,6 @@ static void take_out(pel_dispatcher *dispatcher, pel_job **place, pel_job *befor
     pel_job_hand_over(job);
 }
 
-bool pel_fair_in_turn(pel_dispatcher *dispatcher, pel_job *job) {
-    for (pel_job **place = &dispatcher->first_job; *place; place = &(*place)->next) {
-        const pel_command *other = (*place)->command;
-        if (other->part_of == job->command->part_of && other->turn > job->command->turn &&
-            priority_of(*place) <= priority_of(job)) {
-            job->next = *place;
-            *place = job;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* In order: a job that must wait for cores keeps later ones off them, so that nobody starves. */
 static void submit_in_order(pel_runtime *runtime) {
     pel_dispatcher *dispatcher = runtime->dispatcher;

@@ -114,6 +114,36 @@ pel_status pel_queue_drain(pel_queue *queue, bool *home, pel_status *failure) {
     return status;
 }
 
+static void release_uses(pel_runtime *runtime, pel_uses *uses) {
+    pthread_mutex_lock(&runtime->lock);
+    for (uint32_t i = 0; i < uses->count; i++) {
+        pel_allocation_release(uses->data[i].allocation);
+    }
+    pthread_mutex_unlock(&runtime->lock);
+    pel_uses_free(&runtime->allocator, uses);
+}
+
+/* Whose allocations are retained already. */
+static pel_status bring_home_held(pel_runtime *runtime, pel_uses *uses) {
+    pel_error *error = NULL;
+    pel_event *event = NULL;
+    pel_command *command = pel_command_new(&runtime->dispatcher->own, PEL_COMMAND_MARKER, "bring home", 0, &error);
+    if (!command) {
+        pel_error_destroy(error);
+        release_uses(runtime, uses);
+        return PEL_OUT_OF_MEMORY;
+    }
+    command->tolerant = true; /* what a failed command left is undefined, but the rest must come */
+    command->uses = *uses; /* with their references */
+    *uses = (pel_uses){0};
+    pel_status status = pel_command_submit(command, NULL, 0, &event);
+    if (status == PEL_OK) {
+        status = pel_event_wait(event);
+        pel_event_release(event);
+    }
+    return status;
+}
+
 typedef struct homeless {
     pel_runtime *runtime;
     pel_allocation *allocation;
@@ -146,36 +176,7 @@ static pel_status bring_wraps_home(pel_runtime *runtime) {
         pel_uses_free(&runtime->allocator, &h.uses);
         return h.failed ? PEL_OUT_OF_MEMORY : PEL_OK;
     }
-    return pel_bring_home_held(runtime, &h.uses);
-}
-
-static void release_uses(pel_runtime *runtime, pel_uses *uses) {
-    pthread_mutex_lock(&runtime->lock);
-    for (uint32_t i = 0; i < uses->count; i++) {
-        pel_allocation_release(uses->data[i].allocation);
-    }
-    pthread_mutex_unlock(&runtime->lock);
-    pel_uses_free(&runtime->allocator, uses);
-}
-
-pel_status pel_bring_home_held(pel_runtime *runtime, pel_uses *uses) {
-    pel_error *error = NULL;
-    pel_event *event = NULL;
-    pel_command *command = pel_command_new(&runtime->dispatcher->own, PEL_COMMAND_MARKER, "bring home", 0, &error);
-    if (!command) {
-        pel_error_destroy(error);
-        release_uses(runtime, uses);
-        return PEL_OUT_OF_MEMORY;
-    }
-    command->tolerant = true; /* what a failed command left is undefined, but the rest must come */
-    command->uses = *uses; /* with their references */
-    *uses = (pel_uses){0};
-    pel_status status = pel_command_submit(command, NULL, 0, &event);
-    if (status == PEL_OK) {
-        status = pel_event_wait(event);
-        pel_event_release(event);
-    }
-    return status;
+    return bring_home_held(runtime, &h.uses);
 }
 
 pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses) {
@@ -188,7 +189,7 @@ pel_status pel_bring_home(pel_runtime *runtime, pel_uses *uses) {
         pel_allocation_retain(uses->data[i].allocation);
     }
     pthread_mutex_unlock(&runtime->lock);
-    return pel_bring_home_held(runtime, uses);
+    return bring_home_held(runtime, uses);
 }
 
 static bool add_busy(void *user, uint64_t lo, uint64_t hi, pel_place_set places) {

@@ -231,7 +231,6 @@ static pel_status forget_in(pel_hazards *hazards, const target *t, void *user) {
 }
 
 typedef struct moving {
-    pel_hazard_grid *grid;
     struct {
         uint64_t lo, hi;
         pel_interval_value value;
@@ -261,7 +260,7 @@ static bool move_part(pel_hazard_grid *grid, uint64_t lo, uint64_t hi, pel_inter
 /* What the map knows of the grid's memory goes to the grid. False: no memory, or too many strips; the map is as it was. */
 static bool move_into(pel_hazards *hazards, pel_hazard_grid *grid) {
     for (uint64_t at = grid->lo; at < grid->hi;) {
-        moving m = {.grid = grid};
+        moving m = {.count = 0};
         pel_interval_map_visit(hazards->map, at, grid->hi, collect, &m, NULL);
         for (uint32_t i = 0; i < m.count; i++) {
             if ((m.parts[i].value.a | m.parts[i].value.b) != 0 &&

@@ -191,7 +191,6 @@ typedef struct builder {
     struct pel_stream *stream;
     pel_uses reads, writes; /* of one group in one step */
     pel_footprint footprint;
-    pel_error **error;
 } builder;
 
 static pel_status add_intervals(builder *b, const pel_bound_arg *arg, const pel_intervals *list, pel_uses *uses) {
@@ -341,7 +340,7 @@ pel_status pel_stream_build(pel_job *job, pel_error **error) {
     stream->steps = pel_alloc_zero(allocator, shape->step_count + 1u, sizeof *stream->steps);
     stream->args = pel_alloc_zero(allocator, (size_t)shape->step_count * args + 1, sizeof *stream->args);
     status = stream->windows && stream->steps && stream->args ? make_windows(job, stream, error) : PEL_OUT_OF_MEMORY;
-    builder b = {.job = job, .stream = stream, .error = error};
+    builder b = {.job = job, .stream = stream};
     for (uint32_t s = 0; s < shape->step_count && status == PEL_OK; s++) {
         status = build_step(&b, s);
     }

@@ -32,7 +32,8 @@ static void set_reason(pel_device *device, const char *why) {
     (void)snprintf(device->health.reason, sizeof device->health.reason, "%s", why && why[0] ? why : "it reported no reason");
 }
 
-void pel_health_quarantine(pel_device *device, const char *why, int64_t now) {
+/* It is not to be used for a while. */
+static void quarantine(pel_device *device, const char *why, int64_t now) {
     pel_device_health *h = &device->health;
     if (h->state == PEL_DEVICE_RETIRED || h->state == PEL_DEVICE_QUARANTINED) {
         return;
@@ -59,7 +60,7 @@ void pel_health_note(pel_device *device, pel_status status, const pel_error *why
     device->streak++;
     if (status != PEL_DEVICE_FAILED || device->streak >= STREAK) {
         device->streak = 0;
-        pel_health_quarantine(device, pel_error_message(why), pel_clock_now(clock));
+        quarantine(device, pel_error_message(why), pel_clock_now(clock));
     }
 }
 
@@ -81,7 +82,7 @@ void pel_health_lied(pel_device *device, const char *what, const pel_clock *cloc
     device->lies++;
     device->truths = 0;
     if (device->lies >= LIES) {
-        pel_health_quarantine(device, what, pel_clock_now(clock));
+        quarantine(device, what, pel_clock_now(clock));
         return;
     }
     set_reason(device, what);
@@ -176,7 +177,7 @@ void pel_health_tested(pel_device *device, pel_status status, const pel_error *w
     h->wrong_results += status == PEL_MISMATCH ? 1u : 0u;
     device->lost = device->lost || status == PEL_DEVICE_LOST;
     h->state = PEL_DEVICE_WELL; /* so that it is quarantined anew, for longer */
-    pel_health_quarantine(device, pel_error_message(why), now);
+    quarantine(device, pel_error_message(why), now);
 }
 
 void pel_health_tend(pel_runtime *runtime) {

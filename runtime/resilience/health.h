@@ -17,9 +17,6 @@ static inline bool pel_health_usable(const pel_device *device) {
     return !device->lost && (device->health.state == PEL_DEVICE_WELL || device->health.state == PEL_DEVICE_SUSPECT);
 }
 
-/* It is not to be used for a while. */
-void pel_health_quarantine(pel_device *device, const char *why, int64_t now);
-
 /* Why an unwell device may not be used now, in *text for the caller to free, or static; NULL: it may, as no other is better. */
 const char *pel_health_exclusion(const pel_device *device, char **text);
 

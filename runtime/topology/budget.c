@@ -376,7 +376,6 @@ void pel_budget_read(const char *root, const pel_core_set *affinity, pel_budget 
     } else {
         read_affinity(&budget->cores);
     }
-    budget->memory_total = keyed_number(root, "/proc/meminfo", "MemTotal:") * 1024;
     uint64_t available = keyed_number(root, "/proc/meminfo", "MemAvailable:");
     if (available == 0)
         available = keyed_number(root, "/proc/meminfo", "MemFree:");

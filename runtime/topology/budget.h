@@ -11,7 +11,6 @@ typedef struct pel_budget {
     uint32_t core_count;       /* in `cores` */
     uint32_t usable;           /* how many at once: core_count, or less under a quota; at least 1 */
     uint64_t quota_millicores; /* the tightest CPU quota, in thousandths of a core; UINT64_MAX: none */
-    uint64_t memory_total;     /* MemTotal; 0: unknown */
     uint64_t memory_available; /* min(MemAvailable, what the memory cgroups leave); UINT64_MAX: unknown */
     uint64_t memory_limit;     /* the tightest memory cgroup limit; UINT64_MAX: none */
 } pel_budget;

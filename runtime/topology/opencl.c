@@ -94,9 +94,7 @@ static pel_pci_address device_pci(cl_device_id device) {
         cl_uint type;
         memcpy(&type, amd, sizeof type);
         if (type == 1)
-            pci = (pel_pci_address){true, false, 0, amd[21], amd[22], amd[23]};
-        if (type == 1)
-            return pci;
+            return (pel_pci_address){true, false, 0, amd[21], amd[22], amd[23]};
     }
     cl_uint bus, slot, domain = 0;
     if (clGetDeviceInfo(device, DEVICE_PCI_BUS_ID_NV, sizeof bus, &bus, NULL) == CL_SUCCESS &&

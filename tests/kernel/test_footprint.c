@@ -132,7 +132,6 @@ static void test_against_items(void **state) {
             compare_list(&footprint.reads, t.read);
             compare_list(&footprint.writes, t.written);
             assert_true(footprint.known);
-            assert_int_equal(footprint.writes_sure, param.mode == PEL_WRITE);
             checked++;
         }
         pel_footprint_free(&l.fake.runtime.allocator, &footprint);
@@ -151,9 +150,8 @@ static void test_whole_pointer_and_null(void **state) {
                                 PEL_PARAM_POINTER(PEL_WRITE), PEL_PARAM_WHOLE(PEL_READ_WRITE), PEL_PARAM_VALUE(int)};
     const struct {
         uint32_t reads, writes;
-        bool known, sure;
-    } expected[] = {{1, 0, true, false},  {0, 1, true, true},  {1, 0, false, false},
-                    {1, 1, false, false}, {0, 0, true, false}, {0, 0, true, false}};
+        bool known;
+    } expected[] = {{1, 0, true}, {0, 1, true}, {1, 0, false}, {1, 1, false}, {0, 0, true}, {0, 0, true}};
     pel_kernel *kernel = launches_kernel(&l, params, 6, 0);
     pel_buffer *buffer = launches_wrap(&l, 0, 100);
     pel_arg args[] = {pel_buf(buffer), pel_buf(buffer), pel_buf(buffer), pel_buf_range(buffer, 10, 20), pel_null(), pel_i32(3)};
@@ -169,7 +167,6 @@ static void test_whole_pointer_and_null(void **state) {
         assert_int_equal(footprint.reads.count, expected[i].reads);
         assert_int_equal(footprint.writes.count, expected[i].writes);
         assert_int_equal(footprint.known, expected[i].known);
-        assert_int_equal(footprint.writes_sure, expected[i].sure);
         if (footprint.reads.count > 0) {
             assert_int_equal(footprint.reads.data[0].lo, 0);
             assert_int_equal(footprint.reads.data[0].hi, i == 3 ? 20 : 100);
@@ -199,7 +196,6 @@ static void test_custom(void **state) {
     assert_int_equal(pel_footprint_query(&bound, &span, 1, &footprint), PEL_OK);
     assert_int_equal(footprint.reads.count, 0);
     assert_int_equal(footprint.writes.count, 70);
-    assert_true(footprint.writes_sure);
     for (uint64_t i = 0; i < 70; i++) {
         assert_int_equal(footprint.writes.data[i].lo, (20 + i) * 64 + 20);
         assert_int_equal(footprint.writes.data[i].hi, (20 + i) * 64 + 24);

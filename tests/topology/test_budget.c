@@ -33,7 +33,6 @@ static void test_bare_machine(void **state) {
     assert_int_equal(budget.core_count, 8);
     assert_int_equal(budget.usable, 8);
     assert_true(budget.quota_millicores == UINT64_MAX && budget.memory_limit == UINT64_MAX);
-    assert_int_equal(budget.memory_total, 16000000ull * 1024);
     assert_int_equal(budget.memory_available, 12000000ull * 1024);
 }
 
@@ -87,7 +86,7 @@ static void test_nothing_readable(void **state) {
     pel_core_set cores = cores_of("0-3");
     pel_budget_read("/proc/nowhere", &cores, &budget);
     assert_int_equal(budget.usable, 4);
-    assert_true(budget.memory_available == UINT64_MAX && budget.memory_total == 0);
+    assert_true(budget.memory_available == UINT64_MAX);
     pel_budget_read("/proc/nowhere", NULL, &budget);
     assert_true(budget.usable >= 1);
 }
@@ -97,7 +96,7 @@ static void test_this_machine(void **state) {
     pel_budget budget;
     pel_budget_read("", NULL, &budget);
     assert_true(budget.usable >= 1 && budget.usable <= budget.core_count);
-    assert_true(budget.memory_available > 0 && budget.memory_available <= budget.memory_total);
+    assert_true(budget.memory_available > 0 && budget.memory_available < UINT64_MAX);
 }
 
 static const char mountinfo_v2[] = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n";
