@@ -29,7 +29,7 @@ pel_simulated_device machine_device(const char *name, double rate, double link) 
     return d;
 }
 
-pel_runtime *machine_create(pel_simulated_device *devices, uint32_t count, const char *list) {
+pel_runtime *machine_create(const pel_simulated_device *devices, uint32_t count, const char *list) {
     pel_simulation simulation = PEL_SIMULATION_INIT;
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_runtime *runtime = NULL;
@@ -44,6 +44,15 @@ pel_runtime *machine_create(pel_simulated_device *devices, uint32_t count, const
         pel_error_destroy(error);
     }
     assert_non_null(runtime);
+    return runtime;
+}
+
+pel_runtime *machine_host(uint32_t workers) {
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_runtime *runtime = NULL;
+    desc.devices = "host";
+    desc.host_workers = workers;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
     return runtime;
 }
 

@@ -13,7 +13,8 @@ uint64_t machine_random(void);
 
 /* rate: items per microsecond; link: bytes per nanosecond, 0 shares the host's memory. */
 pel_simulated_device machine_device(const char *name, double rate, double link);
-pel_runtime *machine_create(pel_simulated_device *devices, uint32_t count, const char *list);
+pel_runtime *machine_create(const pel_simulated_device *devices, uint32_t count, const char *list);
+pel_runtime *machine_host(uint32_t workers); /* no machine: this one's cores, with so many workers; 0: as by default */
 pel_runtime *machine_of_three(void); /* two devices with memory of their own, one that shares the host's */
 
 pel_queue *machine_queue(pel_runtime *runtime);

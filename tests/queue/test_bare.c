@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Bare tasks that travel together keep what each of them is promised: order, being reached, failures, children, other queues. */
+#include "machines.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,11 +20,8 @@ static pel_runtime *runtime;
 static pel_queue *queue;
 
 static void open_with(uint32_t workers) {
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    desc.devices = "host";
-    desc.host_workers = workers;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    runtime = machine_host(workers);
+    queue = machine_queue(runtime);
 }
 
 static void close_all(void) {
@@ -256,7 +254,7 @@ static void test_many_submitters(void **state) {
     (void)state;
     pthread_t threads[SUBMITTERS];
     open_with(2);
-    assert_int_equal(pel_queue_create(runtime, NULL, &second, NULL), PEL_OK);
+    second = machine_queue(runtime);
     for (uintptr_t i = 0; i < SUBMITTERS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, submit_mixed, (void *)i), 0);
     }
@@ -313,7 +311,7 @@ static void test_running_needs_no_memory(void **state) {
     desc.host_workers = 1;
     desc.allocator = &allocator;
     assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+    queue = machine_queue(runtime);
     submit(wait_at, &at);
     assert_true(comes_to(&at.inside, 1));
     for (int i = 0; i < MANY; i++) {
@@ -341,7 +339,7 @@ static void test_more_queues_than_feeds(void **state) {
     for (int round = 0; round < 3; round++) {
         atomic_int count = 0;
         for (int i = 0; i < QUEUES; i++) {
-            assert_int_equal(pel_queue_create(runtime, NULL, &queues[i], NULL), PEL_OK);
+            queues[i] = machine_queue(runtime);
         }
         for (int i = 0; i < TURNS * QUEUES; i++) {
             assert_int_equal(pel_task(queues[i % QUEUES], add_one, &count, NULL, 0, NULL, NULL), PEL_OK);
@@ -376,7 +374,7 @@ static void test_threads_come_and_go(void **state) {
         assert_int_equal(pel_queue_finish(queue), PEL_OK);
         assert_int_equal(atomic_load(&count), (round + 1) * 2 * VISITORS);
         assert_int_equal(pel_queue_destroy(queue), PEL_OK);
-        assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+        queue = machine_queue(runtime);
     }
     close_all();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How late a device begins: followed, and not led astray by cores that are stolen. Workers that are roused, with and without
  * work. */
+#include "machines.h"
 #include "backend/host/host.h"
 #include "queue/begins.h"
 #include "queue/command.h"
@@ -59,34 +60,17 @@ static pel_status nothing(const pel_span *span, void *const *arguments, void *sc
 static double lead_of_the_prompt(double late_ns, double *learned_ns) {
     const pel_simulated_device devices[] = {{.name = "prompt", .rate = 1000.0},
                                             {.name = "late", .rate = 1000.0, .begins_late_ns = late_ns}};
-    pel_simulation simulation = PEL_SIMULATION_INIT;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
     pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
-    pel_runtime *runtime = NULL;
-    pel_queue *queue = NULL;
-    pel_program *program = NULL;
-    pel_kernel *kernel = NULL;
+    pel_runtime *runtime = machine_create(devices, 2, "sim:prompt,sim:late");
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "kernel", NULL, 0, nothing, 0);
     double lead = 0.0;
-    simulation.devices = devices;
-    simulation.device_count = 2;
-    desc.simulation = &simulation;
-    desc.devices = "sim:prompt,sim:late";
-    kernel_desc.name = "kernel";
-    kernel_desc.host = nothing;
     launch.global[0] = 4000000;
     launch.local[0] = 1;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
-    assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
-    assert_int_equal(pel_kernel_create(program, &kernel_desc, &kernel, NULL), PEL_OK);
     for (int i = 0; i < 16; i++) {
         pel_event *event = NULL;
-        pel_plan *plan = NULL;
         assert_int_equal(pel_launch(queue, kernel, &launch, NULL, 0, &event), PEL_OK);
-        assert_int_equal(pel_event_wait(event), PEL_OK);
-        assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
+        pel_plan *plan = machine_plan_of(event);
         lead = 0.0;
         for (uint32_t k = 0; k < pel_plan_chunk_count(plan); k++) {
             pel_plan_chunk chunk;
@@ -94,11 +78,9 @@ static double lead_of_the_prompt(double late_ns, double *learned_ns) {
             lead += strcmp(chunk.device, "sim:late") == 0 ? -chunk.actual_ns : chunk.actual_ns;
         }
         pel_plan_destroy(plan);
-        pel_event_release(event);
     }
     *learned_ns = pel_begins_ns(pel_runtime_find_device(runtime, "sim:late"));
     assert_true(pel_begins_ns(pel_runtime_find_device(runtime, "sim:prompt")) == 0.0);
-    (void)pel_program_destroy(program);
     (void)pel_queue_destroy(queue);
     (void)pel_kernel_destroy(kernel);
     (void)pel_runtime_destroy(runtime);
@@ -123,35 +105,17 @@ static void others_chunks_are_no_gap(void **unused) {
                                             {.name = "b", .rate = 1000.0, .start_ns = 1e4, .noise = 0.1},
                                             {.name = "c", .rate = 1000.0, .start_ns = 1e4, .noise = 0.1}};
     enum { DEVICES = 3, LAUNCHES = 60, LEARNED = 20 };
-    pel_simulation simulation = PEL_SIMULATION_INIT;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
     pel_launch_desc launch = PEL_LAUNCH_DESC_INIT, other = PEL_LAUNCH_DESC_INIT;
-    pel_runtime *runtime = NULL;
-    pel_queue *queues[2];
-    pel_program *program = NULL;
-    pel_kernel *kernels[2];
+    pel_runtime *runtime = machine_create(devices, DEVICES, "sim:a,sim:b,sim:c");
+    pel_queue *queues[] = {machine_queue(runtime), machine_queue(runtime)};
+    pel_kernel *kernels[] = {machine_kernel(runtime, "held", NULL, 0, nothing, 0),
+                             machine_kernel(runtime, "other", NULL, 0, nothing, 0)};
     uint32_t tails = 0;
-    simulation.devices = devices;
-    simulation.device_count = DEVICES;
-    simulation.seed = 7;
-    desc.simulation = &simulation;
-    desc.devices = "sim:a,sim:b,sim:c";
-    kernel_desc.host = nothing;
     launch.global[0] = 50000000;
     other.global[0] = 20000000;
     launch.local[0] = other.local[0] = 1;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
-    for (int i = 0; i < 2; i++) {
-        kernel_desc.name = i == 0 ? "held" : "other";
-        assert_int_equal(pel_queue_create(runtime, NULL, &queues[i], NULL), PEL_OK);
-        assert_int_equal(pel_kernel_create(program, &kernel_desc, &kernels[i], NULL), PEL_OK);
-    }
     for (uint32_t i = 0; i < LAUNCHES; i++) {
         pel_event *event = NULL, *beside[DEVICES];
-        pel_plan *plan = NULL;
         assert_int_equal(pel_launch(queues[0], kernels[0], &launch, NULL, 0, &event), PEL_OK);
         for (uint32_t k = 0; k < DEVICES; k++) {
             const pel_share share = {.device = pel_runtime_find_device(runtime, names[k]), .weight = 1.0};
@@ -159,11 +123,9 @@ static void others_chunks_are_no_gap(void **unused) {
             other.share_count = 1;
             assert_int_equal(pel_launch(queues[1], kernels[1], &other, NULL, 0, &beside[k]), PEL_OK);
         }
-        assert_int_equal(pel_event_wait(event), PEL_OK);
-        assert_int_equal(pel_event_get_plan(event, &plan), PEL_OK);
+        pel_plan *plan = machine_plan_of(event);
         tails += i >= LEARNED && pel_plan_chunk_count(plan) > DEVICES;
         pel_plan_destroy(plan);
-        pel_event_release(event);
         for (uint32_t k = 0; k < DEVICES; k++) {
             assert_int_equal(pel_event_wait(beside[k]), PEL_OK);
             pel_event_release(beside[k]);
@@ -171,7 +133,6 @@ static void others_chunks_are_no_gap(void **unused) {
         }
     }
     assert_true(tails > (LAUNCHES - LEARNED) / 2);
-    (void)pel_program_destroy(program);
     for (int i = 0; i < 2; i++) {
         (void)pel_queue_destroy(queues[i]);
         (void)pel_kernel_destroy(kernels[i]);
@@ -215,25 +176,15 @@ static void workers_are_roused(void **unused) {
     static uint32_t counts[N];
     static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
     pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
     pel_runtime *runtime;
-    pel_program *program;
-    pel_kernel *kernel;
     pel_buffer *buffer;
-    pel_queue *queue;
     desc.devices = "host@0";
-    kernel_desc.name = "toil";
-    kernel_desc.host = toil;
-    kernel_desc.params = params;
-    kernel_desc.param_count = 1;
     launch.global[0] = N;
     assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    assert_int_equal(pel_program_create(runtime, &program_desc, &program, NULL), PEL_OK);
-    assert_int_equal(pel_kernel_create(program, &kernel_desc, &kernel, NULL), PEL_OK);
+    pel_kernel *kernel = machine_kernel(runtime, "toil", params, 1, toil, 0);
+    pel_queue *queue = machine_queue(runtime);
     assert_int_equal(pel_buffer_wrap(runtime, counts, sizeof counts, &buffer), PEL_OK);
-    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
     const pel_arg args[] = {pel_buf(buffer)};
     pel_host_device *host = (pel_host_device *)runtime->devices[0].driver;
     for (uint32_t i = 0; i < 20; i++) {
@@ -257,7 +208,6 @@ static void workers_are_roused(void **unused) {
     assert_int_equal(pel_queue_destroy(queue), PEL_OK);
     assert_int_equal(pel_buffer_destroy(buffer), PEL_OK);
     assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
-    assert_int_equal(pel_program_destroy(program), PEL_OK);
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 

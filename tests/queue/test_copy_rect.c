@@ -82,12 +82,9 @@ static pel_status nothing(void *context) {
 static void test_beside_a_busy_neighbour(void **state) {
     (void)state;
     static int matrix[ROWS][COLUMNS], out[ROWS][COLUMNS];
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_runtime *runtime = NULL;
     pel_buffer *from = NULL, *to = NULL;
     pel_event *gate = NULL, *beside = NULL, *across = NULL;
-    desc.devices = "host";
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    pel_runtime *runtime = machine_host(0);
     pel_queue *queue = machine_queue(runtime);
     for (int i = 0; i < ROWS; i++) {
         matrix[i][COLUMNS - 1] = i;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* User events, barriers, callbacks and cancelling: order, how far failures spread, who ends what, and races between runner and
  * canceller. */
+#include "machines.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,11 +18,9 @@ static pel_queue *queue;
 
 static int set_up(void **state) {
     (void)state;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    desc.devices = "host";
-    desc.host_workers = 3;
-    return pel_runtime_create(&desc, &runtime, NULL) == PEL_OK && pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK ? 0
-                                                                                                                          : -1;
+    runtime = machine_host(3);
+    queue = machine_queue(runtime);
+    return 0;
 }
 
 static int tear_down(void **state) {

@@ -2,6 +2,7 @@
 /* Graphs: replays with changed arguments against sequential execution, on host workers and on a simulated machine; failures,
  * order with the outside, misuse. */
 #include "machines.h"
+#include "machines.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,11 +19,9 @@ static pel_queue *queue;
 
 static int set_up(void **state) {
     (void)state;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    desc.devices = "host";
-    desc.host_workers = 4;
-    return pel_runtime_create(&desc, &runtime, NULL) == PEL_OK && pel_queue_create(runtime, NULL, &queue, NULL) == PEL_OK ? 0
-                                                                                                                          : -1;
+    runtime = machine_host(4);
+    queue = machine_queue(runtime);
+    return 0;
 }
 
 static int tear_down(void **state) {

@@ -257,14 +257,12 @@ static pel_status third_time_lucky(void *context) {
 
 static void test_tasks_run_again(void **state) {
     (void)state;
-    pel_runtime_desc real = PEL_RUNTIME_DESC_INIT;
-    real.devices = "host";
     for (int virtual = 0; virtual < 2; virtual++) {
         pel_runtime *runtime = NULL;
         if (virtual) {
             runtime = machine_create(NULL, 0, NULL);
         } else {
-            assert_int_equal(pel_runtime_create(&real, &runtime, NULL), PEL_OK);
+            runtime = machine_host(0);
         }
         pel_queue *queue = machine_queue(runtime);
         for (uint32_t retries = 0; retries < 4; retries++) {

@@ -3,6 +3,7 @@
  * Tasks that submit and wait: child scopes, what is refused, what would never end; random trees of tasks against sequential
  * execution.
  */
+#include "machines.h"
 #include "support/random.h"
 
 #include <setjmp.h>
@@ -25,13 +26,10 @@ enum { BYTES = 256 };
 static unsigned char bytes[BYTES];
 
 static void open_runtime(uint32_t workers) {
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    desc.devices = "host";
-    desc.host_workers = workers;
     memset(bytes, 0, sizeof bytes);
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
-    assert_int_equal(pel_queue_create(runtime, NULL, &second, NULL), PEL_OK);
+    runtime = machine_host(workers);
+    queue = machine_queue(runtime);
+    second = machine_queue(runtime);
     assert_int_equal(pel_buffer_wrap(runtime, bytes, BYTES, &buffer), PEL_OK);
 }
 

@@ -492,7 +492,7 @@ static void test_many_threads(void **state) {
     assert_int_equal(pel_buffer_create(runtime, CELLS * sizeof(uint64_t), &buffer, NULL), PEL_OK);
     for (int i = 0; i < THREADS; i++) {
         workers[i] = (worker){.buffer = buffer, .random = (uint64_t)i + 1};
-        assert_int_equal(pel_queue_create(runtime, NULL, &workers[i].queue, NULL), PEL_OK);
+        workers[i].queue = machine_queue(runtime);
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
     }
     uint64_t expected[CELLS] = {0};
@@ -546,15 +546,11 @@ static void *map_with_high_order(void *user) {
  * for itself. */
 static void test_nobody_waits_for_himself_behind_a_barrier(void **state) {
     (void)state;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_runtime *runtime = NULL;
     pel_buffer *buffer = NULL;
     pthread_barrier_t mapped;
     pthread_t thread;
     void *fine = NULL;
-    desc.devices = "host";
-    desc.host_workers = 1;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    pel_runtime *runtime = machine_host(1);
     pel_queue *queue = machine_queue(runtime);
     assert_int_equal(pel_buffer_create(runtime, 128, &buffer, NULL), PEL_OK);
     assert_int_equal(pthread_barrier_init(&mapped, NULL, 2), 0);
@@ -609,12 +605,8 @@ static void *map_and_hold(void *user) {
  * a task behind its own may not. */
 static void test_mappings_that_are_not_in_the_way(void **state) {
     (void)state;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_runtime *runtime = NULL;
     pel_buffer *buffers[2] = {NULL, NULL};
-    desc.devices = "host";
-    desc.host_workers = 1;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    pel_runtime *runtime = machine_host(1);
     pel_queue *queue = machine_queue(runtime);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pel_buffer_create(runtime, 64, &buffers[i], NULL), PEL_OK);

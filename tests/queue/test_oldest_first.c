@@ -4,6 +4,7 @@
  * without taking part, so the order is certain: a gate makes several ready, and each of these one more. And with several workers,
  * that everything is run once, as ever.
  */
+#include "machines.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,18 +41,9 @@ static pel_queue *queue_on(pel_runtime *runtime, uint32_t flags) {
     return queue;
 }
 
-static pel_runtime *runtime_with(uint32_t workers) {
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_runtime *runtime = NULL;
-    desc.devices = "host";
-    desc.host_workers = workers;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    return runtime;
-}
-
 /* Where in the order the last of the first ones is. */
 static unsigned run_all(uint32_t flags) {
-    pel_runtime *runtime = runtime_with(1);
+    pel_runtime *runtime = machine_host(1);
     pel_queue *queue = queue_on(runtime, flags);
     pel_buffer *buffer;
     unsigned last = 0;
@@ -96,7 +88,7 @@ static pel_status add(void *context) {
 
 static void all_are_run_once_and_in_their_order(void **state) {
     (void)state;
-    pel_runtime *runtime = runtime_with(3);
+    pel_runtime *runtime = machine_host(3);
     pel_queue *queue = queue_on(runtime, PEL_QUEUE_OLDEST_FIRST | PEL_QUEUE_UNTIMED);
     pel_buffer *buffer;
     uint64_t expected = 0;

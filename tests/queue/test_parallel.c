@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Parallel loops: each point once whatever the shape, partition, number of threads and caller; reductions with the same bits;
  * failures; nesting. */
+#include "machines.h"
 #include "support/random.h"
 
 #include <setjmp.h>
@@ -17,15 +18,6 @@
 #include <time.h>
 
 #include <pel/pel.h>
-
-static pel_runtime *open_runtime(uint32_t workers) {
-    pel_runtime *runtime = NULL;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    desc.devices = "host";
-    desc.host_workers = workers;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    return runtime;
-}
 
 enum { MOST = 1 << 15 };
 typedef struct grid {
@@ -81,7 +73,7 @@ static void test_each_point_once(void **state) {
     grid *g = malloc(sizeof *g);
     assert_non_null(g);
     for (uint32_t workers = 1; workers <= 5; workers += 2) {
-        pel_runtime *runtime = open_runtime(workers);
+        pel_runtime *runtime = machine_host(workers);
         for (uint64_t seed = 0; seed < 300; seed++) {
             pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
             const uint32_t dims = 1 + (uint32_t)(test_mix(seed) % 3);
@@ -119,7 +111,7 @@ static pel_status note_thread(const pel_range *part, void *context) {
 /* Many short regions, so that late comers, shut gates and sleepers meet in every way. */
 static void test_many_short_regions(void **state) {
     (void)state;
-    pel_runtime *runtime = open_runtime(3);
+    pel_runtime *runtime = machine_host(3);
     const pel_range range = PEL_RANGE_1D(2);
     pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
     atomic_uint count = 0;
@@ -172,7 +164,7 @@ static pel_status meet(const pel_range *part, void *context) {
 
 static void test_workers_come(void **state) {
     (void)state;
-    pel_runtime *runtime = open_runtime(2);
+    pel_runtime *runtime = machine_host(2);
     for (unsigned i = 0; i < 60; i++) {
         const bool is_static = i % 2 == 0;
         meeting m = {.caller = pthread_self(), .points = is_static ? 2 : MEETING};
@@ -233,11 +225,11 @@ static void *thread_with_loops(void *context) {
 static void test_nested_and_from_everywhere(void **state) {
     (void)state;
     for (uint32_t workers = 1; workers <= 4; workers++) {
-        pel_runtime *runtime = open_runtime(workers);
+        pel_runtime *runtime = machine_host(workers);
         pel_queue *queue = NULL;
         pthread_t threads[6];
         atomic_uint count = 0;
-        assert_int_equal(pel_queue_create(runtime, NULL, &queue, NULL), PEL_OK);
+        queue = machine_queue(runtime);
         nest n = {.runtime = runtime, .queue = queue, .depth = 2, .count = &count};
         for (int i = 0; i < 6; i++) {
             assert_int_equal(pthread_create(&threads[i], NULL, thread_with_loops, &n), 0);
@@ -287,7 +279,7 @@ static void test_reductions_have_the_same_bits(void **state) {
         exact += (double)values[i];
     }
     for (uint32_t workers = 1; workers <= 4; workers++) {
-        pel_runtime *runtime = open_runtime(workers);
+        pel_runtime *runtime = machine_host(workers);
         const pel_range range = PEL_RANGE_2D(100, 100);
         for (int i = 0; i < 300; i++) {
             pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
@@ -322,7 +314,7 @@ static pel_status reduce_fails(const pel_range *part, void *partial, void *conte
 
 static void test_failures_and_wrong_arguments(void **state) {
     (void)state;
-    pel_runtime *runtime = open_runtime(2);
+    pel_runtime *runtime = machine_host(2);
     pel_range range = PEL_RANGE_1D(1000), huge = {2, 0, {0, 0}, {UINT64_MAX, 2}}, empty = {2, 0, {3, 0}, {3, UINT64_MAX}},
               backwards = {1, 0, {5}, {4}};
     pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
@@ -410,7 +402,7 @@ static void wait_in_bodies(pel_runtime *runtime) {
     waiting w = {.runtime = runtime};
     pel_event *task = NULL;
     const bool real = pel_runtime_get_workers(runtime) > 0;
-    assert_int_equal(pel_queue_create(runtime, NULL, &w.queue, NULL), PEL_OK);
+    w.queue = machine_queue(runtime);
     assert_int_equal(pel_event_create_user(runtime, &w.open, NULL), PEL_OK);
     assert_int_equal(pel_event_create_user(runtime, &w.over, NULL), PEL_OK);
     assert_int_equal(pel_event_set_status(w.over, PEL_OK), PEL_OK);
@@ -432,7 +424,7 @@ static void wait_in_bodies(pel_runtime *runtime) {
 static void test_bodies_cannot_wait(void **state) {
     (void)state;
     for (uint32_t workers = 1; workers <= 3; workers++) {
-        wait_in_bodies(open_runtime(workers));
+        wait_in_bodies(machine_host(workers));
     }
     pel_simulated_device device = {.rate = 1, .start_ns = 100};
     pel_simulation simulation = PEL_SIMULATION_INIT;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Host commands through the public API: order by data, failures and how far they spread, waiting, many threads, misuse. */
+#include "machines.h"
 #include "support/random.h"
 
 #include <setjmp.h>
@@ -583,15 +584,12 @@ static void test_after_fork(void **state) {
 
 static void test_events_outlive_everything(void **state) {
     (void)state;
-    pel_runtime *own = NULL;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_queue *queue = NULL;
     pel_event *event = NULL;
     pel_event_timing timing;
     int a = 0;
-    desc.devices = "host";
-    assert_int_equal(pel_runtime_create(&desc, &own, NULL), PEL_OK);
-    assert_int_equal(pel_queue_create(own, NULL, &queue, NULL), PEL_OK);
+    pel_runtime *own = machine_host(0);
+    queue = machine_queue(own);
     assert_int_equal(pel_task(queue, add_one, &a, NULL, 0, NULL, &event), PEL_OK);
     assert_int_equal(pel_queue_destroy(queue), PEL_OK);
     assert_int_equal(pel_runtime_destroy(own), PEL_OK);
@@ -625,13 +623,9 @@ static pel_status note_thread(void *context) {
 /* With the only worker busy, whoever waits for a task runs it. A queue without times has none; one with times has them. */
 static void test_a_waiter_runs_what_nobody_has_begun(void **state) {
     (void)state;
-    pel_runtime *own = NULL;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_queue_desc untimed = PEL_QUEUE_DESC_INIT;
-    desc.devices = "host";
-    desc.host_workers = 1;
     untimed.flags = PEL_QUEUE_UNTIMED;
-    assert_int_equal(pel_runtime_create(&desc, &own, NULL), PEL_OK);
+    pel_runtime *own = machine_host(1);
     for (int i = 0; i < 2; i++) {
         pel_queue *queue = NULL;
         pel_event *events[2];

@@ -27,15 +27,6 @@ static pel_status add_scaled(const pel_span *span, void *const *arguments, void 
 static const pel_param params[] = {PEL_PARAM_VALUE(unsigned), PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(int), 1, 1),
                                    PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
 
-static pel_runtime *open_host(void) {
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_runtime *runtime;
-    desc.devices = "host";
-    desc.host_workers = 2;
-    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    return runtime;
-}
-
 static pel_buffer *filled(pel_runtime *runtime, unsigned value) {
     pel_buffer *buffer;
     assert_int_equal(pel_buffer_create(runtime, ITEMS * sizeof(int), &buffer, NULL), PEL_OK);
@@ -64,7 +55,7 @@ static void expect(pel_queue *queue, pel_buffer *buffer, uint64_t items, unsigne
 /* The same, then other values, other ranges, buffers the other way round: each taken for what it is. */
 static void test_what_changes(void **state) {
     (void)state;
-    pel_runtime *runtime = open_host();
+    pel_runtime *runtime = machine_host(2);
     pel_queue *queue = machine_queue(runtime);
     pel_kernel *kernel = machine_kernel(runtime, "add_scaled", params, 3, add_scaled, 0);
     pel_buffer *one = filled(runtime, 1), *out = filled(runtime, 0), *other = filled(runtime, 0);
@@ -99,7 +90,7 @@ static void test_what_changes(void **state) {
 /* Nothing holds a buffer or a kernel that nobody launches any more, and what comes to the same address is not taken for it. */
 static void test_what_goes(void **state) {
     (void)state;
-    pel_runtime *runtime = open_host();
+    pel_runtime *runtime = machine_host(2);
     pel_queue *queue = machine_queue(runtime);
     for (unsigned round = 0; round < 20; round++) {
         pel_kernel *kernel = machine_kernel(runtime, "add_scaled", params, 3, add_scaled, 0);
@@ -125,7 +116,7 @@ static pel_status may_fail(const pel_span *span, void *const *arguments, void *s
 
 static void test_failures(void **state) {
     (void)state;
-    pel_runtime *runtime = open_host();
+    pel_runtime *runtime = machine_host(2);
     pel_queue *queue = machine_queue(runtime);
     pel_kernel *kernel = machine_kernel(runtime, "may_fail", params, 3, may_fail, 0);
     pel_buffer *in = filled(runtime, 1), *out = filled(runtime, 0);

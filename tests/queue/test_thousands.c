@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Launches over two thousand simulated devices: right bytes, whoever is lost, and inputs that all of them keep. */
-#include <pel/pel.h>
-#include <pel/simulated.h>
+#include "machines.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,11 +33,6 @@ static pel_status multiply(const pel_span *span, void *const *arguments, void *s
 static void begin(machine *m, uint32_t count, bool own_memory, uint32_t lost, uint64_t at) {
     static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1), PEL_PARAM_WHOLE(PEL_READ),
                                        PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1)};
-    pel_simulation simulation = PEL_SIMULATION_INIT;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    pel_kernel_desc kernel_desc = PEL_KERNEL_DESC_INIT;
-    pel_program *program;
     for (uint32_t i = 0; i < count; i++) {
         pel_simulated_device *d = &m->devices[i];
         (void)snprintf(d->name, sizeof d->name, i == 0 ? "host" : "d%u", (unsigned)i);
@@ -48,20 +42,10 @@ static void begin(machine *m, uint32_t count, bool own_memory, uint32_t lost, ui
         d->link_bytes_per_ns = own_memory && i > 0 ? 10.0 : 0.0;
         d->lost_at = i == lost ? at : 0;
     }
-    simulation.seed = 4;
-    simulation.devices = m->devices;
-    simulation.device_count = count;
-    desc.simulation = &simulation;
-    assert_int_equal(pel_runtime_create(&desc, &m->runtime, NULL), PEL_OK);
+    m->runtime = machine_create(m->devices, count, NULL);
     assert_int_equal(pel_runtime_device_count(m->runtime), count);
-    assert_int_equal(pel_queue_create(m->runtime, NULL, &m->queue, NULL), PEL_OK);
-    assert_int_equal(pel_program_create(m->runtime, &program_desc, &program, NULL), PEL_OK);
-    kernel_desc.name = "multiply";
-    kernel_desc.params = params;
-    kernel_desc.param_count = 3;
-    kernel_desc.host = multiply;
-    assert_int_equal(pel_kernel_create(program, &kernel_desc, &m->kernel, NULL), PEL_OK);
-    assert_int_equal(pel_program_destroy(program), PEL_OK);
+    m->queue = machine_queue(m->runtime);
+    m->kernel = machine_kernel(m->runtime, "multiply", params, 3, multiply, 0);
     m->x = calloc(count * EACH, sizeof *m->x);
     m->y = calloc(count * EACH, sizeof *m->y);
     assert_true(m->x && m->y);
