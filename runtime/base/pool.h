@@ -47,7 +47,7 @@ void pel_pool_ship(pel_pool *pool, pel_pool_cache *cache);
 
 /*
  * After each take. Links tell where the next block is, but too late where another core has had it: so somebody walks a few blocks
- * in front, who touches only what was asked for one take earlier. It used to be what lies ten further in memory, which is nothing
+ * in front, who touches only what was asked for one take earlier. Rejected: what lies ten further in memory, which is nothing
  * once blocks have changed hands.
  */
 static inline void pel_pool_walk(pel_pool_cache *cache) {
