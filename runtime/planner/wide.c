@@ -53,11 +53,13 @@ static bool is_helper(const pel_wide *wide, uint32_t device) { return has_share(
 static void begin_reason(pel_words *words, const pel_wide *wide) {
     const pel_plan_request *request = wide->request;
     pel_words_begin(words, wide->result->reason, sizeof wide->result->reason);
-    if (request->objective != PEL_AIM_TIME) {
-        pel_words_put(words, "the fastest, because energy is not weighed among more than 64 devices: ");
-    } else if (request->deadline_ns > 0.0) {
-        pel_words_put(words, "as fast as possible (deadlines are not weighed among more than 64 devices): ");
+    const bool aims = request->objective != PEL_AIM_TIME, hurries = request->deadline_ns > 0.0;
+    if (aims) {
+        pel_words_put(words, "the fastest, because energy is not weighed among more than 64 devices");
+    } else if (hurries) {
+        pel_words_put(words, "as fast as possible");
     }
+    pel_words_put(words, hurries ? " (deadlines are not weighed among more than 64 devices): " : aims ? ": " : "");
 }
 
 static pel_status tell_no_device(const pel_wide *wide) {

@@ -231,9 +231,29 @@ static void shares_are_done_as_asked(void **state) {
     free(m);
 }
 
+/* An aim or a deadline changes nothing, and no plan is silent about that, whether it learns or decides. */
+static void what_is_not_weighed_is_said(void **state) {
+    static machine m;
+    static pel_plan_result r;
+    (void)state;
+    for (uint32_t i = 0; i < 40; i++) {
+        uint64_t random = 1500 + i;
+        const bool aims = i % 4 != 1, hurries = i % 4 != 0;
+        make(&m, 100, &random, i < 20);
+        m.request.objective = aims ? i % 8 < 4 ? PEL_AIM_ENERGY : PEL_AIM_ENERGY_DELAY : PEL_AIM_TIME;
+        m.request.deadline_ns = hurries ? draw(&random, 1e4, 1e9) : 0.0;
+        assert_int_equal(pel_planner_plan(&m.request, &r), PEL_OK);
+        check(&m, &r);
+        assert_int_equal(strstr(r.reason, "energy is not weighed") != NULL, aims);
+        assert_int_equal(strstr(r.reason, "deadlines are not weighed") != NULL, hurries);
+        pel_plan_result_free(&pel_allocator_default, &r);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(plans_are_plans), cmocka_unit_test(the_level_is_the_waters),
                                        cmocka_unit_test(all_are_learned_at_once), cmocka_unit_test(guesses_come_from_all),
-                                       cmocka_unit_test(shares_are_done_as_asked)};
+                                       cmocka_unit_test(shares_are_done_as_asked),
+                                       cmocka_unit_test(what_is_not_weighed_is_said)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
