@@ -106,9 +106,10 @@ typedef struct storm_op {
 typedef struct storm_plan {
     uint64_t seed;
     storm_op ops[STORM_OPS], inner[STORM_INNER];
-    uint32_t count, inner_count, queues, limit, align, weights[STORM_QUEUES], flags[STORM_QUEUES];
-    bool wild;   /* rectangles of several pitches on the same memory */
-    bool pauses; /* some commands take their time */
+    uint32_t count, inner_count, queues, limit, weights[STORM_QUEUES], flags[STORM_QUEUES];
+    uint32_t align; /* where launches that are divided begin, in bytes; 0: anywhere */
+    bool wild;      /* rectangles of several pitches on the same memory */
+    bool pauses;    /* some commands take their time */
 } storm_plan;
 
 typedef struct storm {
@@ -133,20 +134,21 @@ typedef struct storm_kernels {
 enum {
     STORM_SIMULATED = 1, /* one thread: tasks cannot wait; launches are divided by hand */
     STORM_OPENCL = 2,    /* kernels for OpenCL devices, too; launches are divided by hand */
-    STORM_RESTLESS = 4   /* the workers become more and fewer, and threads are lent, all the time */
+    STORM_RESTLESS = 4,  /* the workers become more and fewer, and threads are lent, all the time */
+    STORM_CELLS = 8      /* mostly tasks of a few cells and nothing else, which have the shortest way */
 };
 
 /* What all threads share. */
 typedef struct storm_scene {
     pel_runtime *runtime;
     storm_kernels host, any; /* host functions; with OpenCL variants where there are such devices */
-    uint32_t flags, align;
+    uint32_t flags;
     pel_share shares[STORM_SHARES];
     uint32_t share_count; /* 0: launches are not divided by hand */
 } storm_scene;
 
-/* The plan. `steps`: of so many ops at most; `align`: where launches that are divided begin, in bytes, 0: anywhere. */
-void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t align);
+/* The plan. `steps`: of so many ops at most. */
+void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t flags);
 void storm_plan_print(const storm *s, FILE *file);
 
 static inline bool storm_is_command(const storm_op *op) {

@@ -5,12 +5,14 @@
 #include "support/random.h"
 #include <string.h>
 
+enum { CELL = 16 };
+
 typedef struct maker {
     storm_plan *plan;
     uint64_t random;
     uint32_t trouble; /* one in so many fails; 0: none */
     bool cells, rectangles, open, aligned;
-    bool brisk; /* mostly tasks of a few cells and nothing else */
+    bool brisk, readers; /* STORM_CELLS; that read them as a rule */
     uint32_t graph_first[STORM_GRAPHS], graph_count[STORM_GRAPHS], graphs;
 } maker;
 
@@ -25,12 +27,20 @@ static uint32_t bytes_of(uint32_t buffer) {
     return buffer == 2 ? STORM_PART_BYTES : STORM_AREA;
 }
 
+static storm_access cell(maker *m, pel_access_mode mode) {
+    return (storm_access){
+        .mode = mode, .buffer = below(m, 24) / 23, .offset = CELL * below(m, 6), .bytes = CELL, .rows = 1, .pitch = CELL};
+}
+
 static storm_access piece(maker *m, pel_access_mode mode) {
     storm_access a = {.mode = mode, .buffer = below(m, STORM_BUFFERS), .rows = 1};
+    if (m->brisk) {
+        return cell(m, mode);
+    }
     const uint32_t room = bytes_of(a.buffer);
     if (m->cells && !chance(m, 12)) {
-        a.bytes = 16;
-        a.offset = 16 * below(m, (room < 128 ? room : 128) / 16);
+        a.bytes = CELL;
+        a.offset = CELL * below(m, (room < 128 ? room : 128) / CELL);
     } else {
         a.offset = below(m, room);
         a.bytes = 1 + below(m, room - a.offset);
@@ -92,9 +102,7 @@ static void give_items(maker *m, storm_op *op, bool needs_source, bool rows) {
 static void give_cells(maker *m, storm_op *op) {
     for (uint32_t wanted = 1 + below(m, 3); op->access_count < wanted;) {
         storm_access *a = &op->accesses[op->access_count];
-        *a = (storm_access){
-            .mode = 1 + below(m, 3), .buffer = below(m, 8) / 7, .offset = 16 * below(m, 6), .bytes = 16, .rows = 1};
-        a->pitch = a->bytes;
+        *a = cell(m, m->readers && !chance(m, 4) ? PEL_READ : 1 + below(m, 3));
         bool fresh = true;
         for (uint32_t i = 0; i < op->access_count; i++) {
             fresh = fresh && !overlap(&op->accesses[i], a);
@@ -306,6 +314,12 @@ static void make_user(maker *m, storm_op *op) {
                                                                           : STORM_BY_THREAD;
 }
 
+/* Of the queue's commands; what has bytes has cells. */
+static bool keeps_cells(uint32_t kind) {
+    return kind != STORM_PARENT && kind != STORM_COPY_RECT && kind != STORM_REPLAY && kind != STORM_MAP && kind != STORM_RECORD &&
+           kind != STORM_REPLACE;
+}
+
 static void make_op(maker *m) {
     /* mostly what is done mostly */
     static const unsigned char weights[STORM_KINDS] = {
@@ -321,7 +335,7 @@ static void make_op(maker *m) {
     for (uint32_t at = below(m, total); at >= weights[kind]; kind++) {
         at -= weights[kind];
     }
-    kind = m->brisk && !chance(m, 24) ? STORM_TASK : kind;
+    kind = m->brisk && (!chance(m, 12) || !keeps_cells(kind)) ? STORM_TASK : kind;
     storm_plan *plan = m->plan;
     storm_op *op = new_op(m, plan->ops, &plan->count, (storm_kind)kind);
     const bool waits = kind == STORM_WAIT || kind == STORM_FINISH || kind == STORM_RESET || kind == STORM_REPLACE;
@@ -380,6 +394,19 @@ static void make_op(maker *m) {
     }
 }
 
+/* Tasks that wait until the submitting thread waits, so that whatever is to come after them and does not is seen. */
+static void make_hold(maker *m) {
+    storm_plan *plan = m->plan;
+    storm_op *user = new_op(m, plan->ops, &plan->count, STORM_USER);
+    user->wants_event = true;
+    user->ender = STORM_BY_THREAD;
+    for (uint32_t i = 0; i < 3; i++) {
+        storm_op *op = new_op(m, plan->ops, &plan->count, STORM_TASK);
+        give_cells(m, op);
+        op->waits[op->wait_count++] = user->number;
+    }
+}
+
 static void make_unmap(maker *m) {
     storm_op *op = new_op(m, m->plan->ops, &m->plan->count, STORM_UNMAP);
     for (op->target = op->number - 1; m->plan->ops[op->target].kind != STORM_MAP; op->target--) {
@@ -387,10 +414,10 @@ static void make_unmap(maker *m) {
     m->open = false;
 }
 
-void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t align) {
+void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t flags) {
     static const uint32_t troubles[] = {0, 0, 24, 8};
     plan->seed = seed;
-    plan->align = align;
+    plan->align = (flags & STORM_OPENCL) != 0 ? 128 : 0; /* PoCL's CL_DEVICE_MEM_BASE_ADDR_ALIGN */
     plan->count = plan->inner_count = 0;
     maker m = {.plan = plan, .random = seed};
     plan->queues = 1 + below(&m, STORM_QUEUES);
@@ -399,7 +426,8 @@ void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t a
     m.trouble = troubles[below(&m, 4)];
     m.cells = chance(&m, 2);
     m.rectangles = plan->wild || chance(&m, 2);
-    m.brisk = chance(&m, 3);
+    m.brisk = (flags & STORM_CELLS) != 0;
+    m.readers = chance(&m, 3);
     plan->pauses = chance(&m, 2);
     for (uint32_t q = 0; q < STORM_QUEUES; q++) {
         plan->weights[q] = below(&m, 4);
@@ -409,6 +437,9 @@ void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t a
     wanted = m.brisk || chance(&m, 16) ? STORM_OPS - 1 : wanted;
     wanted = wanted < steps ? wanted : steps;
     while (plan->count < wanted) {
+        if (m.brisk && plan->limit == 0 && plan->count + 5 < wanted && chance(&m, 8)) {
+            make_hold(&m);
+        }
         make_op(&m);
         if (m.open && (plan->limit > 0 || chance(&m, 3))) {
             make_unmap(&m);

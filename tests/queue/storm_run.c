@@ -430,7 +430,7 @@ void storm_end(storm *s) {
         const pel_status status = pel_queue_destroy(s->queues[q]);
         expect_ok(s, NULL, "destroying a queue", status == (q < s->plan.queues ? s->finished[q] : PEL_OK) ? PEL_OK : status);
     }
-    for (uint32_t b = STORM_BUFFERS; b > 0; b--) {
-        expect_ok(s, NULL, "destroying a buffer", pel_buffer_destroy(s->buffers[b - 1]));
+    for (uint32_t b = 0; b < STORM_BUFFERS; b++) {
+        expect_ok(s, NULL, "destroying a buffer", pel_buffer_destroy(s->buffers[b]));
     }
 }

@@ -79,7 +79,6 @@ static void make_scene(pel_runtime *runtime, uint32_t flags) {
     scene.runtime = runtime;
     scene.flags = flags;
     scene.share_count = 0;
-    scene.align = (flags & STORM_OPENCL) != 0 ? 128 : 0; /* PoCL's CL_DEVICE_MEM_BASE_ADDR_ALIGN */
     const uint32_t devices = (flags & (STORM_SIMULATED | STORM_OPENCL)) != 0 ? pel_runtime_device_count(runtime) : 0;
     for (uint32_t i = 0; i < devices && i < STORM_SHARES; i++) {
         scene.shares[scene.share_count++] = (pel_share){pel_runtime_device(runtime, i), 1.0 + i};
@@ -154,7 +153,7 @@ static void *storm_main(void *argument) {
     storm *s = calloc(1, sizeof *s);
     atomic_fetch_add(&failures, s ? 0 : 1);
     for (uint64_t round = 0; s && round < graphs && atomic_load(&failures) < 20; round++) {
-        storm_plan_make(&s->plan, one_seed ? one_seed : number << 40 | (first + round), (uint32_t)steps, scene.align);
+        storm_plan_make(&s->plan, one_seed ? one_seed : number << 40 | (first + round), (uint32_t)steps, scene.flags);
         storm_run(s, &scene);
         storm_judge(s);
         if (atomic_load(&s->complaints) > 0 && atomic_fetch_add(&failures, 1) == 0) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random graphs of commands of all kinds against sequential execution (storm.h): by several threads on the host; the same while
- * workers come and go; then on a simulated machine, by one thread.
+ * Random graphs of commands of all kinds against sequential execution (storm.h): by several threads on the host; tasks of a few
+ * cells, in a runtime of their own, because what does not fit closes their way; all while workers come and go; then on a simulated
+ * machine, by one thread.
  *
  *     PEL_STORM_GRAPHS=1000000    so many graphs in all, with a line every now and then on a terminal
  *     PEL_STORM_SEED=0x1000002    this graph only, so many times (1,000 unless PEL_STORM_GRAPHS says otherwise), by all threads
@@ -17,26 +18,32 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-enum { THREADS = 4, USUAL = 8000, USUAL_RESTLESS = 2000, USUAL_SIMULATED = 1500 };
+enum { THREADS = 4, USUAL = 8000, USUAL_CELLS = 4000, USUAL_RESTLESS = 2000, USUAL_SIMULATED = 1500 };
 
-static void run_on_host(uint64_t usual, uint32_t flags) {
+static void run_on_host(int threads, uint64_t usual, uint32_t flags) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_runtime *runtime = NULL;
     desc.devices = getenv("PEL_STORM_DEVICES") ? getenv("PEL_STORM_DEVICES") : "host";
     desc.host_workers = 3;
     assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
-    storm_threads(runtime, THREADS, usual, flags);
+    storm_threads(runtime, threads, usual, flags);
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
 static void test_host(void **state) {
     (void)state;
-    run_on_host(USUAL, 0);
+    run_on_host(THREADS, USUAL, 0);
+}
+
+/* By one thread: the way is open where the last task's cells were. */
+static void test_cells(void **state) {
+    (void)state;
+    run_on_host(1, USUAL_CELLS, STORM_CELLS);
 }
 
 static void test_restless(void **state) {
     (void)state;
-    run_on_host(USUAL_RESTLESS, STORM_RESTLESS);
+    run_on_host(THREADS, USUAL_RESTLESS, STORM_RESTLESS);
 }
 
 /* Devices with memory of their own: what is valid where matters, and launches are divided. */
@@ -60,7 +67,7 @@ static void test_simulated(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_restless),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_cells), cmocka_unit_test(test_restless),
                                        cmocka_unit_test(test_simulated)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
