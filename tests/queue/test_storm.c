@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Random graphs of commands of all kinds against sequential execution (storm.h): by several threads on the host; tasks of a few
- * cells, in a runtime of their own, because what does not fit closes their way; all while workers come and go; then on a simulated
- * machine, by one thread.
+ * cells, in a runtime of their own, because what does not fit closes their way; graphs while workers come and go; then on a
+ * simulated machine, by one thread.
  *
  *     PEL_STORM_GRAPHS=1000000    so many graphs in all, with a line every now and then on a terminal
  *     PEL_STORM_SEED=0x1000002    this graph only, so many times (1,000 unless PEL_STORM_GRAPHS says otherwise), by all threads
