@@ -8,8 +8,9 @@
  * is drained, with a limit, and replaced.
  *
  * How to wait depends on the driver. PoCL's clFinish sleeps on a condition variable: it is used there. GPU drivers' blocking
- * waits spin a core, so there we sleep to 0.85 of the predicted time, look often for a moment, and then nanosleep in growing
- * steps.
+ * waits spin a core, so there we sleep to half of the predicted time, look 16 times until it is due (an end is seen 3 % late at
+ * most), often for a moment, and then nanosleep in growing steps. Rejected: the first look at 0.85 of it. What is seen is what
+ * the model learns, so a device that was once thought slow stayed so: llvmpipe's parts of 14 ms took 21 for ever.
  */
 #include "backend/opencl/flight.h"
 
@@ -48,6 +49,15 @@ cl_int pel_cl_poll_event(cl_event event, int64_t limit_ns) {
         passed = pel_clock_now(&pel_clock_monotonic) - began;
     }
     return state;
+}
+
+void pel_cl_nap_until_due(cl_event event, double predicted_ns) {
+    const int64_t began = pel_clock_now(&pel_clock_monotonic), until = began + (int64_t)predicted_ns,
+                  step = (int64_t)(predicted_ns * PEL_CL_LOOK_SHARE);
+    pel_cl_nap((int64_t)(predicted_ns * PEL_CL_SLEEP_SHARE));
+    while (pel_clock_now(&pel_clock_monotonic) + step < until && pel_cl_state_of(event) > 0) {
+        pel_cl_nap(step);
+    }
 }
 
 /*
@@ -143,7 +153,7 @@ pel_status pel_cl_settle(pel_cl_flight *flight, uint32_t from, uint32_t to, doub
             return pel_cl_fail(device, error, code, "clFinish", "%s", what);
         }
     } else if (state > 0 && predicted_ns > PEL_CL_WORTH_SLEEPING_NS) {
-        pel_cl_nap((int64_t)(predicted_ns * PEL_CL_SLEEP_SHARE));
+        pel_cl_nap_until_due(flight->events[to - 1], predicted_ns);
     }
     for (uint32_t i = from; i < to; i++) {
         state = pel_cl_poll_event(flight->events[i], 0);

@@ -6,7 +6,8 @@
 #include "backend/opencl/internal.h"
 
 #define PEL_CL_FLIGHT_EVENTS 64u   /* commands of one work in flight; more transfers are waited for in between */
-#define PEL_CL_SLEEP_SHARE 0.85    /* of the predicted time that is slept through before looking */
+#define PEL_CL_SLEEP_SHARE 0.5     /* of the predicted time that is slept through before looking */
+#define PEL_CL_LOOK_SHARE 0.03125  /* and between looks */
 /* a nanosleep takes 55-110 us whatever is asked (timer slack 50 us; 2 cores, 2026-11) */
 #define PEL_CL_WORTH_SLEEPING_NS 100000.0
 #define PEL_CL_FIRST_NAP_NS 5000
@@ -29,6 +30,7 @@ static inline int64_t pel_cl_now(const pel_cl_device *device) { return pel_clock
 
 void pel_cl_nap(int64_t nanoseconds);
 cl_int pel_cl_state_of(cl_event event); /* > 0: under way; 0: complete; < 0: failed */
+void pel_cl_nap_until_due(cl_event event, double predicted_ns); /* or until it has ended */
 /* Looks, then naps, until the event has ended or `limit_ns` (0: none) has passed. */
 cl_int pel_cl_poll_event(cl_event event, int64_t limit_ns);
 /* Whether it was seen to end, well or not, by a waiting thread that looked for a moment. */

@@ -156,7 +156,7 @@ void pel_cl_await(pel_cl_device *device) {
         pel_cl_nap(device->broken_at == 0 ? nap_beside_others(device, work) : PEL_CL_FIRST_NAP_NS);
     } else {
         if (work->predicted_ns > PEL_CL_WORTH_SLEEPING_NS && count == 1) {
-            pel_cl_nap((int64_t)(work->predicted_ns * PEL_CL_SLEEP_SHARE));
+            pel_cl_nap_until_due(oldest->events[oldest->count - 1], work->predicted_ns);
         }
         (void)pel_cl_poll_event(oldest->events[oldest->count - 1], 0);
     }
