@@ -79,9 +79,13 @@ static inline bool pel_event_claim(pel_event *event) {
 enum { PEL_EVENT_WISHED = 1, PEL_EVENT_CANCELLED = 2, PEL_EVENT_BEGUN = 3 };
 static inline bool pel_event_begin_task(pel_event *event, bool fence) {
     unsigned char wished = PEL_EVENT_WISHED;
-    atomic_store_explicit(&event->phase, PEL_EVENT_RUNNING, fence ? memory_order_seq_cst : memory_order_relaxed);
+    if (fence) { /* compilers take an order that they do not know for the strongest: an exchange */
+        atomic_store_explicit(&event->phase, PEL_EVENT_RUNNING, memory_order_seq_cst);
+    } else {
+        atomic_store_explicit(&event->phase, PEL_EVENT_RUNNING, memory_order_relaxed);
+    }
     atomic_signal_fence(memory_order_seq_cst); /* the store, then the look; who wishes sees to it that processors keep to that */
-    return atomic_load_explicit(&event->wish, fence ? memory_order_seq_cst : memory_order_relaxed) == 0 ||
+    return atomic_load_explicit(&event->wish, memory_order_seq_cst) == 0 ||
            atomic_compare_exchange_strong(&event->wish, &wished, PEL_EVENT_BEGUN);
 }
 bool pel_event_cancel_task(pel_event *event, bool fence);

@@ -64,8 +64,12 @@ static inline void pel_stage_begin(pel_stage *stage, uint32_t share) {
  * (base/barrier.h). */
 static inline void pel_stage_end(pel_stage *stage, uint32_t share, uint32_t count, bool fence) {
     _Atomic uint64_t *ended = &stage->shares[share].ended;
-    atomic_store_explicit(ended, atomic_load_explicit(ended, memory_order_relaxed) + count,
-                          fence ? memory_order_seq_cst : memory_order_release);
+    const uint64_t now = atomic_load_explicit(ended, memory_order_relaxed) + count;
+    if (fence) {
+        atomic_store_explicit(ended, now, memory_order_seq_cst);
+    } else { /* one store with an order that is computed would be an exchange */
+        atomic_store_explicit(ended, now, memory_order_release);
+    }
 }
 
 /* How many are under way; never too few of what the caller knows to have been begun. */

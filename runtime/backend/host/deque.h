@@ -48,7 +48,11 @@ static inline bool pel_host_deque_push(pel_host_deque *deque, uintptr_t item, bo
         return false;
     }
     atomic_store_explicit(&deque->slots[bottom & (PEL_HOST_DEQUE_SLOTS - 1)], item, memory_order_relaxed);
-    atomic_store_explicit(&deque->bottom, bottom + 1, announce ? memory_order_seq_cst : memory_order_release);
+    if (announce) {
+        atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_seq_cst);
+    } else { /* compilers take an order that they do not know for the strongest: an exchange */
+        atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_release);
+    }
     return true;
 }
 

@@ -61,7 +61,11 @@ static inline bool pel_host_group_any(const pel_host_group *group) {
 static inline void pel_host_group_open(pel_host_group *group, uint32_t count) {
     atomic_store_explicit(&group->end, 0, memory_order_relaxed); /* first: the old end and the new beginning are no group */
     atomic_store_explicit(&group->next, 1, memory_order_release);
-    atomic_store_explicit(&group->end, count, count > 1 ? memory_order_seq_cst : memory_order_release);
+    if (count > 1) {
+        atomic_store_explicit(&group->end, count, memory_order_seq_cst);
+    } else {
+        atomic_store_explicit(&group->end, count, memory_order_release);
+    }
 }
 
 bool pel_host_group_settle(pel_host_group *group, uint32_t index); /* for pel_host_group_begin */
