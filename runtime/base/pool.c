@@ -2,34 +2,35 @@
 #include "base/pool.h"
 
 #include <pthread.h>
-#include <stdint.h>
 
 /* blocks: slabs double, so that a small program pays for little and a large one seldom */
-enum { FIRST_SLAB = 128, LARGEST_SLAB = 4096, LEAD = 4 };
+enum { FIRST_SLAB = 128, LARGEST_SLAB = 4096 };
 
 typedef struct slab {
     struct slab *next;
     unsigned char *at, *end; /* blocks never handed out; the newest slab's only */
 } slab;
 
-/* The first block of a chain in the depot: its second word links chains. */
-typedef struct chain {
-    void *next_block;
-    struct chain *next;
-} chain;
+/* A block that was given up when there was no memory for a magazine. */
+typedef struct loose {
+    struct loose *next;
+} loose;
 
 struct pel_pool {
     pel_allocator allocator;
+    size_t bytes; /* of a block */
     pthread_mutex_t lock; /* guards all below */
-    chain *depot;
+    pel_pool_magazine *full, *empty, *all;
+    loose *loose;
     slab *slabs;
     uint32_t slab_blocks;
 };
 
-pel_pool *pel_pool_create(const pel_allocator *allocator) {
+pel_pool *pel_pool_create(const pel_allocator *allocator, size_t bytes) {
     pel_pool *pool = pel_alloc_zero(allocator, 1, sizeof *pool);
     if (pool) {
         pool->allocator = *allocator;
+        pool->bytes = bytes;
         pool->slab_blocks = FIRST_SLAB;
         pthread_mutex_init(&pool->lock, NULL);
     }
@@ -46,18 +47,23 @@ void pel_pool_destroy(pel_pool *pool) {
         pel_free(&allocator, pool->slabs);
         pool->slabs = next;
     }
+    while (pool->all) {
+        pel_pool_magazine *next = pool->all->all;
+        pel_free(&allocator, pool->all);
+        pool->all = next;
+    }
     pthread_mutex_destroy(&pool->lock);
     pel_free(&allocator, pool);
 }
 
 /* A slab: its header in the space that alignment leaves before the first block. */
 static slab *grow(pel_pool *pool) {
-    size_t bytes = (size_t)pool->slab_blocks * PEL_POOL_BLOCK;
-    slab *made = pel_alloc_zero(&pool->allocator, 1, sizeof *made + bytes + PEL_POOL_BLOCK - 1);
+    size_t bytes = (size_t)pool->slab_blocks * pool->bytes;
+    slab *made = pel_alloc_zero(&pool->allocator, 1, sizeof *made + bytes + pool->bytes - 1);
     if (!made) {
         return NULL;
     }
-    uintptr_t first = ((uintptr_t)(made + 1) + PEL_POOL_BLOCK - 1) & ~(uintptr_t)(PEL_POOL_BLOCK - 1);
+    uintptr_t first = ((uintptr_t)(made + 1) + pool->bytes - 1) & ~(uintptr_t)(pool->bytes - 1);
     made->at = (unsigned char *)first;
     made->end = made->at + bytes;
     made->next = pool->slabs;
@@ -66,55 +72,87 @@ static slab *grow(pel_pool *pool) {
     return made;
 }
 
-/* A chain of blocks that were never handed out, in the order of their addresses. */
-static void *cut_chain(pel_pool *pool) {
-    slab *from = pool->slabs && pool->slabs->at < pool->slabs->end ? pool->slabs : grow(pool);
-    if (!from) {
-        return NULL;
+/* Under the lock, like all below but for the two that are called from elsewhere. */
+static pel_pool_magazine *take_empty(pel_pool *pool) {
+    pel_pool_magazine *magazine = pool->empty;
+    if (magazine) {
+        pool->empty = magazine->next;
+    } else if ((magazine = pel_alloc_zero(&pool->allocator, 1, sizeof *magazine)) != NULL) {
+        magazine->all = pool->all;
+        pool->all = magazine;
     }
-    void *first = from->at;
-    for (int i = 0; i < PEL_POOL_CHAIN && from->at < from->end; i++) {
-        unsigned char *next = from->at + PEL_POOL_BLOCK;
-        *(void **)(void *)from->at = i + 1 < PEL_POOL_CHAIN && next < from->end ? next : NULL;
-        from->at = next;
-    }
-    return first;
+    return magazine;
 }
 
-void *pel_pool_refill(pel_pool *pool, pel_pool_cache *cache) {
-    void *block = cache->first;
-    if (block) { /* what the same owner gave up is warm */
-        cache->first = cache->last = NULL;
-        cache->count = 0;
+/* Blocks that were never handed out, in the order of their addresses, or loose ones. False: no memory. */
+static bool fill(pel_pool *pool, pel_pool_magazine *magazine) {
+    magazine->at = magazine->count = 0;
+    for (; pool->loose && magazine->count < PEL_POOL_CHAIN; pool->loose = pool->loose->next) {
+        magazine->blocks[magazine->count++] = pool->loose;
+    }
+    slab *from = pool->slabs && pool->slabs->at < pool->slabs->end ? pool->slabs : magazine->count == 0 ? grow(pool) : NULL;
+    for (; from && magazine->count < PEL_POOL_CHAIN && from->at < from->end; from->at += pool->bytes) {
+        magazine->blocks[magazine->count++] = from->at;
+    }
+    return magazine->count > 0;
+}
+
+/* What may be full in place of what is empty. */
+static pel_pool_magazine *trade(pel_pool *pool, pel_pool_magazine *spent) {
+    pel_pool_magazine *magazine = pool->full;
+    if (!magazine) {
+        magazine = spent ? spent : take_empty(pool);
+        (void)(magazine && fill(pool, magazine));
+        return magazine;
+    }
+    pool->full = magazine->next;
+    if (spent) {
+        spent->next = pool->empty;
+        pool->empty = spent;
+    }
+    return magazine;
+}
+
+bool pel_pool_refill(pel_pool *pool, pel_pool_cache *cache) {
+    pel_pool_magazine *spent = cache->ready;
+    if (cache->given && cache->given->count > 0) { /* what the same owner gave up is warm */
+        cache->ready = cache->given;
+        cache->given = spent;
+        if (spent) {
+            spent->at = spent->count = 0;
+        }
     } else {
         pthread_mutex_lock(&pool->lock);
-        if (pool->depot) {
-            chain *first = pool->depot;
-            pool->depot = first->next;
-            block = first;
-        } else {
-            block = cut_chain(pool);
-        }
+        cache->ready = trade(pool, spent);
         pthread_mutex_unlock(&pool->lock);
     }
-    if (block) {
-        cache->ready = cache->ahead = *(void **)block;
-        for (int i = 0; i < LEAD; i++) {
-            pel_pool_walk(cache);
-        }
+    if (pel_pool_ready(cache) == 0) {
+        return false;
     }
-    return block;
+    pel_pool_magazine *m = cache->ready;
+    for (uint32_t i = 0; i < PEL_POOL_LEAD; i++) {
+        m->blocks[m->count + i] = m->blocks[m->count - 1];
+        pel_pool_fetch(m->blocks[i]);
+    }
+    return true;
 }
 
-void pel_pool_ship(pel_pool *pool, pel_pool_cache *cache) {
-    chain *first = cache->first;
-    if (!first) {
-        return;
-    }
+void pel_pool_give_other(pel_pool *pool, pel_pool_cache *cache, void *block) {
     pthread_mutex_lock(&pool->lock);
-    first->next = pool->depot;
-    pool->depot = first;
+    pel_pool_magazine *room = take_empty(pool);
+    if (!room) {
+        loose *given = block;
+        given->next = pool->loose;
+        pool->loose = given;
+    } else if (cache->given) {
+        cache->given->next = pool->full;
+        pool->full = cache->given;
+    }
     pthread_mutex_unlock(&pool->lock);
-    cache->first = cache->last = NULL;
-    cache->count = 0;
+    if (room) {
+        room->at = 0;
+        room->count = 1;
+        room->blocks[0] = block;
+        cache->given = room;
+    }
 }

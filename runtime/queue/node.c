@@ -38,14 +38,6 @@ pel_node *pel_node_take(const pel_node_pools *pools, pel_host_self *self, pel_no
     return node;
 }
 
-pel_node_more *pel_node_take_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
-    if (!node->more) {
-        node->more = pel_pool_take(pools->scraps, &self->scraps);
-    }
-    node->accesses = node->more != NULL;
-    return node->more;
-}
-
 static void give_blocks(const pel_node_pools *pools, pel_host_self *self, pel_node_more *more) {
     for (pel_node_more *next; more; more = next) {
         next = more->next;
@@ -53,22 +45,16 @@ static void give_blocks(const pel_node_pools *pools, pel_host_self *self, pel_no
     }
 }
 
-void pel_node_drop_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
-    if (node->more && !node->several) { /* the link of one that is left over is undefined */
-        pel_pool_give(pools->scraps, &self->scraps, node->more);
-    } else {
-        give_blocks(pools, self, node->more);
+void pel_node_drop_accesses(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
+    if (node->several) {
+        give_blocks(pools, self, pel_node_more_of(node)->next);
     }
-    node->more = NULL;
     node->accesses = node->several = node->eventful = false;
 }
 
 pel_node *pel_node_own(const pel_node_pools *pools, pel_host_self *self, const pel_node *lent) {
     pel_node *node = pel_node_take(pools, self, PEL_NODE_TASK);
     if (node) {
-        if (node->more) {
-            pel_node_drop_more(pools, self, node);
-        }
         node->stage = lent->stage;
         node->place = lent->place;
         node->placed = true;
@@ -81,10 +67,8 @@ void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *n
         uint64_t generation = pel_node_order(node);
         atomic_store_explicit(&node->hazard.generation, generation + 1, memory_order_release);
     }
-    if (node->brief || node->placed) {
-        node->more = NULL; /* it was the event, or the place */
-    } else if (node->several) {
-        give_blocks(pools, self, node->more->next);
+    if (node->several) {
+        give_blocks(pools, self, pel_node_more_of(node)->next);
     }
     pel_pool_give(pools->nodes, &self->cache, node);
 }

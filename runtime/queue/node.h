@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Nodes: what all commands have in common, in one cache line.
+ * Nodes: what all commands have in common, in one cache line, and the accesses of a task in the next.
  *
  * A node counts the predecessors that are not over (`pending`) and lists its successors; both without a lock. Whoever takes the
  * last predecessor away owns the node and starts it; completing it closes the list, so that nobody can be added any more, and
@@ -30,7 +30,7 @@
 /* ENDED: a task whose function has returned and whose children are over. */
 typedef enum pel_node_kind { PEL_NODE_TASK, PEL_NODE_COMMAND, PEL_NODE_ENDED } pel_node_kind;
 
-/* Accesses and event of a task that has accesses, in blocks of the pool. */
+/* Accesses and event of a task that has accesses: in the line behind its node, further ones in blocks of the pool. */
 enum { PEL_MORE_RANGES = 3 };
 typedef struct pel_node_more {
     union {
@@ -75,7 +75,6 @@ typedef struct pel_node {
     pel_hazard_node hazard;
     pel_stage *stage;             /* where it is counted; NULL: nowhere, it is being made or was withdrawn */
     union {                       /* of a task */
-        pel_node_more *more;      /* may be NULL; left from an earlier task unless `accesses` */
         pel_event *event;         /* when `brief`: a task with an event and no accesses; retained */
         /* when `placed`: of the bare task that it is lent to just now; not the generation, which only grows */
         uint64_t place;
@@ -87,26 +86,34 @@ typedef struct pel_node {
     /* The submitter's: */
     bool linked : 1;              /* its own entry is used */
     bool brief : 1;
-    bool accesses : 1;            /* in `more` */
-    bool several : 1;             /* blocks */
-    bool eventful : 1;            /* the first block has an event */
+    bool accesses : 1;            /* in pel_node_more_of */
+    bool several : 1;             /* more than fit there */
+    bool eventful : 1;            /* there is the event */
     bool placed : 1;              /* the runner's */
     bool nested : 1;              /* lies beside its event (awaited.h): not the pool's */
 } pel_node;
 
 _Static_assert(sizeof(pel_node) <= PEL_POOL_BLOCK && sizeof(pel_node_more) <= PEL_POOL_BLOCK, "blocks of the pool");
+enum { PEL_NODE_BLOCK = 2 * PEL_POOL_BLOCK };
 
-/* Nodes have blocks of their own, so that a generation is never anything else; edges and pel_node_more share the others. */
+/* Nodes have blocks of their own, of two lines, so that a generation is never anything else; edges and further pel_node_more
+ * share the others. */
 typedef struct pel_node_pools {
     pel_pool *nodes, *scraps;
 } pel_node_pools;
 
-static inline const pel_node_more *pel_node_accesses(const pel_node *node) { return node->accesses ? node->more : NULL; }
+/* Of a node of the pool: two lines side by side, so that both can be asked for before either is there. */
+static inline pel_node_more *pel_node_more_of(const pel_node *node) {
+    return (pel_node_more *)(void *)((char *)(uintptr_t)node + PEL_POOL_BLOCK);
+}
+static inline const pel_node_more *pel_node_accesses(const pel_node *node) {
+    return node->accesses ? pel_node_more_of(node) : NULL;
+}
 static inline pel_range_walk pel_node_ranges(const pel_node *node) {
     return (pel_range_walk){pel_node_accesses(node), 0, node->several};
 }
 static inline pel_event *pel_node_event(const pel_node *node) {
-    return node->brief ? node->event : node->eventful ? node->more->event : NULL;
+    return node->brief ? node->event : node->eventful ? pel_node_more_of(node)->event : NULL;
 }
 
 static inline pel_node *pel_node_of_hazard(pel_hazard_node *hazard) {
@@ -138,20 +145,12 @@ void pel_node_renew(pel_node *node);
 /* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
 
-/*
- * A task's first block of accesses: the one that an earlier task left with the node, or a new one; contents undefined. NULL: no
- * memory. A block stays with its node, so that whoever ends a task need not touch the line that its submitter wrote, nor the
- * next submitter one that a worker did. Before a node becomes `brief` or `placed` the block must go.
- */
-pel_node_more *pel_node_take_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
-void pel_node_drop_more(const pel_node_pools *pools, pel_host_self *self, pel_node *node); /* all blocks */
+void pel_node_drop_accesses(const pel_node_pools *pools, pel_host_self *self, pel_node *node); /* it has none */
 
-/* Brings near what the next but one that is taken was left with. Its own line was asked for long ago (pel_pool_walk). */
-static inline void pel_node_fetch_next(const pel_host_self *self) {
-    pel_node *next = self->cache.ready;
-    if (next) {
-        const pel_node *second = (pel_node *)(void *)atomic_load_explicit(&next->item.link, memory_order_relaxed);
-        pel_pool_fetch(second ? second->more : NULL);
+/* Brings near where the accesses of one that is taken later go. Its own line is asked for as it comes (pel_pool_take). */
+static inline void pel_node_fetch_more(const pel_host_self *self) {
+    if (pel_pool_ready(&self->cache) > 0) {
+        pel_pool_fetch((char *)pel_pool_later(&self->cache) + PEL_POOL_BLOCK);
     }
 }
 

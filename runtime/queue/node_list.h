@@ -41,7 +41,7 @@ static inline pel_node *pel_list_read(uintptr_t entry, uintptr_t *rest, pel_edge
     }
     pel_node *to = (pel_node *)address;
     *rest = (entry & PEL_LIST_LAST) != 0     ? 0
-            : (entry & PEL_LIST_BESIDE) != 0 ? to->more->link
+            : (entry & PEL_LIST_BESIDE) != 0 ? pel_node_more_of(to)->link
                                              : (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
     return to;
 }

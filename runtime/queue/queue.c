@@ -159,8 +159,8 @@ static pel_dispatcher *make_dispatcher(pel_runtime *runtime) {
     dispatcher->hazards = pel_hazards_create(&runtime->allocator);
     dispatcher->habits = pel_alloc_zero(&runtime->allocator, PEL_HABITS, sizeof *dispatcher->habits);
     dispatcher->repeats = pel_alloc_zero(&runtime->allocator, PEL_REPEATS, sizeof *dispatcher->repeats);
-    dispatcher->pools.nodes = pel_pool_create(&runtime->allocator);
-    dispatcher->pools.scraps = pel_pool_create(&runtime->allocator);
+    dispatcher->pools.nodes = pel_pool_create(&runtime->allocator, PEL_NODE_BLOCK);
+    dispatcher->pools.scraps = pel_pool_create(&runtime->allocator, PEL_POOL_BLOCK);
     if (!dispatcher->hazards || !dispatcher->habits || !dispatcher->repeats || !dispatcher->pools.nodes ||
         !dispatcher->pools.scraps || !begin_queue(dispatcher, runtime, &dispatcher->own)) {
         free_dispatcher(runtime, dispatcher);

@@ -274,13 +274,11 @@ static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t coun
     const pel_node_pools *pools = &s->runtime->dispatcher->pools;
     pel_node_more *last = NULL;
     if (count == 0 && s->event) {
-        pel_node_drop_more(pools, s->self, s->node);
         s->node->brief = true;
         s->node->event = s->event;
     }
     for (uint32_t i = 0; i < count; i += PEL_MORE_RANGES) {
-        pel_node_more *more =
-            i == 0 ? pel_node_take_more(pools, s->self, s->node) : pel_pool_take(pools->scraps, &s->self->scraps);
+        pel_node_more *more = i == 0 ? pel_node_more_of(s->node) : pel_pool_take(pools->scraps, &s->self->scraps);
         if (!more) {
             return false;
         }
@@ -289,6 +287,7 @@ static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t coun
             s->node->several = true;
             last->next = more;
         } else {
+            s->node->accesses = true;
             s->node->eventful = s->event != NULL;
         }
         last = more;
@@ -411,12 +410,8 @@ static void put(submission *s) {
  * remembered. */
 static void withdraw(submission *s) {
     pel_node *node = s->node;
-    if (node->brief) {
-        node->brief = false;
-        node->more = NULL;
-    } else {
-        pel_node_drop_more(&s->runtime->dispatcher->pools, s->self, node);
-    }
+    node->brief = false;
+    pel_node_drop_accesses(&s->runtime->dispatcher->pools, s->self, node);
     leave(s, false);
     pthread_mutex_lock(&s->runtime->lock);
     if (node->task) {
@@ -573,10 +568,10 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
         leave(&s, false);
         return PEL_UNSUPPORTED; /* it will find out, too, and say so */
     }
-    if (!pel_node_take_more(&dispatcher->pools, &lane->self, s.node) ||
-        !take_accesses(&s, accesses, count, s.node->more, spans)) {
+    if (!take_accesses(&s, accesses, count, pel_node_more_of(s.node), spans)) {
         return take_back(&s);
     }
+    s.node->accesses = true;
     s.node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
     s.node->task = function;
     s.node->hazard.user = context;
@@ -595,7 +590,7 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
         withdraw(&s);
         return status == PEL_OUT_OF_MEMORY ? pel_task_out_of_memory(queue) : status;
     }
-    pel_node_fetch_next(s.self);
+    pel_node_fetch_more(s.self);
     return count_in(&s);
 }
 

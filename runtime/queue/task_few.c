@@ -126,14 +126,6 @@ static inline bool weigh(few *f, before *at, place *p, pel_access_mode mode) {
     return true;
 }
 
-static inline bool are_ready(const pel_pool_cache *cache, uint32_t count) {
-    const void *block = cache->ready;
-    for (; count > 1 && block; count--) {
-        block = *(void *const *)block;
-    }
-    return count == 0 || block;
-}
-
 /* It need not come after one of those that were counted. */
 static inline void go_without(few *f) {
     if (f->edges == 0) { /* nobody knows it yet */
@@ -178,7 +170,7 @@ static inline void follow(few *f, const before *b) {
         if (added) {
             added->next = rest;
         } else if (f->edges == 1) {
-            f->node->more->link = rest;
+            pel_node_more_of(f->node)->link = rest;
         } else {
             atomic_store_explicit(&f->node->item.link, (pel_host_item *)rest, memory_order_relaxed);
         }
@@ -221,7 +213,7 @@ __attribute__((always_inline)) /* once for each count, so that what is known of 
 static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
     place places[PEL_HAZARD_SPANS];
     before at[MOST_BEFORE];
-    pel_node_more *more = f->node->more;
+    pel_node_more *more = pel_node_more_of(f->node);
     if (hazards->lost.count > 0) {
         return false;
     }
@@ -237,7 +229,7 @@ static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtim
             return false;
         }
     }
-    if ((f->count > 2 && !are_ready(&f->self->scraps, f->count - 2)) ||
+    if ((f->count > 2 && pel_pool_ready(&f->self->scraps) < f->count - 2) ||
         (f->records > 0 && !pel_hazard_records_ready(&hazards->states, f->records))) {
         return false;
     }
@@ -261,10 +253,13 @@ static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtim
 /* The node that is taken next, made a task that has not come after anybody. It is not taken yet. */
 static inline pel_node *prepare(const pel_node_pools *pools, pel_host_self *self, pel_queue *queue, pel_task_fn function,
                                 void *context) {
-    pel_node *node = self->cache.ready;
-    if (!node || (!node->more && !(node->more = pel_pool_take(pools->scraps, &self->scraps)))) {
+    if (pel_pool_ready(&self->cache) == 0 && !pel_pool_refill(pools->nodes, &self->cache)) {
         return NULL;
     }
+    pel_node *node = pel_pool_next(&self->cache);
+    char *later = pel_pool_later(&self->cache);
+    pel_pool_fetch(later);
+    pel_pool_fetch(later + PEL_POOL_BLOCK);
     node->task = function;
     node->hazard.user = context;
     node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
@@ -298,23 +293,20 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
     if (node) {
         f.order = pel_node_order(node);
         f.order = (f.order > pel_node_last_order ? f.order : pel_node_last_order) + 1;
-        void *const next = atomic_load_explicit(&node->item.link, memory_order_relaxed);
         entered = count == 1   ? enter(&f, dispatcher->hazards, runtime, accesses, 1)
                   : count == 2 ? enter(&f, dispatcher->hazards, runtime, accesses, 2)
                                : enter(&f, dispatcher->hazards, runtime, accesses, 3);
-        lane->self.cache.ready = entered ? next : node;
+        lane->self.cache.ready->at += entered ? 1 : 0;
     }
     pel_hazard_lock_give(&dispatcher->hazard_lock);
     if (!entered) {
         pel_host_lane_give_back(dispatcher->tasks, lane, false);
         return PEL_UNSUPPORTED;
     }
-    pel_pool_walk(&lane->self.cache);
     pel_node_last_order = f.order;
     if (f.ready) { /* else it may be anything by now */
         pel_host_lane_push(lane, &node->item);
     }
-    pel_node_fetch_next(&lane->self);
     pel_host_lane_give_back(dispatcher->tasks, lane, f.ready);
     return PEL_OK;
 }
