@@ -29,9 +29,10 @@ PEL_BEGIN_DECLS
 
 typedef struct pel_graph pel_graph;
 
+/* An empty graph, the caller's (pel_graph_destroy). Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK. */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_create(pel_runtime *runtime, pel_graph **graph, pel_error **error);
 
-/* Ends a recording that is under way. BUSY: replays are not finished. NULL: OK. */
+/* Ends a recording that is under way. BUSY: replays are not finished, and it stays. NULL: OK. AFTER_FORK. Does not wait. */
 PEL_API pel_status pel_graph_destroy(pel_graph *graph);
 
 /*
@@ -53,10 +54,10 @@ PEL_API PEL_MUST_CHECK pel_status pel_graph_record(pel_graph *graph, pel_queue *
  */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_replace(pel_graph *graph, pel_queue *queue, uint32_t index);
 
-/* Ends the recording. OK also when none is under way. */
+/* Ends the recording. OK also when none is under way; INVALID_ARGUMENT: NULL. */
 PEL_API pel_status pel_graph_end(pel_graph *graph);
 
-/* How many commands have been recorded. */
+/* How many commands have been recorded; 0 for NULL. */
 PEL_API uint32_t pel_graph_size(pel_graph *graph);
 
 /*
@@ -99,7 +100,7 @@ typedef struct pel_graph_times {
 } pel_graph_times;
 
 /* A copy of the plan for replays. NOT_FOUND: there is none (yet): too few replays, unknown devices, one device only, more than
- * 64, or host commands only. OUT_OF_MEMORY. Any thread. */
+ * 63, or host commands only. OUT_OF_MEMORY. Any thread. */
 PEL_API PEL_MUST_CHECK pel_status pel_graph_get_plan(pel_graph *graph, pel_graph_plan **plan);
 /* By command: pel_graph_plan_size is their number. NOT_FOUND beyond. NULL plans: 0, NOT_FOUND, "". */
 PEL_API uint32_t pel_graph_plan_size(const pel_graph_plan *plan);

@@ -32,7 +32,8 @@ typedef struct pel_share {
     double weight;           /* relative to the sum of the weights; >= 0, finite */
 } pel_share;
 
-/* What a plan is made for. The power of devices is declared (pel_device_set_power, or a simulated machine's description). */
+/* What a plan is made for. The power of devices is measured where a meter can be read, else declared (pel_device_set_power, or a
+ * simulated machine's description). */
 typedef enum pel_objective_kind {
     PEL_OBJECTIVE_TIME = 0,
     PEL_OBJECTIVE_ENERGY = 1,      /* least energy of all devices of the runtime while the launch runs, idle ones included */

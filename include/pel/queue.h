@@ -3,9 +3,9 @@
  * A queue takes commands in program order and runs them in any order that the data hazards allow. Dependencies belong to memory,
  * not to the queue: commands of several queues of one runtime that touch the same bytes are ordered by submission.
  *
- * All submitting functions: any thread; they copy what they are given; they do not run kernels and do not wait. `event` may be
- * NULL; otherwise it receives a reference that the caller releases. On error nothing was submitted. Common errors:
- * INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK; the story is in pel_queue_error(queue, ...).
+ * All submitting functions: any thread; they copy what they are given; they do not run kernels, and wait only where max_in_flight
+ * says so. `event` may be NULL; otherwise it receives a reference that the caller releases. On error nothing was submitted.
+ * Common errors: INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK; the story is in pel_queue_error.
  */
 #ifndef PEL_QUEUE_H
 #define PEL_QUEUE_H
@@ -49,11 +49,13 @@ typedef struct pel_queue_desc {
 } pel_queue_desc;
 #define PEL_QUEUE_DESC_INIT {sizeof(pel_queue_desc), NULL, 0, 0, 0, 0}
 
-/* desc NULL: defaults. Any thread. */
+/* desc NULL: defaults. The queue is the caller's (pel_queue_destroy). Any thread; does not block. Errors: INVALID_ARGUMENT,
+ * OUT_OF_MEMORY, AFTER_FORK. */
 PEL_API PEL_MUST_CHECK pel_status pel_queue_create(pel_runtime *runtime, const pel_queue_desc *desc, pel_queue **queue,
                                                    pel_error **error);
 
-/* What launches of the queue that are submitted from now on are planned for; NULL: time. Any thread. */
+/* What launches of the queue that are submitted from now on are planned for; NULL: time. Copied. Any thread; takes
+ * the runtime's lock for a moment. INVALID_ARGUMENT: an unknown kind, a negative deadline. */
 PEL_API pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective *objective);
 
 /*
@@ -74,7 +76,8 @@ PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 PEL_API PEL_MUST_CHECK pel_status pel_launch(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc,
                                              const pel_arg *args, uint32_t arg_count, pel_event **event);
 
-/* Dry run: what pel_launch would do now. Nothing is submitted, nothing learned. */
+/* Dry run: what pel_launch would do now. Nothing is submitted, nothing learned. The plan is the caller's (pel_plan_destroy). Any
+ * thread; does not wait for commands. Errors as pel_launch. */
 PEL_API PEL_MUST_CHECK pel_status pel_launch_plan(pel_queue *queue, pel_kernel *kernel, const pel_launch_desc *desc,
                                                   const pel_arg *args, uint32_t arg_count, pel_plan **plan);
 
@@ -191,13 +194,14 @@ PEL_API pel_status pel_queue_finish(pel_queue *queue);
 
 /*
  * The story of the first failure in program order, or, when nothing has failed, of the last refused submission;
- * NULL when there is none. An owned copy: pel_error_destroy.
+ * NULL when there is none. An owned copy: pel_error_destroy. Any thread; takes the runtime's lock for a moment.
  */
 PEL_API pel_error *pel_queue_error(pel_queue *queue);
 
 /*
  * Forgets failures, so that the queue may be used again; waits for running commands first. Bytes that a failed command should
- * have written, or that were lost with a device, are from now on whatever memory holds.
+ * have written, or that were lost with a device, are from now on whatever memory holds. Any thread; blocks as pel_queue_finish
+ * does, but brings nothing home. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, WOULD_DEADLOCK, AFTER_FORK.
  */
 PEL_API pel_status pel_queue_reset(pel_queue *queue);
 

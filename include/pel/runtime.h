@@ -168,7 +168,7 @@ PEL_API PEL_MUST_CHECK pel_status pel_worker_run(pel_runtime *runtime, bool (*st
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_set_workers(pel_runtime *runtime, uint32_t count);
 PEL_API uint32_t pel_runtime_get_workers(const pel_runtime *runtime);
 
-/* Nanoseconds of this runtime's clock: CLOCK_MONOTONIC, or the virtual clock of a simulation. */
+/* Nanoseconds of this runtime's clock: CLOCK_MONOTONIC, or a simulation's virtual clock; 0 for NULL. Any thread; never blocks. */
 PEL_API int64_t pel_runtime_now(const pel_runtime *runtime);
 
 PEL_END_DECLS
