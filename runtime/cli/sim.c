@@ -7,14 +7,11 @@
  * and the run goes on, as a program would after pel_queue_reset; a seed that fails is told as the one command that repeats it.
  */
 #include "backend/simulated/cost.h"
-#include "backend/simulated/machine.h"
 #include "base/hash.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
-#include "cli/sim_faults.h"
-#include "cli/sim_workload.h"
-#include "core/runtime.h"
+#include "cli/sim_session.h"
 
 #include <math.h>
 #include <pel/pel.h>
@@ -47,187 +44,8 @@ static const pel_cli_usage usage = {
     options,
     "pel-sim(1) tells what stands in the files; examples are in the source's tests/fixtures/machines and .../workloads."};
 
-typedef struct device_total {
-    const char *id;
-    double busy_ns, items;
-    uint64_t chunks, bytes;
-} device_total;
-
-/* What a kernel writes, so that each byte tells the launch and the place that it is of. */
-typedef struct pattern {
-    uint64_t bytes; /* an item; 0: nothing is written */
-    uint64_t launch;
-    int argument;
-} pattern;
-
-typedef struct session {
-    pel_sim_workload workload;
-    const char *machine, *devices, *history, *faults, *workload_path;
-    uint64_t seed, luck, hash, launches;
-    uint64_t failures, wrongs;
-    char first_failure[200];
-    pel_protection protection;
-    bool quiet, explain, silent, check, hangs, misused;
-    pattern patterns[PEL_SIM_KERNELS];
-    json_t *lines; /* NULL: text */
-    pel_runtime *runtime;
-    pel_queue *queue;
-    pel_kernel *kernels[PEL_SIM_KERNELS];
-    pel_buffer *buffers[PEL_SIM_KERNELS][2];
-    void *memory[PEL_SIM_KERNELS][2];
-    pel_plan *last[PEL_SIM_KERNELS];
-    device_total *totals; /* in the order in which they first worked; room for all devices */
-    uint32_t total_count, total_at; /* the latter: the one after which the next chunk's is looked for first */
-    double *errors; /* relative, of launches with a prediction */
-    size_t error_count;
-} session;
-
-static unsigned char byte_of(const pattern *p, uint64_t place) { return (unsigned char)(place * 31 + p->launch * 7 + 1); }
-
-static pel_status compute(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const pattern *p = user;
-    (void)scratch;
-    for (uint64_t i = span->lo[0] * p->bytes; i < span->hi[0] * p->bytes; i++)
-        ((unsigned char *)arguments[p->argument])[i] = byte_of(p, i);
-    return PEL_OK;
-}
-
-/* By address: arguments are evaluated in any order. */
-static bool failed(pel_status status, pel_error **error) {
-    if (status == PEL_OK)
-        return false;
-    pel_cli_error("sim", "%s", *error ? pel_error_message(*error) : pel_status_text(status));
-    if (*error && *pel_error_advice(*error))
-        pel_cli_error("sim", "%s", pel_error_advice(*error));
-    pel_error_destroy(*error);
-    *error = NULL;
-    return true;
-}
-
-static bool open_buffer(session *s, uint32_t index, int side, uint64_t bytes) {
-    pel_error *error = NULL;
-    pel_status status;
-    if (bytes == 0)
-        return true;
-    if (s->workload.kernels[index].resident) {
-        status = pel_buffer_create(s->runtime, bytes, &s->buffers[index][side], &error);
-    } else {
-        s->memory[index][side] = calloc(1, (size_t)bytes);
-        status = s->memory[index][side] ? pel_buffer_wrap(s->runtime, s->memory[index][side], bytes, &s->buffers[index][side])
-                                        : PEL_OUT_OF_MEMORY;
-    }
-    return !failed(status, &error);
-}
-
-static bool open_kernel(session *s, pel_program *program, uint32_t index) {
-    const pel_sim_kernel *kernel = &s->workload.kernels[index];
-    uint64_t most = kernel->items_most > 0 ? kernel->items_most : kernel->items;
-    const pel_param both[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, kernel->bytes_in, 1, 1),
-                              PEL_PARAM_ELEMENTWISE(PEL_WRITE, kernel->bytes_out, 1, 1)};
-    pel_param params[2];
-    pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
-    pel_error *error = NULL;
-    if (kernel->bytes_in > 0)
-        params[desc.param_count++] = both[0];
-    if (kernel->bytes_out > 0)
-        params[desc.param_count++] = both[1];
-    desc.name = kernel->name;
-    desc.params = params;
-    desc.host = compute;
-    desc.user = &s->patterns[index];
-    s->patterns[index] = (pattern){.bytes = s->check ? kernel->bytes_out : 0, .argument = kernel->bytes_in > 0 ? 1 : 0};
-    desc.cost_hint = kernel->cost;
-    desc.granularity = kernel->granularity;
-    desc.flags = (kernel->irregular ? PEL_KERNEL_IRREGULAR : 0u) | (kernel->single ? PEL_KERNEL_SINGLE_DEVICE : 0u);
-    return !failed(pel_kernel_create(program, &desc, &s->kernels[index], &error), &error) &&
-           open_buffer(s, index, 0, most * kernel->bytes_in) && open_buffer(s, index, 1, most * kernel->bytes_out);
-}
-
-static void print_record(void *user, pel_log_level level, const char *message) {
-    (void)user;
-    (void)level;
-    pel_cli_error("sim", "%s", message);
-}
-
-/* The machine of the file, with the faults that were asked for. */
-static bool describe(session *s, pel_description *machine, pel_simulation *simulation) {
-    pel_error *error = NULL;
-    if (failed(pel_description_read(&pel_allocator_default, s->machine, machine, &error), &error))
-        return false;
-    s->misused = !pel_sim_faults_apply(s->faults ? s->faults : "", s->seed > 0 ? s->seed : machine->seed, machine);
-    if (s->misused)
-        return false;
-    simulation->devices = machine->devices;
-    simulation->device_count = machine->device_count;
-    simulation->seed = s->seed > 0 ? s->seed : machine->seed;
-    return true;
-}
-
-static bool open_session(session *s) {
-    pel_description machine = {0};
-    pel_simulation simulation = PEL_SIMULATION_INIT;
-    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
-    pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
-    pel_program *program = NULL;
-    pel_error *error = NULL;
-    if (!describe(s, &machine, &simulation)) {
-        pel_free(&pel_allocator_default, machine.devices);
-        return false;
-    }
-    simulation.work = pel_sim_work;
-    simulation.work_user = &s->workload;
-    desc.simulation = &simulation;
-    desc.devices = s->devices;
-    desc.history = s->history ? s->history : "off";
-    desc.log = print_record;
-    desc.log_level = s->silent ? PEL_LOG_OFF : PEL_LOG_WARNING;
-    const pel_status created = pel_runtime_create(&desc, &s->runtime, &error);
-    pel_free(&pel_allocator_default, machine.devices);
-    s->totals = created == PEL_OK ? calloc(pel_runtime_device_count(s->runtime), sizeof *s->totals) : NULL;
-    if (created == PEL_OK && !s->totals) {
-        pel_cli_error("sim", "out of memory");
-        return false;
-    }
-    if (failed(created, &error) || failed(pel_queue_create(s->runtime, NULL, &s->queue, &error), &error) ||
-        failed(pel_program_create(s->runtime, &program_desc, &program, &error), &error))
-        return false;
-    bool good = true;
-    for (uint32_t i = 0; i < s->workload.kernel_count && good; i++)
-        good = open_kernel(s, program, i);
-    (void)pel_program_destroy(program);
-    return good;
-}
-
-/* What hangs ends now, else its launch would have to be left with all its memory. */
-static void end_hangs(session *s) {
-    do {
-        pel_machine_release(s->runtime->machine);
-    } while (pel_machine_advance(s->runtime->machine));
-}
-
-static void close_session(session *s) {
-    if (s->runtime)
-        end_hangs(s);
-    if (s->queue)
-        (void)pel_queue_destroy(s->queue);
-    for (uint32_t i = 0; i < s->workload.kernel_count; i++) {
-        for (int side = 0; side < 2; side++)
-            (void)pel_buffer_destroy(s->buffers[i][side]);
-        (void)pel_kernel_destroy(s->kernels[i]);
-        pel_plan_destroy(s->last[i]);
-    }
-    (void)pel_runtime_destroy(s->runtime);
-    for (uint32_t i = 0; i < s->workload.kernel_count; i++) { /* what was given up may have read it until now */
-        free(s->memory[i][0]);
-        free(s->memory[i][1]);
-    }
-    free(s->errors);
-    free(s->totals);
-    json_decref(s->lines);
-}
-
 /* Chunks come in the order of the devices, and so do most totals: thousands would be too many to compare each with each. */
-static device_total *total_of(session *s, const char *id) {
+static pel_sim_total *total_of(pel_sim_session *s, const char *id) {
     for (uint32_t i = 0; i < s->total_count; i++) {
         const uint32_t at = (s->total_at + i) % s->total_count;
         if (strcmp(s->totals[at].id, id) == 0) {
@@ -238,24 +56,24 @@ static device_total *total_of(session *s, const char *id) {
     const pel_device *device = pel_runtime_find_device(s->runtime, id);
     if (!device)
         return NULL;
-    s->totals[s->total_count] = (device_total){.id = pel_device_get_info(device)->id};
+    s->totals[s->total_count] = (pel_sim_total){.id = pel_device_get_info(device)->id};
     return &s->totals[s->total_count++];
 }
 
-static void into_hash(session *s, double value) {
+static void into_hash(pel_sim_session *s, double value) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     s->hash = pel_mix_u64(s->hash, bits);
 }
 
 /* What the chunks add to totals and hash; their shares as words. */
-static void add_chunks(session *s, const pel_plan *plan, json_t *chunks, char *words, size_t capacity) {
+static void add_chunks(pel_sim_session *s, const pel_plan *plan, json_t *chunks, char *words, size_t capacity) {
     size_t length = 0;
     uint32_t count = pel_plan_chunk_count(plan);
     for (uint32_t i = 0; i < count; i++) {
         pel_plan_chunk chunk;
         (void)pel_plan_get_chunk(plan, i, &chunk);
-        device_total *total = total_of(s, chunk.device);
+        pel_sim_total *total = total_of(s, chunk.device);
         if (total) {
             total->busy_ns += chunk.actual_ns;
             total->items += (double)(chunk.hi - chunk.lo);
@@ -281,7 +99,7 @@ static void add_chunks(session *s, const pel_plan *plan, json_t *chunks, char *w
         snprintf(words + length, capacity - length, " + %u more", (unsigned)(count - 8));
 }
 
-static bool note_error(session *s, double predicted, double actual) {
+static bool note_error(pel_sim_session *s, double predicted, double actual) {
     if (predicted <= 0.0)
         return true;
     if ((s->error_count & (s->error_count - 1)) == 0) {
@@ -298,7 +116,7 @@ static bool note_error(session *s, double predicted, double actual) {
 }
 
 /* Reports one launch; `ns` from submission to its results being at home. */
-static bool report(session *s, const pel_sim_kernel *kernel, uint64_t items, const pel_plan *plan, double ns) {
+static bool report(pel_sim_session *s, const pel_sim_kernel *kernel, uint64_t items, const pel_plan *plan, double ns) {
     char words[400] = "", predicted_text[32] = "unknown", actual_text[32];
     double predicted = pel_plan_predicted_ns(plan), actual = pel_plan_actual_ns(plan);
     json_t *chunks = s->lines && !s->quiet ? json_array() : NULL;
@@ -324,7 +142,7 @@ static bool report(session *s, const pel_sim_kernel *kernel, uint64_t items, con
 }
 
 /* A launch that failed is counted; the next one begins anew. After one that hangs there is no next one. */
-static bool note_failure(session *s, const pel_sim_kernel *kernel, uint64_t items, pel_status status) {
+static bool note_failure(pel_sim_session *s, const pel_sim_kernel *kernel, uint64_t items, pel_status status) {
     pel_error *error = pel_queue_error(s->queue);
     const char *message = error ? pel_error_message(error) : pel_status_text(status);
     s->hangs = status == PEL_WOULD_DEADLOCK;
@@ -343,15 +161,15 @@ static bool note_failure(session *s, const pel_sim_kernel *kernel, uint64_t item
                (unsigned long long)items, message);
     pel_error_destroy(error);
     error = NULL;
-    return s->hangs || !failed(pel_queue_reset(s->queue), &error);
+    return s->hangs || !pel_sim_failed(pel_queue_reset(s->queue), &error);
 }
 
 /* Before the launch is reported. What came home is what was to be written; of resident buffers nothing comes home. */
-static void check_results(session *s, uint32_t index, uint64_t items) {
-    const pattern *p = &s->patterns[index];
+static void check_results(pel_sim_session *s, uint32_t index, uint64_t items) {
+    const pel_sim_pattern *p = &s->patterns[index];
     const unsigned char *bytes = s->memory[index][1];
     for (uint64_t i = 0; bytes && i < items * p->bytes; i++) {
-        if (bytes[i] != byte_of(p, i)) {
+        if (bytes[i] != pel_sim_byte(p, i)) {
             if (s->wrongs++ == 0 && s->failures == 0)
                 (void)snprintf(s->first_failure, sizeof s->first_failure, "launch %llu, %s: byte %llu is wrong",
                                (unsigned long long)s->launches + 1, s->workload.kernels[index].name, (unsigned long long)i);
@@ -360,7 +178,7 @@ static void check_results(session *s, uint32_t index, uint64_t items) {
     }
 }
 
-static bool launch(session *s, uint32_t index) {
+static bool launch(pel_sim_session *s, uint32_t index) {
     const pel_sim_kernel *kernel = &s->workload.kernels[index];
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     pel_arg args[2];
@@ -387,7 +205,7 @@ static bool launch(session *s, uint32_t index) {
         return note_failure(s, kernel, items, status);
     }
     pel_error *error = status != PEL_OK ? pel_queue_error(s->queue) : NULL;
-    bool good = !failed(status, &error) && !failed(pel_event_get_plan(event, &plan), &error);
+    bool good = !pel_sim_failed(status, &error) && !pel_sim_failed(pel_event_get_plan(event, &plan), &error);
     pel_event_release(event);
     if (good)
         check_results(s, index, items);
@@ -402,7 +220,7 @@ static int ascending(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-static double error_at(session *s, double fraction) {
+static double error_at(pel_sim_session *s, double fraction) {
     return s->error_count > 0 ? s->errors[(size_t)(fraction * (double)(s->error_count - 1))] : 0.0;
 }
 
@@ -418,7 +236,7 @@ static void print_word(const char *before, const char *word) {
 }
 
 /* What went wrong with this seed, and how to see it again; nothing when nothing did. */
-static void tell_failures(const session *s) {
+static void tell_failures(const pel_sim_session *s) {
     if (s->failures + s->wrongs == 0)
         return;
     printf("seed %llu: of %llu launches %llu failed and %llu came out wrong; first: %s\n  again with: pel sim",
@@ -435,7 +253,7 @@ static void tell_failures(const session *s) {
     printf(s->history ? "\n  and with --history and the file as it was before\n" : "\n");
 }
 
-static void print_totals(session *s, double ns) {
+static void print_totals(pel_sim_session *s, double ns) {
     char text[32];
     printf("\n%llu launches in %s of virtual time", (unsigned long long)s->launches, pel_format_time(text, ns));
     if (s->error_count > 0)
@@ -448,7 +266,7 @@ static void print_totals(session *s, double ns) {
     for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
         pel_table_cell(&table, "%s", heading[i]);
     const bool all = s->total_count <= DEVICES_SHOWN;
-    device_total rest = {.id = "each of the others"};
+    pel_sim_total rest = {.id = "each of the others"};
     const uint32_t shown = all ? s->total_count : DEVICES_SHOWN / 4, others = s->total_count - shown;
     for (uint32_t i = shown; i < s->total_count; i++) {
         rest.busy_ns += s->totals[i].busy_ns / others;
@@ -459,7 +277,7 @@ static void print_totals(session *s, double ns) {
     rest.chunks /= others > 0 ? others : 1;
     rest.bytes /= others > 0 ? others : 1;
     for (uint32_t i = 0; i < shown + (all ? 0 : 1); i++) {
-        const device_total *total = i < shown ? &s->totals[i] : &rest;
+        const pel_sim_total *total = i < shown ? &s->totals[i] : &rest;
         pel_table_cell(&table, "%s", total->id);
         pel_table_cell(&table, "%s", pel_format_time(text, total->busy_ns));
         pel_table_cell(&table, "%.1f %%", 100.0 * total->busy_ns / ns);
@@ -480,7 +298,7 @@ static void print_totals(session *s, double ns) {
     printf("\ntrace %016llx\n", (unsigned long long)s->hash);
 }
 
-static json_t *totals_json(session *s, double ns) {
+static json_t *totals_json(pel_sim_session *s, double ns) {
     char hash[32];
     json_t *root = json_object(), *devices = json_array();
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)s->hash);
@@ -503,8 +321,8 @@ static json_t *totals_json(session *s, double ns) {
 
 enum { BROKEN = -1 }; /* nothing could be run, with any seed */
 
-static int run(session *s) {
-    bool good = open_session(s);
+static int run(pel_sim_session *s) {
+    bool good = pel_sim_session_open(s);
     for (uint64_t round = 0; round < s->workload.rounds && good && !s->hangs; round++) {
         for (uint32_t k = 0; k < s->workload.kernel_count && good && !s->hangs; k++) {
             for (uint64_t i = 0; i < s->workload.kernels[k].launches && good && !s->hangs; i++)
@@ -527,8 +345,8 @@ static int run(session *s) {
 }
 
 /* One life of the machine with what the options said. */
-static int simulate(const session *asked, uint64_t seed, bool json) {
-    session *s = malloc(sizeof *s);
+static int simulate(const pel_sim_session *asked, uint64_t seed, bool json) {
+    pel_sim_session *s = malloc(sizeof *s);
     int status = BROKEN;
     if (!s) {
         pel_cli_error("sim", "out of memory");
@@ -542,13 +360,13 @@ static int simulate(const session *asked, uint64_t seed, bool json) {
         pel_sim_workload_draw(&s->workload, seed);
         status = run(s);
     }
-    close_session(s);
+    pel_sim_session_close(s);
     free(s);
     return status;
 }
 
 /* Seeds one after the other. */
-static int explore(session *asked, uint64_t seeds) {
+static int explore(pel_sim_session *asked, uint64_t seeds) {
     uint64_t failing = 0;
     asked->silent = asked->quiet = true;
     for (uint64_t i = 0; i < seeds; i++) {
@@ -573,7 +391,7 @@ static bool protection_of(const char *word, pel_protection *protection) {
 }
 
 int pel_cmd_sim(int argc, char **argv) {
-    session *s = calloc(1, sizeof *s);
+    pel_sim_session *s = calloc(1, sizeof *s);
     const char *value;
     uint64_t seeds = 0;
     bool json = false, good = s != NULL;
