@@ -48,6 +48,13 @@ while read -r variable; do
     grep -qs "Ev $variable" "$source"/docs/man/pel.1 "$source"/docs/man/pel-faults.7 || complain "no man page names $variable"
 done < "$work/variables"
 
+# And those that the tests read, to run longer or one seed again.
+grep -rhoE '"PEL_(TEST|STORM|SOAK|ISOLATED)_[A-Z]+"' "$source/tests" --include='*.c' | tr -d '"' | sort -u | grep -vx PEL_TEST_LIE > "$work/variables"
+[ "$(wc -l < "$work/variables")" -gt 8 ] || complain "the tests read too few variables: $(wc -l < "$work/variables")"
+while read -r variable; do
+    grep -q "$variable" "$source/CONTRIBUTING.md" || complain "CONTRIBUTING.md does not name $variable"
+done < "$work/variables"
+
 # Keys of machine descriptions.
 sed -n 's/^    {"\([a-z_]*\)", \(REAL\|COUNT\|BYTES\|GROUP\),.*/\1/p' "$source/runtime/backend/simulated/describe.c" > "$work/keys"
 [ -s "$work/keys" ] || complain "no keys found in describe.c"
