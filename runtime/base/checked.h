@@ -9,6 +9,17 @@
 
 static inline bool pel_add_u64(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_add_overflow(a, b, out); }
 static inline bool pel_mul_u64(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_mul_overflow(a, b, out); }
+
+/* Greatest common divisor; of 0 and a number: that number. */
+static inline uint64_t pel_gcd_u64(uint64_t a, uint64_t b) {
+    while (b != 0) {
+        uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 static inline bool pel_u64_to_size(uint64_t a, size_t *out) {
     *out = (size_t)a;
     return (uint64_t)*out == a;

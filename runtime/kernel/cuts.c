@@ -17,26 +17,17 @@
  */
 #define ITEMS_PER_CHUNK_1D 64
 
-static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) {
-    while (b != 0) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* UINT64_MAX stands for "beyond any launch". */
 static uint64_t least_common_multiple(uint64_t a, uint64_t b) {
     uint64_t multiple;
-    return pel_mul_u64(a / greatest_common_divisor(a, b), b, &multiple) ? multiple : UINT64_MAX;
+    return pel_mul_u64(a / pel_gcd_u64(a, b), b, &multiple) ? multiple : UINT64_MAX;
 }
 
 /* Units after which the boundary between items is a boundary between elements too: u * below * num must be a multiple of den. */
 static uint64_t element_alignment(const pel_span *span, const pel_param *param) {
     uint64_t below = pel_items_below_split(span) % param->den;
     uint64_t step = (uint64_t)((unsigned __int128)below * (param->num % param->den) % param->den);
-    return param->den / greatest_common_divisor(param->den, step);
+    return param->den / pel_gcd_u64(param->den, step);
 }
 
 static uint64_t find_granularity(const pel_bound *bound) {

@@ -211,13 +211,9 @@ static pel_status find_restriction(const maker *m) {
 
 /* --- devices --- */
 
-static bool runs_source(const pel_device *device) {
-    return device->facts->info.kind == PEL_DEVICE_OPENCL && !device->runtime->machine;
-}
-
 /* Why a device cannot even be asked; NULL: it can. */
 static const char *not_for(const maker *m, const pel_device *device) {
-    if (!runs_source(device)) {
+    if (!pel_device_builds_source(device)) {
         return m->desc->host || m->desc->host_group ? NULL : "it has no host variant";
     }
     if (!m->desc->entry) {

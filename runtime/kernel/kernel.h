@@ -44,6 +44,11 @@ void pel_kernel_release_locked(pel_kernel *kernel); /* under it: the last releas
 void pel_kernels_reap(pel_runtime *runtime);
 void pel_program_release(pel_program *program);
 
+/* Devices that run source, not host variants. */
+static inline bool pel_device_builds_source(const pel_device *device) {
+    return device->facts->info.kind == PEL_DEVICE_OPENCL && !device->runtime->machine;
+}
+
 /* What the text of a program says about splitting. */
 typedef struct pel_scan {
     char *unsafe;                  /* a reason, or NULL; owned by the caller */

@@ -292,10 +292,6 @@ static pel_status read_text(maker *m) {
 
 /* --- building --- */
 
-static bool builds_source(const pel_device *device) {
-    return device->facts->info.kind == PEL_DEVICE_OPENCL && !device->runtime->machine;
-}
-
 static pel_status note_failure(const maker *m, const pel_device *device, const pel_error *why) {
     const char *message = pel_error_message(why);
     m->program->not_on[device->index] = pel_strdup(m->allocator, message[0] ? message : "the program does not build there");
@@ -319,7 +315,7 @@ static pel_status build(const maker *m) {
     pel_status status = PEL_OK, first_status = PEL_OK;
     for (uint32_t i = 0; i < m->runtime->device_count && status == PEL_OK; i++) {
         pel_device *device = &m->runtime->devices[i];
-        if (!builds_source(device)) {
+        if (!pel_device_builds_source(device)) {
             continue;
         }
         pel_error *why = NULL;

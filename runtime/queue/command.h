@@ -37,6 +37,13 @@ typedef struct pel_use {
     uint64_t pitch, row_bytes;  /* 0, 0: in one piece */
 } pel_use;
 
+/* As the hazards want it. */
+static inline pel_hazard_range pel_use_range(const pel_use *use) {
+    const uint64_t base = (uintptr_t)use->allocation->base;
+    return (pel_hazard_range){
+        base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
+}
+
 typedef struct pel_uses {
     pel_use *data;
     uint32_t count, capacity;

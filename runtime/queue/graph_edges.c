@@ -51,21 +51,15 @@ static bool found(void *user, const pel_hazard *before) {
     return add_edge(user, (uint32_t)(uintptr_t)before->node->user, before->data);
 }
 
-static pel_hazard_range range_of(const pel_use *use) {
-    uint64_t base = (uintptr_t)use->allocation->base;
-    return (pel_hazard_range){
-        base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
-}
-
 static pel_status order_by_accesses(analysis *a, const pel_command *command) {
     pel_hazard_node *node = a->nodes[a->current];
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        const pel_hazard_range range = pel_use_range(&command->uses.data[i]);
         status = pel_hazards_look(a->hazards, &range, 1, node, found, a);
     }
     for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        const pel_hazard_range range = pel_use_range(&command->uses.data[i]);
         status = pel_hazards_note(a->hazards, &range, 1, node);
     }
     return status;

@@ -268,12 +268,6 @@ static bool depend_on(void *user, const pel_hazard *before) {
     return true;
 }
 
-static pel_hazard_range range_of(const pel_use *use) {
-    uint64_t base = (uintptr_t)use->allocation->base;
-    return (pel_hazard_range){
-        base + use->lo, base + use->hi, use->mode, use->pitch, use->row_bytes, base, base + use->allocation->bytes};
-}
-
 pel_status pel_follow_event(pel_runtime *runtime, pel_host_self *self, pel_node *to, const pel_event *event, bool data,
                             bool *failed) {
     *failed = false;
@@ -331,7 +325,7 @@ static void note_devices(const pel_command *command) {
  */
 static pel_status note_all(pel_command *command, pel_hazards *hazards) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        const pel_hazard_range range = pel_use_range(&command->uses.data[i]);
         if (pel_hazards_note(hazards, &range, 1, &command->node->hazard) != PEL_OK) {
             if (i == 0) {
                 return PEL_OUT_OF_MEMORY;
@@ -357,7 +351,7 @@ static pel_status enter_hazards(pel_command *command) {
     pel_hazards *hazards = pel_stage_hazards(command->runtime, command->node->stage);
     status = hazards ? PEL_OK : PEL_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < command->uses.count && status == PEL_OK; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        const pel_hazard_range range = pel_use_range(&command->uses.data[i]);
         status = pel_hazards_look(hazards, &range, 1, &command->node->hazard, depend_on, command);
     }
     if (status == PEL_OK) {
@@ -377,7 +371,7 @@ void pel_command_leave_hazards(pel_command *command) {
     pel_hazard_lock_take(&dispatcher->hazard_lock);
     pel_hazards *hazards = pel_stage_hazards(command->runtime, command->node->stage);
     for (uint32_t i = 0; hazards && i < command->uses.count; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        const pel_hazard_range range = pel_use_range(&command->uses.data[i]);
         pel_hazards_fail(hazards, &range, 1, &command->node->hazard, command->event);
         writes = writes || (range.mode & PEL_WRITE) != 0;
     }
@@ -457,7 +451,7 @@ static void withdraw(pel_command *command) {
 static pel_status check_scope(const pel_command *command, const pel_stage *stage, pel_error **error) {
     pel_status status = PEL_OK;
     for (uint32_t i = 0; i < command->uses.count && stage->scope && status == PEL_OK; i++) {
-        const pel_hazard_range range = range_of(&command->uses.data[i]);
+        const pel_hazard_range range = pel_use_range(&command->uses.data[i]);
         status = pel_stage_allows(stage, &range, command->name, i, error);
     }
     return status;

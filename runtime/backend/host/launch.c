@@ -32,19 +32,10 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
     return a / b + (a % b != 0);
 }
 
-static uint64_t common_divisor(uint64_t a, uint64_t b) {
-    while (b != 0) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* The work-group size along dimension 0 when the launch leaves it open: the largest up to 64 that divides the range and the
  * chunk's ends. */
 static uint64_t choose_group(const pel_span *span) {
-    uint64_t whole = common_divisor(span->global[0], common_divisor(span->lo[0], span->hi[0]));
+    uint64_t whole = pel_gcd_u64(span->global[0], pel_gcd_u64(span->lo[0], span->hi[0]));
     for (uint64_t size = LARGEST_GROUP; size > 1; size--) {
         if (whole % size == 0) {
             return size;

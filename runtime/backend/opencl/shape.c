@@ -24,15 +24,6 @@
 #define LARGEST_ROW 256u  /* longest row of a work-group that is looked for as a divisor */
 #define SMALLEST_ROW 16u  /* shorter divisors waste vector lanes: strips are better */
 
-static uint64_t gcd(uint64_t a, uint64_t b) {
-    while (b != 0) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static uint64_t floor_power_of_two(uint64_t n) {
     uint64_t power = 1;
     while (power <= n / 2) {
@@ -89,7 +80,7 @@ static void strips(const pel_span *span, uint64_t row, pel_cl_shape *shape) {
 
 /* Everything that a local size in dimension d must divide. */
 static uint64_t extent(const pel_span *span, uint32_t d) {
-    return gcd(span->hi[d] - span->lo[d], span->lo[d]);
+    return pel_gcd_u64(span->hi[d] - span->lo[d], span->lo[d]);
 }
 
 static const char *fixed(const pel_span *span, const uint64_t local[3], const pel_cl_limits *limits, pel_cl_shape *shape,
