@@ -205,7 +205,9 @@ typedef struct pel_work {
     pel_error *error;              /* owned by whoever completes; NULL when OK */
     bool cold;                     /* a compilation took place inside */
     uint32_t commands;             /* that a launch became, where its backend knows rows */
-    uint32_t reached;              /* of a row that failed: the launch that did */
+    uint32_t reached;              /* of launches in one work that failed: the first that did not end well */
+    uint64_t well;                 /* and those that did, of the first 64, as bits */
+    uint32_t untouched;            /* of a LAUNCH that failed: so many of its launches, the last ones, have certainly not begun */
     bool hint_lost;                /* none of the hints counts as having arrived; the rest of the work is as its status says */
     /* several ended unseen between two looks: its launch_* times are a share of what these took together */
     bool pooled;

@@ -40,6 +40,7 @@ typedef struct pel_bound {
     pel_verification verification; /* share 0: none */
     const char *unverified;        /* why, although it is the runtime's default; static */
     const char *no_windows;        /* why one does not */
+    uint32_t avoid;                /* the device that failed it, by index, plus 1, while there are others; 0: none */
 } pel_bound;
 
 /*

@@ -13,9 +13,9 @@
  *
  * What residency says is written down when a work ends. A launch that would need any byte moved therefore waits as ever: for the
  * others, what they read is valid where they run now, and predecessors there leave it so. Launches that the planner tries
- * something with wait too, as they are there to be learned from. A failure spreads as always, and tells works that are queued
- * already not to run. Rejected: waiting only where the device says so (barriers, markers): it cannot know what other devices and
- * the host do; gates between overlapping chunks only: for a stencil on two devices that is all of them.
+ * something with wait too, as they are there to be learned from. When one fails, those behind it come back first (recall.c); then
+ * the failure spreads as always. Rejected: waiting only where the device says so (barriers, markers): it cannot know what other
+ * devices and the host do; gates between overlapping chunks only: for a stencil on two devices that is all of them.
  */
 #include "planner/plan.h"
 #include "queue/graph_plan.h"
@@ -90,11 +90,12 @@ static bool is_deep(const pel_command *command) {
 
 bool pel_chain_may_begin(const pel_command *command) {
     return command->chained > 0 && command->chained <= PEL_CHAIN_AHEAD && command->asked < PEL_PROTECT_RETRY &&
-           !command->astray && !command->early && command->kind == PEL_COMMAND_LAUNCH && command->status == PEL_OK &&
+           !command->astray && !command->early && !command->restarted && command->kind == PEL_COMMAND_LAUNCH &&
+           command->status == PEL_OK &&
            pel_chain_pending(command) == command->chained && !is_deep(command);
 }
 
-static void unplan(pel_command *command) {
+void pel_chain_unplan(pel_command *command) {
     const pel_allocator *allocator = &command->runtime->allocator;
     for (uint32_t i = 0; i < command->job_count; i++) {
         pel_job_clear(&command->jobs[i]);
@@ -144,6 +145,9 @@ static bool finds_all_there(const pel_command *command, uint32_t place) {
 static bool have_one_place(const pel_command *command, uint32_t *place) {
     *place = command->ahead[0]->jobs[0].device->place;
     for (uint32_t i = 0; i < command->chained; i++) {
+        if (command->ahead[i]->broken || command->ahead[i]->recalled) {
+            return false;
+        }
         for (uint32_t k = 0; k < command->ahead[i]->job_count; k++) {
             const pel_device *device = command->ahead[i]->jobs[k].device;
             if (device->lost || device->place != *place) {
@@ -234,7 +238,7 @@ static bool begin_behind(pel_command *command) {
                                 "none: it is queued behind launches that it depends on; ask for retry to have it wait for them");
         return true;
     }
-    unplan(command); /* a failure is found again when its turn comes */
+    pel_chain_unplan(command); /* a failure is found again when its turn comes */
     return false;
 }
 
@@ -251,10 +255,36 @@ void pel_chain_offer(pel_command *before, pel_command *after) {
     }
 }
 
-static void offer(pel_node *to, void *user) {
+typedef struct visit_to {
+    void (*visit)(pel_command *after, void *user);
+    void *user;
+} visit_to;
+
+static void visit_node(pel_node *to, void *user) {
+    const visit_to *v = user;
     pel_command *after = command_of(to);
     if (after) {
-        pel_chain_offer(user, after);
+        v->visit(after, v->user);
+    }
+}
+
+void pel_chain_visit(const pel_command *command, void (*visit)(pel_command *after, void *user), void *user) {
+    visit_to v = {visit, user};
+    if (command->part_of) {
+        pel_graph_part_visit(command, visit, user);
+    } else {
+        pel_node_visit(command->node, visit_node, &v);
+    }
+}
+
+static void offer(pel_command *after, void *user) { pel_chain_offer(user, after); }
+
+static void leave_behind(pel_command *after, void *user) { pel_chain_left_part(user, after); }
+
+void pel_chain_stop(pel_command *command) {
+    if (command->leads) {
+        pel_chain_visit(command, leave_behind, command);
+        command->leads = false;
     }
 }
 
@@ -274,7 +304,8 @@ static bool may_lead(const pel_command *command) {
 }
 
 void pel_chain_lead(pel_command *command) {
-    if (follows_plan(command) || command->kind != PEL_COMMAND_LAUNCH || command->asked >= PEL_PROTECT_RETRY ||
+    if (follows_plan(command) || command->restarted || command->kind != PEL_COMMAND_LAUNCH ||
+        command->asked >= PEL_PROTECT_RETRY ||
         command->job_count == 0 || command->tail || !may_lead(command) || pel_launch_fold_count(command) > 0) {
         return;
     }
@@ -283,11 +314,7 @@ void pel_chain_lead(pel_command *command) {
         (void)give_signal(&command->jobs[i]);
     }
     command->leads = true;
-    if (command->part_of) {
-        pel_graph_part_leads(command);
-    } else {
-        pel_node_visit(command->node, offer, command);
-    }
+    pel_chain_visit(command, offer, command);
 }
 
 void pel_chain_spread_failure(pel_command *command) {
@@ -304,11 +331,11 @@ void pel_chain_job_begun(pel_job *job) {
     }
 }
 
-/* A failed one's signal is raised when the command has ended, so that those behind it know. */
+/* A failed one's signal is raised when the command has ended, so that those behind it know; or when they have been told. */
 void pel_chain_job_over(pel_job *job) {
     pel_signal *ends = atomic_load_explicit(&job->work.ends, memory_order_relaxed);
     job->over = true;
-    if (ends && job->work.status == PEL_OK) {
+    if (ends && (job->work.status == PEL_OK || job->command->broken || job->command->recalled)) {
         pel_signal_raise(ends);
     }
 }

@@ -157,6 +157,16 @@ struct pel_command {
     bool early;                 /* begun before its predecessors were over */
     bool held;                  /* and over before them: it ends when they have */
 
+    /* recall.c */
+    bool broken;                /* a work of it failed: when those behind it have come back, it is seen what becomes of it */
+    bool recalled;              /* it was queued behind such a one, and its works have been told not to run */
+    bool restarted;             /* it began in vain: nobody is queued behind it any more, and it behind nobody */
+    bool stirred;               /* and may have written by then */
+    bool gathered;              /* for the length of a look */
+    uint8_t failures;           /* of its own that were forgiven */
+    uint32_t more;              /* times that it runs again when it is over: it stands for several launches */
+    pel_error *cause;           /* of its first failure, with its status; NULL: none */
+
     /* LAUNCH */
     pel_bound bound;
     bool is_bound;
@@ -292,6 +302,7 @@ typedef struct pel_dispatcher {
     pel_command *ready;         /* by priority, then submission */
     pel_command *over;          /* tasks whose last child is over */
     pel_command *stalled;       /* their bytes are being fetched for somebody else */
+    pel_command *broken;        /* failed, and wait for those behind them: recall.c */
     double fair_clock;          /* how far queues that compete have come */
     pel_job *first_job, *last_job; /* in order, waiting for cores; fair.c alone changes the list */
     uint32_t borders;           /* neighbours in it of different queues or priorities */
@@ -497,6 +508,10 @@ void pel_chain_left(const pel_node *from, pel_node *to); /* and one less: `from`
 void pel_chain_offer(pel_command *before, pel_command *after);
 void pel_chain_left_part(const pel_command *from, pel_command *to);
 uint32_t pel_chain_pending(const pel_command *command);  /* predecessors that are not over */
+/* All commands that come after it, as they stand now; not tasks. */
+void pel_chain_visit(const pel_command *command, void (*visit)(pel_command *after, void *user), void *user);
+void pel_chain_stop(pel_command *command);               /* nobody may follow any more; who does already, waits */
+void pel_chain_unplan(pel_command *command);             /* as before it was planned */
 bool pel_chain_may_begin(const pel_command *command);    /* all that it waits for is with its devices */
 /* true: its work is queued behind theirs; else it waits until they are over */
 bool pel_chain_begin(pel_command *command);
@@ -507,6 +522,18 @@ void pel_chain_job_begun(pel_job *job);                  /* it is handed over no
 void pel_chain_job_over(pel_job *job);                   /* its work has completed */
 bool pel_chain_holds(pel_command *command);              /* it ends later, with its predecessors */
 void pel_chain_clear(pel_job *job);                      /* nothing may wait for it any more */
+
+/* recall.c: a launch failed that others are queued behind, or that is itself; and launches that never began */
+/* its device failed, and it may begin anew: by itself, or of its row */
+bool pel_recall_may(const pel_command *command, const pel_job *job);
+void pel_recall_begin(pel_job *job);                     /* it failed: those behind it are told not to run */
+bool pel_recall_takes(pel_command *command);             /* all its works are back. True: the rest is done here */
+void pel_recall_look(pel_runtime *runtime);              /* whether what is taken can be gone on with */
+bool pel_recall_more(pel_command *command);              /* it ran well. True: it begins once more */
+void pel_recall_forget(pel_command *command);            /* it is over */
+pel_error *pel_recall_told(const pel_command *command, pel_status *status, pel_error *error); /* with the first failure */
+/* "kernel: what its device said" */
+pel_error *pel_job_story(const pel_job *job);
 
 /* submit.c */
 /* Memory for a command: `idle` (repeat.c) or NULL for another one. No name. NULL: no memory, and `idle` is gone. Under the

@@ -62,12 +62,12 @@ void pel_command_fail(pel_command *command, pel_status status, pel_error *error)
         pel_error_destroy(error);
         return;
     }
-    command->status = status;
     if (!error) {
         pel_fail(&error, &command->runtime->allocator, status, NULL, "%s: %s", command->name ? command->name : "command",
                  pel_status_text(status));
     }
-    command->error = error;
+    command->error = command->cause ? pel_recall_told(command, &status, error) : error;
+    command->status = status;
 }
 
 void pel_queue_note_failure(pel_queue *queue, const pel_node *node, bool had_children, pel_status status,
@@ -346,6 +346,9 @@ static void start(pel_command *command) {
     bool stalled = false;
     if (command->held) {
         command->held = false;
+        if (command->recalled) { /* there was no memory to see what became of it */
+            pel_command_fail(command, PEL_DEPENDENCY_FAILED, NULL);
+        }
         pel_command_phase_over(command);
         return;
     }
@@ -356,8 +359,8 @@ static void start(pel_command *command) {
         }
         return;
     }
-    if (command->part_of) {
-        pel_graph_row_look(command);
+    if (command->part_of && pel_graph_row_look(command)) {
+        return;
     }
     pel_status status = command->status;
     if (status == PEL_OK) {
@@ -440,7 +443,7 @@ static bool launch_goes_on(pel_command *command) {
         submit_from(command, PEL_PHASE_RUNNING, again);
         return true;
     }
-    return pel_verify_begin(command) || launch_is_over(command);
+    return pel_recall_more(command) || pel_verify_begin(command) || launch_is_over(command);
 }
 
 void pel_command_phase_over(pel_command *command) {

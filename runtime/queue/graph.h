@@ -131,9 +131,8 @@ pel_status pel_graph_steps_begin(pel_command *replay);              /* under the
 
 /* graph_parts.c, under the lock */
 pel_status pel_graph_parts_begin(pel_command *replay);
-void pel_graph_part_leads(pel_command *part); /* what follows it may be queued behind it: chain.c */
-/* True: nothing is, and nothing will be any more. */
-bool pel_graph_part_stops(pel_command *part);
+/* all parts that come after it */
+void pel_graph_part_visit(const pel_command *part, void (*visit)(pel_command *after, void *user), void *user);
 void pel_graph_part_over(pel_command *part);
 bool pel_graph_part_join(pel_command *part, pel_command *replay, uint32_t number); /* false: no memory, nothing has happened */
 void pel_graph_part_renew(pel_command *part); /* as it was recorded */

@@ -51,6 +51,7 @@ void pel_graph_part_renew(pel_command *part) {
     part->fetched = 0;
     part->had_children = false;
     part->leads = part->astray = part->early = part->held = false;
+    pel_recall_forget(part);
     part->chained = 0;
     part->scope = NULL;
     part->next = NULL;
@@ -116,40 +117,34 @@ static void spread(pel_command *to, const char *from, const pel_error *why) {
     pel_chain_spread_failure(to);
 }
 
-bool pel_graph_part_stops(pel_command *part) {
-    const pel_graph *graph = part->part_of->graph;
-    const pel_graph_links links = pel_graph_links_of(part);
-    const uint32_t begin = links.edges->first[part->part], end = links.edges->first[part->part + 1];
-    for (uint32_t i = begin; i < end; i++) {
-        const uint32_t to = links.edges->list[i] >> 1;
-        if (to < links.end && graph->commands[to].command->early) {
-            return false;
-        }
-    }
-    for (uint32_t i = begin; i < end; i++) {
-        const uint32_t to = links.edges->list[i] >> 1;
-        if (to < links.end) {
-            pel_chain_left_part(part, graph->commands[to].command);
-        }
-    }
-    part->leads = false;
-    return true;
-}
-
-void pel_graph_part_leads(pel_command *part) {
+void pel_graph_part_visit(const pel_command *part, void (*visit)(pel_command *after, void *user), void *user) {
     const pel_graph *graph = part->part_of->graph;
     const pel_graph_links links = pel_graph_links_of(part);
     for (uint32_t i = links.edges->first[part->part]; i < links.edges->first[part->part + 1]; i++) {
         const uint32_t to = links.edges->list[i] >> 1;
         if (to < links.end) {
-            pel_chain_offer(part, graph->commands[to].command);
+            visit(graph->commands[to].command, user);
+        }
+    }
+}
+
+/* Only what reads the results of the command itself, not of its whole row; a row that has a failed member goes one by one. */
+static void fail_dependents(const pel_command *part) {
+    const pel_graph *graph = part->part_of->graph;
+    const uint32_t end = pel_graph_in_row(part) ? pel_graph_row_end(graph, part->part) : part->part + 1;
+    for (uint32_t i = part->part; i < end; i++) {
+        for (uint32_t e = graph->edges.first[i]; e < graph->edges.first[i + 1]; e++) {
+            const uint32_t to = graph->edges.list[e] >> 1;
+            if ((graph->edges.list[e] & PEL_GRAPH_DATA) != 0 && (to >= end)) {
+                spread(graph->commands[to].command, pel_graph_row_name(part), part->error);
+            }
         }
     }
 }
 
 /* What comes after `number` hears that it is over: the part, or the scattered row that ended with it, which nobody was queued
  * behind. */
-static void pass_on(const pel_command *part, uint32_t number, pel_graph_links links, bool ends_row, const pel_error *why) {
+static void pass_on(const pel_command *part, uint32_t number, pel_graph_links links, bool ends_row) {
     pel_graph *graph = part->part_of->graph;
     for (uint32_t i = links.edges->first[number]; i < links.edges->first[number + 1]; i++) {
         const uint32_t to = links.edges->list[i] >> 1;
@@ -157,9 +152,6 @@ static void pass_on(const pel_command *part, uint32_t number, pel_graph_links li
             continue;
         }
         pel_command *after = graph->commands[to].command;
-        if (why && (links.edges->list[i] & PEL_GRAPH_DATA) != 0) {
-            spread(after, pel_graph_row_name(part), why);
-        }
         if (!ends_row) {
             pel_chain_left_part(part, after);
         }
@@ -175,16 +167,16 @@ void pel_graph_part_over(pel_command *part) {
     const pel_graph_links links = pel_graph_links_of(part);
     const bool scattered = links.edges != graph->links;
     uint32_t head;
-    bool failed;
     if (part->status != PEL_OK) {
         note_failure(graph, part);
+        fail_dependents(part);
     }
     pel_graph_row_ran(part);
     pel_graph_row_over(part);
-    pass_on(part, part->part, links, false, part->status != PEL_OK ? part->error : NULL);
-    const bool last = pel_graph_row_leave(part, &head, &failed);
+    pass_on(part, part->part, links, false);
+    const bool last = pel_graph_row_leave(part, &head);
     if (last) {
-        pass_on(part, head, (pel_graph_links){graph->links, graph->count}, true, failed ? replay->error : NULL);
+        pass_on(part, head, (pel_graph_links){graph->links, graph->count}, true);
     }
     pel_graph_plan_part_over(part);
     pel_graph_part_renew(part);

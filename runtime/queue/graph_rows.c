@@ -15,9 +15,9 @@
  * of their own again (scattered). Decisions live as long as habits do (habit.c), then a replay goes command by command.
  *
  * Not where a device has memory of its own (each launch would have to be asked for what it lacks), nor for what repeat.c leaves
- * out. A row is not protected, as launches that others are queued behind are not, so a launch that would run again elsewhere is
- * in none. Rejected: rows of one kernel alone, whose works exist (pel_work.times); iterations alternate between kernels or
- * buffers.
+ * out. Nothing is saved before a row, so a launch whose bytes were is in none. One that breaks goes on one by one, without those
+ * members that ended well, and with what cannot run again as failures of these alone (recall.c). Rejected: rows of one kernel
+ * alone, whose works exist (pel_work.times); iterations alternate between kernels or buffers.
  */
 #include "queue/graph_rows.h"
 #include "queue/graph_plan.h"
@@ -32,7 +32,7 @@ enum { LONGEST = 64, OLDEST = 16, OLDEST_ALONE = 128, ROW_NS = 500000, ROBBED = 
 typedef struct pel_graph_rows {
     uint32_t *head, *end; /* by command: the first of its row; by head: the first one behind it */
     uint32_t *left;       /* by head, of a scattered row: members that are not over; 0: it is none */
-    uint32_t *spoiled;    /* likewise: members that failed */
+    uint32_t *done;       /* by command: of a row that broke, whether it ended well all the same */
     pel_work **works;     /* by command */
     pel_graph_edges edges;  /* between heads */
     uint32_t units, age;
@@ -119,9 +119,9 @@ void pel_graph_row_built(pel_command *part) {
     }
 }
 
-/* It would have run again, had its device failed: nobody was queued behind it (retry.c). */
-static bool was_protected(const pel_graph *graph, const pel_command *part) {
-    bool alone = part->protection >= PEL_PROTECT_RETRY;
+/* It would have run again, had its device failed, from bytes that were saved: nobody was queued behind it (retry.c). */
+static bool was_saved(const pel_graph *graph, const pel_command *part) {
+    bool alone = part->protection >= PEL_PROTECT_RETRY && part->saved;
     for (uint32_t e = graph->edges.first[part->part]; e < graph->edges.first[part->part + 1] && alone; e++) {
         alone = !graph->commands[graph->edges.list[e] >> 1].command->early;
     }
@@ -135,7 +135,7 @@ void pel_graph_row_ran(const pel_command *part) {
     }
     pel_graph_kept *kept = &graph->kept[part->part];
     const pel_work *work = part->job_count == 1 ? &part->jobs[0].work : NULL; /* it may have failed before it had one */
-    if (part->status != PEL_OK || !work || work->cold || work->commands != 1 || was_protected(graph, part)) {
+    if (part->status != PEL_OK || !work || work->cold || work->commands != 1 || was_saved(graph, part)) {
         kept->took_ns = -1; /* its works may still point to the job: it goes with the next one */
         return;
     }
@@ -261,7 +261,7 @@ void pel_graph_rows_make(pel_graph *graph) {
     if (fine) {
         const meeting m = {flags, flags + n, latest};
         *rows = (pel_graph_rows){
-            .head = numbers, .end = numbers + n, .left = numbers + 2 * n, .spoiled = numbers + 3 * n, .works = works};
+            .head = numbers, .end = numbers + n, .left = numbers + 2 * n, .done = numbers + 3 * n, .works = works};
         meet(graph, &m);
         cut(graph, rows, &m);
         memset(latest, 0, n * sizeof *latest);
@@ -287,7 +287,7 @@ uint32_t pel_graph_rows_begin(pel_graph *graph) {
     graph->links = graph->by_rows ? &rows->edges : &graph->edges;
     if (graph->by_rows) {
         rows->age++;
-        memset(rows->left, 0, 2 * graph->count * sizeof *rows->left); /* and who is spoiled */
+        memset(rows->left, 0, 2 * graph->count * sizeof *rows->left); /* and who is done */
     }
     return graph->by_rows ? rows->units : graph->count;
 }
@@ -315,7 +315,8 @@ bool pel_graph_row_fits(const pel_command *head) {
         const pel_bound *bound = &graph->commands[i].command->bound;
         const pel_job *job = graph->kept[i].job;
         const char *const *not_on = (const char *const *)bound->kernel->not_on;
-        fits = pel_health_usable(job->device) && (!not_on || !not_on[job->device->index]) && pel_repeat_still_there(job, bound);
+        const bool well = graph->commands[i].command->status == PEL_OK && pel_health_usable(job->device);
+        fits = well && (!not_on || !not_on[job->device->index]) && pel_repeat_still_there(job, bound);
     }
     return fits;
 }
@@ -372,41 +373,64 @@ bool pel_graph_row_run(pel_command *head) {
 
 /* ---- not as a row after all ---- */
 
-/* Of a scattered row, predecessors within it. */
+/* Of a scattered row, predecessors within it that are to run. */
 static void count_within(pel_graph *graph, uint32_t head) {
-    const uint32_t end = graph->rows->end[head];
+    const pel_graph_rows *rows = graph->rows;
+    const uint32_t end = rows->end[head];
     for (uint32_t i = head; i < end; i++) {
-        for (uint32_t e = graph->edges.first[i]; e < graph->edges.first[i + 1]; e++) {
+        for (uint32_t e = graph->edges.first[i]; e < graph->edges.first[i + 1] && !rows->done[i]; e++) {
             const uint32_t to = graph->edges.list[e] >> 1;
             graph->waiting[to] += to < end ? 1u : 0u;
         }
     }
 }
 
-void pel_graph_row_look(pel_command *head) {
-    pel_graph *graph = head->part_of->graph;
-    if (head->status != PEL_OK || head->slices || pel_graph_row_fits(head)) {
-        return;
-    }
-    const uint32_t end = graph->rows->end[head->part];
-    graph->rows->age = OLDEST_ALONE; /* the next replay looks anew who goes where */
-    for (uint32_t i = head->part + 1; i < end; i++) {
-        if (!pel_graph_part_join(graph->commands[i].command, graph->replay, i)) {
-            while (--i > head->part) {
-                pel_graph_part_renew(graph->commands[i].command);
+void pel_graph_row_done(const pel_command *head, uint32_t member) {
+    head->part_of->graph->rows->done[head->part + member] = 1;
+}
+
+static bool join_members(pel_graph *graph, uint32_t head, uint32_t end) {
+    for (uint32_t i = head + 1; i < end; i++) {
+        if (!graph->rows->done[i] && !pel_graph_part_join(graph->commands[i].command, graph->replay, i)) {
+            for (i = head + 1; i < end; i++) {
+                pel_graph_part_renew(graph->commands[i].command); /* also those that have failed, and never will be told */
             }
-            pel_command_fail(head, PEL_OUT_OF_MEMORY, NULL);
-            return;
+            return false;
         }
-        graph->waiting[i] = 0;
     }
-    graph->rows->left[head->part] = end - head->part;
-    count_within(graph, head->part);
-    for (uint32_t i = head->part + 1; i < end; i++) {
+    return true;
+}
+
+bool pel_graph_row_look(pel_command *head) {
+    pel_graph *graph = head->part_of->graph;
+    pel_graph_rows *rows = graph->rows;
+    if (!pel_graph_in_row(head) || head->slices ||
+        (head->status == PEL_OK && !head->restarted && pel_graph_row_fits(head))) {
+        return false;
+    }
+    const uint32_t first = head->part, end = rows->end[first];
+    uint32_t left = 0;
+    rows->age = OLDEST_ALONE; /* the next replay looks anew who goes where */
+    if (!join_members(graph, first, end)) {
+        pel_command_fail(head, PEL_OUT_OF_MEMORY, NULL);
+        return false;
+    }
+    for (uint32_t i = first; i < end; i++) {
+        left += rows->done[i] ? 0u : 1u;
+        graph->waiting[i] = rows->done[i] ? graph->count + 1 : 0; /* more than anybody takes away */
+    }
+    rows->left[first] = left;
+    count_within(graph, first);
+    for (uint32_t i = first + 1; i < end; i++) {
         if (graph->waiting[i] == 0) {
             pel_command_make_ready(graph->commands[i].command);
         }
     }
+    if (rows->done[first]) {
+        pel_graph_part_renew(head);
+        return true;
+    }
+    return false;
 }
 
 pel_graph_links pel_graph_links_of(const pel_command *part) {
@@ -417,14 +441,12 @@ pel_graph_links pel_graph_links_of(const pel_command *part) {
     return (pel_graph_links){graph->links, graph->count};
 }
 
-bool pel_graph_row_leave(const pel_command *part, uint32_t *head, bool *failed) {
+bool pel_graph_row_leave(const pel_command *part, uint32_t *head) {
     const pel_graph *graph = part->part_of->graph;
     if (!is_scattered(graph, part->part)) {
         return false;
     }
     *head = graph->rows->head[part->part];
-    graph->rows->spoiled[*head] += part->status != PEL_OK ? 1u : 0u;
-    *failed = graph->rows->spoiled[*head] > 0;
     return --graph->rows->left[*head] == 0;
 }
 

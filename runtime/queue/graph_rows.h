@@ -23,7 +23,9 @@ void pel_graph_row_ran(const pel_command *part);
 
 bool pel_graph_in_row(const pel_command *part);      /* it is the head of one, which it runs */
 bool pel_graph_row_fits(const pel_command *head);    /* all that its works name is there, and well. Also of other commands: yes */
-void pel_graph_row_look(pel_command *head);          /* else its members become parts: nothing of it has begun */
+/* Else its members become parts, those that are not done: nothing else of it has begun. True: `head` itself is done. */
+bool pel_graph_row_look(pel_command *head);
+void pel_graph_row_done(const pel_command *head, uint32_t member); /* of a row that broke: this one ended well */
 bool pel_graph_row_decide(pel_command *head);        /* true: decided, or failed; false: it is in no row */
 bool pel_graph_row_run(pel_command *head);           /* likewise: its job is there */
 void pel_graph_row_over(const pel_command *head);    /* counts what ran */
@@ -36,7 +38,7 @@ typedef struct pel_graph_links {
     uint32_t end;
 } pel_graph_links;
 pel_graph_links pel_graph_links_of(const pel_command *part);
-/* A member of a scattered row is over. True: it was the last one; *head: of which row, and whether one of them failed. */
-bool pel_graph_row_leave(const pel_command *part, uint32_t *head, bool *failed);
+/* A member of a scattered row is over. True: it was the last one; *head: of which row. */
+bool pel_graph_row_leave(const pel_command *part, uint32_t *head);
 
 #endif

@@ -17,14 +17,15 @@ static void lose_device(pel_device *device, const pel_error *why) {
 }
 
 /* The backend's story, with the command's name in front. */
-static pel_error *told_by(const pel_command *command, const pel_work *work) {
+pel_error *pel_job_story(const pel_job *job) {
     pel_error *error = NULL;
-    const pel_error *why = work->error;
+    const pel_error *why = pel_job_verdict_error(job);
+    const pel_status verdict = pel_job_verdict(job), status = verdict != PEL_OK ? verdict : PEL_DEVICE_LOST; /* it went later */
     pel_story story = {pel_error_device(why), pel_error_call(why), pel_error_code(why), pel_error_advice(why),
                        pel_error_build_log(why)};
-    const char *name = pel_graph_row_name(command);
-    pel_fail(&error, &command->runtime->allocator, work->status, &story, "%s: %s", name ? name : "command",
-             why ? pel_error_message(why) : pel_status_text(work->status));
+    const char *name = pel_graph_row_name(job->command);
+    pel_fail(&error, &job->command->runtime->allocator, status, &story, "%s: %s", name ? name : "command",
+             why ? pel_error_message(why) : pel_status_text(status));
     return error;
 }
 
@@ -59,15 +60,21 @@ static void take_in(pel_job *job) {
     }
     if (work->status == PEL_OK) {
         pel_job_apply(job);
-    } else if (!job->vote && !pel_retry_takes(job)) {
-        pel_command_fail(command, work->status, told_by(command, work));
+    } else if (!job->vote && !command->recalled && !pel_retry_takes(job)) {
+        pel_command_fail(command, work->status, pel_job_story(job));
+    }
+    if (work->status != PEL_OK) {
+        pel_recall_begin(job);
     }
     if (job->done) {
         job->done(job);
     }
     pel_chain_job_over(job);
-    if (--command->outstanding == 0 && !pel_chain_holds(command)) {
+    if (--command->outstanding == 0 && !pel_recall_takes(command) && !pel_chain_holds(command)) {
         pel_command_phase_over(command);
+    }
+    if (runtime->dispatcher->broken) {
+        pel_recall_look(runtime);
     }
 }
 

@@ -57,7 +57,7 @@ pel_status pel_launch_plan_now(pel_command *command, bool *exploring) {
     pel_runtime *runtime = command->runtime;
     pel_plan_result result;
     pel_error *error = NULL;
-    const bool has_habits = !has_aim(&command->bound) && command->bound.verification.share == 0;
+    const bool has_habits = !has_aim(&command->bound) && command->bound.verification.share == 0 && !command->restarted;
     const bool as_ever = !is_asked_for(command) && has_habits;
     *exploring = command->explores = false;
     if (command->part_of && pel_graph_row_decide(command)) {

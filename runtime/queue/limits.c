@@ -129,6 +129,9 @@ const char *pel_launch_exclusion(const pel_bound *bound, const pel_device *devic
             return why;
         }
     }
+    if (bound->avoid == device->index + 1u) {
+        return "it failed this launch";
+    }
     if (kernel->not_on && kernel->not_on[device->index]) {
         return kernel->not_on[device->index];
     }

@@ -9,9 +9,9 @@
  *
  * Another round begins when all works of the one before are over. With shares that end together the survivors are then free at
  * once, and the lost range over the survivors' summed rates is exactly what they would have had more to do without the lost
- * device. Rejected: handing it out at once; whoever is free early is so because the plan was wrong about it. A launch of default
- * protection has none any more once others are queued behind it (chain.c). A device gets a second chance in a launch only when no
- * other is left, and a third never.
+ * device. Rejected: handing it out at once; whoever is free early is so because the plan was wrong about it. Launches that others
+ * are queued behind are another matter: recall.c. A device gets a second chance in a launch only when no other is left, and a
+ * third never.
  */
 #include "queue/retry.h"
 #include "queue/graph.h"
@@ -294,49 +294,41 @@ void pel_retry_free(pel_command *command) {
 /* ---- again ---- */
 
 /* What another device may do better. Not failures of the request, or of the caller's own functions. */
-static bool is_the_devices(pel_status status) {
+bool pel_retry_is_the_devices(pel_status status) {
     return status == PEL_DEVICE_FAILED || status == PEL_DEVICE_LOST || status == PEL_DEVICE_MEMORY ||
            status == PEL_BUILD_FAILED || status == PEL_TIMED_OUT ||
            status == PEL_OUT_OF_MEMORY; /* drivers say that of memory of their own, too */
 }
 
-static pel_command *command_of(pel_node *node) { return pel_node_kind_of(node) == PEL_NODE_COMMAND ? node->hazard.user : NULL; }
-
-static void look_behind(pel_node *to, void *user) {
+static void look_behind(pel_command *after, void *user) {
     bool *queued = user;
-    *queued = *queued || (command_of(to) && command_of(to)->early);
+    *queued = *queued || after->early;
 }
-
-static void leave_behind(pel_node *to, void *user) { pel_chain_left(user, to); }
 
 /* Launches that are queued behind it run on what it has not computed, and may spoil what it reads: then it is too late. Else
  * nobody may follow any more. */
 static bool stops_leading(pel_command *command) {
     bool queued = false;
-    if (command->part_of) {
-        return !command->leads || pel_graph_part_stops(command);
-    }
     if (command->leads) {
-        pel_node_visit(command->node, look_behind, &queued);
+        pel_chain_visit(command, look_behind, &queued);
     }
-    if (command->leads && !queued) {
-        pel_node_visit(command->node, leave_behind, command->node);
-        command->leads = false;
+    if (!queued) {
+        pel_chain_stop(command);
     }
     return !queued;
 }
 
 bool pel_retry_takes(const pel_job *job) {
-    pel_command *command = job->command;
-    return command->kind == PEL_COMMAND_LAUNCH && command->phase == PEL_PHASE_RUNNING &&
-           command->protection >= PEL_PROTECT_RETRY && command->status == PEL_OK && is_the_devices(pel_job_verdict(job)) &&
-           stops_leading(command);
+    const pel_command *command = job->command;
+    const bool forgiven = command->protection >= PEL_PROTECT_RETRY || pel_recall_may(command, job);
+    return command->kind == PEL_COMMAND_LAUNCH && command->phase == PEL_PHASE_RUNNING && command->status == PEL_OK &&
+           (job->work.row || (forgiven && pel_retry_is_the_devices(pel_job_verdict(job))));
 }
 
 /* Bytes that only this device has are worth a second try. */
 static bool fetches_again(pel_job *job) {
     const bool may = job->command->phase == PEL_PHASE_FETCHING && !job->again && job->work.kind == PEL_WORK_TRANSFER &&
-                     !job->device->lost && is_the_devices(job->work.status);
+                     !job->device->lost && pel_retry_is_the_devices(job->work.status);
     job->again = job->again || may;
     return may;
 }
@@ -427,7 +419,7 @@ static pel_status grow(pel_command *command, uint32_t more) {
 }
 
 bool pel_retry_forgives(const pel_command *command, pel_status status) {
-    return command->protection >= PEL_PROTECT_RETRY && is_the_devices(status);
+    return command->protection >= PEL_PROTECT_RETRY && pel_retry_is_the_devices(status);
 }
 
 pel_status pel_retry_build(pel_job *job, const pel_plan_slice *slice, pel_error **error) {
@@ -482,17 +474,9 @@ static pel_status run_again(pel_command *command, uint32_t index, const pel_fail
 
 /* In the end it is the first failure that is told, and what became of the attempts. */
 static void give_up(pel_command *command, uint32_t first, pel_status why, pel_error *error) {
-    pel_error *told = NULL;
-    const pel_error *cause = pel_job_verdict_error(&command->jobs[first]);
-    pel_status status = pel_job_verdict(&command->jobs[first]);
-    status = status != PEL_OK ? status : PEL_DEVICE_LOST;
-    pel_story story = {pel_error_device(cause), pel_error_call(cause), pel_error_code(cause), pel_error_advice(cause),
-                       pel_error_build_log(cause)};
-    pel_fail(&told, &command->runtime->allocator, status, &story, "%s: %s; it could not run again: %s",
-             command->name ? command->name : "launch", cause ? pel_error_message(cause) : pel_status_text(status),
-             error ? pel_error_message(error) : pel_status_text(why));
-    pel_error_destroy(error);
-    pel_command_fail(command, status, told);
+    pel_error_destroy(command->cause);
+    command->cause = pel_job_story(&command->jobs[first]);
+    pel_command_fail(command, why, error);
 }
 
 bool pel_retry_again(pel_command *command, uint32_t *from) {

@@ -26,6 +26,8 @@ bool pel_retry_at_once(pel_job *job);
 /* A job failed. Whether that is not the command's failure, because it may run again when all others are over. */
 bool pel_retry_takes(const pel_job *job);
 
+bool pel_retry_is_the_devices(pel_status status); /* another one may do better */
+
 /* Whether this failure of a device is not the launch's, because it is protected. */
 bool pel_retry_forgives(const pel_command *command, pel_status status);
 

@@ -184,6 +184,7 @@ void pel_command_free(pel_command *command) {
     }
     pel_event_release(command->watched);
     pel_retry_free(command);
+    pel_recall_forget(command);
     pel_free(allocator, command->jobs);
     pel_free(allocator, command->slices);
     pel_free(allocator, command->tail);

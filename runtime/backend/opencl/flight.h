@@ -24,6 +24,8 @@ typedef struct pel_cl_flight {
     struct pel_cl_opening *opening; /* before the first enqueue of the launch; NULL: none */
     struct pel_cl_opening *held; /* who enqueues opens it: this or an earlier launch begins with it, so nothing ends before */
     bool gated;      /* that has been enqueued */
+    uint32_t complete; /* launches of the work whose commands are all enqueued */
+    bool partly;     /* and some commands of the next one are */
 } pel_cl_flight;
 
 static inline int64_t pel_cl_now(const pel_cl_device *device) { return pel_clock_now(device->env->clock); }
@@ -48,6 +50,11 @@ void pel_cl_flight_drain(pel_cl_flight *flight);
 
 /* run.c: a flight for a work that begins now; its gate is looked at. */
 pel_status pel_cl_flight_begin(pel_cl_flight *flight, pel_cl_device *device, pel_work *work);
+
+/* Of a launch that failed while it was enqueued, or before: how many launches of the work have not begun. */
+static inline uint32_t pel_cl_untouched(const pel_cl_flight *flight, const pel_work *work) {
+    return pel_cl_times(work) - flight->complete - (flight->partly ? 1u : 0u);
+}
 
 /* launch.c: enqueues a launch without waiting for it; *cold: something was compiled */
 pel_status pel_cl_enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **error);

@@ -91,6 +91,7 @@ typedef struct pel_cl_rider {
     pel_work *work;          /* its status says whether it could be enqueued */
     struct pel_cl_opening *opening; /* gate.c; NULL: it waits for nobody */
     uint32_t count, ended;   /* so many of the first have been seen to end well */
+    uint32_t each;           /* of one launch; 0: not known */
     cl_event events[PEL_CL_RIDER_EVENTS];
 } pel_cl_rider;
 

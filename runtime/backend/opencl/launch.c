@@ -76,7 +76,7 @@ static pel_status enqueue_piece(pel_cl_flight *flight, const pel_cl_kernel *kern
                            kernel->image->name, global[0], global[1], global[2], local[0], local[1], local[2]);
     }
     flight->count++;
-    flight->gated = true;
+    flight->gated = flight->partly = true;
     return PEL_OK;
 }
 
@@ -228,6 +228,10 @@ static pel_status enqueue_pieces(pel_cl_flight *flight, const pel_cl_kernel *ker
         for (uint32_t i = 0; i < shape->count && status == PEL_OK; i++) {
             status = enqueue_parts(flight, kernel, form, shape->pieces[i], cold, error);
         }
+        if (status == PEL_OK) {
+            flight->complete++;
+            flight->partly = false;
+        }
     }
     return status;
 }
@@ -242,6 +246,7 @@ pel_status pel_cl_enqueue_launch(pel_cl_flight *flight, bool *cold, pel_error **
     pel_status status = choose_shape(flight, &kernel, &shape, &form, &built, error);
     *cold = built;
     if (status != PEL_OK || shape.count == 0) {
+        flight->complete += status == PEL_OK ? pel_cl_times(work) : 0;
         return status;
     }
     if (flight->windowed) {

@@ -19,7 +19,6 @@ static pel_status enqueue_row(pel_cl_flight *flight, pel_work *work) {
         bool cold = false;
         flight->work = work->row[i];
         flight->usual = false;
-        work->reached = i;
         status = pel_cl_enqueue_launch(flight, &cold, &work->error);
         work->cold = work->cold || cold;
     }
@@ -41,6 +40,12 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, st
         work->status = work->row ? enqueue_row(&flight, work) : pel_cl_enqueue_launch(&flight, &work->cold, &work->error);
     }
     work->commands = flight.count;
+    if (work->status != PEL_OK) {
+        work->untouched = pel_cl_untouched(&flight, work);
+        work->reached = flight.complete;
+    }
+    const bool even = !flight.partly && flight.complete > 0 && flight.count % flight.complete == 0;
+    rider->each = even ? flight.count / flight.complete : 0;
     rider->opening = flight.opening;
     if (work->status == PEL_OK && !device->is_pocl) {
         clFlush(device->queue);
@@ -63,7 +68,6 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
     }
     if (work->status == PEL_OK && open < 0) {
         work->status = pel_cl_opening_failed(device, &work->error);
-        work->reached = 0;
     }
     while (rider->ended < rider->count && work->status == PEL_OK) {
         cl_int state = pel_cl_state_of(rider->events[rider->ended]);
@@ -74,15 +78,31 @@ int pel_cl_look(pel_cl_device *device, pel_cl_rider *rider) {
             }
             work->status = pel_cl_refuse(device, &work->error, PEL_DEVICE_FAILED, "",
                                          "the launch did not end after an earlier one had failed");
-            work->reached = rider->ended;
         } else if (state < 0) {
             work->status = pel_cl_fail(device, &work->error, state, "the command's event", "the launch failed");
-            work->reached = rider->ended;
         } else {
             rider->ended++;
         }
     }
     return 0;
+}
+
+/* Which launches of a work that failed ended well all the same. */
+static void tell_which(pel_cl_rider *rider) {
+    pel_work *work = rider->work;
+    const uint32_t launches = rider->each > 0 ? rider->count / rider->each : 0;
+    work->well = 0;
+    for (uint32_t i = 0; i < launches; i++) {
+        bool well = true;
+        for (uint32_t k = 0; k < rider->each && well; k++) {
+            well = pel_cl_state_of(rider->events[i * rider->each + k]) == CL_COMPLETE;
+        }
+        work->well |= (uint64_t)well << i;
+    }
+    const uint32_t first = ~work->well != 0 ? (uint32_t)__builtin_ctzll(~work->well) : launches;
+    const bool fails = first < pel_cl_times(work); /* else all of them did, and it failed all the same: who knows why */
+    work->well = fails ? work->well : 0;
+    work->reached = fails ? first : 0;
 }
 
 void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
@@ -92,6 +112,7 @@ void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
         if (pel_cl_opening_state(rider->opening) > 0) { /* else it never begins */
             pel_cl_drain_events(device, rider->events, rider->count, PEL_CL_DRAIN_NS);
         }
+        tell_which(rider);
     }
     for (uint32_t i = 0; i < rider->count; i++) {
         clReleaseEvent(rider->events[i]);
@@ -150,7 +171,6 @@ void pel_cl_await(pel_cl_device *device) {
         cl_int code = seen ? CL_SUCCESS : clFinish(device->queue);
         if (code != CL_SUCCESS) {
             work->status = pel_cl_fail(device, &work->error, code, "clFinish", "the launch failed");
-            work->reached = oldest->ended;
         }
     } else if (device->is_pocl || device->broken_at != 0) {
         pel_cl_nap(device->broken_at == 0 ? nap_beside_others(device, work) : PEL_CL_FIRST_NAP_NS);

@@ -173,9 +173,12 @@ pel_status pel_cl_flight_begin(pel_cl_flight *flight, pel_cl_device *device, pel
     flight->count = flight->in_end = 0;
     flight->windowed = flight->usual = false;
     flight->opening = NULL;
-    flight->gated = false;
+    flight->gated = flight->partly = false;
+    flight->complete = 0;
     flight->held = NULL;
     work->error = NULL;
+    work->reached = work->untouched = 0;
+    work->well = 0;
     work->cold = work->pooled = work->hint_lost = false;
     work->began = work->launch_began = work->launch_ended = pel_cl_now(device);
     atomic_store_explicit(&work->started, work->began, memory_order_relaxed);
@@ -201,6 +204,9 @@ void pel_cl_run(pel_cl_device *device, pel_work *work) {
             work->status = pel_cl_refuse(device, &work->error, PEL_UNSUPPORTED, "run it on the host",
                                          "host tasks and loops do not run on an OpenCL device");
         }
+    }
+    if (work->status != PEL_OK && work->step_count == 0) {
+        work->untouched = pel_cl_untouched(&flight, work);
     }
     if ((work->status != PEL_OK || work->hint_lost) && flight.count > 0) {
         pel_cl_gate_await(work, flight.opening);

@@ -97,10 +97,16 @@ static struct pel_cl_opening *hold(pel_cl_device *device, const pel_work *first)
     return many && tiny ? pel_cl_hold(device) : NULL;
 }
 
+/* Nobody gets on behind one that could not: who must not run then hears of it first. */
+static bool has_room(pel_cl_device *device) {
+    const uint32_t count = count_of(device);
+    return count < PEL_CL_TRAIN && device->broken_at == 0 && (count == 0 || rider_at(device, count - 1)->work->status == PEL_OK);
+}
+
 /* `first`: the oldest that is queued, if that is known. */
 static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
     struct pel_cl_opening *held = NULL;
-    for (pel_work *work = first; count_of(device) < PEL_CL_TRAIN && device->broken_at == 0; work = NULL) {
+    for (pel_work *work = first; has_room(device); work = NULL) {
         work = work ? work : pel_cl_first_work(device);
         if (!work || !pel_cl_rides(device, work) || (only_usual && !pel_cl_is_usual(device, work))) {
             break;

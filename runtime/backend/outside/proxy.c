@@ -180,6 +180,7 @@ static void fail_work(pel_outside *device, pel_work *work) {
 static bool send_alone(pel_outside *device) {
     pel_work *work = device->head;
     if (atomic_load(&work->skip)) {
+        work->untouched = 1;
         work->status = pel_outside_refuse(device, &work->error, PEL_DEPENDENCY_FAILED, NULL, 0, NULL,
                                           "a work that this one follows has failed");
         fail_work(device, take_head(device));
@@ -229,6 +230,7 @@ static void fail_all(pel_outside *device) {
         fail_work(device, work);
     }
     while (device->head) {
+        device->head->untouched = 1; /* never sent */
         fail_work(device, take_head(device));
     }
     pthread_mutex_unlock(&device->lock);

@@ -237,8 +237,10 @@ static pel_status run(pel_simulated_driver *driver, pel_work *work) {
 
 void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
     pel_status planned = work->status;
+    work->untouched = 0;
     if (atomic_load_explicit(&work->skip, memory_order_acquire)) {
-        (void)fail(driver, work, PEL_DEPENDENCY_FAILED, "submit", "not run: what it depends on has failed");
+        work->untouched = 1;
+        work->status = fail(driver, work, PEL_DEPENDENCY_FAILED, "submit", "not run: what it depends on has failed");
         return;
     }
     if (planned == PEL_DEVICE_LOST) {
@@ -248,6 +250,8 @@ void pel_simulated_execute(pel_simulated_driver *driver, pel_work *work) {
             (void)run(driver, work);
             pel_error_destroy(work->error);
             work->error = NULL;
+        } else if (work->kind == PEL_WORK_LAUNCH && work->launch_ended == work->launch_began) { /* it was gone before */
+            work->untouched = 1;
         }
         (void)fail(driver, work, planned, "simulation", "the device is lost, as its description says (lost_at_chunk)");
         return;
