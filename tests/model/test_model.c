@@ -216,6 +216,51 @@ static void luck_that_lasts_is_no_drift(void **state) {
     assert_true(sum < 0.022 && quick >= 180);
 }
 
+/* A speed that swings by 8 % every 150 chunks, under 5 % of noise with a memory. */
+static void swings_are_followed(void **state) {
+    (void)state;
+    double sum = 0.0;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        random_state = 53000 + seed;
+        pel_models *models = new_models();
+        const double turn = 6.283185307179586 * uniform();
+        double luck = normal();
+        for (int i = 0; i < 160; i++) {
+            double n = 1e5 * between(0.9, 1.1), slow = 1.0 + 0.08 * sin(turn + 6.283185307179586 * i / 150.0);
+            sum += i >= 60 ? fabs(predict(models, n) / (slow * (3e4 + 2.0 * n)) - 1.0) / (100.0 * 200.0) : 0.0;
+            luck = 0.7 * luck + sqrt(1.0 - 0.7 * 0.7) * normal();
+            observe(models, n, slow * (3e4 + 2.0 * n) * exp(0.05 * luck));
+        }
+        pel_models_destroy(models);
+    }
+    printf("# swings of 8 %%: mean error %.2f %%\n", 100.0 * sum);
+    assert_true(sum < 0.042);
+}
+
+/* Every tenth chunk is 3 to 10 times late: the others' line stays where it is. Times wholly of that kind are believed soon. */
+static void accidents_teach_nothing(void **state) {
+    (void)state;
+    double late = 0.0;
+    int most = 0;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        random_state = 59000 + seed;
+        pel_models *models = new_models();
+        for (int i = 0; i < 120; i++) {
+            double n = 1e5 * between(0.3, 1.0);
+            observe(models, n, (3e4 + 2.0 * n) * exp(0.05 * normal()) * (i >= 12 && i % 10 == 0 ? between(3.0, 10.0) : 1.0));
+        }
+        late += (predict(models, 7e4) / (3e4 + 2.0 * 7e4) - 1.0) / 100.0;
+        int launches = 0;
+        for (; launches < 100 && fabs(predict(models, 7e4) / 5.0 / 1.7e5 - 1.0) > 0.2; launches++) {
+            observe(models, 7e4, 5.0 * 1.7e5 * exp(0.4 * normal())); /* so that no three agree */
+        }
+        most = launches > most ? launches : most;
+        pel_models_destroy(models);
+    }
+    printf("# with an accident in ten lines are late by %.2f %%; what stays late is believed within %d\n", 100.0 * late, most);
+    assert_true(fabs(late) < 0.005 && most <= 60);
+}
+
 /* Sizes that hardly vary, for ever: noise must not become a start cost or a speed, however long it goes on. */
 static void hardly_varying_sizes_keep_the_line(void **state) {
     (void)state;
@@ -375,6 +420,8 @@ int main(void) {
         cmocka_unit_test(follows_drift),
         cmocka_unit_test(accidents_in_a_row_are_no_drift),
         cmocka_unit_test(luck_that_lasts_is_no_drift),
+        cmocka_unit_test(swings_are_followed),
+        cmocka_unit_test(accidents_teach_nothing),
         cmocka_unit_test(hardly_varying_sizes_keep_the_line),
         cmocka_unit_test(keeps_start_cost_at_one_size),
         cmocka_unit_test(start_cost_is_borrowed),
