@@ -414,24 +414,29 @@ static pel_status note_plain(pel_hazards *hazards, const pel_hazard_range *range
     return pel_interval_map_update(hazards->map, range->lo, range->hi, pel_hazard_add_reader, &reading, hint);
 }
 
-pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self) {
+/* What was lost there is forgotten only if all of it is noted. */
+static pel_status note_range(pel_hazards *hazards, const pel_hazard_range *range, uint32_t index, pel_hazard_node *self) {
     route r = {hazards, true, note_in, self, PEL_OK};
-    for (uint32_t i = 0; i < count; i++) {
-        bool noted = false;
-        if ((ranges[i].mode & PEL_WRITE) != 0 && !is_rectangle(&ranges[i])) {
-            pel_hazard_lost_drop(&hazards->lost, ranges[i].lo, ranges[i].hi);
-        }
-        keep_first(&r, note_in_field(hazards, &ranges[i], self, &noted));
-        if (noted) {
-            continue;
-        }
-        if (is_plain(hazards, &ranges[i])) {
-            keep_first(&r, note_plain(hazards, &ranges[i], i, self));
-        } else {
-            act_on_range(&r, &ranges[i], i);
-        }
+    bool noted = false;
+    keep_first(&r, note_in_field(hazards, range, self, &noted));
+    if (!noted && is_plain(hazards, range)) {
+        keep_first(&r, note_plain(hazards, range, index, self));
+    } else if (!noted) {
+        act_on_range(&r, range, index);
+    }
+    if (r.status == PEL_OK && (range->mode & PEL_WRITE) != 0 && !is_rectangle(range)) {
+        pel_hazard_lost_drop(&hazards->lost, range->lo, range->hi);
     }
     return r.status;
+}
+
+pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self) {
+    pel_status first = PEL_OK;
+    for (uint32_t i = 0; i < count; i++) {
+        const pel_status status = note_range(hazards, &ranges[i], i, self);
+        first = first == PEL_OK ? status : first;
+    }
+    return first;
 }
 
 void pel_hazards_fail(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self,

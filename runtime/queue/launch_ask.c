@@ -255,18 +255,17 @@ static pel_status answer_fixed(const question *q, const pel_share *shares, uint3
                : pel_fail(error, &q->runtime->allocator, status, NULL, "%s: %s", q->bound->kernel->image.name, result->reason);
 }
 
-/* NULL: the cuts of this plan break no rule. "": no memory to find out. */
-static char *conflict_of(const question *q, const pel_plan_result *result) {
+/* OK: the cuts of this plan break no rule. CONFLICT: they do, and *why says how. OUT_OF_MEMORY: that is not known. */
+static pel_status conflict_of(const question *q, const pel_plan_result *result, char **why) {
     const pel_allocator *allocator = &q->runtime->allocator;
     const pel_plan_slice *slices = pel_plan_slices(result);
     uint64_t few[FEW + PEL_TAIL_PIECES + 1], *cuts = few;
-    char *why = NULL;
     uint32_t count = 0;
     if (result->slice_count > FEW) {
         cuts = pel_alloc(allocator, (result->slice_count + PEL_TAIL_PIECES + 1u) * sizeof *cuts);
     }
     if (!cuts) {
-        return pel_strdup(allocator, "out of memory while checking for conflicts");
+        return PEL_OUT_OF_MEMORY;
     }
     for (uint32_t i = 0; i < result->slice_count; i++) {
         cuts[count++] = slices[i].lo;
@@ -275,17 +274,14 @@ static char *conflict_of(const question *q, const pel_plan_result *result) {
         cuts[count++] = at;
     }
     if (count < 2) {
-        return NULL;
+        return PEL_OK;
     }
     cuts[count] = result->tail.lo < result->tail.hi ? result->tail.hi : slices[result->slice_count - 1].hi;
-    pel_status status = pel_conflict_check(q->bound, cuts, count, &why);
-    if (status != PEL_OK && !why) {
-        why = pel_strdup(allocator, "out of memory while checking for conflicts");
-    }
+    const pel_status status = pel_conflict_check(q->bound, cuts, count, why);
     if (cuts != few) {
         pel_free(allocator, cuts);
     }
-    return why;
+    return status == PEL_OK ? PEL_OK : *why ? PEL_CONFLICT : PEL_OUT_OF_MEMORY;
 }
 
 static pel_status decide(question *q, const pel_share *shares, uint32_t share_count, pel_plan_result *result, char **conflict,
@@ -294,14 +290,14 @@ static pel_status decide(question *q, const pel_share *shares, uint32_t share_co
     pel_status status;
     if (share_count > 0) {
         status = answer_fixed(q, shares, share_count, result, error);
-        *conflict = status == PEL_OK ? conflict_of(q, result) : NULL;
-        return *conflict ? pel_fail(error, allocator, PEL_CONFLICT, NULL, "%s may not be split as asked: %s",
-                                    q->bound->kernel->image.name, *conflict)
-                         : status;
+        const pel_status cuts = status == PEL_OK ? conflict_of(q, result, conflict) : PEL_OK;
+        const char *why = *conflict ? *conflict : "no memory to check for conflicts";
+        return cuts == PEL_OK ? status
+                              : pel_fail(error, allocator, cuts, NULL, "%s may not be split as asked: %s",
+                                         q->bound->kernel->image.name, why);
     }
     status = pel_planner_plan(&q->request, result);
-    *conflict = status == PEL_OK ? conflict_of(q, result) : NULL;
-    if (*conflict) {
+    if (status == PEL_OK && conflict_of(q, result, conflict) != PEL_OK) {
         q->request.single_only = true;
         pel_plan_result_free(allocator, result);
         status = pel_planner_plan(&q->request, result);
@@ -398,8 +394,7 @@ pel_status pel_launch_replan(pel_command *command, uint64_t lo, uint64_t hi, con
             slice->lo += lo;
             slice->hi += lo;
         }
-        conflict = status == PEL_OK ? conflict_of(&q, result) : NULL;
-        if (!conflict) {
+        if (status != PEL_OK || conflict_of(&q, result, &conflict) == PEL_OK) {
             break;
         }
         pel_free(&runtime->allocator, conflict);

@@ -321,14 +321,15 @@ static void note_devices(const pel_command *command) {
 }
 
 /*
- * Where the first is not noted, its caller must learn that the command failed and what it was to write is stale: OUT_OF_MEMORY,
- * nothing is noted. Of a later one whoever reads it does.
+ * A command that cannot be noted fails when its turn comes, not now: a part of it may be noted, in the place of others that go on
+ * or have failed, and stands for those until they are over. What is not noted is lost, of which whoever reads it learns. The
+ * runtime's own commands, which give memory back, are refused.
  */
 static pel_status note_all(pel_command *command, pel_hazards *hazards) {
     for (uint32_t i = 0; i < command->uses.count; i++) {
         const pel_hazard_range range = pel_use_range(&command->uses.data[i]);
         if (pel_hazards_note(hazards, &range, 1, &command->node->hazard) != PEL_OK) {
-            if (i == 0) {
+            if (i == 0 && !command->queue->anonymous) {
                 return PEL_OUT_OF_MEMORY;
             }
             pel_command_fail(command, PEL_OUT_OF_MEMORY, NULL); /* not run: the order of later commands could not be kept */
@@ -341,7 +342,7 @@ static pel_status note_all(pel_command *command, pel_hazards *hazards) {
     return PEL_OK;
 }
 
-/* Look and note in one: what all accesses must come after, and that they are there. OUT_OF_MEMORY: nothing is noted. */
+/* Look and note in one: what all accesses must come after, and that they are there. OUT_OF_MEMORY: it is not to run. */
 static pel_status enter_hazards(pel_command *command) {
     pel_dispatcher *dispatcher = command->runtime->dispatcher;
     pel_status status = PEL_OK;

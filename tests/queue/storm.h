@@ -92,9 +92,9 @@ typedef struct storm_op {
     /* the run */
     struct storm *storm;
     pel_event *event;
-    pel_status said; /* what the call returned: cancelling, waiting, mapping */
-    bool cancelled;
-    atomic_uint ran; /* calls of a task, items of a loop or a launch */
+    pel_status said;         /* what the call returned: cancelling, waiting, mapping */
+    bool cancelled, refused; /* refused: for want of memory; it has not happened */
+    atomic_uint ran;         /* calls of a task, items of a loop or a launch */
     uint32_t result;
     unsigned char bytes[STORM_SPACE]; /* of READ and WRITE; all memory after a RESET */
 
@@ -123,6 +123,7 @@ typedef struct storm {
     unsigned char *bases[STORM_BUFFERS];
     pel_status finished[STORM_QUEUES]; /* what the last finish of each queue said */
     uint32_t at;                       /* the op that the submitting thread is at */
+    uint64_t random;                   /* which requests for memory fail */
     atomic_uint complaints;
 } storm;
 
@@ -135,7 +136,8 @@ enum {
     STORM_SIMULATED = 1, /* one thread: tasks cannot wait; launches are divided by hand */
     STORM_OPENCL = 2,    /* kernels for OpenCL devices, too; launches are divided by hand */
     STORM_RESTLESS = 4,  /* the workers become more and fewer, and threads are lent, all the time */
-    STORM_CELLS = 8      /* mostly tasks of a few cells and nothing else, which have the shortest way */
+    STORM_CELLS = 8,     /* mostly tasks of a few cells and nothing else, which have the shortest way */
+    STORM_LEAN = 16      /* requests for memory fail now and then; one thread */
 };
 
 /* What all threads share. */
@@ -143,6 +145,7 @@ typedef struct storm_scene {
     pel_runtime *runtime;
     storm_kernels host, any; /* host functions; with OpenCL variants where there are such devices */
     uint32_t flags;
+    struct counted *memory; /* of the runtime, when that is lean */
     pel_share shares[STORM_SHARES];
     uint32_t share_count; /* 0: launches are not divided by hand */
 } storm_scene;
@@ -151,6 +154,9 @@ typedef struct storm_scene {
 void storm_plan_make(storm_plan *plan, uint64_t seed, uint32_t steps, uint32_t flags);
 void storm_plan_print(const storm *s, FILE *file);
 
+static inline bool storm_is_lean(const storm *s) {
+    return (s->scene->flags & STORM_LEAN) != 0;
+}
 static inline bool storm_is_command(const storm_op *op) {
     return op->kind <= STORM_MAP;
 }
@@ -201,6 +207,6 @@ void storm_judge(storm *s);
  * So many threads at once, each with random graphs of its own, and all on one shared counter that only the hazards protect,
  * through one shared queue. `usual`: graphs in all, where the environment does not say otherwise (test_storm.c). Fails the test.
  */
-void storm_threads(pel_runtime *runtime, int count, uint64_t usual, uint32_t flags);
+void storm_threads(pel_runtime *runtime, int count, uint64_t usual, uint32_t flags, struct counted *memory);
 
 #endif

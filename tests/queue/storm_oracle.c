@@ -4,20 +4,22 @@
  * command should have written it (then of which queue, whose reset forgives that). Who reads such a byte, waits for a failed
  * event, or is behind a failed barrier must end as DEPENDENCY_FAILED, and nobody else; who overwrites it wholly makes it good.
  *
- * In one place one failure too many is allowed, and what was seen decides how it goes on: of rectangles in graphs what the graph
- * itself writes before it reads may count as read.
+ * In two places one failure too many is allowed, and what was seen decides how it goes on: of rectangles in graphs what the graph
+ * itself writes before it reads may count as read; and what a command that was refused for want of memory would have written may
+ * count as undefined. Where requests for memory fail, OUT_OF_MEMORY is believed, and what follows from it is not.
  */
 #include "storm.h"
 
 #include <string.h>
 
-enum { FAILED_INSIDE = 1, SLOTS = 8 };
+enum { FAILED_INSIDE = 1, SLOTS = 8, FOR_EVER = 255 };
 typedef enum verdict { NO, MAYBE, YES } verdict;
 
 typedef struct oracle {
     storm *s;
     unsigned char memory[STORM_SPACE];
-    unsigned char mark[STORM_SPACE]; /* 0: good; 1 + queue: undefined */
+    unsigned char mark[STORM_SPACE];  /* 0: good; 1 + queue: undefined */
+    unsigned char doubt[STORM_SPACE]; /* 1 + queue, or FOR_EVER: perhaps taken for undefined */
     unsigned char *bases[STORM_BUFFERS];
     bool gate_failed[STORM_QUEUES];
     pel_status first[STORM_QUEUES];
@@ -88,23 +90,48 @@ static verdict worse(verdict a, verdict b) {
     return a > b ? a : b;
 }
 
+/* Without memory for a better way a rectangle counts as all that it encloses, read and written in part. */
+static bool is_coarse(const oracle *o, const storm_access *a) {
+    return storm_is_lean(o->s) && a->rows > 1;
+}
+static uint32_t enclosed(const storm_access *a) {
+    return (a->rows - 1) * a->pitch + a->bytes;
+}
+
 static verdict spoilt(const oracle *o, const storm_access *a) {
     verdict v = NO;
     for (uint32_t k = 0; storm_reads(a) && k < storm_items(a); k++) {
-        v = worse(v, o->mark[storm_address(a, k)] == 0 ? NO : YES);
+        const uint32_t at = storm_address(a, k);
+        v = worse(v, o->mark[at] != 0 ? YES : o->doubt[at] != 0 ? MAYBE : NO);
+    }
+    for (uint32_t at = storm_address(a, 0), end = is_coarse(o, a) ? at + enclosed(a) : at; at < end; at++) {
+        v = worse(v, o->mark[at] != 0 || o->doubt[at] != 0 ? MAYBE : NO);
     }
     return v;
+}
+
+static void doubt(oracle *o, const storm_access *a, uint32_t value) {
+    const uint32_t from = storm_address(a, 0), to = from + (is_coarse(o, a) ? enclosed(a) : a->bytes);
+    for (uint32_t at = from; at < to; at++) {
+        o->doubt[at] = (unsigned char)(o->doubt[at] == FOR_EVER ? FOR_EVER : value);
+    }
 }
 
 static void spoil(oracle *o, const storm_access *a, uint32_t queue) {
     for (uint32_t k = 0; k < storm_items(a); k++) {
         o->mark[storm_address(a, k)] = (unsigned char)(1 + queue);
     }
+    if (is_coarse(o, a)) {
+        doubt(o, a, 1 + queue);
+    }
 }
 
 static void make_good(oracle *o, const storm_access *a) {
     for (uint32_t k = 0; k < storm_items(a); k++) {
-        o->mark[storm_address(a, k)] = 0;
+        const uint32_t at = storm_address(a, k);
+        const bool stays = is_coarse(o, a) || o->doubt[at] == FOR_EVER;
+        o->doubt[at] = !stays ? 0 : o->doubt[at] != 0 ? o->doubt[at] : o->mark[at];
+        o->mark[at] = 0;
     }
 }
 
@@ -115,6 +142,7 @@ typedef struct family {
     uint32_t count;
     pel_status first; /* failure in their order */
     bool wrote;       /* one that failed should have written */
+    bool seen;        /* their events tell what became of them, for want of memory */
 } family;
 
 static pel_status run_alone(oracle *o, storm_op *op);
@@ -141,14 +169,25 @@ static void note_outputs(const storm_op *op, unsigned char *failed) {
 /* base: the number of the first member when the waits were made. */
 static void run_family(oracle *o, family *f, uint32_t base) {
     unsigned char failed[STORM_SPACE] = {0};
-    bool gate_failed = false;
+    bool gate_failed = false, trouble = false;
     for (uint32_t i = 0; i < f->count; i++) {
         storm_op *op = f->members[i];
+        if (op->refused) {
+            trouble = true;
+            continue;
+        }
         bool fails = gate_failed || reads_failed(op, failed);
         for (uint32_t w = 0; w < op->wait_count; w++) {
             fails = fails || f->members[op->waits[w] - base]->status != PEL_OK;
         }
-        op->status = fails ? PEL_DEPENDENCY_FAILED : run_alone(o, op);
+        const pel_status was = f->seen && op->event ? pel_event_status(op->event) : PEL_OK;
+        if (was == PEL_OUT_OF_MEMORY || (was == PEL_DEPENDENCY_FAILED && trouble)) {
+            op->status = was;
+            op->should_run = op->should_result = UINT32_MAX;
+            trouble = true;
+        } else {
+            op->status = fails ? PEL_DEPENDENCY_FAILED : run_alone(o, op);
+        }
         note_outputs(op, failed);
         gate_failed = gate_failed || (op->kind == STORM_BARRIER && op->status != PEL_OK);
         for (uint32_t k = 0; k < op->access_count && op->status != PEL_OK; k++) {
@@ -164,7 +203,7 @@ static void note_failure(oracle *o, uint32_t queue, pel_status status) {
 
 static pel_status run_parent(oracle *o, storm_op *op) {
     storm_op *members[STORM_INNER];
-    family f = {.members = members, .count = op->count};
+    family f = {.members = members, .count = op->count, .seen = storm_is_lean(o->s)};
     for (uint32_t i = 0; i < op->count; i++) {
         members[i] = &o->s->plan.inner[op->first + i];
     }
@@ -172,7 +211,7 @@ static pel_status run_parent(oracle *o, storm_op *op) {
     run_family(o, &f, op->first);
     note_failure(o, op->queue, f.first);
     for (uint32_t i = 0; i < op->count; i++) {
-        if (members[i]->event && pel_event_status(members[i]->event) != members[i]->status) {
+        if (!members[i]->refused && members[i]->event && pel_event_status(members[i]->event) != members[i]->status) {
             storm_complain(o->s, members[i], "a child's status", (long)pel_event_status(members[i]->event),
                            (long)members[i]->status);
         }
@@ -187,11 +226,37 @@ static void members_of(oracle *o, uint32_t graph, family *f) {
     }
 }
 
+/* What it would have written, and what the commands of its replay would. */
+static void doubt_all(oracle *o, const storm_op *op, uint32_t value) {
+    storm_op *members[SLOTS + 1];
+    family f = {.members = members};
+    if (op->kind == STORM_REPLAY) {
+        members_of(o, op->target, &f);
+    }
+    members[f.count] = (storm_op *)(uintptr_t)op;
+    for (uint32_t i = 0; i <= f.count; i++) {
+        for (uint32_t k = 0; k < members[i]->access_count; k++) {
+            if (storm_writes(&members[i]->accesses[k])) {
+                doubt(o, &members[i]->accesses[k], value);
+            }
+        }
+    }
+}
+
 static pel_status run_replay(oracle *o, const storm_op *op) {
     storm_op *members[SLOTS];
     family f = {.members = members};
     members_of(o, op->target, &f);
-    run_family(o, &f, o->slot_first[op->target]);
+    const pel_status was = storm_is_lean(o->s) ? pel_event_status(op->event) : PEL_OK;
+    if (was == PEL_OUT_OF_MEMORY) { /* whichever of them had none */
+        f.first = was;
+        doubt_all(o, op, FOR_EVER);
+    } else {
+        run_family(o, &f, o->slot_first[op->target]);
+    }
+    for (uint32_t i = 0; i < f.count && was != PEL_OK; i++) { /* behind the first failure there may be others */
+        members[i]->should_run = members[i]->should_result = UINT32_MAX;
+    }
     return f.first;
 }
 
@@ -210,9 +275,10 @@ static verdict replay_spoilt(oracle *o, const storm_op *op) {
     for (uint32_t i = 0; i < f.count; i++) {
         for (uint32_t n = 0; n < members[i]->access_count; n++) {
             const storm_access *a = &members[i]->accesses[n];
-            v = worse(v, rectangles && spoilt(o, a) == YES ? MAYBE : NO);
+            v = worse(v, rectangles && spoilt(o, a) != NO ? MAYBE : NO);
             for (uint32_t k = 0; storm_reads(a) && k < storm_items(a); k++) {
-                v = worse(v, written[storm_address(a, k)] || o->mark[storm_address(a, k)] == 0 ? NO : YES);
+                const uint32_t at = storm_address(a, k);
+                v = worse(v, written[at] ? NO : o->mark[at] != 0 ? YES : o->doubt[at] != 0 ? MAYBE : NO);
             }
         }
         for (uint32_t n = 0; n < members[i]->access_count; n++) {
@@ -232,7 +298,7 @@ static pel_status run_alone(oracle *o, storm_op *op) {
     switch (op->kind) {
     case STORM_TASK:
     case STORM_PARENT:
-        op->should_run += op->fails > op->retries ? op->retries + 1 : op->fails + 1;
+        op->should_run += op->should_run == UINT32_MAX ? 0 : op->fails > op->retries ? op->retries + 1 : op->fails + 1;
         if (op->fails > op->retries) {
             return PEL_TASK_FAILED;
         }
@@ -310,11 +376,27 @@ static void end_command(oracle *o, const storm_op *op) {
     o->gate_failed[op->queue] = o->gate_failed[op->queue] || (op->kind == STORM_BARRIER && op->status != PEL_OK);
 }
 
+/* Of a parent that had no memory: it may have submitted some. */
+static void note_children(const oracle *o, const storm_op *op) {
+    for (uint32_t i = 0; op->kind == STORM_PARENT && i < op->count; i++) {
+        o->s->plan.inner[op->first + i].should_run = UINT32_MAX;
+    }
+}
+
 static void judge_command(oracle *o, storm_op *op) {
     const bool seen = op->event || op->kind == STORM_MAP;
+    if (op->refused) {
+        doubt_all(o, op, 1 + op->queue);
+        return;
+    }
     const pel_status was = op->kind == STORM_MAP ? op->said : seen ? pel_event_status(op->event) : PEL_OK;
     const verdict v = predict(o, op);
-    if (op->cancelled) {
+    if (was == PEL_OUT_OF_MEMORY && storm_is_lean(o->s) && op->kind != STORM_REPLAY) {
+        op->status = was;
+        op->should_run = UINT32_MAX;
+        note_children(o, op);
+        doubt_all(o, op, FOR_EVER); /* kept in few places, and coarsely */
+    } else if (op->cancelled) {
         op->status = was == PEL_DEPENDENCY_FAILED && v != NO ? was : PEL_CANCELLED;
     } else if (v == YES || (v == MAYBE && was == PEL_DEPENDENCY_FAILED && atomic_load(&op->ran) == 0)) {
         op->status = PEL_DEPENDENCY_FAILED;
@@ -343,18 +425,18 @@ static void judge_other(oracle *o, storm_op *op) {
     storm_plan *plan = &o->s->plan;
     switch (op->kind) {
     case STORM_USER:
-        op->status = op->cancelled || op->ender == STORM_BY_CANCEL ? PEL_CANCELLED : op->ends_as;
-        if (pel_event_status(op->event) != op->status) {
+        op->status = op->refused ? PEL_OK : op->cancelled || op->ender == STORM_BY_CANCEL ? PEL_CANCELLED : op->ends_as;
+        if (!op->refused && pel_event_status(op->event) != op->status) {
             storm_complain(o->s, op, "a user event", (long)pel_event_status(op->event), (long)op->status);
         }
         return;
     case STORM_WAIT:
-        if (op->said != plan->ops[op->target].status) {
+        if (!plan->ops[op->target].refused && op->said != plan->ops[op->target].status) {
             storm_complain(o->s, op, "a wait", (long)op->said, (long)plan->ops[op->target].status);
         }
         return;
     case STORM_FINISH:
-        if (op->said != o->first[op->queue]) {
+        if (op->said != o->first[op->queue] && !(storm_is_lean(o->s) && op->said == PEL_OUT_OF_MEMORY)) {
             storm_complain(o->s, op, "finish", (long)op->said, (long)o->first[op->queue]);
         }
         return;
@@ -362,19 +444,20 @@ static void judge_other(oracle *o, storm_op *op) {
         for (uint32_t at = 0; at < STORM_SPACE; at++) {
             o->memory[at] = o->mark[at] != 0 ? op->bytes[at] : o->memory[at];
             o->mark[at] = o->mark[at] == 1 + op->queue ? 0 : o->mark[at];
+            o->doubt[at] = o->doubt[at] == 1 + op->queue ? 0 : o->doubt[at];
         }
         o->gate_failed[op->queue] = false;
         o->first[op->queue] = PEL_OK;
         return;
     case STORM_RECORD:
-        o->slot_count[op->target] = op->count;
+        o->slot_count[op->target] = op->refused ? 0 : op->count;
         o->slot_first[op->target] = op->first;
         for (uint32_t i = 0; i < op->count; i++) {
             o->slots[op->target][i] = op->first + i;
         }
         return;
     case STORM_REPLACE:
-        o->slots[op->target][op->count] = op->first;
+        o->slots[op->target][op->count] = op->refused ? o->slots[op->target][op->count] : op->first;
         return;
     default:
         return;

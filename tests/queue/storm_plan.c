@@ -477,7 +477,7 @@ static void print_op(const storm_op *op, const char *before, FILE *file) {
     if (!storm_is_command(op) || op->kind == STORM_CALLBACK || op->kind == STORM_REPLAY) {
         fprintf(file, " of %u", op->target);
     }
-    fprintf(file, "%s%s", op->named ? " named" : "", op->divided ? " divided" : "");
+    fprintf(file, "%s%s%s", op->named ? " named" : "", op->divided ? " divided" : "", op->refused ? " refused" : "");
     print_number(" fails", (long)op->fails, file);
     print_number(" retries", (long)op->retries, file);
     print_number(" priority", (long)op->priority, file);

@@ -3,6 +3,8 @@
  * thread ends are ended before each of its waits. */
 #include "storm.h"
 
+#include "support/counted.h"
+#include "support/random.h"
 #include <sched.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +23,30 @@ static void expect_ok(storm *s, const storm_op *op, const char *what, pel_status
     if (status != PEL_OK) {
         storm_complain(s, op, what, (long)status, (long)PEL_OK);
     }
+}
+
+/* ---- lack of memory ---- */
+
+/* One of the next requests fails, whoever makes it. */
+static void make_lean(storm *s) {
+    if (storm_is_lean(s) && test_random(&s->random) % 3 == 0) {
+        atomic_store(&s->scene->memory->fail_at, atomic_load(&s->scene->memory->calls) + 1 + (long)(test_random(&s->random) % 4));
+    }
+}
+
+static void make_plenty(const storm *s) {
+    if (storm_is_lean(s)) {
+        atomic_store(&s->scene->memory->fail_at, 0);
+    }
+}
+
+/* Whether it has happened: else it was refused for want of memory, and whoever asks for it later does not. */
+static bool happened(storm *s, storm_op *op, const char *what, pel_status status) {
+    op->refused = storm_is_lean(s) && status == PEL_OUT_OF_MEMORY;
+    if (!op->refused) {
+        expect_ok(s, op, what, status);
+    }
+    return !op->refused;
 }
 
 /* ---- what runs ---- */
@@ -72,7 +98,7 @@ static pel_status run_task(void *context) {
     if (op->fails > 0 && (op->retries == 0 || times <= op->fails)) {
         return PEL_IO;
     }
-    op->result = op->divided ? apply_divided(op) : storm_apply(op, op->storm->bases);
+    op->result = op->divided && !storm_is_lean(op->storm) ? apply_divided(op) : storm_apply(op, op->storm->bases);
     return PEL_OK;
 }
 
@@ -83,8 +109,8 @@ static pel_status run_parent(void *context) {
     pel_status status = run_task(context);
     pel_event *last = NULL;
     for (uint32_t i = 0; i < op->count && status == PEL_OK; i++) {
-        expect_ok(op->storm, op, "a child's submission",
-                  submit(op->storm, &inner[op->first + i], op->storm->queues[op->queue], inner));
+        (void)happened(op->storm, &inner[op->first + i], "a child's submission",
+                       submit(op->storm, &inner[op->first + i], op->storm->queues[op->queue], inner));
         last = inner[op->first + i].event ? inner[op->first + i].event : last;
     }
     const bool waits = status == PEL_OK && op->waits_inside && last && (op->storm->scene->flags & STORM_SIMULATED) == 0;
@@ -149,7 +175,7 @@ static bool may_divide(const storm *s, const storm_access *a) {
     return s->plan.align == 0 || storm_address(a, 0) % STORM_AREA % s->plan.align == 0;
 }
 
-static pel_status submit_launch(storm *s, storm_op *op, pel_queue *queue, const pel_event *const *waits, pel_event **event) {
+static pel_status submit_launch(storm *s, storm_op *op, pel_queue *queue, const pel_task_desc *like, pel_event **event) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
     const storm_access *to = &op->accesses[0], *from = &op->accesses[1];
     const uint64_t self = (uintptr_t)op;
@@ -159,8 +185,8 @@ static pel_status submit_launch(storm *s, storm_op *op, pel_queue *queue, const 
     const pel_arg source = op->access_count > 1 ? pel_buf_range(s->buffers[from->buffer], from->offset, from->bytes) : pel_null();
     const pel_arg two[] = {source, place, pel_u64(self), pel_u32(op->salt)}, *one = two + 1;
     desc.global[0] = to->bytes;
-    desc.waits = waits;
-    desc.wait_count = op->wait_count;
+    desc.waits = like->waits;
+    desc.wait_count = like->wait_count;
     desc.priority = op->priority;
     const bool begins_well = may_divide(s, to) && (op->access_count == 1 || may_divide(s, from));
     if (op->salt % 3 == 0 && begins_well && kernels == &s->scene->any && to->bytes >= 8 * s->scene->share_count) {
@@ -226,24 +252,32 @@ static pel_status submit(storm *s, storm_op *op, pel_queue *queue, storm_op *lis
     const pel_event *waits[STORM_WAITS] = {NULL};
     pel_task_desc full = PEL_TASK_DESC_INIT;
     op->storm = s;
+    uint32_t wait_count = 0;
     for (uint32_t i = 0; i < op->wait_count; i++) {
-        waits[i] = list[op->waits[i]].event;
+        if (list[op->waits[i]].event) { /* it was not refused */
+            waits[wait_count++] = list[op->waits[i]].event;
+        }
     }
     full.name = op->named ? "named" : NULL;
     full.waits = waits;
-    full.wait_count = op->wait_count;
+    full.wait_count = wait_count;
     full.priority = op->priority;
     full.retries = op->retries;
-    const bool plain = !op->named && op->wait_count == 0 && op->priority == 0 && op->retries == 0;
+    const bool plain = !op->named && wait_count == 0 && op->priority == 0 && op->retries == 0;
     const pel_task_desc *desc = plain ? NULL : &full;
-    pel_event **event = op->wants_event ? &op->event : NULL;
+    pel_event **event = op->wants_event || storm_is_lean(s) ? &op->event : NULL;
+    const bool nowhere =
+        op->kind == STORM_CALLBACK ? !list[op->target].event : op->kind == STORM_REPLAY && !s->graphs[op->target];
+    if (nowhere && storm_is_lean(s)) {
+        return PEL_OUT_OF_MEMORY;
+    }
     switch (op->kind) {
     case STORM_TASK:
     case STORM_PARENT:
     case STORM_LOOP:
         return submit_task(s, op, queue, desc, event);
     case STORM_LAUNCH:
-        return submit_launch(s, op, queue, waits, event);
+        return submit_launch(s, op, queue, &full, event);
     case STORM_MARKER:
         return pel_marker(queue, desc, event);
     case STORM_BARRIER:
@@ -264,7 +298,7 @@ static pel_status submit(storm *s, storm_op *op, pel_queue *queue, storm_op *lis
 static void end_pending(storm *s) {
     for (uint32_t i = 0; i < s->at; i++) {
         storm_op *op = &s->plan.ops[i];
-        if (op->kind == STORM_USER && (op->ender == STORM_BY_THREAD || op->ender == STORM_BY_CANCEL)) {
+        if (op->kind == STORM_USER && op->event && (op->ender == STORM_BY_THREAD || op->ender == STORM_BY_CANCEL)) {
             expect_ok(s, op, "ending a user event", end_user(op));
         }
     }
@@ -272,13 +306,19 @@ static void end_pending(storm *s) {
 
 static void make_user(storm *s, storm_op *op) {
     pel_queue *helper = s->queues[STORM_QUEUES];
-    expect_ok(s, op, "a user event", pel_event_create_user(s->scene->runtime, &op->event, NULL));
-    if (op->ender == STORM_BY_TASK) {
-        expect_ok(s, op, "a task that ends it", pel_task(helper, end_user, op, NULL, 0, NULL, NULL));
-    } else if (op->ender == STORM_BY_CALLBACK) {
-        expect_ok(s, op, "a callback that ends it",
-                  pel_callback(helper, s->plan.ops[op->target].event, end_user_after, op, NULL));
+    pel_status status = PEL_OK;
+    if (!happened(s, op, "a user event", pel_event_create_user(s->scene->runtime, &op->event, NULL))) {
+        return;
     }
+    const bool lean = storm_is_lean(s); /* who ends it could fail, too */
+    if (lean && (op->ender == STORM_BY_TASK || op->ender == STORM_BY_CALLBACK)) {
+        status = end_user(op);
+    } else if (op->ender == STORM_BY_TASK) {
+        status = pel_task(helper, end_user, op, NULL, 0, NULL, NULL);
+    } else if (op->ender == STORM_BY_CALLBACK) {
+        status = pel_callback(helper, s->plan.ops[op->target].event, end_user_after, op, NULL);
+    }
+    expect_ok(s, op, "who ends a user event", status);
 }
 
 static void unmap(storm *s) {
@@ -286,6 +326,9 @@ static void unmap(storm *s) {
     storm_op *map = &s->plan.ops[s->plan.ops[s->at].target];
     const storm_access *a = &map->accesses[0];
     void *memory = NULL;
+    if (map->refused) {
+        return;
+    }
     map->said = pel_map_wait(s->mapping, &memory);
     if (map->said == PEL_OK) {
         for (uint32_t b = 0; b < STORM_BUFFERS; b++) {
@@ -308,19 +351,27 @@ static void record(storm *s, storm_op *op, bool replaces) {
                 (void)pel_event_wait(replay->event);
             }
         }
-        expect_ok(s, op, "replacing", pel_graph_replace(*graph, queue, op->count));
-    } else {
-        expect_ok(s, op, "a graph", pel_graph_create(s->scene->runtime, graph, NULL));
-        expect_ok(s, op, "recording", pel_graph_record(*graph, queue));
     }
-    for (uint32_t i = 0; i < (replaces ? 1 : op->count); i++) {
-        expect_ok(s, op, "a recorded command", submit(s, &s->plan.inner[op->first + i], queue, s->plan.inner));
+    bool fine = replaces ? *graph && happened(s, op, "replacing", pel_graph_replace(*graph, queue, op->count))
+                         : happened(s, op, "a graph", pel_graph_create(s->scene->runtime, graph, NULL)) &&
+                               happened(s, op, "recording", pel_graph_record(*graph, queue));
+    for (uint32_t i = 0; i < (replaces ? 1 : op->count) && fine; i++) {
+        storm_op *recorded = &s->plan.inner[op->first + i];
+        fine = happened(s, op, "a recorded command", submit(s, recorded, queue, s->plan.inner));
     }
-    expect_ok(s, op, "the end of a recording", pel_graph_end(*graph));
+    if (*graph) {
+        fine = happened(s, op, "the end of a recording", pel_graph_end(*graph)) && fine;
+    }
+    op->refused = !fine;
+    if (!fine && !replaces) {
+        expect_ok(s, op, "destroying half a graph", pel_graph_destroy(*graph));
+        *graph = NULL;
+    }
 }
 
 /* Forgiven bytes are whatever memory holds then: that is noted while nothing runs. */
 static void reset(storm *s, storm_op *op) {
+    make_plenty(s);
     for (uint32_t q = 0; q < s->plan.queues; q++) {
         (void)pel_queue_finish(s->queues[q]);
     }
@@ -341,7 +392,7 @@ static void do_other(storm *s, storm_op *op) {
         make_user(s, op);
         break;
     case STORM_FIRE:
-        if (target->kind == STORM_USER) {
+        if (target->kind == STORM_USER && target->event) {
             expect_ok(s, op, "ending a user event", end_user(target));
         }
         break;
@@ -353,11 +404,11 @@ static void do_other(storm *s, storm_op *op) {
         record(s, op, op->kind == STORM_REPLACE);
         break;
     case STORM_CANCEL:
-        op->said = pel_event_cancel(target->event);
+        op->said = target->event ? pel_event_cancel(target->event) : PEL_NOT_FOUND;
         target->cancelled = target->cancelled || op->said == PEL_OK;
         break;
     case STORM_WAIT:
-        op->said = pel_event_wait(target->event);
+        op->said = target->event ? pel_event_wait(target->event) : PEL_OK;
         break;
     case STORM_FINISH:
         op->said = pel_queue_finish(s->queues[op->queue]);
@@ -392,6 +443,7 @@ static bool set_up(storm *s) {
 void storm_run(storm *s, const storm_scene *scene) {
     s->scene = scene;
     s->mapping = NULL;
+    s->random = s->plan.seed;
     memset(s->graphs, 0, sizeof s->graphs);
     atomic_store(&s->complaints, 0);
     if (!set_up(s)) {
@@ -400,13 +452,15 @@ void storm_run(storm *s, const storm_scene *scene) {
     }
     for (s->at = 0; s->at < s->plan.count; s->at++) {
         storm_op *op = &s->plan.ops[s->at];
+        make_lean(s);
         if (storm_is_command(op)) {
-            expect_ok(s, op, "a submission", submit(s, op, s->queues[op->queue], s->plan.ops));
+            (void)happened(s, op, "a submission", submit(s, op, s->queues[op->queue], s->plan.ops));
         } else {
             do_other(s, op);
         }
     }
     end_pending(s);
+    make_plenty(s);
     for (uint32_t q = 0; q < s->plan.queues; q++) {
         s->finished[q] = pel_queue_finish(s->queues[q]);
     }

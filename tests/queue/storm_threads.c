@@ -75,9 +75,10 @@ static void end_kernels(storm_kernels *kernels) {
     pel_kernel_destroy(kernels->from);
 }
 
-static void make_scene(pel_runtime *runtime, uint32_t flags) {
+static void make_scene(pel_runtime *runtime, uint32_t flags, struct counted *memory) {
     scene.runtime = runtime;
     scene.flags = flags;
+    scene.memory = memory;
     scene.share_count = 0;
     const uint32_t devices = (flags & (STORM_SIMULATED | STORM_OPENCL)) != 0 ? pel_runtime_device_count(runtime) : 0;
     for (uint32_t i = 0; i < devices && i < STORM_SHARES; i++) {
@@ -160,7 +161,9 @@ static void *storm_main(void *argument) {
             storm_plan_print(s, stderr);
         }
         storm_end(s);
-        submit_bump();
+        if ((scene.flags & STORM_LEAN) == 0) { /* it might have no memory either */
+            submit_bump();
+        }
         progress(atomic_fetch_add(&done, 1) + 1);
     }
     free(s);
@@ -188,7 +191,7 @@ static void run_threads(int count, bool restless) {
     }
 }
 
-void storm_threads(pel_runtime *runtime, int count, uint64_t usual, uint32_t flags) {
+void storm_threads(pel_runtime *runtime, int count, uint64_t usual, uint32_t flags, struct counted *memory) {
     counter = 0;
     threads = count;
     atomic_store(&bumps, 0);
@@ -199,7 +202,7 @@ void storm_threads(pel_runtime *runtime, int count, uint64_t usual, uint32_t fla
     graphs = number_from("PEL_STORM_GRAPHS", one_seed ? 1000 : usual) / (unsigned)count;
     steps = number_from("PEL_STORM_STEPS", STORM_OPS);
     first = number_from("PEL_STORM_FIRST", 0);
-    make_scene(runtime, flags);
+    make_scene(runtime, flags, memory);
     assert_int_equal(pel_queue_create(runtime, NULL, &shared_queue, NULL), PEL_OK);
     assert_int_equal(pel_buffer_wrap(runtime, &counter, sizeof counter, &shared), PEL_OK);
     run_threads(count, (flags & STORM_RESTLESS) != 0);

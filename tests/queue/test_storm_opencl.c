@@ -18,7 +18,7 @@ static void run_with(const char *devices) {
     if (!test_has_cores_0_and_1() || pel_runtime_create(&desc, &runtime, NULL) != PEL_OK) {
         skip();
     }
-    storm_threads(runtime, THREADS, USUAL, STORM_OPENCL);
+    storm_threads(runtime, THREADS, USUAL, STORM_OPENCL, NULL);
     assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
 }
 
