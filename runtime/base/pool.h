@@ -20,6 +20,10 @@
 
 enum { PEL_POOL_BLOCK = 64, PEL_POOL_CHAIN = 128, PEL_POOL_LEAD = 8 };
 
+/* Processors fetch the other line of a pair with the one that is missing: where one thread spins on a line, another thread's are
+ * in another pair, or they would be taken from it with each look that finds something new. */
+enum { PEL_LINE_PAIR = 128 };
+
 static inline void pel_pool_fetch(const void *block) {
     const char *line = block;
 #if defined(__x86_64__)

@@ -129,7 +129,9 @@ pel_status pel_task_awaited(pel_queue *queue, pel_task_fn function, void *contex
     made->timing = (pel_event_timing){.submitted = queue->untimed ? 0 : pel_clock_now(runtime->clock)};
     made->forgiven = false;
     made->generation = pel_node_order(node);
-    made->queue = queue->id;
+    if (made->queue != queue->id) { /* its line stays as it is */
+        made->queue = queue->id;
+    }
     *event = made;
     pel_stage_begin(node->stage, lane->self.shard);
     pel_host_lane_offer(lane, &node->item, &made->phase); /* the line that its beginning writes is on its way early */

@@ -43,13 +43,13 @@ typedef struct pel_host_self {
 } pel_host_self;
 
 typedef struct pel_host_lane {
-    _Alignas(64) atomic_uint claimed;   /* by whoever submits; the fields down to `draining` are its own meanwhile */
+    _Alignas(PEL_LINE_PAIR) atomic_uint claimed; /* by whoever submits; the fields down to `draining` are its own meanwhile */
     pel_host_item *tail;                /* the last item; NULL: empty */
     pel_host_self self;
     atomic_uint visits;                 /* submissions, ever */
     uint32_t offered;                   /* what `offers` says */
     pel_host_item *last_offer;          /* to be compared only */
-    _Alignas(64) atomic_uint draining;  /* by whoever takes */
+    _Alignas(PEL_LINE_PAIR) atomic_uint draining; /* by whoever takes */
     _Atomic(pel_host_item *) head;      /* the first item; set by a submitter only while the lane is empty */
     _Atomic(pel_host_item *) offer;     /* set by a submitter only while there is none; taken by anybody */
     _Atomic(void *) about;              /* of the offer, or of the one before: what its taker will write to */

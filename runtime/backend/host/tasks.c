@@ -434,14 +434,15 @@ pel_status pel_host_tasks_init(pel_host_tasks *tasks, const pel_allocator *alloc
     uint32_t runners = workers + PEL_HOST_GUESTS;
     size_t bytes = runners * sizeof(pel_host_runner) + PEL_HOST_LANES * sizeof(pel_host_lane) +
                    PEL_HOST_FEEDS * sizeof(pel_host_feed);
-    tasks->block = pel_alloc_zero(allocator, 1, bytes + 63);
+    tasks->block = pel_alloc_zero(allocator, 1, bytes + PEL_LINE_PAIR - 1);
     tasks->victims = pel_alloc_zero(allocator, (size_t)runners * (runners - 1), sizeof *tasks->victims);
     if (!tasks->block || !tasks->victims) {
         pel_host_tasks_free(tasks, allocator);
         return PEL_OUT_OF_MEMORY;
     }
     tasks->runners = (pel_host_runner *)(((uintptr_t)tasks->block + 63) & ~(uintptr_t)63);
-    tasks->lanes = (pel_host_lane *)(void *)(tasks->runners + runners);
+    const uintptr_t behind = (uintptr_t)(tasks->runners + runners);
+    tasks->lanes = (pel_host_lane *)((behind + PEL_LINE_PAIR - 1) & ~(uintptr_t)(PEL_LINE_PAIR - 1));
     tasks->feeds = (pel_host_feed *)(void *)(tasks->lanes + PEL_HOST_LANES);
     tasks->pages.allocator = allocator;
     tasks->worker_count = workers;
