@@ -23,7 +23,8 @@ typedef enum pel_event_state {
  * have run it finds out; its function is not called all the same. */
 PEL_API pel_event_state pel_event_get_state(const pel_event *event);
 
-/* Status of a complete command; PEL_BUSY before that. Any thread; never blocks. */
+/* Status of a complete command; PEL_BUSY before that. Any thread; never blocks. Who looks again and again until it is complete
+ * asks this: pel_event_get_state also reads what the beginning writes, and so holds that up. */
 PEL_API pel_status pel_event_status(const pel_event *event);
 
 /* The story of a failed command, owned by the event; NULL when there is none or the command is not complete. Any thread; never
