@@ -11,6 +11,9 @@
  * Rejected: one atomic counter per queue (submitter and workers fight over its line: 40 to 100 ns a task), and a list of
  * unfinished commands.
  *
+ * Who ends something while somebody waits fences before it sums (pel_task_count), so that of several that end at once one sees
+ * all.
+ *
  * Under runtime->lock, but for counting and summing. Stages are never freed before the dispatcher, only used again.
  */
 #ifndef PEL_QUEUE_STAGE_H

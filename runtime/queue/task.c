@@ -7,6 +7,7 @@
  * pel_command: names, priorities, rectangles, bytes that may live in a device's own memory, a virtual machine. Failures are rare
  * too: they take the lock.
  */
+#include "base/barrier.h"
 #include "base/checked.h"
 #include "queue/awaited.h"
 #include "queue/bare.h"
@@ -127,8 +128,11 @@ static pel_node *end_shared(pel_runtime *runtime, pel_host_runner *runner, pel_n
 void pel_task_count(pel_runtime *runtime, pel_host_runner *runner, pel_stage *stage, uint32_t count) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     pel_stage_end(stage, runner->self.shard, count, dispatcher->fence);
-    if (atomic_load_explicit(&dispatcher->watches, memory_order_seq_cst) > 0 &&
-        (pel_stage_unfinished(stage) == 0 || atomic_load_explicit(&dispatcher->throttled, memory_order_seq_cst) > 0)) {
+    if (atomic_load_explicit(&dispatcher->watches, memory_order_seq_cst) == 0) {
+        return;
+    }
+    pel_barrier_full(); /* of several that end at once, one must see what all the others have ended */
+    if (pel_stage_unfinished(stage) == 0 || atomic_load_explicit(&dispatcher->throttled, memory_order_seq_cst) > 0) {
         pel_queues_advance(runtime);
     }
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Spin checks the models of the deque, groups, mailboxes, lists of successors and the wake-up protocol exhaustively at small bounds,
-# and that broken ones are found out.
+# Spin checks the models of the deque, the ends of tasks, groups, mailboxes, lists of successors and the wake-up protocol exhaustively
+# at small bounds, and that broken ones are found out.
 set -eu
 command -v spin >/dev/null 2>&1 || { echo "spin is not installed: the models are not checked"; exit 77; }
 folder=$PEL_SOURCE_DIR/tests/model_check
@@ -41,6 +41,11 @@ holds deque -DSLOTS=1 -DITEMS=4 -DTHIEVES=1
 fails deque -DSLOTS=2 -DITEMS=3 -DTHIEVES=1 -DMUTANT=1
 fails deque -DSLOTS=2 -DITEMS=3 -DTHIEVES=1 -DMUTANT=2
 fails deque -DSLOTS=2 -DITEMS=2 -DTHIEVES=2 -DMUTANT=3
+holds ends -DENDERS=2
+holds ends -DENDERS=3
+for mutant in 1 2; do
+    fails ends -DENDERS=2 -DMUTANT=$mutant
+done
 holds group -DTHIEVES=2
 fails group -DTHIEVES=1 -DMUTANT=1
 fails group -DTHIEVES=1 -DMUTANT=2
