@@ -81,13 +81,14 @@ pel_status pel_hazards_look(pel_hazards *hazards, const pel_hazard_range *ranges
 pel_status pel_hazards_note(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, pel_hazard_node *self);
 
 /*
- * Both steps for a task of few ranges in one piece each, PEL_HAZARD_SPANS at most. Looks as pel_hazards_look does; true: they are
- * noted, too. False (rectangles are about, the ranges overlap each other, no memory): the two steps must follow, which tell again
- * of what was told here, and the lock must be kept until then: a part may be noted.
+ * Both steps for a task of few ranges in one piece each, PEL_HAZARD_SPANS at most. UNSUPPORTED (rectangles are about, the ranges
+ * overlap each other, something was lost, no memory to tell of all): nothing is noted, and the two steps must follow, which tell
+ * again of what was told here. OUT_OF_MEMORY: all was told, a part is noted, and pel_hazards_note must follow. The lock must be
+ * kept until then.
  */
 enum { PEL_HAZARD_SPANS = 3 };
-bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
-                       pel_hazard_fn found, void *user);
+pel_status pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
+                             pel_hazard_fn found, void *user);
 
 /*
  * The command has failed: what it should have written is marked with `failed`, which is complete or will be before the lock is

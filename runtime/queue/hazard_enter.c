@@ -96,13 +96,13 @@ static void seek_spans(pel_hazards *hazards, const pel_hazard_span *spans, uint3
     }
 }
 
-static bool enter_any(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_looking *looking,
-                      pel_hazard_node *self) {
+static pel_status enter_any(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_looking *looking,
+                            pel_hazard_node *self) {
     pel_hazard_cell *cells[PEL_HAZARD_SPANS];
     bool alone[PEL_HAZARD_SPANS], noted = true;
     uint32_t others;
     if (overlap(spans, count) || !find_cells(hazards, spans, count, cells, &others) || (others > 0 && hazards->grid_count > 0)) {
-        return false;
+        return PEL_UNSUPPORTED;
     }
     if (others > 0) {
         seek_spans(hazards, spans, count);
@@ -119,7 +119,7 @@ static bool enter_any(pel_hazards *hazards, const pel_hazard_span *spans, uint32
             pel_interval_map_visit(hazards->map, spans[i].lo, spans[i].hi, pel_hazard_look_at, looking, &hazards->hints[i]);
         }
         if (looking->failed) {
-            return false;
+            return PEL_UNSUPPORTED;
         }
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -129,7 +129,7 @@ static bool enter_any(pel_hazards *hazards, const pel_hazard_span *spans, uint32
             noted = enter_one(hazards, &spans[i], alone[i], self, &hazards->hints[i]) == PEL_OK && noted;
         }
     }
-    return noted; /* if not, what is noted already keeps the order right */
+    return noted ? PEL_OK : PEL_OUT_OF_MEMORY;
 }
 
 /* All ranges are cells of the fields where the last ones were, each another one, and there is room. */
@@ -158,13 +158,13 @@ static bool find_near(const pel_hazards *hazards, const pel_hazard_span *spans, 
     return !twice;
 }
 
-bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
-                       pel_hazard_fn found, void *user) {
+pel_status pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint32_t count, pel_hazard_node *self,
+                             pel_hazard_fn found, void *user) {
     pel_hazard_looking looking = {PEL_READ, self, found, user, false};
     pel_hazard_cell *cells[PEL_HAZARD_SPANS];
     bool alone[PEL_HAZARD_SPANS], noted = true;
     if (hazards->lost.count > 0) {
-        return false;
+        return PEL_UNSUPPORTED;
     }
     if (!find_near(hazards, spans, count, cells)) {
         return enter_any(hazards, spans, count, &looking, self);
@@ -177,10 +177,10 @@ bool pel_hazards_enter(pel_hazards *hazards, const pel_hazard_span *spans, uint3
         }
     }
     if (looking.failed) {
-        return false;
+        return PEL_UNSUPPORTED;
     }
     for (uint32_t i = 0; i < count; i++) {
         noted = enter_cell(hazards, cells[i], spans[i].mode, alone[i], self) && noted;
     }
-    return noted;
+    return noted ? PEL_OK : PEL_OUT_OF_MEMORY;
 }

@@ -235,6 +235,7 @@ typedef struct submission {
     pel_event *event;
     /* of a predecessor that is over and whose result is read; retained: what this one writes may be what else knew it */
     pel_event *failed;
+    bool orderless;        /* no memory to note all of its accesses: later ones could not be kept behind it, and it is not run */
 } submission;
 
 /* Wrong descriptors and accesses go the long way, too: it knows what to say. */
@@ -305,46 +306,47 @@ static bool keep_ranges(submission *s, const pel_access *accesses, uint32_t coun
     return true;
 }
 
-/* Which of them are not noted is not known. */
-static void lose(pel_hazards *hazards, const pel_hazard_range *ranges, uint32_t count, const pel_queue *queue) {
-    for (uint32_t i = 0; i < count; i++) {
-        pel_hazards_lose(hazards, &ranges[i], queue->anonymous);
+static uint32_t ranges_of(const pel_node_more *more, pel_hazard_range *ranges) {
+    uint32_t n = 0;
+    for (; n < PEL_MORE_RANGES && more->ranges[n].bytes != 0; n++) {
+        ranges[n] = pel_more_range(more, n);
     }
+    return n;
+}
+
+/* With the lock, until all is noted: as soon as others can come after the node, it can come after nobody more. */
+static pel_status look(submission *s, pel_hazards *hazards) {
+    pel_hazard_range ranges[PEL_MORE_RANGES];
+    pel_status status = PEL_OK;
+    for (const pel_node_more *more = pel_node_accesses(s->node); more && status == PEL_OK; more = more->next) {
+        const uint32_t n = ranges_of(more, ranges);
+        status = pel_hazards_look(hazards, ranges, n, &s->node->hazard, depend_on, s);
+    }
+    return status;
 }
 
 /*
- * With the lock, kept since the short way was tried, if it was: that may have noted a part, and as soon as others can come after
- * the node, it can come after nobody more. Not OK: it is not run, so what that part says it writes is undefined.
+ * What cannot be noted fails when its turn comes, not now: a part of it may be noted, in the place of others that go on or have
+ * failed, and stands for those until they are over. Which ranges of a block are not noted is not known: all of them are lost.
  */
-static pel_status look_and_note(submission *s, pel_hazards *hazards) {
-    pel_hazard_range ranges[PEL_MORE_RANGES], range;
-    pel_range_walk w = pel_node_ranges(s->node);
-    pel_status status = PEL_OK;
-    bool noted = true;
-    for (int pass = 0; pass < 2 && status == PEL_OK; pass++) {
-        for (const pel_node_more *more = pel_node_accesses(s->node); more && status == PEL_OK; more = more->next) {
-            uint32_t n = 0;
-            for (; n < PEL_MORE_RANGES && more->ranges[n].bytes != 0; n++) {
-                ranges[n] = pel_more_range(more, n);
-            }
-            if (pass == 0) {
-                status = pel_hazards_look(hazards, ranges, n, &s->node->hazard, depend_on, s);
-            } else if (pel_hazards_note(hazards, ranges, n, &s->node->hazard) != PEL_OK) {
-                noted = false;
-                lose(hazards, ranges, n, s->queue);
-            }
+static void note(submission *s, pel_hazards *hazards) {
+    pel_hazard_range ranges[PEL_MORE_RANGES];
+    for (const pel_node_more *more = pel_node_accesses(s->node); more; more = more->next) {
+        const uint32_t n = ranges_of(more, ranges);
+        if (pel_hazards_note(hazards, ranges, n, &s->node->hazard) == PEL_OK) {
+            continue;
+        }
+        s->orderless = true;
+        for (uint32_t i = 0; i < n; i++) {
+            pel_hazards_lose(hazards, &ranges[i], s->queue->anonymous);
         }
     }
-    if (!noted) { /* not run: the order of later commands could not be kept */
-        s->node->status = PEL_OUT_OF_MEMORY;
-        pel_short_forgo(s->node);
-        s->node->task = NULL;
-        s->node->hazard.user = NULL;
-        pel_fail((pel_error **)&s->node->hazard.user, &s->runtime->allocator, PEL_OUT_OF_MEMORY, NULL,
-                 "task: no memory to keep its order");
-    }
-    while (status != PEL_OK && pel_range_next(&w, &range)) {
-        pel_hazards_fail(hazards, &range, 1, &s->node->hazard, s->queue->anonymous);
+}
+
+static pel_status look_and_note(submission *s, pel_hazards *hazards) {
+    const pel_status status = look(s, hazards);
+    if (status == PEL_OK) {
+        note(s, hazards);
     }
     return status;
 }
@@ -374,15 +376,23 @@ static pel_status follow_events(submission *s, const pel_task_desc *desc) {
     return status;
 }
 
-/* Without the lane: nobody who has one waits for the lock, because whoever has the lock waits for lanes. */
-static void inherit(submission *s) {
+/*
+ * It is not run: it fails when its turn comes. Without the lane: nobody who has one waits for the lock, because whoever has the
+ * lock waits for lanes. With the lock, because a predecessor may tell it of its own failure just now.
+ */
+static void fail_in_turn(submission *s) {
     pthread_mutex_lock(&s->runtime->lock);
     if (s->node->status == PEL_OK) { /* of its predecessors none has told it yet */
+        const pel_allocator *allocator = &s->runtime->allocator;
         pel_error *error = NULL;
-        pel_fail(&error, &s->runtime->allocator, PEL_DEPENDENCY_FAILED, NULL,
-                 "%s was not run: what it depends on had failed: %s", pel_short_name(s->node, "task"),
-                 pel_error_message(s->failed->error));
-        s->node->status = PEL_DEPENDENCY_FAILED;
+        s->node->status = s->orderless ? PEL_OUT_OF_MEMORY : PEL_DEPENDENCY_FAILED;
+        if (s->orderless) {
+            pel_fail(&error, allocator, PEL_OUT_OF_MEMORY, NULL, "%s: no memory to keep its order",
+                     pel_short_name(s->node, "task"));
+        } else {
+            pel_fail(&error, allocator, PEL_DEPENDENCY_FAILED, NULL, "%s was not run: what it depends on had failed: %s",
+                     pel_short_name(s->node, "task"), pel_error_message(s->failed->error));
+        }
         pel_short_forgo(s->node);
         s->node->task = NULL;
         s->node->hazard.user = error;
@@ -540,9 +550,9 @@ static pel_status take_back(submission *s) {
 /* It is known to whom it must be: now it is counted, and runs as soon as it may. */
 static pel_status count_in(submission *s) {
     pel_stage_enter(s->node->stage, s->self->shard);
-    if (s->failed) {
+    if (s->failed || s->orderless) {
         leave(s, false);
-        inherit(s);
+        fail_in_turn(s);
         pel_event_release(s->failed);
         if (pel_node_arrive(s->node)) {
             pel_task_put(s->runtime, s->node);
@@ -585,9 +595,12 @@ static pel_status submit_few(pel_queue *queue, pel_task_fn function, void *conte
         pel_hazard_lock_give(&dispatcher->hazard_lock);
         return take_back(&s);
     }
-    pel_status status = PEL_OK;
-    if (!pel_hazards_enter(dispatcher->hazards, spans, count, &s.node->hazard, depend_on, &s)) {
+    pel_status status = pel_hazards_enter(dispatcher->hazards, spans, count, &s.node->hazard, depend_on, &s);
+    if (status == PEL_UNSUPPORTED) {
         status = look_and_note(&s, dispatcher->hazards);
+    } else if (status != PEL_OK) {
+        note(&s, dispatcher->hazards);
+        status = PEL_OK;
     }
     pel_hazard_lock_give(&dispatcher->hazard_lock);
     if (status != PEL_OK) {

@@ -128,7 +128,8 @@ static void begin_command(pel_hazards *hazards, int i, pel_hazard_range range) {
     memset(found_order, 0, sizeof found_order);
     memset(found_data, 0, sizeof found_data);
     const pel_hazard_span span = {range.lo, range.hi, range.mode, BASE, BASE + BYTES};
-    entered = range.pitch == 0 && next_random() % 2 == 0 && pel_hazards_enter(hazards, &span, 1, nodes[i], remember, NULL);
+    entered = range.pitch == 0 && next_random() % 2 == 0 &&
+              pel_hazards_enter(hazards, &span, 1, nodes[i], remember, NULL) == PEL_OK;
     short_ways += entered;
     if (!entered) {
         assert_int_equal(pel_hazards_look(hazards, &range, 1, nodes[i], remember, NULL), PEL_OK);
@@ -361,7 +362,7 @@ static int64_t long_run(uint64_t commands, pel_hazard_range (*make)(uint64_t i))
         pel_hazard_node *node = under_way[i % WINDOW] = pel_hazards_take_node(hazards, NULL);
         assert_non_null(node);
         const pel_hazard_span span = {range.lo, range.hi, range.mode, range.domain_lo, range.domain_hi};
-        if (range.pitch > 0 || range.domain_hi == 0 || !pel_hazards_enter(hazards, &span, 1, node, count_only, NULL)) {
+        if (range.pitch > 0 || range.domain_hi == 0 || pel_hazards_enter(hazards, &span, 1, node, count_only, NULL) != PEL_OK) {
             assert_int_equal(pel_hazards_look(hazards, &range, 1, node, count_only, NULL), PEL_OK);
             assert_int_equal(pel_hazards_note(hazards, &range, 1, node), PEL_OK);
         }
@@ -513,7 +514,7 @@ static void test_failing_allocations(void **state) {
             }
             const uint64_t lo = BASE + (uint64_t)i % 64 * 4;
             const pel_hazard_span cell = {lo, lo + 4, PEL_WRITE, BASE, BASE + BYTES};
-            if (i < 120 && i % 40 != 39 && pel_hazards_enter(hazards, &cell, 1, node, count_only, NULL)) {
+            if (i < 120 && i % 40 != 39 && pel_hazards_enter(hazards, &cell, 1, node, count_only, NULL) == PEL_OK) {
                 continue; /* cells, until something else comes */
             }
             if (pel_hazards_look(hazards, &range, 1, node, count_only, NULL) != PEL_OK) {
@@ -548,8 +549,8 @@ static void test_place_changes_while_looking(void **state) {
     pel_hazard_node *first = pel_hazards_take_node(hazards, NULL);
     looker = pel_hazards_take_node(hazards, NULL);
     atomic_store(&first->generation, 100);
-    assert_true(pel_hazards_enter(hazards, &span, 1, first, come_later, NULL));
-    assert_true(pel_hazards_enter(hazards, &span, 1, looker, come_later, NULL));
+    assert_int_equal(pel_hazards_enter(hazards, &span, 1, first, come_later, NULL), PEL_OK);
+    assert_int_equal(pel_hazards_enter(hazards, &span, 1, looker, come_later, NULL), PEL_OK);
     assert_int_equal(atomic_load(&looker->generation), 101);
     const pel_hazard_range all = {.lo = BASE, .hi = BASE + 8, .mode = PEL_READ_WRITE};
     told = 0;

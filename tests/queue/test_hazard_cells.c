@@ -207,7 +207,8 @@ static void test_tasks_of_several_ranges(void **state) {
             assert_non_null(task_nodes[i]);
             task_generations[i] = atomic_load(&task_nodes[i]->generation);
             memset(told, 0, sizeof told);
-            const bool entered = next_random() % 8 != 0 && pel_hazards_enter(hazards, spans, count, task_nodes[i], tell, NULL);
+            const bool entered = next_random() % 8 != 0 &&
+                                 pel_hazards_enter(hazards, spans, count, task_nodes[i], tell, NULL) == PEL_OK;
             if (!entered) {
                 go_the_long_way(hazards, spans, count, task_nodes[i]);
             }
@@ -242,7 +243,7 @@ static void test_many_fields(void **state) {
         const uint64_t base = (1 + i % (3 * PEL_HAZARD_FIELDS)) << 20, lo = base + i / 192 % 8 * 64;
         const pel_hazard_span span = {lo, lo + 64, PEL_WRITE, base, base + 512};
         pel_hazard_node *node = pel_hazards_take_node(hazards, NULL);
-        assert_true(node && pel_hazards_enter(hazards, &span, 1, node, tell, NULL));
+        assert_true(node && pel_hazards_enter(hazards, &span, 1, node, tell, NULL) == PEL_OK);
         pel_hazards_give_node(hazards, node);
         if (i % 1000 == 999) {
             pel_hazards_forget(hazards, base, base + 512);
