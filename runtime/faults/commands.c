@@ -174,6 +174,7 @@ static cl_int begin_command(pel_faults_command *command, pel_faults_call call, c
 static cl_int end_command(pel_faults_command *command, cl_int code) {
     if (code == CL_SUCCESS && command->wanted && *command->wanted) {
         pel_faults_count_object(1);
+        pel_faults_cure(*command->wanted); /* a driver may have held on to one that was poisoned, and freed it since */
         if (command->poison != CL_SUCCESS) {
             pel_faults_poison(*command->wanted, command->poison);
         }
