@@ -346,9 +346,6 @@ static void start(pel_command *command) {
     bool stalled = false;
     if (command->held) {
         command->held = false;
-        if (command->recalled) { /* there was no memory to see what became of it */
-            pel_command_fail(command, PEL_DEPENDENCY_FAILED, NULL);
-        }
         pel_command_phase_over(command);
         return;
     }
@@ -439,6 +436,9 @@ static bool launch_is_over(pel_command *command) {
 /* Its chunks ran, or were verified. True: it goes on. */
 static bool launch_goes_on(pel_command *command) {
     uint32_t again;
+    if (command->recalled) { /* and there was no memory to see what became of it (recall.c) */
+        pel_command_fail(command, PEL_DEPENDENCY_FAILED, NULL);
+    }
     if (pel_retry_again(command, &again)) {
         submit_from(command, PEL_PHASE_RUNNING, again);
         return true;

@@ -9,7 +9,7 @@
  * is known of every launch whether it ended well, may have begun, or has not (pel_work.reached, untouched), and what runs again
  * is chosen by what it reads, in program order:
  *
- *   - one that ended well stays so, unless it read what one that runs again writes;
+ *   - one that ended well stays so, unless it read what one that runs again writes, or wrote the same bytes after it;
  *   - one runs again if none of the bytes that it reads was overwritten by a launch that may have begun, after it or itself;
  *     bytes that an earlier one writes, which runs again and only writes them, count for nothing: they are written once more.
  *
@@ -36,8 +36,8 @@ typedef struct item {
     const pel_uses *uses;
     bool ended;          /* well */
     bool wrote, half;    /* it may have written; and so may a launch of it that did not end well */
-    bool tainted;        /* it read what comes again */
-    bool again, spoiled; /* it must run again; and cannot */
+    bool tainted;        /* it read what comes again, or wrote there */
+    bool again, spoiled; /* it must run again; and cannot, or may not */
 } item;
 
 typedef struct region {
@@ -106,14 +106,47 @@ static uint32_t count_of(const pel_command *command) {
     return pel_graph_in_row(command) ? pel_graph_row_end(command->part_of->graph, command->part) - command->part : 1;
 }
 
+static bool another_is_left(const pel_command *command, const pel_device *failed) {
+    const pel_runtime *runtime = command->runtime;
+    bool left = false;
+    for (uint32_t i = 0; i < runtime->device_count && !left; i++) {
+        char *text = NULL;
+        left = &runtime->devices[i] != failed && pel_health_usable(&runtime->devices[i]) &&
+               !pel_launch_exclusion(&command->bound, &runtime->devices[i], &text);
+        pel_free(&runtime->allocator, text);
+    }
+    return left;
+}
+
+static const pel_job *failed_job(const pel_command *command) {
+    for (uint32_t i = 0; i < command->job_count; i++) {
+        const pel_status status = command->jobs[i].work.status;
+        if (status != PEL_OK && status != PEL_DEPENDENCY_FAILED) {
+            return &command->jobs[i];
+        }
+    }
+    return NULL;
+}
+
+bool pel_recall_may(const pel_command *command, const pel_job *job) {
+    /* fixed shares are an order to use these devices, and who asked for no protection gets none */
+    const bool may = command->asked == PEL_PROTECT_DEFAULT && command->share_count == 0 && !command->tail && !command->verify;
+    return may && (command->failures == 0 || (command->failures < CHANCES && another_is_left(command, job->device)));
+}
+
 static item item_of(pel_command *command) {
-    item it = {.command = command, .uses = &command->uses, .ended = command->job_count > 0, .wrote = command->stirred};
+    item it = {.command = command,
+               .uses = &command->uses,
+               .ended = command->job_count > 0,
+               .wrote = command->stirred,
+               .spoiled = command->status != PEL_OK};
     for (uint32_t i = 0; i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
         const pel_work *work = &job->work;
         const bool well = work->status == PEL_OK;
-        /* of a device's own memory nothing is left when it is lost, so what it began there has spoiled nothing */
-        const bool gone = !well && job->device->lost && job->device->place != 0;
+        /* of a device's own memory nothing is left when it is lost, so what it began there has spoiled nothing, but for what it
+         * sent home on the way */
+        const bool gone = !well && job->device->lost && job->device->place != 0 && !job->stream && job->drained.count == 0;
         it.ended = it.ended && well;
         it.wrote = it.wrote || well || (!gone && work->untouched < times_of(job));
         it.half = it.half || well || (!gone && work->reached + work->untouched < times_of(job));
@@ -121,15 +154,23 @@ static item item_of(pel_command *command) {
     return it;
 }
 
+/* A member's own failure, not one of what came before: is it to be forgiven? */
+static bool is_forgiven(const pel_command *member, const pel_job *failed) {
+    return pel_retry_is_the_devices(pel_job_verdict(failed)) && pel_recall_may(member, failed);
+}
+
 static item item_of_member(pel_command *head, uint32_t member) {
+    const pel_command *command = head->part_of->graph->commands[head->part + member].command;
+    const pel_job *failed = failed_job(head);
     const pel_work *work = head->job_count > 0 ? &head->jobs[0].work : NULL;
     const bool well = work && (work->status == PEL_OK || (work->well >> member & 1) != 0),
                half = work && !well && member + work->untouched < work->times;
     return (item){.command = head,
-                  .uses = &head->part_of->graph->commands[head->part + member].command->uses,
+                  .uses = &command->uses,
                   .ended = well,
                   .wrote = well || half || head->stirred,
-                  .half = half};
+                  .half = half,
+                  .spoiled = head->status != PEL_OK || (failed && member == work->reached && !is_forgiven(command, failed))};
 }
 
 static bool list_items(const pel_runtime *runtime, region *r) {
@@ -172,22 +213,23 @@ static bool writes_anew(const item *it, const pel_use *use) {
     return writes;
 }
 
-static bool reads_what_comes_again(const region *r, uint32_t at) {
+/* One that fails leaves alone what was written after it, but not who read its result. */
+static bool is_tainted(const region *r, uint32_t at) {
     const pel_uses *uses = r->items[at].uses;
-    bool reads = false;
-    for (uint32_t i = 0; i < at && !reads; i++) {
-        for (uint32_t u = 0; u < uses->count && r->items[i].again && !reads; u++) {
-            reads = (uses->data[u].mode & PEL_READ) != 0 && writes_into(&r->items[i], &uses->data[u]);
+    bool tainted = false;
+    for (uint32_t i = 0; i < at && !tainted; i++) {
+        for (uint32_t u = 0; u < uses->count && r->items[i].again && !tainted; u++) {
+            tainted = ((uses->data[u].mode & PEL_READ) != 0 || !r->items[i].spoiled) && writes_into(&r->items[i], &uses->data[u]);
         }
     }
-    return reads;
+    return tainted;
 }
 
 /* `saved`: what it spoilt itself is put back. */
 static bool is_clobbered(const region *r, uint32_t at, const pel_use *use, bool saved) {
     bool anew = false, clobbered = false;
     for (uint32_t i = 0; i < at && !anew; i++) {
-        anew = r->items[i].again && writes_anew(&r->items[i], use);
+        anew = r->items[i].again && !r->items[i].spoiled && writes_anew(&r->items[i], use);
     }
     clobbered = !anew && !saved && r->items[at].half && writes_into(&r->items[at], use);
     for (uint32_t i = at + 1; i < r->item_count && !anew && !clobbered; i++) {
@@ -200,7 +242,7 @@ static void choose(region *r) {
     for (uint32_t i = 0; i < r->item_count; i++) {
         item *it = &r->items[i];
         const pel_command *command = it->command;
-        it->tainted = reads_what_comes_again(r, i);
+        it->tainted = is_tainted(r, i);
         it->half = it->half || (it->tainted && it->wrote);
         it->again = !it->ended || it->tainted;
         for (uint32_t u = 0; u < it->uses->count && it->again && !it->spoiled; u++) {
@@ -211,34 +253,6 @@ static void choose(region *r) {
 }
 
 /* ---- it begins anew ---- */
-
-static bool another_is_left(const pel_command *command, const pel_device *failed) {
-    const pel_runtime *runtime = command->runtime;
-    bool left = false;
-    for (uint32_t i = 0; i < runtime->device_count && !left; i++) {
-        char *text = NULL;
-        left = &runtime->devices[i] != failed && pel_health_usable(&runtime->devices[i]) &&
-               !pel_launch_exclusion(&command->bound, &runtime->devices[i], &text);
-        pel_free(&runtime->allocator, text);
-    }
-    return left;
-}
-
-static const pel_job *failed_job(const pel_command *command) {
-    for (uint32_t i = 0; i < command->job_count; i++) {
-        const pel_status status = command->jobs[i].work.status;
-        if (status != PEL_OK && status != PEL_DEPENDENCY_FAILED) {
-            return &command->jobs[i];
-        }
-    }
-    return NULL;
-}
-
-bool pel_recall_may(const pel_command *command, const pel_job *job) {
-    /* fixed shares are an order to use these devices, and who asked for no protection gets none */
-    const bool may = command->asked == PEL_PROTECT_DEFAULT && command->share_count == 0 && !command->tail && !command->verify;
-    return may && (command->failures == 0 || (command->failures < CHANCES && another_is_left(command, job->device)));
-}
 
 void pel_recall_forget(pel_command *command) {
     pel_error_destroy(command->cause);
@@ -315,9 +329,9 @@ static void restart_row(pel_command *head, const item *items, uint32_t count) {
         wrote = wrote || items[i].wrote;
         if (!items[i].again) {
             pel_graph_row_done(head, i);
-        } else if (i == blamed && !pel_retry_is_the_devices(pel_job_verdict(failed))) {
+        } else if (i == blamed && !is_forgiven(member, failed)) {
             pel_command_fail(member, pel_job_verdict(failed), pel_job_story(failed));
-        } else if (items[i].spoiled || (i == blamed && !pel_recall_may(member, failed))) {
+        } else if (items[i].spoiled) {
             fail_spoiled(member, i == blamed ? failed : NULL);
         } else if (i == blamed) {
             note_cause(member, failed);

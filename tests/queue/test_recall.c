@@ -195,8 +195,61 @@ static void test_replays(void **state) {
     }
 }
 
+/* A device goes through what it computes in place in steps, and hands their results to host memory as it goes: when it is lost,
+ * that has been spoiled, though the device's own memory went with it. */
+static void lose_halfway(uint64_t at, double part) {
+    enum { MANY = 1 << 16 };
+    pel_simulated_device devices[] = {machine_device("gpu", 2000, 100), machine_device("cpu", 0.02, 0)};
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
+    static uint32_t memory[2][MANY];
+    pel_buffer *buffers[2];
+    devices[0].lost_at = at;
+    devices[0].lost_part = part;
+    devices[0].memory_bytes = MANY;
+    pel_runtime *runtime = machine_create(devices, 2, "sim:gpu,sim:cpu");
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "add", params, 3, add, 0);
+    for (int b = 0; b < 2; b++) {
+        assert_int_equal(pel_buffer_wrap(runtime, memory[b], sizeof memory[b], &buffers[b]), PEL_OK);
+        for (uint32_t i = 0; i < MANY; i++) {
+            memory[b][i] = i + (uint32_t)b;
+        }
+    }
+    const pel_arg args[] = {pel_buf(buffers[0]), pel_buf(buffers[1]), pel_u32(3)};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = MANY;
+    pel_status status = PEL_OK;
+    for (uint32_t n = 0; n < 12 && status == PEL_OK; n++) {
+        uint32_t *data = memory[1];
+        for (uint32_t i = 0; i < MANY; i++) {
+            data[i] = i + 1;
+        }
+        assert_int_equal(pel_launch(queue, kernel, &desc, args, 3, NULL), PEL_OK);
+        status = pel_queue_finish(queue);
+        assert_true(status == PEL_OK || status == PEL_DEVICE_LOST);
+        for (uint32_t i = 0; i < MANY && status == PEL_OK; i++) {
+            assert_int_equal(data[i], 5 * (i + 1) + i + 3);
+        }
+    }
+    pel_queue_destroy(queue);
+    pel_kernel_destroy(kernel);
+    for (int b = 0; b < 2; b++) {
+        pel_buffer_destroy(buffers[b]);
+    }
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+static void test_lost_in_steps(void **state) {
+    (void)state;
+    for (uint64_t at = 10; at < 200; at += 9) {
+        lose_halfway(at, 1e-9);
+        lose_halfway(at, 0.5);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_nothing_is_lost), cmocka_unit_test(test_in_place),
-                                       cmocka_unit_test(test_replays)};
+                                       cmocka_unit_test(test_replays), cmocka_unit_test(test_lost_in_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ typedef struct pel_cl_flight {
     struct pel_cl_opening *held; /* who enqueues opens it: this or an earlier launch begins with it, so nothing ends before */
     bool gated;      /* that has been enqueued */
     uint32_t complete; /* launches of the work whose commands are all enqueued */
+    uint32_t each;   /* commands of each of them; 0: not alike */
     bool partly;     /* and some commands of the next one are */
 } pel_cl_flight;
 

@@ -230,6 +230,9 @@ static pel_status enqueue_pieces(pel_cl_flight *flight, const pel_cl_kernel *ker
         }
         if (status == PEL_OK) {
             flight->complete++;
+            flight->each = flight->complete == 1 || flight->count == flight->complete * flight->each
+                               ? flight->count / flight->complete
+                               : 0;
             flight->partly = false;
         }
     }

@@ -44,8 +44,7 @@ void pel_cl_board(pel_cl_device *device, pel_work *work, pel_cl_rider *rider, st
         work->untouched = pel_cl_untouched(&flight, work);
         work->reached = flight.complete;
     }
-    const bool even = !flight.partly && flight.complete > 0 && flight.count % flight.complete == 0;
-    rider->each = even ? flight.count / flight.complete : 0;
+    rider->each = flight.partly ? 0 : flight.each;
     rider->opening = flight.opening;
     if (work->status == PEL_OK && !device->is_pocl) {
         clFlush(device->queue);

@@ -174,7 +174,7 @@ pel_status pel_cl_flight_begin(pel_cl_flight *flight, pel_cl_device *device, pel
     flight->windowed = flight->usual = false;
     flight->opening = NULL;
     flight->gated = flight->partly = false;
-    flight->complete = 0;
+    flight->complete = flight->each = 0;
     flight->held = NULL;
     work->error = NULL;
     work->reached = work->untouched = 0;
