@@ -51,11 +51,25 @@ cl_int pel_cl_poll_event(cl_event event, int64_t limit_ns) {
     return state;
 }
 
-void pel_cl_nap_until_due(cl_event event, double predicted_ns) {
-    const int64_t began = pel_clock_now(&pel_clock_monotonic), until = began + (int64_t)predicted_ns,
-                  step = (int64_t)(predicted_ns * PEL_CL_LOOK_SHARE);
-    pel_cl_nap((int64_t)(predicted_ns * PEL_CL_SLEEP_SHARE));
-    while (pel_clock_now(&pel_clock_monotonic) + step < until && pel_cl_state_of(event) > 0) {
+int64_t pel_cl_begin_of(const pel_cl_device *device, const pel_work *work) {
+    const int64_t opened = work->gate ? pel_gate_opened_at(work->gate) : 0,
+                  began = device->last_report > work->launch_began ? device->last_report : work->launch_began;
+    return opened > began ? opened : began;
+}
+
+/*
+ * The time that has passed counts: who comes late to wait would sleep past the end, and to ask may itself take as long as the
+ * kernel (Mesa 22.3 has the event locked while llvmpipe computes, and says then that it is under way).
+ */
+void pel_cl_nap_until_due(const pel_cl_device *device, const pel_work *work, cl_event event) {
+    const double predicted = work->predicted_ns;
+    const int64_t passed = pel_cl_now(device) - pel_cl_begin_of(device, work), step = (int64_t)(predicted * PEL_CL_LOOK_SHARE),
+                  due = pel_clock_now(&pel_clock_monotonic) + (int64_t)predicted - passed,
+                  asleep = (int64_t)(predicted * PEL_CL_SLEEP_SHARE) - passed;
+    if (asleep > 0) {
+        pel_cl_nap(asleep);
+    }
+    while (pel_clock_now(&pel_clock_monotonic) + step < due && pel_cl_state_of(event) > 0) {
         pel_cl_nap(step);
     }
 }
@@ -147,13 +161,14 @@ pel_status pel_cl_settle(pel_cl_flight *flight, uint32_t from, uint32_t to, doub
         }
     }
     state = pel_cl_state_of(flight->events[to - 1]);
-    if (state > 0 && device->is_pocl && !pel_cl_look_awhile(device, flight->events[to - 1])) {
-        cl_int code = clFinish(device->queue);
+    if (state > 0 && device->is_pocl) {
+        const bool seen = pel_cl_look_awhile(device, flight->events[to - 1]);
+        const cl_int code = seen ? CL_SUCCESS : clFinish(device->queue);
         if (code != CL_SUCCESS) {
             return pel_cl_fail(device, error, code, "clFinish", "%s", what);
         }
     } else if (state > 0 && predicted_ns > PEL_CL_WORTH_SLEEPING_NS) {
-        pel_cl_nap_until_due(flight->events[to - 1], predicted_ns);
+        pel_cl_nap_until_due(device, flight->work, flight->events[to - 1]);
     }
     for (uint32_t i = from; i < to; i++) {
         state = pel_cl_poll_event(flight->events[i], 0);

@@ -33,7 +33,10 @@ static inline int64_t pel_cl_now(const pel_cl_device *device) { return pel_clock
 
 void pel_cl_nap(int64_t nanoseconds);
 cl_int pel_cl_state_of(cl_event event); /* > 0: under way; 0: complete; < 0: failed */
-void pel_cl_nap_until_due(cl_event event, double predicted_ns); /* or until it has ended */
+/* Not before the oldest work was enqueued, what was before it ended, and its gate opened; by the device's clock. */
+int64_t pel_cl_begin_of(const pel_cl_device *device, const pel_work *work);
+/* Or until the event, its last, has ended. */
+void pel_cl_nap_until_due(const pel_cl_device *device, const pel_work *work, cl_event event);
 /* Looks, then naps, until the event has ended or `limit_ns` (0: none) has passed. */
 cl_int pel_cl_poll_event(cl_event event, int64_t limit_ns);
 /* Whether it was seen to end, well or not, by a waiting thread that looked for a moment. */

@@ -151,11 +151,9 @@ static bool one_has_failed(const pel_cl_device *device, uint32_t count) {
  * 2026-11).
  */
 static int64_t nap_beside_others(const pel_cl_device *device, const pel_work *work) {
-    const int64_t opened = work->gate ? pel_gate_opened_at(work->gate) : 0;
-    int64_t began = device->last_report > work->began ? device->last_report : work->began;
-    began = opened > began ? opened : began;
     const double expected = pel_cl_expected_ns(device, work), step = expected / 20,
-                 left = expected - (double)(pel_cl_now(device) - began), wanted = left > step ? left : step;
+                 left = expected - (double)(pel_cl_now(device) - pel_cl_begin_of(device, work)),
+                 wanted = left > step ? left : step;
     return wanted > PEL_CL_LONGEST_BESIDE_NS ? PEL_CL_LONGEST_BESIDE_NS
            : wanted > PEL_CL_FIRST_NAP_NS    ? (int64_t)wanted
                                              : PEL_CL_FIRST_NAP_NS;
@@ -175,7 +173,7 @@ void pel_cl_await(pel_cl_device *device) {
         pel_cl_nap(device->broken_at == 0 ? nap_beside_others(device, work) : PEL_CL_FIRST_NAP_NS);
     } else {
         if (work->predicted_ns > PEL_CL_WORTH_SLEEPING_NS && count == 1) {
-            pel_cl_nap_until_due(oldest->events[oldest->count - 1], work->predicted_ns);
+            pel_cl_nap_until_due(device, work, oldest->events[oldest->count - 1]);
         }
         (void)pel_cl_poll_event(oldest->events[oldest->count - 1], 0);
     }

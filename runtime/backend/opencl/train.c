@@ -12,7 +12,7 @@
  * found ended in one look share the time since then, and say so (pooled). Rejected: the queue's profiling, whose times lack what
  * a launch costs besides its kernel, and which the models would have to tell from the others.
  */
-#include "backend/opencl/internal.h"
+#include "backend/opencl/flight.h"
 
 enum { TOGETHER = 64, GROUP = 16, LARGE_GROUP = 64, SHORT_NS = 200000, ALONE = 16, HELD_FROM = 32, HELD_NS = 4000 };
 
@@ -132,7 +132,7 @@ static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
 /* Shares the time until `now` among those that were seen to have ended. */
 static void enter_times(pel_cl_device *device, uint32_t ended, int64_t now) {
     const pel_work *first = rider_at(device, 0)->work;
-    const int64_t from = later(later(device->last_report, first->began), first->gate ? pel_gate_opened_at(first->gate) : 0);
+    const int64_t from = pel_cl_begin_of(device, first);
     learn_usual(device, ended, now - from);
     learn_pace(device, ended, now - from);
     for (uint32_t i = 0; i < ended; i++) {
