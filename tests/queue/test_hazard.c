@@ -446,6 +446,32 @@ static void test_many_readers_at_once(void **state) {
     pel_hazards_destroy(hazards);
 }
 
+/* A million commands on one memory, none of them over: each is told of the last writer, or of the readers since, never of all. */
+static void test_reports_grow_with_commands(void **state) {
+    (void)state;
+    enum { GROUP = 8, GROUPS = 1000000 / GROUP / FEWER };
+    for (int short_way = 0; short_way < 2; short_way++) {
+        pel_hazards *hazards = pel_hazards_create(&pel_allocator_default);
+        assert_non_null(hazards);
+        told = 0;
+        for (int i = 0; i < GROUP * GROUPS; i++) {
+            const pel_access_mode mode = i % GROUP == GROUP - 1 ? PEL_READ_WRITE : PEL_READ;
+            const pel_hazard_range range = {.lo = 0, .hi = 4096, .mode = mode};
+            const pel_hazard_span span = {.lo = 0, .hi = 4096, .mode = mode};
+            pel_hazard_node *node = pel_hazards_take_node(hazards, NULL);
+            assert_non_null(node);
+            if (short_way) {
+                assert_int_equal(pel_hazards_enter(hazards, &span, 1, node, count_only, NULL), PEL_OK);
+            } else {
+                assert_int_equal(pel_hazards_look(hazards, &range, 1, node, count_only, NULL), PEL_OK);
+                assert_int_equal(pel_hazards_note(hazards, &range, 1, node), PEL_OK);
+            }
+        }
+        assert_int_equal(told, GROUPS * (2 * GROUP - 1) - GROUP); /* each reader of one writer, each writer of all before it */
+        pel_hazards_destroy(hazards);
+    }
+}
+
 enum { COLUMNS = 1500 };
 static bool ordered[COLUMNS + 1][COLUMNS + 1]; /* [later][earlier], also through others */
 static int asking;
@@ -568,6 +594,7 @@ int main(void) {
         cmocka_unit_test(test_place_changes_while_looking),
         cmocka_unit_test(test_history_costs_nothing),
         cmocka_unit_test(test_many_readers_at_once),
+        cmocka_unit_test(test_reports_grow_with_commands),
         cmocka_unit_test(test_too_many_columns),
         cmocka_unit_test(test_failing_allocations),
     };

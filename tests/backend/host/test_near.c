@@ -66,6 +66,58 @@ static void check_lists(const pel_host_device *host, const pel_places *places) {
     }
 }
 
+/* How far two processors are apart, asked of hwloc itself: the same core, a cache that both have, a node, a package, none. */
+static uint32_t rank_of(hwloc_topology_t machine, uint32_t a, uint32_t b) {
+    const hwloc_obj_t one = hwloc_get_pu_obj_by_os_index(machine, a), other = hwloc_get_pu_obj_by_os_index(machine, b);
+    const hwloc_obj_t common = hwloc_get_common_ancestor_obj(machine, one, other);
+    if (common->type == HWLOC_OBJ_CORE) {
+        return 0;
+    }
+    for (hwloc_obj_t at = common; at; at = at->parent) {
+        if (hwloc_obj_type_is_cache(at->type)) {
+            return at->attr->cache.depth == 2 ? 1 : 2;
+        }
+    }
+    return hwloc_bitmap_isequal(one->nodeset, other->nodeset) ? 3
+           : hwloc_get_ancestor_obj_by_type(machine, HWLOC_OBJ_PACKAGE, one) ==
+                   hwloc_get_ancestor_obj_by_type(machine, HWLOC_OBJ_PACKAGE, other)
+               ? 4
+               : 5;
+}
+
+/* Whatever nests in what: who shares a core or a cache comes first, then the node, then the package, then all others, and
+ * everybody once. */
+static void test_order_on_many_machines(void **state) {
+    static const char *const machines[] = {"pack:2 numa:2 l3:2 l2:2 core:1 pu:2", "pack:2 numa:1 l3:2 l2:1 core:2 pu:2",
+                                           "pack:1 numa:4 l2:2 core:2 pu:1",      "pack:4 numa:1 core:4 pu:1",
+                                           "pack:2 numa:2 core:4 pu:1",           "pack:1 l3:4 l2:2 core:2 pu:1"};
+    (void)state;
+    for (size_t m = 0; m < sizeof machines / sizeof *machines; m++) {
+        hwloc_topology_t machine = machine_of(machines[m]);
+        pel_runtime *runtime = open_runtime(machine, 0);
+        const pel_host_device *host = (const pel_host_device *)runtime->task_device->driver;
+        uint32_t ranks_seen = 0;
+        assert_true(host->worker_count >= 16);
+        for (uint32_t i = 0; i < host->worker_count; i++) {
+            uint64_t seen = 0;
+            uint32_t before = 0;
+            for (uint32_t k = 0; k < host->worker_count - 1; k++) { /* guests are behind them */
+                const uint32_t victim = host->tasks.runners[i].victims[k], rank = rank_of(machine, i, victim);
+                if (rank < before) {
+                    fail_msg("%s: worker %u asks %u too late", machines[m], i, victim);
+                }
+                before = rank;
+                seen |= UINT64_C(1) << victim;
+                ranks_seen |= 1u << rank;
+            }
+            assert_true(seen == (((UINT64_C(1) << host->worker_count) - 1) & ~(UINT64_C(1) << i)));
+        }
+        assert_true((ranks_seen & (ranks_seen - 1)) != 0); /* there was something to decide */
+        assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+        hwloc_topology_destroy(machine);
+    }
+}
+
 static void test_two_packages(void **state) {
     (void)state;
     /* 16 processors: pairs in cores, fours in caches, eights in packages */
@@ -145,6 +197,7 @@ static void test_work_while_workers_change(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_nearest_first), cmocka_unit_test(test_two_packages),
+                                       cmocka_unit_test(test_order_on_many_machines),
                                        cmocka_unit_test(test_even_machines_are_left_alone),
                                        cmocka_unit_test(test_work_while_workers_change)};
     return cmocka_run_group_tests(tests, NULL, NULL);
