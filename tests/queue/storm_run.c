@@ -265,7 +265,8 @@ static pel_status submit(storm *s, storm_op *op, pel_queue *queue, storm_op *lis
     full.retries = op->retries;
     const bool plain = !op->named && wait_count == 0 && op->priority == 0 && op->retries == 0;
     const pel_task_desc *desc = plain ? NULL : &full;
-    pel_event **event = op->wants_event || storm_is_lean(s) ? &op->event : NULL;
+    const bool tells = op->kind == STORM_TASK && list == s->plan.ops; /* by its runs: without an event it goes the short way */
+    pel_event **event = op->wants_event || (storm_is_lean(s) && !tells) ? &op->event : NULL;
     const bool nowhere =
         op->kind == STORM_CALLBACK ? !list[op->target].event : op->kind == STORM_REPLAY && !s->graphs[op->target];
     if (nowhere && storm_is_lean(s)) {
