@@ -13,9 +13,10 @@
 #include <cmocka.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { ITEMS = 64, BUFFERS = 6, LAUNCHES = 60, SEEDS = 300, REPLAYS = 5 };
+enum { ITEMS = 64, BUFFERS = 6, LAUNCHES = 60, SEEDS = 300, REPLAYS = 5, PLACES = 3400 };
 
 static pel_status put(const pel_span *span, void *const *arguments, void *scratch, void *user) {
     const uint32_t *in = arguments[0], k = *(const uint32_t *)arguments[2];
@@ -58,6 +59,19 @@ typedef struct world {
     pel_event *events[LAUNCHES];
 } world;
 
+/* The one request that finds no memory; 0: none. */
+static uint64_t requests, refused;
+
+static void *reallocate(void *user, void *block, size_t bytes) {
+    (void)user;
+    if (bytes == 0) {
+        free(block);
+        return NULL;
+    }
+    requests++;
+    return requests == refused ? NULL : realloc(block, bytes);
+}
+
 static void begin(world *w, uint64_t seed, bool in_place, bool lost) {
     pel_simulated_device devices[] = {machine_device("one", 8, 0), machine_device("two", 4, 0), machine_device("three", 1, 0)};
     machine_seed(seed);
@@ -68,7 +82,16 @@ static void begin(world *w, uint64_t seed, bool in_place, bool lost) {
         devices[d].lost_part = machine_random() % 2 == 0 ? 1e-9 : 0.7;
         devices[d].fail_at = lost ? 0 : at;
     }
-    w->runtime = machine_create(devices, 3, "sim:one,sim:two,sim:three");
+    const pel_allocator allocator = {reallocate, NULL};
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    simulation.seed = 7;
+    simulation.devices = devices;
+    simulation.device_count = 3;
+    desc.simulation = &simulation;
+    desc.devices = "sim:one,sim:two,sim:three";
+    desc.allocator = &allocator;
+    assert_int_equal(pel_runtime_create(&desc, &w->runtime, NULL), PEL_OK);
     w->queue = machine_queue(w->runtime);
     w->put = machine_kernel(w->runtime, "put", put_params, 3, put, PEL_KERNEL_SINGLE_DEVICE);
     w->add = machine_kernel(w->runtime, "add", add_params, 3, add, PEL_KERNEL_SINGLE_DEVICE);
@@ -195,6 +218,32 @@ static void test_replays(void **state) {
     }
 }
 
+/* At every place memory is lacking once: what ended well all the same is right. */
+static void test_no_memory(void **state) {
+    (void)state;
+    for (uint64_t place = 1; place <= PLACES; place++) {
+        world w;
+        begin(&w, 1, false, false);
+        for (int s = 0; s < LAUNCHES; s++) {
+            launch(&w, s, &w.events[s]);
+        }
+        refused = requests + place;
+        (void)pel_queue_finish(w.queue);
+        refused = 0;
+        (void)pel_queue_finish(w.queue);
+        for (int s = 0; s < LAUNCHES; s++) {
+            const step *at = &w.steps[s];
+            const bool well = pel_event_status(w.events[s]) == PEL_OK;
+            assert_true(!well || (w.defined[at->from] && (w.defined[at->to] || !at->in_place)));
+            w.defined[at->to] = well;
+            w.values[at->to] = (at->in_place ? 5 * w.values[at->to] + w.values[at->from] : 3 * w.values[at->from]) + (uint32_t)s;
+            pel_event_release(w.events[s]);
+        }
+        check(&w);
+        end(&w);
+    }
+}
+
 /* A device goes through what it computes in place in steps, and hands their results to host memory as it goes: when it is lost,
  * that has been spoiled, though the device's own memory went with it. */
 static void lose_halfway(uint64_t at, double part) {
@@ -250,6 +299,7 @@ static void test_lost_in_steps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_nothing_is_lost), cmocka_unit_test(test_in_place),
-                                       cmocka_unit_test(test_replays), cmocka_unit_test(test_lost_in_steps)};
+                                       cmocka_unit_test(test_replays), cmocka_unit_test(test_no_memory),
+                                       cmocka_unit_test(test_lost_in_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
