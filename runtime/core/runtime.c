@@ -118,6 +118,7 @@ static pel_status open_devices(pel_runtime *runtime, bool named, pel_error **err
     if (!runtime->devices) {
         return pel_fail(error, &runtime->allocator, PEL_OUT_OF_MEMORY, NULL, "no memory for the device table");
     }
+    pel_error *first = NULL; /* why the one of the highest preference is not there */
     for (uint32_t i = 0; i < topology->selection_count; i++) {
         const pel_topology_device *facts = &topology->devices[topology->selection[i]];
         pel_error *why = NULL;
@@ -127,14 +128,22 @@ static pel_status open_devices(pel_runtime *runtime, bool named, pel_error **err
             continue;
         }
         if (named || status == PEL_OUT_OF_MEMORY) {
+            pel_error_destroy(first);
             pel_error_hand_over(error, why);
             return status;
         }
         pel_log(&runtime->logger, PEL_LOG_WARNING, "%s is left out: %s", facts->info.id, pel_error_message(why));
-        pel_error_destroy(why);
+        pel_error_hand_over(&first, why);
     }
-    return runtime->device_count > 0 ? PEL_OK
-                                     : pel_fail(error, &runtime->allocator, PEL_NO_DEVICE, NULL, "no device could be opened");
+    pel_status status = PEL_OK;
+    if (runtime->device_count == 0) {
+        const pel_story story = {pel_error_device(first), pel_error_call(first), pel_error_code(first), pel_error_advice(first),
+                                 pel_error_build_log(first)};
+        status = pel_fail(error, &runtime->allocator, PEL_NO_DEVICE, &story, "no device could be opened: %s",
+                          pel_error_message(first));
+    }
+    pel_error_destroy(first);
+    return status;
 }
 
 /* Host tasks need workers even when the device list has no host. */
