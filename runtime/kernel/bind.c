@@ -105,7 +105,8 @@ static pel_status bind_local(const binder *b, const pel_launch_desc *desc) {
         span->local[d] = present ? desc->local[d] : 1;
         if (span->global[d] % span->local[d] != 0) {
             pel_story story = {
-                .advice = "round the global size up and let the kernel ignore the items beyond, or leave local all zero"};
+                .advice = "round the global size up, and buffers that are declared item by item, and let the kernel ignore the "
+                          "items beyond; or leave local all zero"};
             return pel_fail(b->error, b->allocator, PEL_INVALID_ARGUMENT, &story,
                             "local[%u] = %" PRIu64 " does not divide global[%u] = %" PRIu64, d, span->local[d], d,
                             span->global[d]);
