@@ -141,3 +141,35 @@ pel_plan *machine_plan_of(pel_event *event) {
     pel_event_release(event);
     return plan;
 }
+
+static pel_status put(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *in = arguments[0], k = *(const uint32_t *)arguments[2];
+    uint32_t *out = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        out[i] = 3 * in[i] + k;
+    }
+    return PEL_OK;
+}
+
+static pel_status add(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *in = arguments[0], k = *(const uint32_t *)arguments[2];
+    uint32_t *out = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        out[i] = 5 * out[i] + in[i] + k;
+    }
+    return PEL_OK;
+}
+
+pel_kernel *machine_put(pel_runtime *runtime, uint32_t flags) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
+    return machine_kernel(runtime, "put", params, 3, put, flags);
+}
+
+pel_kernel *machine_add(pel_runtime *runtime, uint32_t flags) {
+    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
+    return machine_kernel(runtime, "add", params, 3, add, flags);
+}

@@ -26,6 +26,10 @@ pel_status machine_double(const pel_span *span, void *const *arguments, void *sc
 /* out[i] = in[i] + 1, of int */
 pel_status machine_add_one(const pel_span *span, void *const *arguments, void *scratch, void *user);
 
+/* Of in, out and k: out[i] = 3 * in[i] + k, and in place out[i] = 5 * out[i] + in[i] + k; of uint32_t. */
+pel_kernel *machine_put(pel_runtime *runtime, uint32_t flags);
+pel_kernel *machine_add(pel_runtime *runtime, uint32_t flags);
+
 /* Shares over all devices of the runtime, in random order, some zero. */
 uint32_t machine_random_shares(pel_runtime *runtime, pel_share *shares);
 

@@ -20,31 +20,6 @@
 enum { ITEMS = 64, BUFFERS = 6, LAUNCHES = 60, SEEDS = PEL_TEST_SLOW ? 60 : 300, REPLAYS = 5, PLACES = 3400 };
 enum { NEXT_PLACE = PEL_TEST_SLOW ? 17 : 1 };
 
-static pel_status put(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const uint32_t *in = arguments[0], k = *(const uint32_t *)arguments[2];
-    uint32_t *out = arguments[1];
-    (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out[i] = 3 * in[i] + k;
-    }
-    return PEL_OK;
-}
-
-static pel_status add(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const uint32_t *in = arguments[0], k = *(const uint32_t *)arguments[2];
-    uint32_t *out = arguments[1];
-    (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out[i] = 5 * out[i] + in[i] + k;
-    }
-    return PEL_OK;
-}
-
-static const pel_param put_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
-                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
-static const pel_param add_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
-                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
-
 typedef struct step {
     int from, to;
     bool in_place;
@@ -95,8 +70,8 @@ static void begin(world *w, uint64_t seed, bool in_place, bool lost) {
     desc.allocator = &allocator;
     assert_int_equal(pel_runtime_create(&desc, &w->runtime, NULL), PEL_OK);
     w->queue = machine_queue(w->runtime);
-    w->put = machine_kernel(w->runtime, "put", put_params, 3, put, PEL_KERNEL_SINGLE_DEVICE);
-    w->add = machine_kernel(w->runtime, "add", add_params, 3, add, PEL_KERNEL_SINGLE_DEVICE);
+    w->put = machine_put(w->runtime, PEL_KERNEL_SINGLE_DEVICE);
+    w->add = machine_add(w->runtime, PEL_KERNEL_SINGLE_DEVICE);
     for (int b = 0; b < BUFFERS; b++) {
         assert_int_equal(pel_buffer_create(w->runtime, ITEMS * sizeof(uint32_t), &w->buffers[b], NULL), PEL_OK);
         uint32_t *data = pel_buffer_data(w->buffers[b]);
@@ -251,8 +226,6 @@ static void test_no_memory(void **state) {
 static void lose_halfway(uint64_t at, double part) {
     enum { MANY = 1 << 16 };
     pel_simulated_device devices[] = {machine_device("gpu", 2000, 100), machine_device("cpu", 0.02, 0)};
-    static const pel_param params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
-                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
     static uint32_t memory[2][MANY];
     pel_buffer *buffers[2];
     devices[0].lost_at = at;
@@ -260,7 +233,7 @@ static void lose_halfway(uint64_t at, double part) {
     devices[0].memory_bytes = MANY;
     pel_runtime *runtime = machine_create(devices, 2, "sim:gpu,sim:cpu");
     pel_queue *queue = machine_queue(runtime);
-    pel_kernel *kernel = machine_kernel(runtime, "add", params, 3, add, 0);
+    pel_kernel *kernel = machine_add(runtime, 0);
     for (int b = 0; b < 2; b++) {
         assert_int_equal(pel_buffer_wrap(runtime, memory[b], sizeof memory[b], &buffers[b]), PEL_OK);
         for (uint32_t i = 0; i < MANY; i++) {

@@ -71,26 +71,6 @@ typedef struct world {
 
 /* ---- commands ---- */
 
-static pel_status put(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const uint32_t *in = arguments[0], k = *(const uint32_t *)arguments[2];
-    uint32_t *out = arguments[1];
-    (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out[i] = 3 * in[i] + k;
-    }
-    return PEL_OK;
-}
-
-static pel_status add(const pel_span *span, void *const *arguments, void *scratch, void *user) {
-    const uint32_t *in = arguments[0], k = *(const uint32_t *)arguments[2];
-    uint32_t *out = arguments[1];
-    (void)scratch, (void)user;
-    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
-        out[i] = 5 * out[i] + in[i] + k;
-    }
-    return PEL_OK;
-}
-
 static pel_status turn(void *context) {
     const step *s = context;
     for (uint32_t i = s->begin; i < s->end; i++) {
@@ -109,11 +89,6 @@ static uint32_t value_after(const step *s, uint32_t in, uint32_t out) {
     }
     return 0;
 }
-
-static const pel_param put_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
-                                       PEL_PARAM_ELEMENTWISE(PEL_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
-static const pel_param add_params[] = {PEL_PARAM_ELEMENTWISE(PEL_READ, sizeof(uint32_t), 1, 1),
-                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1), PEL_PARAM_VALUE(uint32_t)};
 
 /* ---- memory: one request in four is refused while `lean` ---- */
 
@@ -180,8 +155,8 @@ static void begin(world *w, uint64_t seed) {
     atomic_store(&asked, seed << 32);
     make_machine(w, &allocator);
     const uint32_t flags = below(2) ? PEL_KERNEL_SINGLE_DEVICE : 0;
-    w->put = machine_kernel(w->runtime, "put", put_params, 3, put, flags);
-    w->add = machine_kernel(w->runtime, "add", add_params, 3, add, flags);
+    w->put = machine_put(w->runtime, flags);
+    w->add = machine_add(w->runtime, flags);
     for (uint32_t q = 0; q < QUEUES; q++) {
         w->queues[q] = machine_queue(w->runtime);
     }
