@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Groups of calls (runtime/backend/host/group.h), step by step: one access of shared memory each, under sequential consistency, which is what the heavy barrier gives the owner's
- * plain accesses. An owner opens groups of FIRST and SECOND calls in one place and makes them; THIEVES thieves try twice each. Every call is made exactly once. MUTANT 1: the
- * owner does not look for a wish; MUTANT 2: it opens a group without closing the one before.
+ * Groups of calls (runtime/backend/host/group.h), step by step: one access of shared memory each. What the owner stores lies in
+ * a buffer of one place until memory has it, or a thief makes every processor pass a fence. An owner opens groups of FIRST and
+ * SECOND calls in one place and makes them; THIEVES thieves try twice each. Every call is made exactly once. MUTANT 1: the owner
+ * does not look for a wish; MUTANT 2: it opens a group without closing the one before; MUTANT 3: a thief makes nobody fence;
+ * MUTANT 4: the owner settles without the lock.
  */
 #ifndef FIRST
 #define FIRST 3
@@ -25,6 +27,30 @@ byte call[MOST];
 byte made[ALL + 1];
 byte thieves_left = THIEVES;
 
+#define EMPTY 0
+#define NEXT 1
+#define END 2
+byte buffer = EMPTY, value; /* the owner's */
+
+inline commit() {
+    if
+    :: buffer == NEXT -> next = value
+    :: buffer == END -> end = value
+    :: else -> skip
+    fi;
+    buffer = EMPTY
+}
+
+inline put(what, to) { atomic { buffer == EMPTY -> buffer = what; value = to } }
+inline fence() { buffer == EMPTY }
+
+active proctype memory() {
+end_memory:
+    do
+    :: atomic { buffer != EMPTY -> commit() }
+    od
+}
+
 inline make(c) {
     d_step {
         assert(c >= 1 && c <= ALL);
@@ -44,20 +70,24 @@ proctype owner() {
         }
         base = base + count;
         if
-        :: MUTANT != 2 -> end = 0
+        :: MUTANT != 2 -> put(END, 0)
         :: else -> skip
         fi;
-        next = 1;
-        end = count;
+        put(NEXT, 1);
+        put(END, count);
+        if
+        :: count > 1 -> fence()
+        :: else -> skip
+        fi;
         c = call[0];
         make(c);
         do
-        :: n = next;
+        :: atomic { n = (buffer == NEXT -> value : next) }
             if
-            :: n >= end -> break
+            :: n >= (buffer == END -> value : end) -> break
             :: else -> skip
             fi;
-            next = n + 1;
+            put(NEXT, n + 1);
             mine = false;
             if
             :: MUTANT == 1 || !wish ->
@@ -69,13 +99,17 @@ proctype owner() {
             fi;
             if
             :: !mine ->
-                atomic { !busy -> busy = true }
+#if MUTANT != 4
+                atomic { !busy && buffer == EMPTY -> busy = true }
+#endif
                 mine = (n < end);
                 if
-                :: !mine -> next = n
+                :: !mine -> put(NEXT, n)
                 :: else -> skip
                 fi;
-                busy = false
+#if MUTANT != 4
+                atomic { buffer == EMPTY -> busy = false }
+#endif
             :: else -> skip
             fi;
             if
@@ -94,6 +128,9 @@ proctype thief() {
         if
         :: got ->
             wish = true;
+#if MUTANT != 3
+            atomic { commit() }
+#endif
             n = next;
             e = end;
             if
@@ -123,7 +160,7 @@ init {
             run thief()
         }
     }
-    (_nr_pr == 1);
+    (_nr_pr == 2); /* memory stays */
     for (i : 1 .. ALL) {
         assert(made[i] == 1)
     }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Spin checks the models of the deque, the ends of tasks, groups, mailboxes, lists of successors and the wake-up protocol exhaustively
-# at small bounds, and that broken ones are found out.
+# Spin checks the models of the deque, the ends of tasks, cancelling, new stages, groups, mailboxes, lists of successors and the wake-up
+# protocol exhaustively at small bounds, and that broken ones are found out; with a store buffer where a fence is what matters, with
+# membarrier and without (FENCED).
 set -eu
 command -v spin >/dev/null 2>&1 || { echo "spin is not installed: the models are not checked"; exit 77; }
 folder=$PEL_SOURCE_DIR/tests/model_check
@@ -46,9 +47,26 @@ holds ends -DENDERS=3
 for mutant in 1 2; do
     fails ends -DENDERS=2 -DMUTANT=$mutant
 done
+holds ends -DENDERS=3 -DFENCED=1
+for mutant in 3 4; do
+    fails ends -DENDERS=2 -DFENCED=1 -DMUTANT=$mutant
+done
+holds cancel -DCANCELLERS=2
+holds cancel -DCANCELLERS=2 -DFENCED=1
+for mutant in 1 4 5 6; do
+    fails cancel -DCANCELLERS=2 -DMUTANT=$mutant
+done
+for mutant in 2 3 4 5 6; do
+    fails cancel -DCANCELLERS=2 -DFENCED=1 -DMUTANT=$mutant
+done
+holds cut -DPRODUCERS=2 -DITEMS=2
+for mutant in 1 2 3; do
+    fails cut -DPRODUCERS=2 -DITEMS=1 -DMUTANT=$mutant
+done
 holds group -DTHIEVES=2
-fails group -DTHIEVES=1 -DMUTANT=1
-fails group -DTHIEVES=1 -DMUTANT=2
+for mutant in 1 2 3 4; do
+    fails group -DTHIEVES=1 -DMUTANT=$mutant
+done
 holds mailbox -DOWNERS=2 -DLETTERS=2
 holds mailbox -DOWNERS=1 -DLETTERS=3
 for mutant in 1 2 3 4; do
@@ -65,6 +83,9 @@ holds wake -DSUBMITTERS=1 -DITEMS=2 -DWORKERS=1 -DCHILDREN=1
 holds wake -DSUBMITTERS=0 -DFEEDS=2 -DWORKERS=1 -DCHILDREN=0
 holds wake -DSUBMITTERS=0 -DFEEDS=1 -DWORKERS=2 -DCHILDREN=1
 holds wake -DSUBMITTERS=1 -DITEMS=2 -DWORKERS=2 -DCHILDREN=0 -DAWAY=1 -DTELLERS=1
+holds wake -DSUBMITTERS=1 -DWORKERS=2 -DCHILDREN=1 -DBUFFERED=1
+holds wake -DSUBMITTERS=0 -DFEEDS=1 -DWORKERS=2 -DCHILDREN=1 -DBUFFERED=1
+fails wake -DSUBMITTERS=1 -DWORKERS=2 -DCHILDREN=1 -DBUFFERED=1 -DMUTANT=5
 fails wake -DSUBMITTERS=1 -DITEMS=2 -DWORKERS=2 -DCHILDREN=0 -DAWAY=1 -DTELLERS=1 -DMUTANT=4
 fails wake -DSUBMITTERS=0 -DFEEDS=1 -DWORKERS=1 -DCHILDREN=0 -DMUTANT=3
 fails wake -DSUBMITTERS=1 -DWORKERS=1 -DCHILDREN=0 -DMUTANT=1

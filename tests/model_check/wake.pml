@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The wake-up protocol of the task engine (docs/design/queue.md, "No wake-up is lost"): SUBMITTERS threads put ITEMS items each into lanes that they claim, or
- * run on a worker and push to its deque; WORKERS workers look, run and sleep. When nothing can move any more, everything has been run.
+ * The wake-up protocol of the task engine (docs/design/queue.md, "No wake-up is lost"): SUBMITTERS threads put ITEMS items each
+ * into lanes that they claim, or run on a worker and push to its deque; WORKERS workers look, run and sleep. When nothing can
+ * move any more, everything has been run.
  *
- * FEEDS threads put one item each into a feed of their own without any fence: what they store lies in a buffer until memory has it,
- * they look whether anybody sleeps before that, and only if so they fence and ask as the others do. Who is about to sleep empties all buffers (the heavy
- * barrier) before its last look; MUTANT 3 leaves that out.
+ * FEEDS threads put one item each into a feed of their own without any fence: what they store lies in a buffer until memory has
+ * it, they look whether anybody sleeps before that, and only if so they fence and ask as the others do. Who is about to sleep
+ * empties all buffers (the heavy barrier) before its last look; MUTANT 3 leaves that out.
  *
- * One access of shared memory a step, under sequential consistency, as the code's are. `asleep` repeats how many sleep and were not told to wake;
- * it is written under the device's lock and read without. MUTANT 1 tells of the sleeper after its last look, MUTANT 2 leaves
- * that look out: with one worker the model must then fail.
+ * One access of shared memory a step, under sequential consistency, as the code's are. `asleep` repeats how many sleep and were
+ * not told to wake; it is written under the device's lock and read without. MUTANT 1 tells of the sleeper after its last look,
+ * MUTANT 2 leaves that look out: with one worker the model must then fail.
  *
- * AWAY 1: a worker that has found something stays counted in `looking` while it runs it, if nobody sleeps; who falls asleep counts it off.
- * TELLERS threads tell at any time without falling asleep or looking. And the first item waits until all others have been run, as tasks may.
- * MUTANT 4: they count off, too.
+ * AWAY 1: a worker that has found something stays counted in `looking` while it runs it, if nobody sleeps; who falls asleep
+ * counts it off. TELLERS threads tell at any time without falling asleep or looking. And the first item waits until all others
+ * have been run, as tasks may. MUTANT 4: they count off, too.
+ *
+ * BUFFERED 1: what a worker pushes to its deque lies in its buffer, too, until it fences, as it does before it asks whom to wake
+ * (deque.h: announce), or until memory has it; and whoever makes the child waits until all has been run, as tasks may. MUTANT 5:
+ * it does not fence.
  */
 #ifndef SUBMITTERS
 #define SUBMITTERS 2
@@ -39,11 +44,15 @@
 #ifndef TELLERS
 #define TELLERS 0
 #endif
+#ifndef BUFFERED
+#define BUFFERED 0
+#endif
 #define ALL (SUBMITTERS * ITEMS + FEEDS + CHILDREN)
 
 byte lane[SUBMITTERS + 1];    /* items in it */
 bool claimed[SUBMITTERS + 1];
-byte deque[WORKERS];
+byte deque[WORKERS];      /* as memory has it */
+bool pushed[WORKERS];     /* in its owner's buffer */
 byte feed[FEEDS + 1];      /* as memory has it */
 bool buffered[FEEDS + 1];
 byte looking = 0, asleep = 0;
@@ -157,6 +166,10 @@ inline heavy_barrier() {
 #endif
 }
 
+inline flush_push() { atomic { if :: pushed[id] -> pushed[id] = false; deque[id]++ :: else -> skip fi } }
+
+proctype memory_of_worker(byte id) { end_memory: do :: atomic { pushed[id] -> pushed[id] = false; deque[id]++ } od }
+
 /* Looks at every lane, feed and deque once; found: took one item. */
 inline take_something() {
     found = false;
@@ -235,7 +248,19 @@ inline run_item() {
     ran++;
     atomic { spawn = (children > 0); if :: spawn -> children-- :: else -> skip fi }
     if
-    :: spawn -> deque[id]++; ask_and_wake(); spawn = false
+    :: spawn ->
+#if BUFFERED
+        pushed[id] = true;
+#if MUTANT != 5
+        flush_push();
+#endif
+        ask_and_wake();
+        ran == ALL;
+#else
+        deque[id]++;
+        ask_and_wake();
+#endif
+        spawn = false
     :: else -> skip
     fi
 }
@@ -343,6 +368,10 @@ init {
         do :: n < FEEDS -> run producer(n); run memory(n); n++ :: else -> break od;
         n = 0;
         do :: n < WORKERS -> run worker(n); n++ :: else -> break od;
+#if BUFFERED
+        n = 0;
+        do :: n < WORKERS -> run memory_of_worker(n); n++ :: else -> break od;
+#endif
         n = 0;
         do :: n < TELLERS -> run teller(); n++ :: else -> break od
     }
