@@ -6,7 +6,8 @@
  *
  * FEEDS threads put one item each into a feed of their own without any fence: what they store lies in a buffer until memory has
  * it, they look whether anybody sleeps before that, and only if so they fence and ask as the others do. Who is about to sleep
- * empties all buffers (the heavy barrier) before its last look; MUTANT 3 leaves that out.
+ * empties all buffers (the heavy barrier) before its last look; MUTANT 3 leaves that out. MUTANT 6:
+ * a producer that sees a sleeper does not fence before it asks.
  *
  * One access of shared memory a step, under sequential consistency, as the code's are. `asleep` repeats how many sleep and were
  * not told to wake; it is written under the device's lock and read without. MUTANT 1 tells of the sleeper after its last look,
@@ -138,7 +139,9 @@ proctype producer(byte id) {
     buffered[id] = true;
     if
     :: asleep > 0 ->
+#if MUTANT != 6
         flush(id);
+#endif
         ask_and_wake()
     :: else -> skip
     fi
