@@ -378,6 +378,8 @@ typedef struct pel_waiting {
 } pel_waiting;
 /* lock likewise; drives one of them a step; false: none needs it */
 bool pel_help_devices(pel_runtime *runtime, const pel_waiting *what);
+/* lock likewise; for a moment, after a part of its own: sleeping costs a wake-up */
+void pel_look_for_completions(pel_runtime *runtime, const pel_waiting *what);
 void pel_wait_for(pel_runtime *runtime, const pel_waiting *what); /* lock held on entry and exit, given up meanwhile */
 /* A thread outside runs tasks until it seems over or there is nothing to run for a while. Without the lock. */
 void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what);

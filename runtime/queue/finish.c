@@ -72,11 +72,20 @@ pel_status pel_queue_drain(pel_queue *queue, bool *home, pel_status *failure) {
     pel_status status = PEL_OK;
     drain d = {queue, queue->drained + count_stages(queue), atomic_load_explicit(&queue->stage, memory_order_relaxed)};
     /* What this thread can drive to its end by itself needs no stage of its own, and nobody who tells us: that takes every
-     * processor a fence. */
+     * processor a fence. After a part of its own the others' are about to end (wait.c). */
+    bool helped = false;
     for (unsigned i = 0; i < MOST_HELP && !inside && !runtime->machine && !is_drained(&d); i++) {
         const pel_waiting what = {.over = is_drained, .works = drain_works, .user = &d};
-        if (!drives_devices(runtime, drain_works(&d)) || !pel_help_devices(runtime, &what)) {
+        const bool before = helped;
+        if (!drives_devices(runtime, drain_works(&d))) {
             break;
+        }
+        helped = pel_help_devices(runtime, &what);
+        if (!helped && !before) {
+            break;
+        }
+        if (!helped && !is_drained(&d)) {
+            pel_look_for_completions(runtime, &what);
         }
     }
     if (!is_drained(&d)) {

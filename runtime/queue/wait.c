@@ -97,7 +97,7 @@ void pel_help_tasks(pel_runtime *runtime, const pel_waiting *what) {
     }
 }
 
-static void look_for_completions(pel_runtime *runtime, const pel_waiting *what) {
+void pel_look_for_completions(pel_runtime *runtime, const pel_waiting *what) {
     pel_dispatcher *dispatcher = runtime->dispatcher;
     const unsigned before = atomic_load_explicit(&dispatcher->completions, memory_order_relaxed);
     pthread_mutex_unlock(&runtime->lock);
@@ -166,7 +166,7 @@ void pel_wait_for(pel_runtime *runtime, const pel_waiting *what) {
         } else if (helped) {
             helped = false;
             if (!what->over(what->user)) {
-                look_for_completions(runtime, what);
+                pel_look_for_completions(runtime, what);
             }
         } else {
             if (dispatcher->tasks && what->seems_over && pel_host_tasks_any_for_sure(dispatcher->tasks)) {
