@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PEL_BENCH_RUNS = 101 };
+enum { PEL_BENCH_RUNS = 401 };
 
 typedef struct pel_bench_subject {
     const char *name;
