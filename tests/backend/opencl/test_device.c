@@ -2,6 +2,8 @@
 /* Errors with their story, memory in its three kinds (coherent, shared, own), and failing allocations. */
 #include "backend/opencl/internal.h"
 #include "fixture.h"
+#include "topology/core_set.h"
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -482,13 +484,87 @@ static void one_more_takes_its_pace(void **state) {
     fixture_stop(&f);
 }
 
+static void go_to(size_t cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    assert_int_equal(sched_setaffinity(0, sizeof set, &set), 0);
+}
+
+/* As a device whose enqueue computes, on cores of its own: `work` waits there, and nobody but help() begins it. */
+static void leave_waiting(pel_cl_device *device, pel_work *work) {
+    pthread_mutex_lock(&device->lock);
+    device->running = true;
+    pthread_mutex_unlock(&device->lock);
+    device->may_begin = false;
+    f.device->backend->submit(f.device, work);
+    for (bool asleep = false; !asleep; (void)sched_yield()) {
+        pthread_mutex_lock(&device->lock);
+        asleep = device->sleeps_long;
+        device->running = !asleep;
+        pthread_mutex_unlock(&device->lock);
+    }
+}
+
+/* A guest computes a part of a launch on the device's cores only; what is not divided, anywhere. */
+static void guests_and_cores(void **state) {
+    cpu_set_t before;
+    size_t cpus[2], count = 0;
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE && cpu < PEL_CORE_LIMIT && count < 2; cpu++) {
+        if (CPU_ISSET(cpu, &before)) {
+            cpus[count++] = cpu;
+        }
+    }
+    const pel_topology_device facts = f.facts;
+    if (count == 2 && strcmp(facts.info.platform, "Portable Computing Language") == 0) {
+        memset(&f.facts.info.cores, 0, sizeof f.facts.info.cores);
+        pel_core_set_add(&f.facts.info.cores, (uint32_t)cpus[1]);
+        f.facts.info.cores_count = 1;
+        f.facts.core_set_declared = true;
+        static const struct {
+            bool chunked, at_home, helps;
+        } cases[] = {{true, false, false}, {true, true, true}, {false, false, true}};
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            atomic_bool over = false;
+            _Alignas(64) int data[16] = {0};
+            const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE)};
+            pel_kernel_image kernel = fixture_kernel(&program, "eight", params, 1);
+            pel_mem *mem = NULL;
+            fixture_start(&f);
+            assert_int_equal(f.device->backend->mem_create(f.device, data, sizeof data, &mem, NULL), PEL_OK);
+            const pel_work_arg args[] = {{.kind = PEL_WORK_ARG_MEM, .mem = mem, .host = data, .bytes = sizeof data}};
+            pel_work work = {.kind = PEL_WORK_LAUNCH, .kernel = &kernel, .args = args, .span = fixture_span(1, 16, 0, 0),
+                             .chunked = cases[i].chunked, .soon = true, .complete = note_end, .context = &over};
+            work.span.local[0] = 8;
+            work.span.group_hi[0] = 2;
+            leave_waiting((pel_cl_device *)f.device, &work);
+            go_to(cpus[cases[i].at_home]);
+            assert_int_equal(f.device->backend->help(f.device), cases[i].helps);
+            assert_int_equal(atomic_load(&over), cases[i].helps);
+            f.device->backend->begin(f.device); /* the device's own thread does it, where nobody has */
+            while (!atomic_load(&over)) {
+                (void)sched_yield();
+            }
+            assert_int_equal(work.status, PEL_OK);
+            assert_int_equal(data[15], 8);
+            f.device->backend->mem_destroy(f.device, mem);
+            f.device->backend->kernel_forget(f.device, &kernel);
+            fixture_stop(&f);
+        }
+        assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    }
+    f.facts = facts;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_usual),
         cmocka_unit_test(declarations), cmocka_unit_test(reproducible),        cmocka_unit_test(memory_limits),
         cmocka_unit_test(bad_launches), cmocka_unit_test(coherent_memory),     cmocka_unit_test(shared_memory),
         cmocka_unit_test(own_memory),   cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
-        cmocka_unit_test(one_more_takes_its_pace),
+        cmocka_unit_test(one_more_takes_its_pace), cmocka_unit_test(guests_and_cores),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
