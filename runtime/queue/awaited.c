@@ -118,6 +118,11 @@ pel_status pel_task_awaited(pel_queue *queue, pel_task_fn function, void *contex
     }
     pel_node *node = &p->node;
     pel_event *made = &p->event;
+    /* others have had all four lines; stores become visible in their order, so each would wait for its line behind the other */
+    pel_pool_fetch(node);
+    pel_pool_fetch(&made->phase);
+    pel_pool_fetch(made);
+    pel_pool_fetch(&lane->draining);
     pel_node_renew(node);
     node->stage = atomic_load_explicit(&queue->stage, memory_order_acquire);
     node->task = function;

@@ -251,7 +251,9 @@ static pel_host_item *look_at_tasks(pel_host_worker *worker) {
  */
 static bool go_away(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
-    const bool may = (!pel_host_is_last(worker) || device->worker_count == 1) && !pel_host_is_parked(worker);
+    /* the reserve, too, where it is the only one: else it considers standing back after each */
+    const bool may = (!pel_host_is_last(worker) || atomic_load_explicit(&device->active, memory_order_relaxed) == 1) &&
+                     !pel_host_is_parked(worker);
     if (may && atomic_load_explicit(&device->tasks.asleep, memory_order_relaxed) == 0) {
         (void)atomic_exchange_explicit(&worker->away, true, memory_order_seq_cst);
         if (atomic_load_explicit(&device->tasks.asleep, memory_order_seq_cst) == 0) {
