@@ -13,14 +13,13 @@
 
 #include <math.h>
 
-#define PRIOR 0.05       /* standard deviation of the logarithm, a companion */
 #define YOUNG 4u         /* observations before which a line cannot tell company from anything else */
 #define CLIP 2.5         /* deviations */
 #define SAME 0.02        /* companions: no difference */
 #define FOLLOWS 0.1      /* how fast a line moves to the company that it is in now */
 #define MOST 0.7         /* each companion twice as slow: more is no sharing, it is something else */
 #define LINES_APART 0.02 /* two lines of one device differ so much without any reason */
-#define TOLD_ALONE 2u
+#define OWN_SCATTER 8u   /* observations alone before which their scatter is taken for that beside others */
 
 /* In another company than the line's. Out of line: its frame would be paid for by every chunk in the same one. */
 __attribute__((noinline)) static double learn_difference(pel_model_entry *entry, double units, double ns, double more) {
@@ -44,7 +43,7 @@ double pel_company_learn(pel_model_entry *entry, double units, double ns, double
     if (entry->fit.samples == 0 || entry->company_variance <= 0.0) {
         entry->companions = companions;
         entry->company = 0.0;
-        entry->company_variance = PRIOR * PRIOR;
+        entry->company_variance = PEL_COMPANY_PRIOR * PEL_COMPANY_PRIOR;
     }
     double more = companions - entry->companions;
     return fabs(more) < SAME ? ns : learn_difference(entry, units, ns, more);
@@ -55,16 +54,18 @@ void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alon
         return;
     }
     double precision = 1.0 / beside->company_variance, sum = precision * beside->company;
-    if (alone != NULL && alone->fit.samples >= TOLD_ALONE && beside->fit.samples >= YOUNG) {
+    if (alone != NULL && alone->fit.samples > 0 && beside->fit.samples >= YOUNG) {
         const pel_line *other = &cost->alone;
-        double units = cost->largest_units, own = fmax(cost->deviation, LINES_APART), its = fmax(other->deviation, LINES_APART);
-        double told =
-            log((cost->start_ns + cost->unit_ns * units) / (other->start_ns + other->unit_ns * units)) / beside->companions;
-        double variance = own * own / fmin((double)cost->samples, 50.0) + its * its / fmin((double)other->samples, 50.0) +
-                          LINES_APART * LINES_APART;
-        double weight = beside->companions * beside->companions / variance;
-        sum += weight * fmin(fmax(told, -MOST), MOST);
-        precision += weight;
+        const double units = alone->fit.largest, own = fmax(cost->deviation, LINES_APART);
+        const double its = fmax(other->deviation, other->samples < OWN_SCATTER ? own : LINES_APART);
+        const double slower = log((cost->start_ns + cost->unit_ns * units) / (other->start_ns + other->unit_ns * units));
+        const double variance = own * own / fmin((double)cost->samples, 50.0) + its * its / fmin((double)other->samples, 50.0) +
+                                LINES_APART * LINES_APART;
+        if (slower > -CLIP * sqrt(variance)) { /* company does not help: what took so long alone was an accident */
+            const double weight = beside->companions * beside->companions / variance;
+            sum += weight * fmin(slower / beside->companions, MOST);
+            precision += weight;
+        }
     }
     cost->companions = beside->companions;
     cost->company = sum / precision;

@@ -35,6 +35,8 @@ typedef struct pel_line {
     uint64_t samples; /* 0: nothing known, the other fields are 0 */
 } pel_line;
 
+#define PEL_COMPANY_PRIOR 0.05 /* what pel_cost.company is thought to be before: 0, give or take */
+
 /* The first fields are the line while others run, or of observations whose company is not known. */
 typedef struct pel_cost {
     double start_ns;      /* a >= 0 */
@@ -48,7 +50,7 @@ typedef struct pel_cost {
     pel_line kin;         /* from other shapes of the kernel; samples 0: nothing. A guess: what every item reads differs */
     double companions;    /* devices beside it at which the first line holds; 0: not known */
     double company;       /* natural logarithm of the slowness that each one more adds, */
-    double company_error; /* give or take */
+    double company_error; /* give or take; PEL_COMPANY_PRIOR: nothing has told it */
     uint64_t last_launch; /* of the family, when it was last seen; 0: never, or before this process */
 } pel_cost;
 

@@ -245,4 +245,5 @@ void pel_plan_digest(pel_planning *planning) {
     for (uint32_t i = 0; i < request->device_count; i++) {
         digest_lines(planning, i, ratio, told, &scales);
     }
+    pel_plan_share_company(planning);
 }

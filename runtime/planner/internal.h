@@ -112,6 +112,9 @@ bool pel_plan_affords(const pel_plan_request *request, double cost_ns);
  */
 void pel_plan_crowd(pel_planning *planning, uint64_t mask, uint32_t count, double errors);
 
+/* What is known of company on some devices becomes what is thought of it on the others; crowd.c. */
+void pel_plan_share_company(pel_planning *planning);
+
 /* pel_plan_fill with the lines of as many devices as get a share; planning->start and unit become these. */
 bool pel_plan_fill_crowd(pel_planning *planning, uint64_t mask, double errors, pel_filling *filling);
 

@@ -144,9 +144,38 @@ static void stays_sane_on_anything(void **state) {
     pel_models_destroy(models);
 }
 
+/* One launch alone tells what company costs, and an accident there tells nothing. */
+static void one_launch_alone_tells(void **state) {
+    (void)state;
+    double off = 0.0;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        const double each = 0.15 * (double)(seed % 4) / 3.0;
+        pel_models *models = fresh(600 + seed);
+        for (int i = 0; i < 20; i++) {
+            launch(models, i == 3 ? 1 : 4, each, 0.05);
+        }
+        const pel_cost cost = pel_models_cost(models, &family, 1);
+        assert_true(cost.company_error < 0.7 * PEL_COMPANY_PRIOR);
+        off += fabs(cost.company - log(1.0 + 3.0 * each) / 3.0) / 50.0;
+        pel_models_destroy(models);
+        models = fresh(600 + seed);
+        const pel_lesson_chunk late = {.device = 1, .lo = 0, .hi = 12000, .ns = 8e6};
+        const pel_lesson accident = {.family = family, .units = 12000, .chunks = &late, .chunk_count = 1, .makespan_ns = 8e6};
+        assert_int_equal(pel_models_learn(models, &accident), PEL_OK);
+        for (int i = 0; i < 20; i++) {
+            launch(models, 4, each, 0.05);
+        }
+        const pel_cost unmoved = pel_models_cost(models, &family, 1);
+        assert_true(unmoved.company == 0.0 && unmoved.company_error > 0.04);
+        pel_models_destroy(models);
+    }
+    printf("# after one launch alone: what a companion costs is off by %.3f on average\n", off);
+    assert_true(off < 0.02);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_company_tells_nothing), cmocka_unit_test(other_company_tells),
-                                       cmocka_unit_test(moves_to_its_company),
+                                       cmocka_unit_test(one_launch_alone_tells), cmocka_unit_test(moves_to_its_company),
                                        cmocka_unit_test(learns_after_a_history), cmocka_unit_test(stays_sane_on_anything)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Divisions among fewer devices where company costs: against every set of devices, by brute force. */
-#include "planner/planner.h"
+#include "planner/internal.h"
 #include "support/random.h"
 
 #include <math.h>
@@ -105,8 +105,38 @@ static void harmless_company_changes_nothing(void **state) {
     }
 }
 
+/*
+ * What one device showed alone is what is thought of the others', and only of those that are as it is: not of those that share a
+ * memory; an exact one stays, and what a device has shown itself counts most.
+ */
+static void others_learn_from_one(void **state) {
+    (void)state;
+    static pel_plan_result result;
+    pel_planning planning;
+    pel_plan_device devices[DEVICES];
+    for (int shown = 0; shown < 2; shown++) {
+        const double company = shown != 0 ? 0.1 : 0.0;
+        draw(devices, 0.0);
+        for (uint32_t i = 0; i < DEVICES; i++) {
+            devices[i].cost.company_error = PEL_COMPANY_PRIOR;
+        }
+        devices[0].cost.company = company;
+        devices[0].cost.company_error = 0.01;
+        devices[2].host_memory = devices[3].host_memory = true;
+        devices[3].cost.company = 0.02;
+        devices[3].cost.company_error = 0.0;
+        const pel_plan_request request = {.units = 1000, .granularity = 1, .devices = devices, .device_count = DEVICES};
+        assert_int_equal(pel_plan_begin(&request, &result, &planning), PEL_OK);
+        assert_true(fabs(planning.company[0] - company) < 0.01 && planning.company_error[0] <= 0.01);
+        assert_true(planning.company[1] >= 0.5 * company && planning.company[1] <= 0.8 * company);
+        assert_true(planning.company_error[1] < 0.75 * PEL_COMPANY_PRIOR && planning.company_error[1] > 0.02);
+        assert_true(fabs(planning.company[2]) < 1e-12 && fabs(planning.company_error[2] - PEL_COMPANY_PRIOR) < 1e-12);
+        assert_true(planning.company[3] == 0.02 && planning.company_error[3] == 0.0);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_nearly_the_best_set),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(others_learn_from_one), cmocka_unit_test(finds_nearly_the_best_set),
                                        cmocka_unit_test(harmless_company_changes_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
