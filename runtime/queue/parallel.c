@@ -326,7 +326,6 @@ static bool run_line(pel_runtime *runtime, const pel_range *range, pel_parallel_
     pel_host_mailbox *boxes[MEMBERS];
     uint32_t members = members_of(device, desc);
     const uint64_t lo = range->lo[0], hi = range->hi[0], most = desc->grain > 1 ? (hi - lo) / desc->grain : hi - lo;
-    pel_host_mailbox_expect(&device->workers[0].mailbox); /* the first one to be called, if it attends */
     members = most < members ? (uint32_t)most : members;
     const uint64_t step = members > 1 ? divide_up(hi - lo, members) : 0;
     members = members > 1 ? (uint32_t)divide_up(hi - lo, step) : 1;

@@ -3,7 +3,7 @@
  * Letters to a worker (runtime/backend/host/mailbox.h), step by step: one access of shared memory each. The two stores that others look for without a compare-and-swap, that a letter
  * has ended and that its owner sleeps, lie in a buffer of their processor until memory has them. OWNERS owners send LETTERS letters each to one worker; each takes its letter back,
  * or not, at any time, looks until it is over, or sleeps. Every letter runs exactly once, is read as it was written, and nobody sleeps for ever. MUTANT 1: the worker does not claim
- * a letter; MUTANT 2: it does not fence between its answer and its look whether the owner sleeps; MUTANT 3: the owner does not; MUTANT 4: owners do not take the box.
+ * a letter; MUTANT 2: the owner fences itself alone before it looks once more, and not the worker, too; MUTANT 3: nobody; MUTANT 4: owners do not take the box.
  */
 #ifndef OWNERS
 #define OWNERS 2
@@ -55,11 +55,8 @@ active proctype worker() {
         fi;
         atomic { answer == 0 -> answer = seen }
         if
-        :: MUTANT != 2 -> (answer == 0)
-        :: else -> skip
-        fi;
-        if
         :: mine && sleeps ->
+            (answer == 0); /* who takes a lock fences */
             lock();
             signalled = true;
             locked = false
@@ -104,6 +101,10 @@ proctype owner() {
             atomic { !going -> going = true; says = true }
             if
             :: MUTANT != 3 -> (!going)
+            :: else -> skip
+            fi;
+            if
+            :: MUTANT < 2 || MUTANT > 3 -> atomic { if :: answer != 0 -> ended = answer; answer = 0 :: else -> skip fi }
             :: else -> skip
             fi;
             do

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Spin checks the models of the deque, the ends of tasks, cancelling, new stages, groups, mailboxes, lists of successors and the wake-up
-# protocol exhaustively at small bounds, and that broken ones are found out; with a store buffer where a fence is what matters, with
-# membarrier and without (FENCED).
+# Spin checks the models of the deque, the ends of tasks, cancelling, new stages, groups, letters, mailboxes, lists of successors
+# and the wake-up protocol exhaustively at small bounds, and that broken ones are found out; with a store buffer where a fence is
+# what matters, with membarrier and without (FENCED).
 set -eu
 command -v spin >/dev/null 2>&1 || { echo "spin is not installed: the models are not checked"; exit 77; }
 folder=$PEL_SOURCE_DIR/tests/model_check
@@ -66,6 +66,10 @@ done
 holds group -DTHIEVES=2
 for mutant in 1 2 3 4; do
     fails group -DTHIEVES=1 -DMUTANT=$mutant
+done
+holds letters -DSUBMITTERS=1 -DOWNERS=2
+for mutant in 1 2; do
+    fails letters -DSUBMITTERS=2 -DOWNERS=1 -DMUTANT=$mutant
 done
 holds mailbox -DOWNERS=2 -DLETTERS=2
 holds mailbox -DOWNERS=1 -DLETTERS=3

@@ -44,11 +44,11 @@ static pel_status host_open(const pel_backend_env *env, const pel_topology_devic
     const uint32_t wanted = workers; /* others may be asked for later */
     workers = workers < facts->info.cores_count && facts->info.cores_count <= PEL_CORE_LIMIT ? facts->info.cores_count : workers;
     size_t bytes = sizeof(pel_host_device) + workers * sizeof(pel_host_worker);
-    void *block = pel_alloc_zero(env->allocator, 1, bytes + PEL_HOST_LINE - 1);
+    void *block = pel_alloc_zero(env->allocator, 1, bytes + PEL_LINE_PAIR - 1);
     if (block == NULL) {
         return pel_fail(error, env->allocator, PEL_OUT_OF_MEMORY, &story, "no memory for %u host workers", workers);
     }
-    pel_host_device *host = (pel_host_device *)(((uintptr_t)block + PEL_HOST_LINE - 1) & ~(uintptr_t)(PEL_HOST_LINE - 1));
+    pel_host_device *host = (pel_host_device *)(((uintptr_t)block + PEL_LINE_PAIR - 1) & ~(uintptr_t)(PEL_LINE_PAIR - 1));
     host->base = (pel_backend_device){&pel_backend_host, facts};
     host->env = env;
     host->block = block;

@@ -141,7 +141,7 @@ struct pel_host_device {
     bool stop;
 
     /* Copies for workers that look without the lock. */
-    _Alignas(PEL_HOST_LINE) atomic_size_t tasks_waiting, jobs_waiting;
+    _Alignas(PEL_LINE_PAIR) atomic_size_t tasks_waiting, jobs_waiting;
     atomic_bool job_busy;
     atomic_bool after_alone; /* the last job was an isolated one */
     atomic_bool background; /* nothing waits but tasks of negative priority */
@@ -150,6 +150,7 @@ struct pel_host_device {
     atomic_bool guests; /* the last lane went to a guest, or one found it taken */
     atomic_uint active; /* how many workers are wanted: the first ones and the last */
     atomic_uint nudges;
+    atomic_uint lettered; /* workers that await the next letter and are not counted among those that look */
     atomic_bool letters; /* have been sent: who falls asleep looks for one, and fences all processors before that */
     atomic_uint moves; /* a worker was found far from where it was, or their number has changed */
     atomic_size_t pending; /* submitted and not yet completed; 0 is announced under the lock */
@@ -202,6 +203,11 @@ bool pel_host_take_mailboxes(pel_host_device *device, uint32_t wanted, bool outs
 void pel_host_letters_posted(pel_host_device *device, uint32_t count, pel_host_mailbox *const *boxes);
 void pel_host_fork_wake(pel_host_device *device, uint32_t most);
 bool pel_host_is_attended(const pel_host_device *device);
+/* Workers that have run a letter and await the next one are not counted among those that look, but find what comes meanwhile.
+ * awaiting: how many, a guess. call_back: one of them shall look at everything now, and before any other letter; false: there is
+ * none. */
+uint32_t pel_host_awaiting(const pel_host_device *device);
+bool pel_host_call_back(pel_host_device *device);
 /* Tells the reserve to wake. Not under the lock. */
 void pel_host_wake_reserve(pel_host_device *device);
 /* Tells as many sleepers to wake as the job that `lane` opened has use for. Not under the lock. */

@@ -23,20 +23,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PEL_HOST_LETTER = 48 };
+enum { PEL_HOST_LETTER = 40 };
 typedef pel_status (*pel_host_letter_fn)(const void *letter);
 
 typedef struct pel_host_mailbox {
-    _Alignas(64) _Atomic uint64_t called;   /* the number of the last letter */
+    _Alignas(PEL_LINE_PAIR) _Atomic uint64_t called; /* the number of the last letter */
+    atomic_bool look;                       /* at all else first: somebody counts on it; written by whoever has the box */
     pel_host_letter_fn run;
     unsigned char letter[PEL_HOST_LETTER];  /* the rest of the line */
-    _Alignas(64) _Atomic uint64_t begun;    /* of the last letter that was begun or taken back */
+    _Alignas(PEL_LINE_PAIR) _Atomic uint64_t begun;  /* of the last letter that was begun or taken back */
     uint64_t seen;                          /* the worker's: of the last letter that it has met */
-    _Alignas(64) _Atomic uint64_t ended;    /* of the last one that has ended, or was met when it had been taken back */
+    _Alignas(PEL_LINE_PAIR) _Atomic uint64_t ended;  /* of the last that has ended, or was met when it had been taken back */
     pel_status status;                      /* of that */
     atomic_bool owner_sleeps;
-    _Alignas(64) atomic_bool taken;         /* by an owner */
+    _Alignas(PEL_LINE_PAIR) atomic_bool taken;         /* by an owner */
     atomic_bool attended;                   /* its worker looks at it; written only when that changes */
+    atomic_bool awaited;                    /* and at little else: not counted among those that look; likewise */
     uint64_t number;                        /* the owner's: of its letter */
     pthread_mutex_t lock;                   /* for an owner that sleeps */
     pthread_cond_t over;
@@ -53,12 +55,14 @@ static inline void pel_host_mailbox_attend(pel_host_mailbox *box, bool attends) 
 static inline bool pel_host_mailbox_has(const pel_host_mailbox *box) {
     return atomic_load_explicit(&((pel_host_mailbox *)(uintptr_t)box)->called, memory_order_relaxed) != box->seen;
 }
+static inline bool pel_host_mailbox_is_called_back(const pel_host_mailbox *box) {
+    return atomic_load_explicit(&((pel_host_mailbox *)(uintptr_t)box)->look, memory_order_acquire);
+}
 bool pel_host_mailbox_claim(pel_host_mailbox *box);
 void pel_host_mailbox_run(pel_host_mailbox *box);
 
-/* An owner's. expect: it is going to write there, so the line had better begin its journey. is_attended: a guess whether its
- * worker looks at it, and has nothing to do. take: false: another has it. */
-static inline void pel_host_mailbox_expect(const pel_host_mailbox *box) { pel_pool_fetch(box); }
+/* An owner's. is_attended: a guess whether its worker looks at it, and has nothing to do. take: false: another has it. The
+ * letter's line is not fetched ahead: its worker looks at it all the time, and takes it back before anything is written. */
 static inline bool pel_host_mailbox_is_attended(const pel_host_mailbox *box) {
     pel_host_mailbox *b = (pel_host_mailbox *)(uintptr_t)box;
     return atomic_load_explicit(&b->attended, memory_order_relaxed) &&

@@ -390,17 +390,23 @@ void pel_host_look_begin(pel_host_tasks *tasks, bool worker) {
     atomic_fetch_add_explicit(&tasks->looking, looker(worker), memory_order_seq_cst);
 }
 
-/* Submitters relied on it: if it was the last, it looks after what they left, unless it will look anyway or nobody could come. */
-void pel_host_look_stop(pel_host_tasks *tasks, bool worker) {
-    const uint32_t one = looker(worker);
-    if (atomic_fetch_sub_explicit(&tasks->looking, one, memory_order_seq_cst) == one &&
-        atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
+/* Not where nobody could come. */
+void pel_host_look_back(pel_host_tasks *tasks) {
+    if (atomic_load_explicit(&tasks->asleep, memory_order_seq_cst) > 0) {
         if (atomic_load_explicit(&tasks->feeds_used, memory_order_seq_cst) > 0) {
             atomic_thread_fence(memory_order_seq_cst); /* who saw it look has fenced, too, after its push to a feed */
         }
         if (any_for_who_looked(tasks)) {
             tasks->wake(tasks->device);
         }
+    }
+}
+
+/* Submitters relied on it: if it was the last, it looks after what they left, unless it will look anyway. */
+void pel_host_look_stop(pel_host_tasks *tasks, bool worker) {
+    const uint32_t one = looker(worker);
+    if (atomic_fetch_sub_explicit(&tasks->looking, one, memory_order_seq_cst) == one) {
+        pel_host_look_back(tasks);
     }
 }
 

@@ -197,6 +197,8 @@ bool pel_host_tasks_any_for_sure(pel_host_tasks *tasks);
 #define PEL_HOST_LOOKER 0x10000u
 void pel_host_look_begin(pel_host_tasks *tasks, bool worker);
 void pel_host_look_stop(pel_host_tasks *tasks, bool worker);
+/* Wakes somebody if there is anything to run: by who was relied upon and does something else now. */
+void pel_host_look_back(pel_host_tasks *tasks);
 /* How many workers look. */
 static inline uint32_t pel_host_lookers(const pel_host_tasks *tasks) {
     return atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->looking, memory_order_relaxed) / PEL_HOST_LOOKER;

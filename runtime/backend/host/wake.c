@@ -70,7 +70,7 @@ uint32_t pel_host_issue_for_waiting(pel_host_device *device) {
     const bool job = device->queue.jobs > 0 && !device->busy;
     size_t wanted = device->queue.tasks + job;
     size_t looking =
-        device->tokens + (size_t)pel_host_lookers(&device->tasks) + device->reserve_token;
+        device->tokens + (size_t)pel_host_lookers(&device->tasks) + pel_host_awaiting(device) + device->reserve_token;
     if (wanted <= looking) {
         return 0;
     }
@@ -98,11 +98,15 @@ void pel_host_wake_for_job(pel_host_device *device, const pel_host_worker *lane)
     pel_host_send_tokens(device, tokens);
 }
 
-/* One that is waking already will look, and wake the next when there is more than it takes. */
+/* One that awaits a letter is called first. One that is waking already will look, and wake the next when there is more than it
+ * takes. */
 void pel_host_wake_one(void *user) {
     pel_host_device *device = user;
     uint32_t tokens = 0;
     bool reserve = false;
+    if (pel_host_call_back(device)) {
+        return;
+    }
     pthread_mutex_lock(&device->lock);
     device->fork_cpu = -1;
     if (device->tokens == 0 && !device->reserve_token) {
@@ -174,7 +178,7 @@ void pel_host_rouse(pel_host_device *device) {
     }
     pthread_mutex_lock(&device->lock);
     const bool attended = device->busy || device->tokens > 0 || device->reserve_token ||
-                          pel_host_lookers(&device->tasks) > 0;
+                          pel_host_lookers(&device->tasks) > 0 || pel_host_awaiting(device) > 0;
     const uint32_t tokens = attended ? 0 : issue_tokens(device, 1);
     const bool reserve = !attended && tokens == 0 && device->worker_count == 1 && issue_reserve_token(device);
     pthread_mutex_unlock(&device->lock);

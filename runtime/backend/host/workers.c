@@ -16,7 +16,7 @@ enum {
     PAUSES_PER_LOOK = 8,
     LOOKS_PER_CLOCK = 64,
     YIELDS = 4,      /* looks at the clock per time that the core is offered to others, which takes as long as a short region */
-    AFTER_LETTER = 64, /* looks at regions alone: a microsecond or two */
+    AFTER_LETTER = 64, /* looks for another one: a microsecond or two */
     AFTER_REGION = 8, /* looks at regions and jobs before the next one at tasks: another region is likely */
     SPAREST = 64,    /* looks at regions and jobs for one at tasks, at most */
     CLOSE_CLOCKS = 8 /* looks per look at the clock after an isolated launch */
@@ -198,21 +198,53 @@ static void look_stop(pel_host_worker *worker) {
     pel_host_look_stop(&worker->device->tasks, true);
 }
 
-/* Whoever called once is likely to call again at once: so nothing else is looked at for a moment, but other regions. */
-static void await_letter(const pel_host_worker *worker) {
-    for (int look = 0; look < AFTER_LETTER && !pel_host_mailbox_has(&worker->mailbox) && !open_team(worker); look++) {
+/* Whoever called once is likely to call again at once: so tasks are not looked at for a moment, unless it is called for them.
+ * True: there is a letter. */
+static bool await_letter(const pel_host_worker *worker) {
+    const pel_host_mailbox *box = &worker->mailbox;
+    for (int look = 0; look < AFTER_LETTER; look++) {
+        if (pel_host_mailbox_is_called_back(box) || open_team(worker) || job_to_join(worker) || anything_waits(worker->device)) {
+            return false;
+        }
+        if (pel_host_mailbox_has(box)) {
+            return true;
+        }
         pel_pause();
     }
+    return false;
+}
+
+/*
+ * A letter that was claimed, and those that follow it. To be counted out of those that look, and in again, takes two
+ * read-modify-writes and a look at all there is; so between letters it stays out, and who would wake a sleeper calls it back
+ * (fork.c). It may have been called back just before the next letter came: then it looks first whether somebody is to be woken
+ * instead. Model: tests/model_check/letters.pml.
+ */
+static void run_letters(pel_host_worker *worker) {
+    pel_host_device *device = worker->device;
+    pel_host_mailbox *box = &worker->mailbox;
+    look_stop(worker);
+    run_letter(worker);
+    atomic_store_explicit(&box->awaited, true, memory_order_relaxed);
+    atomic_fetch_add_explicit(&device->lettered, 1, memory_order_relaxed);
+    while (await_letter(worker) && pel_host_mailbox_claim(box)) {
+        if (pel_host_mailbox_is_called_back(box)) {
+            atomic_store_explicit(&box->look, false, memory_order_relaxed);
+            pel_host_look_back(&device->tasks);
+        }
+        run_letter(worker);
+    }
+    look_begin(worker);
+    atomic_store_explicit(&box->awaited, false, memory_order_relaxed);
+    atomic_store_explicit(&box->look, false, memory_order_relaxed); /* it looks now */
+    atomic_fetch_sub_explicit(&device->lettered, 1, memory_order_relaxed);
 }
 
 /* Regions on the spot; whose letter this is has taken the box. False: there is none. */
 static bool run_regions(pel_host_worker *worker) {
     if (pel_host_mailbox_has(&worker->mailbox)) {
         if (pel_host_mailbox_claim(&worker->mailbox)) {
-            look_stop(worker);
-            run_letter(worker);
-            look_begin(worker);
-            await_letter(worker);
+            run_letters(worker);
         }
         return true;
     }
