@@ -2,7 +2,7 @@
 /*
  * Very short launches are held until all that are queued have been enqueued (backend/opencl/train.c). One work among them may
  * have more commands than there is room for, so that some must have ended before the rest is enqueued: then what is held must
- * begin.
+ * begin. And where nobody waits, all begin by themselves.
  */
 #include <pel/pel.h>
 
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ITEMS = 64, MORE = 100, BATCH = 500, BATCHES = 12, WARM = 4, FIRST = 3, ROW = 64, ROUNDS = 10 };
+enum { ITEMS = 64, MORE = 100, BATCH = 500, BATCHES = 12, WARM = 4, FIRST = 3, ROW = 64, ROUNDS = 10, LOOKS = 100000 };
 
 static const char source[] = "kernel void count(global uint *launches) { launches[get_global_id(0)]++; }\n"
                              "kernel void slow(global uint *launches) { uint x = launches[get_global_id(0)];\n"
@@ -82,6 +82,41 @@ static void *wait_for(void *event) {
     return pel_event_wait(event) == PEL_OK ? event : NULL;
 }
 
+/* Each round makes the device's pace known, then so many launches come that nobody waits for. */
+static void test_nobody_waits(void **state) {
+    static const uint32_t rows[] = {1, 2, 3, 15, 17, 40, 700, 3000};
+    const struct timespec moment = {.tv_nsec = 200000};
+    world w;
+    uint32_t launches = 0;
+    (void)state;
+    if (!begin(&w)) {
+        skip();
+    }
+    const uint32_t *counts = pel_buffer_data(w.buffer);
+    for (size_t round = 0; round < 3 * sizeof rows / sizeof *rows; round++) {
+        const uint32_t row = rows[round % (sizeof rows / sizeof *rows)];
+        for (int i = 0; i < BATCHES; i++, launches += BATCH) {
+            for (int k = 0; k < BATCH; k++) {
+                launch(&w, w.count, w.buffer, ITEMS, NULL);
+            }
+            assert_int_equal(pel_queue_finish(w.queue), PEL_OK);
+        }
+        pel_event *event = NULL;
+        for (uint32_t i = 0; i < row; i++, launches++) {
+            launch(&w, w.count, w.buffer, ITEMS, i + 1 == row ? &event : NULL);
+        }
+        for (int i = 0; i < LOOKS && pel_event_get_state(event) != PEL_EVENT_COMPLETE; i++) {
+            (void)nanosleep(&moment, NULL);
+        }
+        assert_int_equal(pel_event_get_state(event), PEL_EVENT_COMPLETE);
+        pel_event_release(event);
+        for (uint32_t i = 0; i < ITEMS; i++) {
+            assert_int_equal(counts[i], launches);
+        }
+    }
+    end(&w);
+}
+
 /* Launches of 100 items are two commands each, those of 64 one: so many as fit of the latter. */
 static void test_more_than_fits(void **state) {
     world w;
@@ -128,6 +163,6 @@ static void test_more_than_fits(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_more_than_fits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_more_than_fits), cmocka_unit_test(test_nobody_waits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

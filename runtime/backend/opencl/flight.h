@@ -11,6 +11,7 @@
 /* a nanosleep takes 55-110 us whatever is asked (timer slack 50 us; 2 cores, 2026-11) */
 #define PEL_CL_WORTH_SLEEPING_NS 100000.0
 #define PEL_CL_FIRST_NAP_NS 5000
+#define PEL_CL_TINY_NS 16000.0     /* as predicted from launches by themselves, which take four times as long as in a row */
 #define PEL_CL_DRAIN_NS 1000000000 /* what a failed work's other commands get to end */
 
 typedef struct pel_cl_flight {

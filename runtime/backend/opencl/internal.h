@@ -92,6 +92,7 @@ typedef struct pel_cl_rider {
     struct pel_cl_opening *opening; /* gate.c; NULL: it waits for nobody */
     uint32_t count, ended;   /* so many of the first have been seen to end well */
     uint32_t each;           /* of one launch; 0: not known */
+    bool is_long;            /* expected to take so long that others are better enqueued meanwhile */
     cl_event events[PEL_CL_RIDER_EVENTS];
 } pel_cl_rider;
 
@@ -153,6 +154,7 @@ typedef struct pel_cl_device {
     uint32_t vain_looks, looks_left_out; /* (baton) flight.c */
     uint32_t first_rider;
     uint32_t riding;         /* (baton) launches that the riders are */
+    uint32_t long_riders;
     atomic_uint rider_count; /* written by who has the baton */
     int64_t last_report;     /* (baton) when the last of them was seen to have ended, of the runtime's clock */
     _Atomic int64_t due;     /* (baton writes) when the oldest should have ended, of the same clock; 0: not known */

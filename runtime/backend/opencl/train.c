@@ -14,7 +14,9 @@
  */
 #include "backend/opencl/flight.h"
 
-enum { TOGETHER = 64, GROUP = 16, LARGE_GROUP = 64, SHORT_NS = 200000, ALONE = 16, HELD_FROM = 32, HELD_NS = 4000 };
+enum { TOGETHER = 64, GROUP = 16, LARGE_GROUP = 64, SHORT_NS = 200000, ALONE = 16 };
+/* LATELY_NS: a launch that came so long ago has others behind it; what PoCL's thread takes to wake up. */
+enum { HELD_FROM = 32, HELD_MOST = 1024, HELD_NS = 4000, LATELY_NS = 100000 };
 
 static pel_cl_rider *rider_at(pel_cl_device *device, uint32_t index) {
     return &device->riders[(device->first_rider + index) % PEL_CL_TRAIN];
@@ -85,16 +87,39 @@ double pel_cl_expected_ns(const pel_cl_device *device, const pel_work *work) {
 }
 
 /*
- * Very short launches are held until all that are there have been enqueued: PoCL's thread and whoever enqueues take the same
- * locks, and both sleep and wake a hundred times for 1,000 empty launches, which take 2.3 us each so and 1.4 to 1.7 one after the
- * other (2 vCPUs, 2026-11).
+ * Very short launches take turns with whoever enqueues them: PoCL's threads and the enqueuer take the same locks, and all sleep
+ * and wake a hundred times for 1,000 empty launches. They take 2.2 to 2.9 us each so, and 1.4 to 2 where all of them are
+ * enqueued before the first begins (2 vCPUs, 2026-11). So nothing is enqueued while such launches run, and what has come
+ * meanwhile goes together, held until all of it is enqueued. The first one begins at once; the groups grow by themselves.
  */
-static struct pel_cl_opening *hold(pel_cl_device *device, const pel_work *first) {
-    const bool many = device->is_pocl && device->may_begin && count_of(device) == 0 &&
-                      atomic_load_explicit(&device->queued, memory_order_relaxed) >= HELD_FROM;
-    const double each = many ? pel_cl_expected_ns(device, first) / pel_cl_times(first) : 0;
-    const bool tiny = device->usual_ns > 0 && device->usual_ns < HELD_NS && each > 0 && each < 4 * HELD_NS;
-    return many && tiny ? pel_cl_hold(device) : NULL;
+static bool is_tiny(const pel_cl_device *device, const pel_work *work) {
+    const double each = pel_cl_expected_ns(device, work) / pel_cl_times(work);
+    return device->is_pocl && device->may_begin && device->usual_ns > 0 && device->usual_ns < HELD_NS && each > 0 &&
+           each < PEL_CL_TINY_NS;
+}
+
+static bool is_short(const pel_cl_device *device, const pel_work *work) {
+    const double expected = pel_cl_expected_ns(device, work);
+    return expected > 0 && expected / pel_cl_times(work) < SHORT_NS;
+}
+
+/* `first` is not queued any more: nothing joins it. */
+static struct pel_cl_opening *hold(const pel_cl_device *device, const pel_work *first) {
+    const bool many = atomic_load_explicit(&device->queued, memory_order_relaxed) + pel_cl_times(first) >= HELD_FROM;
+    return many && is_tiny(device, first) ? pel_cl_hold(device) : NULL;
+}
+
+static bool last_runs(pel_cl_device *device) {
+    const uint32_t count = count_of(device);
+    return count > 0 && pel_cl_look(device, rider_at(device, count - 1)) != 0;
+}
+
+/* Behind a long one there is time enough to enqueue. */
+static bool takes_turns(pel_cl_device *device, const pel_work *next) {
+    pthread_mutex_lock(&device->lock); /* others may join it */
+    const bool tiny = device->long_riders == 0 && is_tiny(device, next);
+    pthread_mutex_unlock(&device->lock);
+    return tiny && last_runs(device);
 }
 
 /* Nobody gets on behind one that could not: who must not run then hears of it first. */
@@ -106,16 +131,22 @@ static bool has_room(pel_cl_device *device) {
 /* `first`: the oldest that is queued, if that is known. */
 static void board(pel_cl_device *device, pel_work *first, bool only_usual) {
     struct pel_cl_opening *held = NULL;
-    for (pel_work *work = first; has_room(device); work = NULL) {
+    uint32_t boarded = 0; /* launches */
+    for (pel_work *work = first; has_room(device) && (!held || boarded < HELD_MOST); work = NULL) {
         work = work ? work : pel_cl_first_work(device);
-        if (!work || !pel_cl_rides(device, work) || (only_usual && !pel_cl_is_usual(device, work))) {
+        if (!work || !pel_cl_rides(device, work) || (only_usual && !pel_cl_is_usual(device, work)) ||
+            (boarded == 0 && takes_turns(device, work))) {
             break;
         }
         const bool begins = count_of(device) == 0;
-        held = begins ? hold(device, work) : held;
+        pel_cl_rider *rider = rider_at(device, count_of(device));
         pel_cl_take_work(device);
-        pel_cl_board(device, work, rider_at(device, count_of(device)), held, begins);
+        held = boarded == 0 ? hold(device, work) : held;
+        rider->is_long = !is_short(device, work);
+        pel_cl_board(device, work, rider, held, boarded == 0);
+        boarded += pel_cl_times(work);
         device->riding += pel_cl_times(work);
+        device->long_riders += rider->is_long ? 1u : 0u;
         atomic_store_explicit(&device->rider_count, count_of(device) + 1, memory_order_relaxed);
         if (begins) {
             tell_due(device);
@@ -179,6 +210,7 @@ static void report(pel_cl_device *device, uint32_t ended) {
             pel_cl_rider *rider = rider_at(device, i);
             works[i] = rider->work;
             device->riding -= pel_cl_times(rider->work);
+            device->long_riders -= rider->is_long ? 1u : 0u;
             pel_cl_alight(device, rider);
         }
         device->first_rider = (device->first_rider + count) % PEL_CL_TRAIN;
@@ -228,12 +260,15 @@ static bool can_wait(pel_cl_device *device) {
         return false;
     }
     pthread_mutex_lock(&device->lock);
-    const pel_work *work = device->head;
-    const uint32_t group = device->riding < LARGE_GROUP ? GROUP : LARGE_GROUP;
-    const bool few = work && atomic_load_explicit(&device->queued, memory_order_relaxed) < group && work->predicted_ns > 0 &&
-                     work->predicted_ns / pel_cl_times(work) < SHORT_NS;
+    const pel_work *next = device->head;
+    const uint32_t queued = atomic_load_explicit(&device->queued, memory_order_relaxed),
+                   group = device->riding < LARGE_GROUP ? GROUP : LARGE_GROUP;
+    const bool is_few = next && queued < group && next->predicted_ns > 0 && next->predicted_ns / pel_cl_times(next) < SHORT_NS,
+               tiny = next && device->long_riders == 0 && is_tiny(device, next);
     pthread_mutex_unlock(&device->lock);
-    return few && pel_cl_look(device, rider_at(device, count - 1)) != 0;
+    /* one by one each would find the device idle, and wake it */
+    const bool more = tiny && queued < GROUP && pel_cl_now(device) - rider_at(device, count - 1)->work->launch_began < LATELY_NS;
+    return more || ((is_few || tiny) && last_runs(device));
 }
 
 /* Reports are made when there are many: each is a lock taken, and a look at an event that the driver is writing to. */
