@@ -11,7 +11,7 @@
  *
  *   - one that ended well stays so, unless it read what one that runs again writes, or wrote the same bytes after it;
  *   - one runs again if none of the bytes that it reads was overwritten by a launch that may have begun, after it or itself;
- *     bytes that an earlier one writes, which runs again and only writes them, count for nothing: they are written once more.
+ *     bytes that earlier ones write, which run again and only write them, count for nothing: they are written once more.
  *
  * That is idempotence of a region as compilers see it: no clobbered antidependence (de Kruijf, Sankaralingam and Jha, PLDI 2012).
  * Others fail, with the story of their device. What begins anew does so as any launch that has not begun, and is planned without
@@ -21,10 +21,10 @@
  * asked for: PEL_PROTECT_RETRY); running again from the last launch that all others came from (lineage: commands and arguments
  * of all that ended would have to be kept).
  */
+#include "base/interval_map.h"
 #include "queue/graph_rows.h"
 #include "queue/isolate.h"
 #include "queue/retry.h"
-#include "resilience/health.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,13 +107,9 @@ static uint32_t count_of(const pel_command *command) {
 }
 
 static bool another_is_left(const pel_command *command, const pel_device *failed) {
-    const pel_runtime *runtime = command->runtime;
     bool left = false;
-    for (uint32_t i = 0; i < runtime->device_count && !left; i++) {
-        char *text = NULL;
-        left = &runtime->devices[i] != failed && pel_health_usable(&runtime->devices[i]) &&
-               !pel_launch_exclusion(&command->bound, &runtime->devices[i], &text);
-        pel_free(&runtime->allocator, text);
+    for (uint32_t i = 0; i < command->runtime->device_count && !left; i++) {
+        left = i != failed->index && pel_retry_may_go_to(command, i);
     }
     return left;
 }
@@ -190,66 +186,132 @@ static bool list_items(const pel_runtime *runtime, region *r) {
 
 /* ---- what must run again, and can ---- */
 
-static bool overlap(const pel_use *a, const pel_use *b) {
-    return a->allocation == b->allocation && a->lo < b->hi && b->lo < a->hi;
+/*
+ * By addresses: what those write that must run again, and who wrote last, as an index from 1. So the choice takes n log n and not
+ * each launch's look at all others.
+ */
+typedef struct written {
+    pel_interval_map *again, *last;
+} written;
+
+enum {
+    WRITTEN = 1,       /* by one that must run again, and may be spoiled */
+    WRITTEN_AGAIN = 2, /* by one that runs again */
+    WRITTEN_ANEW = 4   /* and does not look at what was there */
+};
+
+static bool reads(const pel_use *use) { return (use->mode & PEL_READ) != 0; }
+
+static bool writes(const pel_use *use) { return (use->mode & PEL_WRITE) != 0; }
+
+static uint64_t begin_of(const pel_use *use) { return (uintptr_t)use->allocation->base + use->lo; }
+
+static uint64_t end_of(const pel_use *use) { return (uintptr_t)use->allocation->base + use->hi; }
+
+typedef struct search {
+    uint64_t value;
+    bool found;
+} search;
+
+static bool find_any(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    search *s = user;
+    (void)lo, (void)hi;
+    s->found = (value.a & s->value) != 0;
+    return !s->found;
 }
 
-static bool writes_into(const item *it, const pel_use *use) {
-    bool writes = false;
-    for (uint32_t i = 0; i < it->uses->count && !writes; i++) {
-        writes = (it->uses->data[i].mode & PEL_WRITE) != 0 && overlap(&it->uses->data[i], use);
-    }
-    return writes;
+static bool find_lack(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    search *s = user;
+    (void)lo, (void)hi;
+    s->found = (value.a & s->value) == 0;
+    return !s->found;
 }
 
-/* All of it, and without a look at what was there. */
-static bool writes_anew(const item *it, const pel_use *use) {
-    bool writes = false;
-    for (uint32_t i = 0; i < it->uses->count && !writes; i++) {
-        const pel_use *w = &it->uses->data[i];
-        const bool all = w->allocation == use->allocation && w->lo <= use->lo && w->hi >= use->hi;
-        writes = all && w->mode == PEL_WRITE && w->pitch == 0;
-    }
-    return writes;
+static bool find_later(void *user, uint64_t lo, uint64_t hi, pel_interval_value value) {
+    search *s = user;
+    (void)lo, (void)hi;
+    s->found = value.a > s->value;
+    return !s->found;
+}
+
+static bool finds(const pel_interval_map *map, const pel_use *use, pel_interval_visit_fn find, uint64_t value) {
+    search s = {.value = value};
+    pel_interval_map_visit(map, begin_of(use), end_of(use), find, &s, NULL);
+    return s.found;
 }
 
 /* One that fails leaves alone what was written after it, but not who read its result. */
-static bool is_tainted(const region *r, uint32_t at) {
-    const pel_uses *uses = r->items[at].uses;
+static bool is_tainted(const written *w, const pel_uses *uses) {
     bool tainted = false;
-    for (uint32_t i = 0; i < at && !tainted; i++) {
-        for (uint32_t u = 0; u < uses->count && r->items[i].again && !tainted; u++) {
-            tainted = ((uses->data[u].mode & PEL_READ) != 0 || !r->items[i].spoiled) && writes_into(&r->items[i], &uses->data[u]);
-        }
+    for (uint32_t u = 0; u < uses->count && !tainted; u++) {
+        tainted = finds(w->again, &uses->data[u], find_any, reads(&uses->data[u]) ? WRITTEN : WRITTEN_AGAIN);
     }
     return tainted;
 }
 
-/* `saved`: what it spoilt itself is put back. */
-static bool is_clobbered(const region *r, uint32_t at, const pel_use *use, bool saved) {
-    bool anew = false, clobbered = false;
-    for (uint32_t i = 0; i < at && !anew; i++) {
-        anew = r->items[i].again && !r->items[i].spoiled && writes_anew(&r->items[i], use);
+static bool writes_into(const item *it, const pel_use *use) {
+    bool into = false;
+    for (uint32_t i = 0; i < it->uses->count && !into; i++) {
+        const pel_use *w = &it->uses->data[i];
+        into = writes(w) && w->allocation == use->allocation && w->lo < use->hi && use->lo < w->hi;
     }
-    clobbered = !anew && !saved && r->items[at].half && writes_into(&r->items[at], use);
-    for (uint32_t i = at + 1; i < r->item_count && !anew && !clobbered; i++) {
-        clobbered = r->items[i].wrote && writes_into(&r->items[i], use);
-    }
-    return clobbered;
+    return into;
 }
 
-static void choose(region *r) {
+/* `saved`: what it spoilt itself is put back. */
+static bool is_clobbered(const region *r, const written *w, uint32_t at, const pel_use *use, bool saved) {
+    const item *it = &r->items[at];
+    const bool anew = !finds(w->again, use, find_lack, WRITTEN_ANEW), by_itself = !saved && it->half && writes_into(it, use);
+    return !anew && (by_itself || finds(w->last, use, find_later, at + 1u));
+}
+
+static bool note_last(const region *r, const written *w) {
+    bool fits = true;
     for (uint32_t i = 0; i < r->item_count; i++) {
+        const pel_uses *uses = r->items[i].uses;
+        for (uint32_t u = 0; u < uses->count && r->items[i].wrote && fits; u++) {
+            const pel_use *use = &uses->data[u];
+            const pel_interval_value value = {i + 1u, 0};
+            fits = !writes(use) || pel_interval_map_set(w->last, begin_of(use), end_of(use), value, NULL) == PEL_OK;
+        }
+    }
+    return fits;
+}
+
+static bool note_again(const written *w, const item *it) {
+    bool fits = true;
+    for (uint32_t u = 0; u < it->uses->count && fits; u++) {
+        const pel_use *use = &it->uses->data[u];
+        const bool anew = use->mode == PEL_WRITE && use->pitch == 0;
+        const uint64_t bits = it->spoiled ? WRITTEN : anew ? WRITTEN | WRITTEN_AGAIN | WRITTEN_ANEW : WRITTEN | WRITTEN_AGAIN;
+        fits = !writes(use) || pel_interval_map_mask(w->again, begin_of(use), end_of(use), 0, bits, NULL) == PEL_OK;
+    }
+    return fits;
+}
+
+/* In program order: what is noted was before. False: no memory. */
+static bool choose_by(region *r, const written *w) {
+    bool fits = note_last(r, w);
+    for (uint32_t i = 0; i < r->item_count && fits; i++) {
         item *it = &r->items[i];
-        const pel_command *command = it->command;
-        it->tainted = is_tainted(r, i);
+        it->tainted = is_tainted(w, it->uses);
         it->half = it->half || (it->tainted && it->wrote);
         it->again = !it->ended || it->tainted;
         for (uint32_t u = 0; u < it->uses->count && it->again && !it->spoiled; u++) {
-            it->spoiled = (it->uses->data[u].mode & PEL_READ) != 0 &&
-                          is_clobbered(r, i, &it->uses->data[u], command->protection >= PEL_PROTECT_RETRY);
+            const pel_use *use = &it->uses->data[u];
+            it->spoiled = reads(use) && is_clobbered(r, w, i, use, it->command->protection >= PEL_PROTECT_RETRY);
         }
+        fits = !it->again || note_again(w, it);
     }
+    return fits;
+}
+
+static bool choose(const pel_runtime *runtime, region *r) {
+    const written w = {pel_interval_map_create(&runtime->allocator, NULL), pel_interval_map_create(&runtime->allocator, NULL)};
+    const bool fits = w.again && w.last && choose_by(r, &w);
+    pel_interval_map_destroy(w.again);
+    pel_interval_map_destroy(w.last);
+    return fits;
 }
 
 /* ---- it begins anew ---- */
@@ -382,12 +444,11 @@ static void take_out(pel_dispatcher *dispatcher, const pel_command *command) {
 /* All of its region are back. */
 static void mend(pel_command *root, region *r) {
     pel_runtime *runtime = root->runtime;
-    if (list_items(runtime, r)) {
-        choose(r);
-    } else { /* those that were told not to run fail, too, when it is their turn */
+    const bool chosen = list_items(runtime, r) && choose(runtime, r);
+    if (!chosen) { /* those that were told not to run fail, too, when it is their turn */
         pel_command_fail(root, PEL_OUT_OF_MEMORY, NULL);
     }
-    for (uint32_t i = 0, at = 0; i < r->count && r->items; i++) {
+    for (uint32_t i = 0, at = 0; i < r->count && chosen; i++) {
         pel_command *command = r->commands[i];
         const uint32_t count = count_of(command);
         if (command->job_count > 0) { /* else it begins anew already */

@@ -385,10 +385,18 @@ static uint8_t *count_failures(const pel_command *command) {
     return failures;
 }
 
+bool pel_retry_may_go_to(const pel_command *command, uint32_t device) {
+    char *text = NULL;
+    const bool may = pel_health_usable(&command->runtime->devices[device]) &&
+                     !pel_launch_exclusion(&command->bound, &command->runtime->devices[device], &text);
+    pel_free(&command->runtime->allocator, text);
+    return may;
+}
+
 /* How many keep a device from running this launch's failed chunks: one, while there are others. */
 static uint8_t refused(const pel_command *command, const uint8_t *failures) {
     for (uint32_t i = 0; i < command->runtime->device_count; i++) {
-        if (failures[i] == 0 && pel_health_usable(&command->runtime->devices[i])) {
+        if (failures[i] == 0 && pel_retry_may_go_to(command, i)) {
             return 1;
         }
     }

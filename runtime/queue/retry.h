@@ -27,6 +27,7 @@ bool pel_retry_at_once(pel_job *job);
 bool pel_retry_takes(const pel_job *job);
 
 bool pel_retry_is_the_devices(pel_status status); /* another one may do better */
+bool pel_retry_may_go_to(const pel_command *command, uint32_t device); /* it is well, and nothing keeps the launch off it */
 
 /* Whether this failure of a device is not the launch's, because it is protected. */
 bool pel_retry_forgives(const pel_command *command, pel_status status);
