@@ -158,7 +158,7 @@ static void comes_back(void **state) {
 /*
  * Bad minutes (another guest on the machine: both together are slow and scatter) come again and again. A division is taken up
  * again soon after each, and not later after each: the pauses do not grow for ever. Everything here is computed from fixed seeds,
- * without clocks or threads, so the figures are the same in every run: 9.3 % and 36.3 %. The limits of 15 % and 40 % are no aim,
+ * without clocks or threads, so the figures are the same in every run: 9.9 % and 30.6 %. The limits of 15 % and 40 % are no aim,
  * they were set after these were seen; what they tell apart is pauses that begin anew from pauses of 16, 32, 64 ... launches,
  * which gave 77 % and 96 %. The last limit is the one that "not later after each" means: the second six rounds lose no more than
  * the first six.
@@ -185,6 +185,49 @@ static void comes_back_from_bad_minutes(void **state) {
     printf("# undivided though calm: %.1f %% of the launches (p50), %.1f %% (p95); on average %.1f %% at first, %.1f %% later\n",
            100.0 * lost[SEEDS / 2], 100.0 * lost[SEEDS * 95 / 100], 100.0 * halves[0], 100.0 * halves[1]);
     assert_true(lost[SEEDS / 2] < 0.15 && lost[SEEDS * 95 / 100] < 0.4 && halves[1] <= halves[0]);
+}
+
+/*
+ * A disturbed warm-up: for the first 30 launches others use the machine, each device is slower alone, too, and more so beside
+ * the other; then there is none of it. Launches from then on until both are used twice in a row. The first trial must wait until
+ * 1 % of the time pays for what it would cost by the lines of the bad minute. Limits are a seventh above what was seen (20 and
+ * 55, 47 and 103, 128 and 214), and below what it was while each further trial waited 12 launches (35 and 67, 71 and 133, 154
+ * and 269).
+ */
+static void comes_back_from_a_disturbed_begin(void **state) {
+    (void)state;
+    static const double alone_slower[] = {1.0, 1.3, 2.0};
+    static const double usual[] = {23.0, 54.0, 146.0}, most[] = {63.0, 118.0, 245.0};
+    for (size_t k = 0; k < 3; k++) {
+        double until[SEEDS], explored[SEEDS];
+        for (uint32_t seed = 0; seed < SEEDS; seed++) {
+            world w;
+            make(&w, 7100 + seed, 2.2, 0.15);
+            for (uint32_t i = 0; i < 2; i++) {
+                w.unit[i] *= alone_slower[k];
+            }
+            for (uint32_t launch = 0; launch < 30; launch++) {
+                (void)step(&w);
+            }
+            w.slowdown = 1.02;
+            w.noise = 0.03;
+            for (uint32_t i = 0; i < 2; i++) {
+                w.unit[i] /= alone_slower[k];
+            }
+            uint32_t launch = 0, good = 0;
+            for (; launch < 2000 && good < 2; launch++) {
+                good = step(&w) < 1.1 ? good + 1 : 0;
+            }
+            until[seed] = launch - 2.0;
+            explored[seed] = pel_models_record(w.models, &family)->explored_ns / pel_models_record(w.models, &family)->total_ns;
+            pel_models_destroy(w.models);
+        }
+        qsort(until, SEEDS, sizeof until[0], ascending);
+        qsort(explored, SEEDS, sizeof explored[0], ascending);
+        assert_true(until[SEEDS / 2] <= usual[k] && until[SEEDS * 95 / 100] <= most[k] && explored[SEEDS * 95 / 100] < 0.01);
+        printf("# alone %.1f times slower at first: both again after %.0f launches (p50), %.0f (p95); explored %.2f %% (p95)\n",
+               alone_slower[k], until[SEEDS / 2], until[SEEDS * 95 / 100], 100.0 * explored[SEEDS * 95 / 100]);
+    }
 }
 
 /* The same launches with the same models give the same plans, and a frozen planner tries nothing. */
@@ -216,6 +259,7 @@ static void frozen_tries_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(finds_what_company_costs), cmocka_unit_test(comes_back),
                                        cmocka_unit_test(comes_back_from_bad_minutes),
+                                       cmocka_unit_test(comes_back_from_a_disturbed_begin),
                                        cmocka_unit_test(frozen_tries_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
