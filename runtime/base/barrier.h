@@ -12,7 +12,9 @@
 /* Whether pel_barrier_heavy works here; otherwise the frequent side must fence itself. Once per process and for good, without
  * effect on anybody else. */
 bool pel_barrier_prepare(void);
+/* Where the call is refused later on, it takes 200 us. is_refused: that has happened in this process. */
 void pel_barrier_heavy(void);
+bool pel_barrier_is_refused(void);
 
 /* An ordinary fence, sequentially consistent. Out of line: where GCC inlines one into another function it warns of what
  * ThreadSanitizer does not know. */

@@ -133,6 +133,7 @@ struct pel_host_device {
     int64_t offer_core_at;     /* when a caller to whom nobody has come gives its core away next */
     int64_t fork_patience;
     bool has_barrier;          /* since it was opened: all processors can be fenced (base/barrier.h) */
+    atomic_bool told_of_barrier; /* that it is refused by now */
     bool busy;                 /* a job was taken and has not completed */
     uint32_t in_tasks;         /* workers that run one */
     bool reserve_asleep, reserve_token;

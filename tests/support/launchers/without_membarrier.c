@@ -7,35 +7,21 @@
  *
  * Exits with 77 where the system has no filters of calls.
  */
+#include "../refuse_membarrier.h"
+
 #include <errno.h>
-#include <linux/filter.h>
 #include <linux/membarrier.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { SKIPPED = 77 };
-
-/* It does not ask for the architecture: programs of another one, where the number is another call's, are not what it is for. */
-static int install(void) {
-    struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    const struct sock_fprog program = {sizeof code / sizeof *code, code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) : -1;
-}
 
 int main(int count_of_arguments, char **arguments) {
     if (count_of_arguments < 2) {
         fprintf(stderr, "%s: a program is missing\n", arguments[0]);
         return 2;
     }
-    if (install() != 0) {
+    if (refuse_membarrier(false, ENOSYS) != 0) {
         fprintf(stderr, "skipped: no filter of calls: %s\n", strerror(errno));
         return SKIPPED;
     }
