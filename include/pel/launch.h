@@ -53,7 +53,7 @@ typedef struct pel_launch_desc {
     size_t size;                         /* sizeof(pel_launch_desc); 0: the layout of the first release */
     uint64_t global[3];                  /* items in each dimension; trailing zeros are absent dimensions */
     uint64_t local[3];                   /* work-group size, dividing global; all zero: the library chooses */
-    uint64_t offset[3];                  /* global offset; access declarations and spans count items without it */
+    uint64_t offset[3];                  /* global offset; access declarations and spans count items without it (docs/guide.md) */
     const pel_event *const *waits;       /* explicit dependencies, besides the data hazards */
     uint32_t wait_count;
     /* higher starts first of those ready together; chunks that wait for busy cores keep their order */

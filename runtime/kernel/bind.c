@@ -75,6 +75,32 @@ static pel_status bind_offset(const binder *b, const pel_launch_desc *desc) {
     return PEL_OK;
 }
 
+/*
+ * Patterns count items from 0, get_global_id from the offset: source that never asks for the offset touches other bytes than it
+ * declares. Host variants get ids that begin at 0, and custom functions get both.
+ */
+static pel_status check_offset(const binder *b) {
+    const pel_kernel *kernel = b->kernel;
+    const pel_span *span = &b->bound->span;
+    const bool moved = (span->offset[0] | span->offset[1] | span->offset[2]) != 0;
+    if (!moved || !kernel->image.entry || kernel->program->knows_offset || (kernel->image.flags & PEL_KERNEL_CHUNK_SAFE) != 0) {
+        return PEL_OK;
+    }
+    for (uint32_t i = 0; i < kernel->image.param_count; i++) {
+        const pel_param_kind kind = kernel->image.params[i].kind;
+        if (kind == PEL_PARAM_KIND_ELEMENTWISE || (kind == PEL_PARAM_KIND_BLOCK && span->offset[span->split] != 0)) {
+            const pel_story story = {
+                .advice = "pass parts of the buffers (pel_buf_range) instead of an offset, let the source subtract "
+                          "get_global_offset, or declare the parameter PEL_PARAM_CUSTOM"};
+            return pel_fail(b->error, b->allocator, PEL_INVALID_ARGUMENT, &story,
+                            "kernel %s: parameter %u is declared %s, which counts from 0, but the launch has an offset (%" PRIu64
+                            ", %" PRIu64 ", %" PRIu64 "), which get_global_id contains, and the source never asks for it",
+                            kernel->image.name, i, pel_param_kind_name(kind), span->offset[0], span->offset[1], span->offset[2]);
+        }
+    }
+    return PEL_OK;
+}
+
 /* The largest work-group that any device of this kernel takes; 0: not known. */
 static uint64_t largest_work_group(const pel_kernel *kernel) {
     uint64_t largest = 0;
@@ -495,6 +521,9 @@ static pel_status bind_all(const binder *b, const pel_launch_desc *desc, const p
     }
     if (status == PEL_OK) {
         status = bind_offset(b, desc);
+    }
+    if (status == PEL_OK) {
+        status = check_offset(b);
     }
     if (status == PEL_OK) {
         status = bind_local(b, desc);

@@ -15,6 +15,7 @@ struct pel_program {
     pel_program_image image;
     char *unsafe;                  /* why its launches cannot be split (kernel/scan.c); NULL: nothing found */
     bool uses_atomics;             /* splitting is safe only with a declared reduction */
+    bool knows_offset;             /* it may count items without the launch's offset, as declarations do */
     char **not_on;                 /* per device: why it does not build there; NULL: builds */
 };
 
@@ -54,6 +55,7 @@ typedef struct pel_scan {
     char *unsafe;                  /* a reason, or NULL; owned by the caller */
     bool plain_only;               /* the ids themselves are tampered with: the addressing prelude must not be used at all */
     bool uses_atomics;
+    bool knows_offset;             /* it names the launch's offset, or ids that do not contain it */
 } pel_scan;
 
 /*

@@ -250,6 +250,7 @@ static pel_status judge(maker *m, const char *missing) {
     }
     program->unsafe = scan.unsafe;
     program->uses_atomics = scan.uses_atomics;
+    program->knows_offset = scan.knows_offset || !m->complete || m->foreign;
     program->image.plain_only = scan.plain_only || !m->complete || m->foreign;
     program->image.cacheable = m->complete;
     if (!program->unsafe && m->foreign) {

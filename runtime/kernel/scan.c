@@ -121,6 +121,8 @@ static void look_at_word(scanner *s, const pel_token *word) {
     for (size_t i = 0; i < COUNT(atomics); i++) {
         s->scan->uses_atomics = s->scan->uses_atomics || begins(word, atomics[i]);
     }
+    s->scan->knows_offset =
+        s->scan->knows_offset || pel_token_is(word, "get_global_offset") || pel_token_is(word, "get_global_linear_id");
     if (begins(word, "_Z") || begins(word, "__builtin_amdgcn") || begins(word, "__nvvm") || begins(word, "__spirv")) {
         refuse_ids(s, "it calls a compiler's internal functions", word);
     }
@@ -389,7 +391,7 @@ static bool mentions(const char *text, size_t bytes, const char *word) {
 }
 
 pel_status pel_scan_source(const pel_allocator *allocator, const char *source, size_t bytes, pel_scan *scan) {
-    *scan = (pel_scan){NULL, false, false};
+    *scan = (pel_scan){.unsafe = NULL};
     size_t length;
     char *clean = pel_source_clean(allocator, source, bytes, &length);
     if (!clean) {

@@ -371,6 +371,68 @@ static void test_addressing(void **state) {
     launches_end(&l);
 }
 
+/* What the source of one item for each id declares, counts from 0; source that asks for the offset may do so, too. */
+static void test_offset_and_declarations(void **state) {
+    (void)state;
+    static const char *const sources[] = {
+        "__kernel void k(__global int *x) { x[get_global_id(0)] = 1; }",
+        "__kernel void k(__global int *x) { x[get_global_id(0) - get_global_offset(0)] = 1; }",
+        "__kernel void k(__global int *x) { x[get_global_linear_id()] = 1; }",
+    };
+    static const pel_param elements = PEL_PARAM_ELEMENTWISE(PEL_WRITE, 4, 1, 1), rows = PEL_PARAM_BLOCK(PEL_WRITE, 4, 64, 0, 0),
+                           groups = PEL_PARAM_PER_GROUP(PEL_REDUCE_NONE, PEL_I32, 4, 1), whole = PEL_PARAM_WHOLE(PEL_READ);
+    static const struct {
+        const pel_param *param;
+        uint32_t source, flags;
+        uint64_t offset[2];
+        pel_status expected;
+    } cases[] = {
+        {&elements, 0, 0, {0, 0}, PEL_OK},
+        {&elements, 0, 0, {4, 0}, PEL_INVALID_ARGUMENT},
+        {&elements, 0, 0, {0, 4}, PEL_INVALID_ARGUMENT},
+        {&elements, 0, PEL_KERNEL_CHUNK_SAFE, {4, 0}, PEL_OK},
+        {&elements, 1, 0, {4, 0}, PEL_OK},
+        {&elements, 2, 0, {4, 0}, PEL_OK},
+        {&rows, 0, 0, {4, 0}, PEL_OK}, /* split along the other dimension */
+        {&rows, 0, 0, {0, 4}, PEL_INVALID_ARGUMENT},
+        {&rows, 1, 0, {0, 4}, PEL_OK},
+        {&groups, 0, 0, {4, 4}, PEL_OK},
+        {&whole, 0, 0, {4, 4}, PEL_OK},
+    };
+    launches_begin(&l, "hc");
+    const pel_arg argument = pel_buf(launches_wrap(&l, 0, 4096));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pel_program_desc program_desc = PEL_PROGRAM_DESC_INIT;
+        pel_kernel_desc desc = PEL_KERNEL_DESC_INIT;
+        pel_launch_desc launch = PEL_LAUNCH_DESC_INIT;
+        pel_program *program;
+        pel_kernel *kernel;
+        pel_bound bound;
+        pel_error *error = NULL;
+        program_desc.source = sources[cases[i].source];
+        assert_int_equal(pel_program_create(&l.fake.runtime, &program_desc, &program, NULL), PEL_OK);
+        desc.entry = "k";
+        desc.params = cases[i].param;
+        desc.param_count = 1;
+        desc.flags = cases[i].flags;
+        assert_int_equal(pel_kernel_create(program, &desc, &kernel, NULL), PEL_OK);
+        launch.global[0] = launch.global[1] = 16;
+        launch.local[0] = launch.local[1] = 4;
+        launch.offset[0] = cases[i].offset[0];
+        launch.offset[1] = cases[i].offset[1];
+        assert_int_equal(pel_bind(kernel, &launch, &argument, 1, &bound, &error), cases[i].expected);
+        if (cases[i].expected == PEL_OK) {
+            launches_unbind(&l, &bound);
+        } else {
+            assert_non_null(strstr(pel_error_message(error), "counts from 0"));
+        }
+        pel_error_destroy(error);
+        assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
+        assert_int_equal(pel_program_destroy(program), PEL_OK);
+    }
+    launches_end(&l);
+}
+
 /* --- hostile input --- */
 
 static uint64_t odd_number(uint64_t *random) {
@@ -616,6 +678,7 @@ int main(void) {
         cmocka_unit_test(test_granularity),
         cmocka_unit_test(test_reasons_not_to_split),
         cmocka_unit_test(test_addressing),
+        cmocka_unit_test(test_offset_and_declarations),
         cmocka_unit_test(test_hostile_input),
         cmocka_unit_test(test_granularity_keeps_elements_whole),
         cmocka_unit_test(test_last_release_in_a_command),

@@ -78,6 +78,7 @@ static const example examples[] = {
     {"struct s { int a; } __attribute__((packed)) s;\n" KERNEL, "variables of its own", false, false},
     {"__attribute__((aligned(16))) int counter;\n" KERNEL, "variables of its own", false, false},
     {"__kernel void k() { static int n; }", "static variables", false, false},
+    {"__kernel void k(__global int *c) { c[get_global_id(0) - get_global_offset(0)] = 1; }", NULL, false, false},
     {"__constant float pi = 3.14f;\nconstant int t[] = {1, 2};\nconst int c = 4;\n" KERNEL, NULL, false, false},
     {"__constant sampler_t s = CLK_FILTER_NEAREST;\n" KERNEL, NULL, false, false},
     {"typedef __global float *pointer;\ntypedef struct { float x, y; } point;\n" KERNEL, NULL, false, false},
@@ -113,6 +114,7 @@ static void test_examples(void **state) {
         assert_true(right);
         assert_int_equal(scan.plain_only, e->plain_only);
         assert_int_equal(scan.uses_atomics, e->atomics);
+        assert_int_equal(scan.knows_offset, strstr(e->source, "get_global_offset") != NULL);
         pel_free(&memory.allocator, scan.unsafe);
     }
     assert_int_equal(memory.live, 0);
