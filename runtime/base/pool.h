@@ -32,7 +32,8 @@ static inline void pel_pool_fetch(const void *block) {
     __builtin_prefetch(line, 1);
 #endif
 }
-/* Of a list of blocks in the order in which they were taken, which mostly follow each other in memory. */
+/* Of a list of blocks in the order in which they were taken, which mostly follow each other in memory. A node is two of them, so
+ * that is the fifth node from here. */
 enum { PEL_POOL_AHEAD = 10 * PEL_POOL_BLOCK };
 static inline void pel_pool_fetch_ahead(const void *block) { pel_pool_fetch((const char *)block + PEL_POOL_AHEAD); }
 

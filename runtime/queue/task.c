@@ -410,7 +410,7 @@ static void leave(submission *s, bool pushed) {
 static void put(submission *s) {
     if (s->lane) {
         if (s->event) {
-            pel_host_lane_offer(s->lane, &s->node->item, s->event);
+            pel_host_lane_offer(s->lane, &s->node->item, &s->event->phase); /* what its beginning writes */
         } else {
             pel_host_lane_push(s->lane, &s->node->item);
         }
