@@ -7,10 +7,13 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 #include <pthread.h>
+
+enum { SKIPPED = 77 };
 
 static atomic_ullong next_id = 1;
 
@@ -60,6 +63,19 @@ void fixture_end(fixture *f) {
     }
     pel_topology_destroy(f->topology);
     pel_logger_destroy(&f->logger);
+}
+
+int fixture_set_up(fixture *f, void **state) {
+    if (!fixture_discover(f)) {
+        exit(SKIPPED);
+    }
+    *state = f;
+    return 0;
+}
+
+int fixture_tear_down(void **state) {
+    fixture_end(*state);
+    return 0;
 }
 
 typedef struct done {

@@ -21,6 +21,10 @@ void fixture_stop(fixture *f);            /* closes it */
 void fixture_end(fixture *f);
 void fixture_run(fixture *f, pel_work *work);  /* submits and waits */
 
+/* For groups of tests: discovers, and ends the program as one that is skipped where there is no device; 0. */
+int fixture_set_up(fixture *f, void **state);
+int fixture_tear_down(void **state);
+
 /* A program image over static text. */
 pel_program_image fixture_program(const char *source);
 pel_kernel_image fixture_kernel(const pel_program_image *program, const char *entry, const pel_param *params, uint32_t count);

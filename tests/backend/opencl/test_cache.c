@@ -21,19 +21,7 @@ static char directory[64], programs[96], file[256];
 static const pel_param params[] = {PEL_PARAM_POINTER(PEL_READ_WRITE)};
 static const char source[] = "kernel void count(global int *x) { x[get_global_id(0)] += (int)get_global_size(0); }\n";
 
-static int set_up(void **state) {
-    (void)state;
-    if (!fixture_discover(&f)) {
-        exit(77);
-    }
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+static int set_up(void **state) { return fixture_set_up(&f, state); }
 
 /* A new, empty cache directory for each test. */
 static int fresh(void **state) {
@@ -318,5 +306,5 @@ int main(void) {
         cmocka_unit_test_setup_teardown(read_only_directory, fresh, clear),
         cmocka_unit_test_setup_teardown(saved_when_idle, fresh, clear),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, fixture_tear_down);
 }

@@ -29,17 +29,8 @@ static fixture f;
 static pel_program_image program;
 
 static int set_up(void **state) {
-    (void)state;
-    if (!fixture_discover(&f)) {
-        exit(77);
-    }
+    (void)fixture_set_up(&f, state);
     program = fixture_program(source);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    fixture_end(&f);
     return 0;
 }
 
@@ -566,5 +557,5 @@ int main(void) {
         cmocka_unit_test(own_memory),   cmocka_unit_test(failing_allocations), cmocka_unit_test(many_lives),
         cmocka_unit_test(one_more_takes_its_pace), cmocka_unit_test(guests_and_cores),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, fixture_tear_down);
 }

@@ -340,23 +340,14 @@ static void status_of_codes(void **state) {
 }
 
 static int set_up(void **state) {
-    (void)state;
-    if (!fixture_discover(&f)) {
-        exit(77);
-    }
+    (void)fixture_set_up(&f, state);
     program = fixture_program(source);
     f.env.cache_directory = getenv("PEL_CACHE_DIR"); /* so that the calls around cached binaries fail too */
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    fixture_end(&f);
     return 0;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(coherent_device), cmocka_unit_test(own_memory), cmocka_unit_test(staged),
                                        cmocka_unit_test(status_of_codes)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, fixture_tear_down);
 }

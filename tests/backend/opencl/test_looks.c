@@ -196,22 +196,10 @@ static void seen_without_sleeping(void **state) {
     ends_at_look = 0;
 }
 
-static int set_up(void **state) {
-    (void)state;
-    if (!fixture_discover(&f)) {
-        exit(77);
-    }
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+static int set_up(void **state) { return fixture_set_up(&f, state); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_quicker_one), cmocka_unit_test(a_look_that_takes_as_long_as_the_kernel),
                                        cmocka_unit_test(seen_without_sleeping)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, fixture_tear_down);
 }

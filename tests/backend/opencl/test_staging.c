@@ -299,19 +299,7 @@ static void rings_leave_room(void **state) {
     f.facts = usual;
 }
 
-static int set_up(void **state) {
-    (void)state;
-    if (!fixture_discover(&f)) {
-        exit(77);
-    }
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    fixture_end(&f);
-    return 0;
-}
+static int set_up(void **state) { return fixture_set_up(&f, state); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(right_bytes), cmocka_unit_test(nothing_sensitive_stays),
@@ -319,5 +307,5 @@ int main(void) {
                                        cmocka_unit_test(what_does_not_end_is_given_up),
                                        cmocka_unit_test(small_ones_go_directly), cmocka_unit_test(without_pinned_memory),
                                        cmocka_unit_test(rings_leave_room)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, fixture_tear_down);
 }
