@@ -18,9 +18,10 @@ bool pel_barrier_prepare(void) {
 }
 
 /*
- * A program may refuse itself the call after it was prepared (seccomp). Nobody can be made to fence then, and the other side, which
- * has begun without fences, cannot be told in time. But its stores leave their processors by themselves, within a microsecond or a
- * few, and what a processor has looked at before it was interrupted it has stored before, too. So time does what the fence did.
+ * A program may refuse itself the call after it was prepared (seccomp). Nobody can be made to fence then, and the other side,
+ * which has begun without fences, cannot be told in time. But its stores leave their processors by themselves, within a
+ * microsecond or a few, and what a processor has looked at before it was interrupted it has stored before, too. So time does
+ * what the fence did.
  */
 void pel_barrier_heavy(void) {
     if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Something is submitted in the very moment in which the only worker that could run it falls asleep: one of both must see the
- * other. From outside, as a bare task and as one with an access, to a runtime with one worker; and from inside a task, which waits
- * for its child without helping, to the other of two. tests/model_check/wake.pml goes through all orders; this goes the real way,
- * with delays that sweep over one another. A wake-up that is lost shows as a test that never ends.
+ * other. From outside, as a bare task and as one with an access, to a runtime with one worker; and from inside a task, which
+ * waits for its child without helping, to the other of two. tests/model_check/wake.pml goes through all orders; this goes the
+ * real way, with delays that sweep over one another. A wake-up that is lost shows as a test that never ends.
  *
- * At last as a program does that refuses itself membarrier when its runtime works already (a filter of calls, as sandboxes install
- * them): nothing is lost, and it is said once.
+ * At last as a program does that refuses itself membarrier when its runtime works already (a filter of calls, as sandboxes
+ * install them): nothing is lost, and it is said once.
  */
 #include "support/refuse_membarrier.h"
 

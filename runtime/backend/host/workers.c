@@ -527,8 +527,8 @@ static int called_from(pel_host_device *device) {
 static void tell_of_barrier(pel_host_device *device) {
     if (device->has_barrier && pel_barrier_is_refused() && !atomic_exchange(&device->told_of_barrier, true)) {
         pel_log(device->env->logger, PEL_LOG_WARNING,
-                "%s: the system refuses membarrier, which it allowed when the runtime was made (a filter of calls?); to fall asleep "
-                "and to wait take 0.2 ms more each",
+                "%s: the system refuses membarrier, which it allowed when the runtime was made (a filter of calls?); to fall "
+                "asleep and to wait take 0.2 ms more each",
                 device->base.facts->info.id);
     }
 }
