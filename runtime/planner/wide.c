@@ -231,6 +231,10 @@ static void explain(pel_wide *wide, const decision *d) {
         } else {
             pel_words_put(&words, ": no device can hold it alone");
         }
+        /* where one of few devices might have got a smaller part (hold.c) */
+        if (wide->request->pieces && !wide->request->frozen && wide->request->objective == PEL_AIM_TIME) {
+            pel_words_put(&words, "; no tail is held back among more than 64 devices");
+        }
         return;
     }
     pel_words_put(&words, " alone: ");

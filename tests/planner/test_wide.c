@@ -250,10 +250,33 @@ static void what_is_not_weighed_is_said(void **state) {
     }
 }
 
+/* So is that no tail is held back, where one of few devices might have got less for one. */
+static void what_is_not_held_back_is_said(void **state) {
+    static machine m;
+    static pel_plan_result r;
+    uint32_t divided = 0;
+    (void)state;
+    for (uint32_t i = 0; i < 40; i++) {
+        uint64_t random = 2500 + i;
+        make(&m, 100, &random, true);
+        m.request.objective = PEL_AIM_TIME;
+        m.request.deadline_ns = 0.0;
+        m.request.pieces = i % 2 == 0;
+        m.request.frozen = i % 4 > 1;
+        assert_int_equal(pel_planner_plan(&m.request, &r), PEL_OK);
+        const bool expected = !r.exploring && r.slice_count > 1 && m.request.pieces && !m.request.frozen;
+        assert_int_equal(strstr(r.reason, "no tail is held back") != NULL, expected);
+        divided += expected;
+        pel_plan_result_free(&pel_allocator_default, &r);
+    }
+    assert_true(divided > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(plans_are_plans), cmocka_unit_test(the_level_is_the_waters),
                                        cmocka_unit_test(all_are_learned_at_once), cmocka_unit_test(guesses_come_from_all),
                                        cmocka_unit_test(shares_are_done_as_asked),
-                                       cmocka_unit_test(what_is_not_weighed_is_said)};
+                                       cmocka_unit_test(what_is_not_weighed_is_said),
+                                       cmocka_unit_test(what_is_not_held_back_is_said)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
