@@ -2,7 +2,6 @@
 /* Graphs: replays with changed arguments against sequential execution, on host workers and on a simulated machine; failures,
  * order with the outside, misuse. */
 #include "machines.h"
-#include "machines.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
