@@ -374,7 +374,8 @@ static void fail_spoiled(pel_command *command, const pel_job *job) {
                  pel_error_message(why));
     } else {
         pel_fail(&error, &command->runtime->allocator, status, NULL,
-                 "%s ran behind a launch that failed, and overwrote what it would have to read again", name);
+                 "%s ran behind a launch that failed, and overwrote what it would have to read (PEL_PROTECT_RETRY saves it)",
+                 name);
     }
     pel_error_destroy(why);
     pel_command_fail(command, status, error);
