@@ -5,7 +5,9 @@
  * A line over units is right where all units cost alike. Where predictions stay off by more than noise explains, the family gets
  * a profile: the latest chunks are explained by a line a device and one density over the range, in turns, and from then on
  * lines are over *work* (mean 1 a unit), not units. Whole launches mean the same in both, so what was seen alone stays valid.
- * Rejected: a profile for everybody (with 10 % noise it chases luck), and one a device (each sees too little of the range).
+ * Rejected: a profile for everybody (with 10 % noise it chases luck), and one a device (each sees too little of the range). But
+ * where the launches of the learning were divided between two devices, and what is left unexplained falls to half, and below
+ * OWN_ERROR when each has a density of its own, they have one each; their lines are then over their own work.
  */
 #include "model/table.h"
 
@@ -23,16 +25,51 @@
 #define TURNS 6
 #define ERROR_FIRST 0.4 /* of a density while speeds are not known */
 #define ERROR_LEAST 0.1
+#define OWN_CONTRAST 0.6 /* prior standard deviation of a device's density, relative to the one for all */
+#define OWN_BETTER 0.5   /* densities of their own must explain the latest chunks so much better (medians) */
+#define OWN_ERROR 0.04   /* ... and leave no more: among devices that scatter more a held-back tail gains more than windows */
+#define OWN_SIGHTS 6u    /* of each device beside the other one */
+#define OWN_WHILE 20u    /* launches since the profile: later each device has seen the same parts again and again */
+#define OWN_SEEN 0.1     /* relative error of a density */
 
-double pel_irregular_work(const pel_record *record, uint64_t lo, uint64_t hi, double units) {
+double pel_irregular_work(const pel_record *record, uint64_t device, uint64_t lo, uint64_t hi, double units) {
     if (record == NULL || record->profile == NULL || !(units > 0.0)) {
         return hi > lo ? (double)(hi - lo) : 0.0;
     }
-    return units *
-           (pel_profile_work(record->profile, (double)hi / units) - pel_profile_work(record->profile, (double)lo / units));
+    const double *profile = record->profile;
+    for (uint32_t i = 0; i < 2; i++) {
+        profile = record->own[i] != NULL && record->own_device[i] == device ? record->own[i] : profile;
+    }
+    return units * (pel_profile_work(profile, (double)hi / units) - pel_profile_work(profile, (double)lo / units));
 }
 
-static double work_of(const pel_profile *profile, const pel_sight *sight) {
+void pel_irregular_own(pel_record_entry *entry, pel_own_profiles *own) {
+    entry->own = own;
+    for (uint32_t i = 0; i < 2; i++) {
+        const bool whole = own != NULL && own->count == 2;
+        entry->record.own[i] = whole ? own->profile[i].cumulative : NULL;
+        entry->record.own_device[i] = whole ? own->device[i] : 0;
+    }
+}
+
+/* What is thought of the range: one density for all, and maybe one for each of two devices. */
+typedef struct densities {
+    const pel_profile *all;
+    pel_own_profiles *own; /* NULL: none */
+} densities;
+
+/* Of a device; NULL: it has none of its own. */
+static pel_profile *own_of(pel_own_profiles *own, uint64_t device) {
+    for (uint32_t i = 0; own != NULL && own->count == 2 && i < 2; i++) {
+        if (own->device[i] == device) {
+            return &own->profile[i];
+        }
+    }
+    return NULL;
+}
+
+static double work_of(const densities *of, const pel_sight *sight) {
+    const pel_profile *own = own_of(of->own, sight->device), *profile = own != NULL ? own : of->all;
     return sight->units * (pel_profile_work(profile->cumulative, sight->hi) - pel_profile_work(profile->cumulative, sight->lo));
 }
 
@@ -45,7 +82,7 @@ static bool same_line(const pel_sight *a, const pel_sight *b) {
 }
 
 /* The line of each sight's device over all its sights, with the work that the profile says. */
-static void lines_of(const pel_record_entry *entry, const pel_profile *profile, uint32_t count,
+static void lines_of(const pel_record_entry *entry, const densities *of, uint32_t count,
                      sight_line lines[PEL_MODEL_SIGHTS]) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t first = 0;
@@ -55,23 +92,54 @@ static void lines_of(const pel_record_entry *entry, const pel_profile *profile, 
         }
         for (uint32_t k = i; k < count && first == i; k++) {
             if (same_line(&entry->sights[k], &entry->sights[i])) {
-                pel_fit_observe(&fit, work_of(profile, &entry->sights[k]), entry->sights[k].ns, 0.0);
+                pel_fit_observe(&fit, work_of(of, &entry->sights[k]), entry->sights[k].ns, 0.0);
             }
         }
         lines[i] = first == i ? (sight_line){fit.start, fit.slope / fit.scale} : lines[first];
     }
 }
 
-/* Mean absolute logarithmic error of lines over the profile's work. */
-static double error_of(const pel_record_entry *entry, const pel_profile *profile, uint32_t count) {
+/* Absolute logarithmic error of lines over the profile's work, of each sight. Its mean. */
+static double errors_of(const pel_record_entry *entry, const densities *of, uint32_t count, double errors[PEL_MODEL_SIGHTS]) {
     sight_line lines[PEL_MODEL_SIGHTS];
     double sum = 0.0;
-    lines_of(entry, profile, count, lines);
+    lines_of(entry, of, count, lines);
     for (uint32_t i = 0; i < count; i++) {
         const pel_sight *sight = &entry->sights[i];
-        sum += fmin(1.0, fabs(log(sight->ns / (lines[i].start + lines[i].unit * work_of(profile, sight)))));
+        errors[i] = fmin(1.0, fabs(log(sight->ns / (lines[i].start + lines[i].unit * work_of(of, sight)))));
+        sum += errors[i];
     }
     return sum / count;
+}
+
+static double error_of(const pel_record_entry *entry, const pel_profile *profile, uint32_t count) {
+    double errors[PEL_MODEL_SIGHTS];
+    return errors_of(entry, &(densities){profile, NULL}, count, errors);
+}
+
+static void sort(double *errors, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++) {
+        double value = errors[i];
+        uint32_t at = i;
+        for (; at > 0 && errors[at - 1] > value; at--) {
+            errors[at] = errors[at - 1];
+        }
+        errors[at] = value;
+    }
+}
+
+/* The median of those that are parts of a launch: an accident does not move it. */
+static double usual_error(const pel_record_entry *entry, const densities *of, uint32_t count) {
+    double errors[PEL_MODEL_SIGHTS];
+    uint32_t parts = 0;
+    (void)errors_of(entry, of, count, errors);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!entry->sights[i].alone) {
+            errors[parts++] = errors[i];
+        }
+    }
+    sort(errors, parts);
+    return parts > 0 ? errors[parts / 2] : 0.0;
 }
 
 /* Lines from the profile, the profile from the lines, in turns. */
@@ -79,7 +147,7 @@ static void explain(const pel_record_entry *entry, pel_profile *profile, uint32_
     sight_line lines[PEL_MODEL_SIGHTS];
     pel_profile next;
     for (int turn = 0; turn < TURNS; turn++) {
-        lines_of(entry, profile, count, lines);
+        lines_of(entry, &(densities){profile, NULL}, count, lines);
         pel_profile_begin(&next);
         for (uint32_t i = 0; i < count; i++) {
             const pel_sight *sight = &entry->sights[i];
@@ -89,6 +157,46 @@ static void explain(const pel_record_entry *entry, pel_profile *profile, uint32_
         }
         *profile = next;
     }
+}
+
+/* The same for a density each, from one for all. */
+static void explain_own(const pel_record_entry *entry, pel_own_profiles *own, uint32_t count) {
+    sight_line lines[PEL_MODEL_SIGHTS];
+    pel_profile next;
+    own->profile[0] = own->profile[1] = *entry->profile;
+    own->count = 2;
+    for (int turn = 0; turn < TURNS; turn++) {
+        lines_of(entry, &(densities){entry->profile, own}, count, lines);
+        for (uint32_t d = 0; d < 2; d++) {
+            pel_profile_begin_like(&next, entry->profile, OWN_CONTRAST);
+            for (uint32_t i = 0; i < count; i++) {
+                const pel_sight *sight = &entry->sights[i];
+                double work = fmax(sight->ns - lines[i].start, 0.1 * sight->ns) / lines[i].unit;
+                if (!sight->alone && sight->device == own->device[d]) {
+                    pel_profile_observe(&next, sight->lo, sight->hi, work / ((sight->hi - sight->lo) * sight->units), OWN_SEEN);
+                }
+            }
+            own->profile[d] = next;
+        }
+    }
+}
+
+/* Whether all parts of launches were two devices': these. */
+static bool are_two(const pel_record_entry *entry, uint32_t count, pel_own_profiles *own) {
+    uint32_t seen[2] = {0, 0};
+    for (uint32_t i = 0; i < count; i++) {
+        const pel_sight *sight = &entry->sights[i];
+        const uint32_t which = seen[0] == 0 || own->device[0] == sight->device ? 0 : 1;
+        if (sight->alone) {
+            continue;
+        }
+        if (seen[which]++ == 0) {
+            own->device[which] = sight->device;
+        } else if (own->device[which] != sight->device) {
+            return false;
+        }
+    }
+    return seen[0] >= OWN_SIGHTS && seen[1] >= OWN_SIGHTS;
 }
 
 /* Lines start again, over work. */
@@ -102,7 +210,7 @@ static bool relearn(pel_models *models, pel_record_entry *entry, const pel_model
             for (uint32_t k = 0; k < count; k++) {
                 const pel_sight *sight = &entry->sights[k];
                 if (sight->device == entry->sights[i].device && sight->alone == entry->sights[i].alone) {
-                    (void)pel_models_enter(models, place, work_of(entry->profile, sight), sight->ns);
+                    (void)pel_models_enter(models, place, work_of(&(densities){entry->profile, entry->own}, sight), sight->ns);
                 }
             }
         }
@@ -118,7 +226,7 @@ static bool is_time(const pel_record_entry *entry, uint32_t count) {
         if (record->profiled_since == 0 && count < PEL_MODEL_SIGHTS / 2) {
             return false; /* what the history says comes from more than these few chunks */
         }
-        return age >= 2 && age <= PEL_MODEL_SIGHTS && (age & (age - 1)) == 0;
+        return age >= 2 && age <= PEL_MODEL_SIGHTS && record->launches >= entry->look_at;
     }
     if (record->told) {
         return record->launches >= TOLD_FROM && count >= TOLD_SIGHTS && (record->launches & (record->launches - 1)) == 0;
@@ -126,11 +234,37 @@ static bool is_time(const pel_record_entry *entry, uint32_t count) {
     return record->launches >= WATCH_FROM && record->misfit >= MISFIT && count >= PEL_MODEL_SIGHTS / 2;
 }
 
-bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_model_family *family) {
-    uint32_t count = entry->sight_count < PEL_MODEL_SIGHTS ? entry->sight_count : PEL_MODEL_SIGHTS;
-    if (!is_time(entry, count)) {
+/* Looks whether two devices need densities of their own, or better ones. */
+static bool begin_own(pel_models *models, pel_record_entry *entry, const pel_model_family *family, uint32_t count) {
+    const pel_record *record = &entry->record;
+    pel_own_profiles *own = NULL, *before = entry->own;
+    if (record->profiled_since == 0 || (before != NULL && record->launches - record->profiled_since > OWN_WHILE)) {
         return true;
     }
+    own = pel_alloc(&models->allocator, sizeof *own);
+    if (own == NULL) {
+        return false;
+    }
+    own->count = 0;
+    if (are_two(entry, count, own)) {
+        explain_own(entry, own, count);
+        const double left = usual_error(entry, &(densities){entry->profile, own}, count);
+        const double known = usual_error(entry, &(densities){entry->profile, before}, count);
+        const bool better = before != NULL ? left < BETTER_AGAIN * known : left <= OWN_ERROR && left <= OWN_BETTER * known;
+        own->count = better ? 2 : 0;
+    }
+    if (own->count == 0) { /* what is known is as good */
+        pel_free(&models->allocator, own);
+        return true;
+    }
+    pel_free(&models->allocator, before);
+    pel_irregular_own(entry, own);
+    entry->record.misfit = 0.0;
+    return relearn(models, entry, family, count);
+}
+
+/* Looks for a density for all devices, or for a better one. */
+static bool begin_for_all(pel_models *models, pel_record_entry *entry, const pel_model_family *family, uint32_t count) {
     pel_profile flat, fresh;
     pel_profile_begin(&flat);
     fresh = flat;
@@ -150,9 +284,39 @@ bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_
         }
         entry->record.profile = entry->profile->cumulative;
         entry->record.profiled_since = entry->record.launches;
+        entry->record.turned = 0;
     }
     *entry->profile = fresh;
     return relearn(models, entry, family, count);
+}
+
+/*
+ * Densities of their own are not learned further: devices that always see the same parts cannot tell speed from density, and a
+ * bad minute of the machine would move their parts for good. Lines follow. Where parts miss what their lines say for several
+ * launches it is the kernel that has changed, and all begins anew.
+ */
+static bool give_up_own(pel_models *models, pel_record_entry *entry, const pel_model_family *family, uint32_t count) {
+    pel_free(&models->allocator, entry->own);
+    pel_irregular_own(entry, NULL);
+    entry->record.misfit = 0.0;
+    entry->record.profiled_since = entry->record.launches;
+    entry->record.turned = 0;
+    entry->look_at = entry->record.launches + 2;
+    return relearn(models, entry, family, count);
+}
+
+bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_model_family *family) {
+    uint32_t count = entry->sight_count < PEL_MODEL_SIGHTS ? entry->sight_count : PEL_MODEL_SIGHTS;
+    if (entry->own != NULL && entry->record.misfit >= MISFIT) {
+        return give_up_own(models, entry, family, count);
+    }
+    if (!is_time(entry, count)) {
+        return true;
+    }
+    const uint64_t age = entry->profile != NULL ? entry->record.launches - entry->record.profiled_since : 0;
+    entry->look_at = entry->record.launches + (age > 2 ? age : 2);
+    return (entry->own != NULL || begin_for_all(models, entry, family, count)) &&
+           (entry->profile == NULL || begin_own(models, entry, family, count));
 }
 
 double pel_irregular_see(pel_record_entry *entry, const pel_cost *line, const pel_sight *sight) {
@@ -161,8 +325,9 @@ double pel_irregular_see(pel_record_entry *entry, const pel_cost *line, const pe
         return 0.0;
     }
     double width = (sight->hi - sight->lo) * sight->units;
-    if (entry->profile == NULL) {
-        return fabs(log(sight->ns / (line->start_ns + line->unit_ns * pel_cost_counted(line, width))));
+    if (entry->profile == NULL || own_of(entry->own, sight->device) != NULL) {
+        const double units = entry->profile == NULL ? width : work_of(&(densities){entry->profile, entry->own}, sight);
+        return fabs(log(sight->ns / (line->start_ns + line->unit_ns * pel_cost_counted(line, units))));
     }
     double work = (sight->ns - line->start_ns) / line->unit_ns, n = (double)(line->samples < 50 ? line->samples : 50);
     double error = fmax(line->deviation * sqrt(1.0 + 1.0 / n), ERROR_LEAST);
@@ -171,17 +336,10 @@ double pel_irregular_see(pel_record_entry *entry, const pel_cost *line, const pe
 }
 
 void pel_irregular_note(pel_record *record, double *errors, uint32_t count) {
-    if (count < 2 || record->profile != NULL) {
+    if (count < 2 || (record->profile != NULL && record->own[0] == NULL)) {
         return; /* a whole launch has no parts that could differ */
     }
-    for (uint32_t i = 1; i < count; i++) {
-        double value = errors[i];
-        uint32_t at = i;
-        for (; at > 0 && errors[at - 1] > value; at--) {
-            errors[at] = errors[at - 1];
-        }
-        errors[at] = value;
-    }
+    sort(errors, count);
     /* The lower median: one device that has changed, or one accident, is no irregular kernel. */
     record->misfit += MISFIT_MEMORY * (fmin(errors[(count - 1) / 2], 1.0) - record->misfit);
 }

@@ -93,11 +93,11 @@ const pel_record *pel_models_record(const pel_models *models, const pel_model_fa
     return place != NULL && place->used ? &place->record : NULL;
 }
 
-/* Devices beside each of the launch's; chunks of one device follow each other. */
+/* Devices beside each of the launch's; chunks of one device follow each other. Only the first one may have a second part. */
 static double lesson_companions(const pel_lesson *lesson) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < lesson->chunk_count && !lesson->chunks[i].piece; i++) {
-        count++;
+        count += i == 0 || lesson->chunks[i].device != lesson->chunks[0].device;
     }
     return count > 1 ? (double)(count - 1) : 1.0;
 }
@@ -180,7 +180,7 @@ static bool learn_chunk(const learning *l, const pel_lesson_chunk *chunk, double
                               : l->lesson->chunk_count > 1 ? PEL_MODEL_BESIDE
                                                            : PEL_MODEL_ALONE;
     if (record != NULL && record->profile != NULL) {
-        work = pel_irregular_work(record, chunk->lo, chunk->hi, l->range);
+        work = pel_irregular_work(record, chunk->device, chunk->lo, chunk->hi, l->range);
     }
     bool watched =
         record != NULL && (record->profile != NULL || l->launch <= WATCH_WHILE || l->launch % WATCH_EVERY == 0);
@@ -274,7 +274,10 @@ pel_status pel_models_learn(pel_models *models, const pel_lesson *lesson) {
         }
     }
     if (entry != NULL && !spoilt) {
-        bool watched = l.launch <= WATCH_WHILE || l.launch % WATCH_EVERY == 0;
+        entry->record.turned += entry->profile != NULL && lesson->chunk_count > 1;
+        bool watched = l.launch <= WATCH_WHILE || l.launch % WATCH_EVERY == 0 || entry->own != NULL;
+        /* Without their cores devices miss what densities of their own say, and these are not given up for that. */
+        watched = watched && !(lesson->deprived && entry->own != NULL);
         pel_irregular_note(&entry->record, errors, watched ? seen : 0);
         learned = pel_irregular_begin(models, entry, &lesson->family) && learned;
     }

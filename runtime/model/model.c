@@ -36,6 +36,7 @@ void pel_models_destroy(pel_models *models) {
         pel_free(&allocator, models->devices);
         for (size_t i = 0; i < models->record_capacity; i++) {
             pel_free(&allocator, models->records[i].profile);
+            pel_free(&allocator, models->records[i].own);
         }
         pel_free(&allocator, models->records);
         pel_free(&allocator, models->watts);

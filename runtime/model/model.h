@@ -77,7 +77,11 @@ typedef struct pel_record {
     uint64_t together_last;   /* launch of the latest */
     double misfit;            /* usual relative error of predictions, before there is a profile */
     const double *profile;    /* model/profile.h: where an irregular kernel works; lines are then over work; NULL: regular */
+    /* Two devices that differ along the range have one each, and lines over the work that it says; both, or NULL. */
+    const double *own[2];
+    uint64_t own_device[2];
     uint64_t profiled_since; /* launch; 0 with a profile: it came from the history */
+    uint32_t turned;         /* divided launches learned from since */
     bool told;               /* its user says that items differ in cost */
     uint32_t cold_in_a_row;  /* launches in which something was compiled */
     uint32_t deprived;       /* launches in which cores were missing, less those that had them; at most a few */
@@ -157,7 +161,7 @@ pel_status pel_models_set_watts(pel_models *models, uint64_t device, const pel_m
  * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a
  * change of meaning raises the version, and what an older version wrote is forgotten.
  */
-#define PEL_MODEL_STATE_VERSION 4u
+#define PEL_MODEL_STATE_VERSION 5u
 #define PEL_MODEL_STATE_LIMIT 64u
 
 /* See above. */
@@ -166,7 +170,7 @@ typedef enum pel_model_aspect {
     PEL_MODEL_ALONE = 1,
     PEL_MODEL_KIN = 2,
     PEL_MODEL_PIECE = 3,
-    PEL_MODEL_PROFILE = 4, /* no line: where an irregular kernel works; of no single device */
+    PEL_MODEL_PROFILE = 4, /* no line: where an irregular kernel works; of no single device, or of one of two that differ */
     PEL_MODEL_MOVING = 5,  /* a line over bytes */
     PEL_MODEL_POWER = 6    /* no line: what a device draws, as meters said; of no kernel */
 } pel_model_aspect;

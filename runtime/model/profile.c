@@ -78,6 +78,14 @@ void pel_profile_begin(pel_profile *profile) {
     start(profile, NULL, NULL);
 }
 
+void pel_profile_begin_like(pel_profile *profile, const pel_profile *all, double contrast) {
+    double deviation[BINS];
+    for (int i = 0; i < BINS; i++) {
+        deviation[i] = contrast * all->density[i];
+    }
+    start(profile, all->density, deviation);
+}
+
 bool pel_profile_recall(pel_profile *profile, const double density[BINS], const double deviation[BINS]) {
     double sum = 0.0;
     for (int i = 0; i < BINS; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where in its range an irregular kernel spends its time: a density over bins, with mean 1, shared by all devices. Pure; fixed
- * size.
+ * Where in its range an irregular kernel spends its time: a density over bins, with mean 1, shared by all devices unless two of
+ * them differ (irregular.c). Pure; fixed size.
  */
 #ifndef PEL_MODEL_PROFILE_H
 #define PEL_MODEL_PROFILE_H
@@ -18,6 +18,9 @@ typedef struct pel_profile {
 
 /* Knows nothing: flat, neighbours alike. */
 void pel_profile_begin(pel_profile *profile);
+
+/* A device's own: like the one for all, give or take the relative `contrast` in each bin. */
+void pel_profile_begin_like(pel_profile *profile, const pel_profile *all, double contrast);
 
 /*
  * The part [lo, hi) of the range, 0 <= lo < hi <= 1, was `density` times as dense as the mean, give or take the relative

@@ -16,8 +16,9 @@
 #define COMPANY_WORDS 3u
 #define COMPANY_MOST 64.0  /* devices */
 #define SLOWNESS_MOST 0.71 /* logarithm, a companion; company.c stays below */
+#define PROFILES_EACH 3u /* a record: all devices', and two of their own */
 #define PROFILE_WORDS (2u * PEL_PROFILE_BINS)
-#define PROFILE_DEVICE 0x70656c70726f6669u /* no device: a profile is all of them's */
+#define PROFILE_DEVICE 0x70656c70726f6669u /* no device: a profile is all of them's; other devices' are their own */
 
 _Static_assert(PEL_MODEL_PROFILE_BINS == PEL_PROFILE_BINS, "readers of a state see all bins");
 _Static_assert(PROFILE_WORDS <= PEL_MODEL_STATE_LIMIT, "a profile fits into a state");
@@ -63,19 +64,22 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
             return true;
         }
     }
-    while (*cursor < models->capacity + models->record_capacity) {
-        const pel_record_entry *at = &models->records[(*cursor)++ - models->capacity];
-        if (at->profile != NULL) {
-            state->key = (pel_model_key){at->family, PROFILE_DEVICE};
+    while (*cursor < models->capacity + PROFILES_EACH * models->record_capacity) {
+        const size_t place = (*cursor)++ - models->capacity;
+        const pel_record_entry *at = &models->records[place / PROFILES_EACH];
+        const size_t which = place % PROFILES_EACH; /* 0: all devices' */
+        const bool has = which == 0 ? at->profile != NULL : at->own != NULL && at->own->count == 2;
+        if (has) {
+            state->key = (pel_model_key){at->family, which == 0 ? PROFILE_DEVICE : at->own->device[which - 1]};
             state->kernel = at->kernel;
             state->aspect = PEL_MODEL_PROFILE;
             state->samples = at->inherited + at->sight_count;
             state->count = PROFILE_WORDS;
-            write_profile(at->profile, state->values);
+            write_profile(which == 0 ? at->profile : &at->own->profile[which - 1], state->values);
             return true;
         }
     }
-    const size_t lines = models->capacity + models->record_capacity;
+    const size_t lines = models->capacity + PROFILES_EACH * models->record_capacity;
     if (*cursor >= lines && *cursor - lines < models->watts_count) {
         pel_watts_write(&models->watts[(*cursor)++ - lines], state);
         return true;
@@ -83,9 +87,26 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
     return false;
 }
 
+/* One of two devices' own: without the other one it is of no use, and waits for it. */
+static pel_status restore_own(pel_models *models, pel_record_entry *place, uint64_t device, const pel_profile *profile) {
+    pel_own_profiles *own = place->own;
+    if (own == NULL && (own = pel_alloc(&models->allocator, sizeof *own)) == NULL) {
+        return PEL_OUT_OF_MEMORY;
+    }
+    if (place->own == NULL) {
+        own->count = 0;
+    }
+    if (own->count < 2 && (own->count == 0 || own->device[0] != device)) {
+        own->device[own->count] = device;
+        own->profile[own->count++] = *profile;
+    }
+    pel_irregular_own(place, own);
+    return PEL_OK;
+}
+
 static pel_status restore_profile(pel_models *models, const pel_model_state *state) {
     pel_profile profile;
-    if (state->key.device != PROFILE_DEVICE || state->count != PROFILE_WORDS || state->samples == 0 ||
+    if (state->count != PROFILE_WORDS || state->samples == 0 ||
         !pel_profile_recall(&profile, state->values, state->values + PEL_PROFILE_BINS)) {
         return PEL_INVALID_ARGUMENT;
     }
@@ -93,8 +114,14 @@ static pel_status restore_profile(pel_models *models, const pel_model_state *sta
     if (place == NULL) {
         return PEL_OUT_OF_MEMORY;
     }
-    if (place->record.launches > 0 || (place->profile != NULL && place->inherited >= state->samples)) {
+    if (place->record.launches > 0) {
         return PEL_OK; /* its lines are what this process has seen already */
+    }
+    if (state->key.device != PROFILE_DEVICE) {
+        return restore_own(models, place, state->key.device, &profile);
+    }
+    if (place->profile != NULL && place->inherited >= state->samples) {
+        return PEL_OK;
     }
     if (place->profile == NULL) {
         place->profile = pel_alloc(&models->allocator, sizeof *place->profile);

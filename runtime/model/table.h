@@ -29,15 +29,24 @@ typedef struct pel_sight {
     bool alone;
 } pel_sight;
 
+/* What two devices need along the range, where they differ. */
+typedef struct pel_own_profiles {
+    uint64_t device[2];
+    pel_profile profile[2];
+    uint32_t count; /* so many are known: a history may have lost one, and then none is used */
+} pel_own_profiles;
+
 typedef struct pel_record_entry {
     uint64_t family;
     uint64_t kernel; /* of the family; 0: unknown */
     bool used;
     pel_record record;
     pel_profile *profile; /* NULL: regular as far as is known */
+    pel_own_profiles *own; /* NULL: that one for all devices */
     pel_sight sights[PEL_MODEL_SIGHTS];
     uint32_t sight_count; /* ever; the latest ones are kept */
     uint64_t inherited;   /* sights behind the profile that came from the history */
+    uint64_t look_at;     /* launch from which on a better profile is looked for; 0: never looked */
 } pel_record_entry;
 
 typedef struct pel_watts_entry {
@@ -74,8 +83,11 @@ bool pel_models_enter(pel_models *models, pel_model_entry *place, double units, 
 /* The line of a family on a device, alone or beside others; learn.c. NULL: nothing known. */
 pel_model_entry *pel_models_line(const pel_models *models, const pel_model_family *family, uint64_t device, bool alone);
 
-/* Work in [lo, hi) of a range of `units`: the number of units when the family is regular. irregular.c. */
-double pel_irregular_work(const pel_record *record, uint64_t lo, uint64_t hi, double units);
+/* Work in [lo, hi) of a range of `units` on a device: the number of units when the family is regular. irregular.c. */
+double pel_irregular_work(const pel_record *record, uint64_t device, uint64_t lo, uint64_t hi, double units);
+
+/* The entry's devices have these, or none (NULL): tells the record. irregular.c. */
+void pel_irregular_own(pel_record_entry *entry, pel_own_profiles *own);
 
 /*
  * Watches a chunk before its line learns from it; `line` is that line. The error of what it predicted, while there is no

@@ -260,6 +260,9 @@ void pel_plan_explain(const pel_contest *contest) {
         pel_words_put(&words, "; parts as before: moving them would take ");
         pel_words_time(&words, planning->stays_ns);
     }
+    if (contest->has_best) {
+        pel_plan_say_window(&words, planning, &contest->best);
+    }
     append_overlaps(&words, planning, chosen);
 }
 

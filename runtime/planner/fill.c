@@ -111,6 +111,7 @@ bool pel_plan_fill(const pel_planning *planning, uint64_t mask, uint64_t quanta,
     double level;
     memset(filling->share, 0, sizeof filling->share);
     filling->mask = 0;
+    filling->window_lo = filling->window_hi = 0;
     /* A device that its memory limits leaves more to the others: the level only rises, so each is found full once. */
     for (bool again = true; again;) {
         again = false;

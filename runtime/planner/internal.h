@@ -38,6 +38,10 @@ typedef struct pel_filling {
     uint64_t share[PEL_PLAN_DEVICE_LIMIT]; /* quanta */
     uint64_t mask;                         /* devices with a share */
     double makespan;                       /* ns */
+    /* Of two devices that differ along the range (windows.c): `inner` has these quanta of it, the other one what is on both
+     * sides; shares are of their own work then. window_hi 0: parts in the order of the devices. */
+    uint64_t window_lo, window_hi;
+    uint32_t inner;
 } pel_filling;
 
 /*
@@ -166,6 +170,25 @@ const double *pel_plan_profile(const pel_plan_request *request);
 
 /* Where in the range `quanta` of `all` end: an irregular kernel's are not where they would be on an even range. */
 uint64_t pel_plan_edge(const pel_plan_request *request, const double *profile, uint64_t quanta, uint64_t all);
+
+/* Work in [lo, hi) on a device, which may need its own for it. */
+double pel_plan_work_on(const pel_plan_request *request, uint32_t device, uint64_t lo, uint64_t hi);
+
+/* Where two devices differ along the range: the shares become the best window of one of them, or two parts; windows.c. */
+void pel_plan_place(pel_planning *planning, pel_filling *filling);
+
+/* Whether the family's profile is being learned: devices take other parts in each launch, because one that always sees the same
+ * part cannot tell its own speed from that part's density. */
+bool pel_plan_is_turning(const pel_plan_request *request);
+
+/* Two devices' shares, from another place of the range on in each launch. False: not now. */
+bool pel_plan_turn(const pel_planning *planning, const pel_filling *filling, pel_filling *turned);
+
+/* The parts of a filling with a window, at most three; their times are not filled in. */
+uint32_t pel_plan_parts(const pel_planning *planning, const pel_filling *filling, pel_plan_slice parts[3]);
+
+/* Why its parts are where they are; nothing where there is no window. */
+void pel_plan_say_window(pel_words *words, const pel_planning *planning, const pel_filling *filling);
 
 /* Scatter of one observation, and the expected latest of `count` standard normal draws. */
 double pel_plan_deviation(const pel_plan_request *request, uint32_t device);

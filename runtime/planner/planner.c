@@ -17,7 +17,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TURNING 12u /* launches */
 #define MARGIN_DEFAULT 0.03
 #define MARGIN_MOST 0.5  /* whatever the scatter, a predicted gain of a factor of two is worth a try */
 #define WAIT_MATTERS 0.2 /* an expected wait for the latest device beyond this counts when combinations are compared */
@@ -131,23 +130,40 @@ uint64_t pel_plan_edge(const pel_plan_request *request, const double *profile, u
 
 /*
  * The order in which the devices take their parts. Always the same, so that data stays where it is; but right after a profile
- * was made it is turned from launch to launch, because a device that always sees the same part cannot tell its own speed from
- * that part's density.
+ * was made it is turned from launch to launch.
  */
 static uint32_t order_of(const pel_planning *planning, uint64_t mask, uint32_t order[PEL_PLAN_DEVICE_LIMIT]) {
-    const pel_record *record = planning->request->record;
     uint32_t all[PEL_PLAN_DEVICE_LIMIT], count = 0;
     for (; mask != 0; mask &= mask - 1) {
         all[count++] = (uint32_t)__builtin_ctzll(mask);
     }
-    bool turning = record != NULL &&
-                   (record->profile != NULL ? record->profiled_since > 0 && record->launches < record->profiled_since + TURNING
-                                            : planning->request->irregular && record->launches < TURNING);
-    uint32_t first = turning && !planning->request->frozen ? (uint32_t)(record->launches % count) : 0;
+    uint32_t first =
+        pel_plan_is_turning(planning->request) ? (uint32_t)(planning->request->record->launches % count) : 0;
     for (uint32_t i = 0; i < count; i++) {
         order[i] = all[(first + i) % count];
     }
     return count;
+}
+
+/* Slices of a window and its sides. The device of the sides does one after the other. */
+static void emit_window(pel_planning *planning, const pel_filling *filling) {
+    pel_plan_result *result = planning->result;
+    const uint32_t count = pel_plan_parts(planning, filling, result->slices);
+    double outer = 0.0;
+    bool complete = true;
+    result->slice_count = count;
+    result->predicted_ns = 0.0;
+    for (uint32_t i = 0; i < count; i++) {
+        pel_plan_slice *slice = &result->slices[i];
+        const bool measured = pel_plan_measured(&planning->request->devices[slice->device]);
+        const double work = pel_plan_work_on(planning->request, slice->device, slice->lo, slice->hi);
+        const double time = pel_plan_time(planning, slice->device, work);
+        slice->predicted_ns = measured ? time : 0.0;
+        complete = complete && measured;
+        outer += slice->device != filling->inner ? time : 0.0;
+        result->predicted_ns = fmax(result->predicted_ns, slice->device == filling->inner ? time : outer);
+    }
+    result->predicted_ns = complete ? fmax(result->predicted_ns, filling->makespan) : 0.0;
 }
 
 /* Slices for the shares; what these leave over is the tail. */
@@ -170,8 +186,8 @@ static void emit(pel_planning *planning, const pel_filling *filling, bool held) 
             continue; /* a part of dense work that is narrower than a quantum */
         }
         bool measured = pel_plan_measured(&request->devices[device]);
-        double time =
-            count == 1 ? pel_plan_alone(planning, device) : pel_plan_time(planning, device, pel_plan_work(request, lo, hi));
+        double time = count == 1 ? pel_plan_alone(planning, device)
+                                 : pel_plan_time(planning, device, pel_plan_work_on(request, device, lo, hi));
         result->slices[result->slice_count++] =
             (pel_plan_slice){.device = device, .lo = lo, .hi = hi, .predicted_ns = measured ? time : 0.0};
         complete = complete && measured;
@@ -188,7 +204,9 @@ static void emit(pel_planning *planning, const pel_filling *filling, bool held) 
 }
 
 void pel_plan_emit_held(pel_planning *planning, pel_filling *filling) {
-    if (pel_plan_hold_back(planning, filling, &planning->result->tail)) {
+    pel_filling turned;
+    const bool placed = filling->window_hi > 0 || pel_plan_turn(planning, filling, &turned);
+    if (!placed && pel_plan_hold_back(planning, filling, &planning->result->tail)) {
         emit(planning, filling, true);
     } else {
         pel_plan_emit(planning, filling);
@@ -196,8 +214,15 @@ void pel_plan_emit_held(pel_planning *planning, pel_filling *filling) {
 }
 
 void pel_plan_emit(pel_planning *planning, const pel_filling *filling) {
+    pel_filling turned;
     planning->result->tail.lo = planning->result->tail.hi = planning->result->tail.at = 0;
-    emit(planning, filling, false);
+    if (filling->window_hi > 0) {
+        emit_window(planning, filling);
+    } else if (pel_plan_turn(planning, filling, &turned)) {
+        emit_window(planning, &turned);
+    } else {
+        emit(planning, filling, false);
+    }
 }
 
 /* Scatter of one observation. */
@@ -287,6 +312,9 @@ static void restore_lines(const pel_contest *state) {
 static bool enter(pel_contest *state, uint64_t set, pel_filling *filling, uint32_t *noisiest, bool *enough) {
     const bool counts = state->planning->request->objective != PEL_AIM_TIME;
     const bool filled = pel_plan_fill_crowd(state->planning, set, 0.0, filling);
+    if (filled && state->planning->request->record != NULL && state->planning->request->record->own[0] != NULL) {
+        pel_plan_place(state->planning, filling);
+    }
     const double joules = filled && counts ? pel_plan_joules(state->planning, filling, &(double){0.0}) : 0.0;
     restore_lines(state);
     if (!filled || (filling->mask & (filling->mask - 1)) == 0 || !is_new(state, filling->mask)) {
@@ -368,7 +396,7 @@ static bool decide(pel_contest *state) {
     if (state->has_best) {
         const bool single = state->best_single < PEL_PLAN_DEVICE_LIMIT;
         pel_plan_crowd(planning, state->best.mask, (uint32_t)__builtin_popcountll(state->best.mask), 0.0);
-        if (planning->request->objective == PEL_AIM_TIME) {
+        if (planning->request->objective == PEL_AIM_TIME && state->best.window_hi == 0) {
             (void)pel_plan_stay(planning, single ? state->single_ns : INFINITY, &state->best);
         }
         pel_plan_emit_held(planning, &state->best);
@@ -379,6 +407,7 @@ static bool decide(pel_contest *state) {
         memset(alone.share, 0, sizeof alone.share);
         alone.share[state->best_single] = planning->quanta;
         alone.mask = pel_bit(state->best_single);
+        alone.window_lo = alone.window_hi = 0;
         alone.makespan = state->single_ns;
         pel_plan_emit(planning, &alone);
         return true;

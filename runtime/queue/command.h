@@ -77,6 +77,7 @@ struct pel_job {
     bool over;                  /* its work has completed, and is not tried again at once */
     bool superseded;            /* its units run again in another job */
     bool borrowed;              /* args and written are repeat.c's */
+    uint32_t second;            /* 1 + the launch's job whose end it waits for, being on its device, too; 0: none */
     struct pel_shadow *shadows; /* isolate.c, as the following */
     pel_backend_device *driver; /* whose they are */
     atomic_int isolation;

@@ -40,8 +40,14 @@ static double expected_ns(const pel_job *job) {
 static bool has_room_at_all(const pel_device *device) { return device->running < AT_LEAST || device->queued_ns < AHEAD_NS; }
 static bool has_room_for_many(const pel_device *device) { return device->running < 2 * COMPETING; }
 
-/* What it waits for on other devices is with them, so it cannot keep that off its cores. */
-static bool may_queue(const pel_job *job) { return !job->work.gate || pel_gate_may_queue(job->work.gate); }
+/*
+ * What it waits for on other devices is with them, so it cannot keep that off its cores. And of two parts of a launch the second
+ * waits for the first: drivers that are looked at tell their times apart only so, and the models need both.
+ */
+static bool may_queue(const pel_job *job) {
+    return (!job->work.gate || pel_gate_may_queue(job->work.gate)) &&
+           (job->second == 0 || job->command->jobs[job->second - 1].over);
+}
 
 /* Whether its device has room for it: `competing` queues leave each other a say. */
 static bool has_room(const pel_job *job, bool competing) {

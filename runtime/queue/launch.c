@@ -201,6 +201,11 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
     return status;
 }
 
+/* A device has a second part only where two of them share the launch: around the other one's (planner/windows.c). */
+static uint32_t first_there(const pel_command *command, uint32_t slice) {
+    return slice == 2 && command->slices[0].device == command->slices[2].device ? 1 : 0;
+}
+
 pel_status pel_launch_run(pel_command *command) {
     pel_error *error = NULL;
     pel_metering_look(command->runtime);
@@ -222,6 +227,7 @@ pel_status pel_launch_run(pel_command *command) {
                                      .data_parallel = true,
                                      .sampled = pel_verify_samples(command, device),
                                      .done = command->tail ? pel_launch_chunk_done : NULL};
+        command->jobs[i].second = first_there(command, i);
         command->job_count++;
         status = pel_retry_build(&command->jobs[i], &command->slices[i], &error);
     }
