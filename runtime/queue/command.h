@@ -235,6 +235,7 @@ struct pel_queue {
     char *name;
     uint32_t max_in_flight;
     atomic_int room;            /* where that is bounded: tasks that may be submitted before somebody counts again */
+    uint32_t places;            /* of that room, taken by who submits with the hazard_lock, which it is under */
     int32_t priority;           /* added to that of launches */
     _Atomic(struct pel_graph *) recorder; /* takes what is submitted; NULL: none */
     _Atomic(pel_event *) gate;  /* of the barrier that later commands wait for, retained; NULL: none. Changed under the lock */
@@ -411,6 +412,8 @@ void pel_watch_begin(pel_dispatcher *dispatcher); /* from now on whoever ends a 
 void pel_queue_advance(pel_queue *queue);   /* drops drained stages and starts the markers that followed them */
 void pel_queues_advance(pel_runtime *runtime); /* of all queues; tells waiters */
 pel_status pel_queue_cut(pel_queue *queue, pel_stage **before); /* a new current stage */
+/* Whatever was submitted to a stage that was current until now is counted there: waits for submissions that are under way. */
+void pel_submissions_settle(pel_dispatcher *dispatcher);
 void pel_queue_make_room(pel_queue *queue); /* waits while max_in_flight says so; without the lock */
 /* The same for a task: what is under way is counted when as many have been submitted as there was room for the last time. */
 static inline void pel_queue_make_room_for_task(pel_queue *queue) {

@@ -4,6 +4,7 @@
 #include "backend/host/host.h"
 #include "queue/graph_rows.h"
 #include "queue/mapping.h"
+#include "queue/node_list.h"
 #include "queue/retry.h"
 #include "queue/short_launch.h"
 #include "queue/verify.h"

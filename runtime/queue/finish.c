@@ -66,9 +66,7 @@ pel_status pel_queue_drain(pel_queue *queue, bool *home, pel_status *failure) {
         pthread_mutex_unlock(&runtime->lock);
         return PEL_WOULD_DEADLOCK;
     }
-    if (dispatcher->tasks) {
-        pel_host_lanes_settle(dispatcher->tasks);
-    }
+    pel_submissions_settle(dispatcher);
     pel_status status = PEL_OK;
     drain d = {queue, queue->drained + count_stages(queue), atomic_load_explicit(&queue->stage, memory_order_relaxed)};
     /* What this thread can drive to its end by itself needs no stage of its own, and nobody who tells us: that takes every

@@ -11,12 +11,17 @@ enum { FIRST_BITS = 6, LINE = 64, MERGED_MOST = 256, FETCH_AHEAD = 12, FIRST_PAT
 /* A table of its own. False: no memory. */
 static bool make_table(pel_hazard_field *field, uint32_t bits) {
     const uint64_t count = (uint64_t)1 << bits;
-    void *block = bits < 40 ? pel_alloc_zero(&field->states->allocator, 1, count * sizeof(pel_hazard_cell) + LINE) : NULL;
+    /* one more at the end, that of no number, so that there is a next one of each */
+    const uint64_t bytes = (count + 1) * sizeof(pel_hazard_cell) + LINE;
+    void *block = bits < 40 ? pel_alloc_zero(&field->states->allocator, 1, bytes) : NULL;
     if (!block) {
         return false;
     }
     field->block = block;
     field->cells = (pel_hazard_cell *)(((uintptr_t)block + LINE - 1) / LINE * LINE);
+    for (uint32_t place = 0; place < PEL_HAZARD_SPANS; place++) {
+        field->at[place] = field->cells;
+    }
     field->bits = bits;
     field->mask = count - 1;
     field->limit = count / 8 * 5;

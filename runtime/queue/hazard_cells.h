@@ -28,8 +28,10 @@ typedef struct pel_hazard_field {
     uint64_t lo, hi, size;   /* memory; bytes of a cell, the last one may have fewer */
     uint64_t mask;           /* of the table */
     uint64_t used, limit;    /* cells in the table; when so many, it is made anew */
-    uint64_t served;         /* accesses */
-    uint64_t last[PEL_HAZARD_SPANS]; /* the number of the last one, for each place in a task's list of accesses */
+    uint64_t served;         /* accesses; of one task on neighbours one */
+    /* for each place in a task's list of accesses: the number of the last one, and the shortest way's cell (any one at first) */
+    uint64_t last[PEL_HAZARD_SPANS];
+    pel_hazard_cell *at[PEL_HAZARD_SPANS];
     uint64_t low_bits;       /* size - 1; no power of two: all bits, by which nothing but the first is one */
     uint64_t whole;          /* bytes of cells that have all */
     uint32_t shift, bits;    /* size is 1 << shift, 64: no power of two; the table has 1 << bits, 8 at least */
@@ -89,9 +91,10 @@ static inline void pel_hazard_field_foresee(const pel_hazard_field *field, uint6
  * eleven further is brought near, and what is behind that of four to seven further, which must be near by then; where numbers
  * ascend the lines of the next eight cells in time. Fours stand side by side.
  */
-static inline void pel_hazard_field_walk(pel_hazard_field *field, uint64_t number, uint32_t place) {
+static inline void pel_hazard_field_walk(pel_hazard_field *field, uint64_t number, uint32_t place, bool reads) {
     const bool ascends = number == field->last[place] + 1;
     field->last[place] = number;
+    field->served++;
     if ((number & 3) != 0 || !ascends) {
         return;
     }
@@ -99,7 +102,7 @@ static inline void pel_hazard_field_walk(pel_hazard_field *field, uint64_t numbe
     for (int i = 0; i < 4; i++) {
         pel_hazard_fetch(later[i].value);
         if ((soon[i].value.a & PEL_HAZARD_COUNTED) != 0) {
-            pel_hazard_fetch_behind(soon[i].value);
+            pel_hazard_fetch_waited(soon[i].value, reads);
         }
     }
     const pel_hazard_cell *far = pel_hazard_field_home(field, number + 16); /* one and a half lines */
@@ -120,14 +123,36 @@ static inline bool pel_hazard_field_has_room(pel_hazard_field *field, uint64_t m
     return field->used + more <= field->limit || pel_hazard_field_make_room(field, more);
 }
 
+/* A free cell becomes that of a number; its value is nothing. */
+static inline pel_hazard_cell *pel_hazard_field_add(pel_hazard_field *field, pel_hazard_cell *cell, uint64_t number) {
+    cell->key = number + 1;
+    field->used++;
+    return cell;
+}
+
 /* The cell of a number, added if it was not there. There is room. */
 static inline pel_hazard_cell *pel_hazard_field_cell(pel_hazard_field *field, uint64_t number) {
     pel_hazard_cell *cell = pel_hazard_field_home(field, number);
     for (bool first = true; cell->key != number + 1; first = false) {
         if (cell->key == 0) {
-            cell->key = number + 1; /* its value is nothing */
-            field->used++;
-            break;
+            return pel_hazard_field_add(field, cell, number);
+        }
+        cell = pel_hazard_field_next(field, number, cell, first);
+    }
+    return cell;
+}
+
+/* The same; NULL if it is not known and there is no room. Where numbers ascend, seven of eight stand behind the one before; what
+ * has the number as its key is its cell, wherever that is. */
+static inline pel_hazard_cell *pel_hazard_field_cell_if_room(pel_hazard_field *field, uint64_t number, uint32_t place) {
+    pel_hazard_cell *cell = field->at[place] + 1;
+    if (cell->key == number + 1) {
+        return field->at[place] = cell;
+    }
+    field->at[place] = cell = pel_hazard_field_home(field, number);
+    for (bool first = true; cell->key != number + 1; first = false) {
+        if (cell->key == 0) {
+            return field->used < field->limit ? pel_hazard_field_add(field, cell, number) : NULL;
         }
         cell = pel_hazard_field_next(field, number, cell, first);
     }

@@ -329,6 +329,18 @@ void pel_hazard_fetch_behind(pel_interval_value value) {
     }
 }
 
+void pel_hazard_fetch_waited(pel_interval_value value, bool reads) {
+    if (kind_of(value) == KIND_RECORD) {
+        const record *r = pointer_of(value);
+        if (reads || r->count == 0) {
+            __builtin_prefetch(pointer_of(r->writer));
+        }
+        for (uint32_t i = 0; i < r->count && !reads; i++) {
+            __builtin_prefetch(r->readers[i].node);
+        }
+    }
+}
+
 bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value) {
     if (is_nothing(value) || ((value.a & KIND_COUNTED) == 0 && is_over(reference_of(value)))) {
         return true;

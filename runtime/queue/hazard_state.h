@@ -106,6 +106,8 @@ bool pel_hazard_meet(pel_hazard_looking *l, pel_interval_value value);
 static inline void pel_hazard_fetch(pel_interval_value value) { __builtin_prefetch((const void *)(uintptr_t)value.a); }
 /* And what is behind that, which must be near. */
 void pel_hazard_fetch_behind(pel_interval_value value);
+/* The same for the shortest way, which asks whoever reads for the writer alone, and else for readers before it. */
+void pel_hazard_fetch_waited(pel_interval_value value, bool reads);
 
 bool pel_hazard_forgive_at(void *queue, uint64_t lo, uint64_t hi, pel_interval_value value); /* a visit_fn; uint64_t *queue */
 

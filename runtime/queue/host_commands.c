@@ -140,6 +140,7 @@ task_by_command(pel_queue *queue, pel_task_fn function, void *context, const pel
     return pel_host_command_conclude(queue, command, status, error, desc, event);
 }
 
+__attribute__((noinline)) /* likewise */
 pel_status pel_task_any(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t access_count,
                         const pel_task_desc *desc, pel_event **event) {
     pel_status status = PEL_OK;
@@ -161,10 +162,7 @@ pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const
         return pel_task_bare(queue, function, context);
     }
     if (queue && function && accesses && access_count - 1 < PEL_HAZARD_SPANS && !desc && !event) {
-        pel_status status = pel_task_few(queue, function, context, accesses, access_count);
-        if (status != PEL_UNSUPPORTED) {
-            return status;
-        }
+        return pel_task_few(queue, function, context, accesses, access_count);
     }
     return pel_task_any(queue, function, context, accesses, access_count, desc, event);
 }

@@ -162,20 +162,6 @@ pel_successors pel_node_close(pel_node *node, bool *watched) {
     return head;
 }
 
-/* The link is read before the successor is told: it may run, end and be another command at once. */
-pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data) {
-    pel_edge *edge;
-    if ((*list & PEL_LIST_ADDRESS) == 0) {
-        return NULL;
-    }
-    *data = (*list & PEL_LIST_DATA) != 0;
-    pel_node *to = pel_list_read(*list, list, &edge);
-    if (edge) {
-        pel_pool_give(pools->scraps, &self->scraps, edge);
-    }
-    return to;
-}
-
 /* Entries are pushed in front only, and stay as they are until the list is closed. */
 void pel_node_visit(pel_node *node, void (*visit)(pel_node *to, void *user), void *user) {
     uintptr_t at = atomic_load_explicit(&node->successors, memory_order_acquire);

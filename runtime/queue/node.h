@@ -190,7 +190,6 @@ bool pel_node_watch(pel_node *node, uint64_t generation);
 /* The successors of a node, closed. next: NULL at the end; call pel_node_arrive for each that it yields. */
 typedef uintptr_t pel_successors;
 pel_successors pel_node_close(pel_node *node, bool *watched);
-pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data);
 
 /*
  * A predecessor is over. True: it was the last one, and the caller must start the node. Who sees that only its own arrival is

@@ -27,7 +27,7 @@ typedef struct pel_edge {
 static inline uintptr_t pel_list_tag(uint64_t generation) { return (uintptr_t)(generation & 0xffff) << PEL_LIST_TAG_SHIFT; }
 
 static inline bool pel_list_open(uintptr_t head, uint64_t generation) {
-    return (head & PEL_LIST_CLOSED) == 0 && (head ^ pel_list_tag(generation)) >> PEL_LIST_TAG_SHIFT == 0;
+    return ((head ^ pel_list_tag(generation)) & (~(uintptr_t)0 << PEL_LIST_TAG_SHIFT | PEL_LIST_CLOSED)) == 0;
 }
 
 /* What an entry leads to, and the rest of the list; the entry is not touched any more after this. An edge is to be given back. */
@@ -43,6 +43,21 @@ static inline pel_node *pel_list_read(uintptr_t entry, uintptr_t *rest, pel_edge
     *rest = (entry & PEL_LIST_LAST) != 0     ? 0
             : (entry & PEL_LIST_BESIDE) != 0 ? pel_node_more_of(to)->link
                                              : (uintptr_t)atomic_load_explicit(&to->item.link, memory_order_relaxed);
+    return to;
+}
+
+/* The next one of a closed list, and whether it reads the result; NULL: there is none. The link is read before the successor is
+ * told: it may run, end and be another command at once. */
+static inline pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data) {
+    pel_edge *edge;
+    if ((*list & PEL_LIST_ADDRESS) == 0) {
+        return NULL;
+    }
+    *data = (*list & PEL_LIST_DATA) != 0;
+    pel_node *to = pel_list_read(*list, list, &edge);
+    if (edge) {
+        pel_pool_give(pools->scraps, &self->scraps, edge);
+    }
     return to;
 }
 

@@ -12,6 +12,7 @@
 #include "queue/awaited.h"
 #include "queue/bare.h"
 #include "queue/command.h"
+#include "queue/node_list.h"
 #include "queue/short_launch.h"
 #include <stddef.h>
 

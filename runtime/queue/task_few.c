@@ -4,11 +4,20 @@
 #include "queue/hazard_record.h"
 #include "queue/node_list.h"
 
-enum { NONE = 1, /* no address: that of an empty list is 0 */ MOST_BEFORE = PEL_HAZARD_SPANS * (1 + PEL_HAZARD_CHUNK_READERS) };
+/* In each variant of `enter`, so that what is known of an access stays in registers. */
+#define WITHIN __attribute__((always_inline)) static inline
+
+enum {
+    NONE = 1,       /* no address: that of an empty list is 0 */
+    MOST_BEFORE = PEL_HAZARD_SPANS * (1 + PEL_HAZARD_CHUNK_READERS),
+    PLACES = 32,    /* in a bounded queue */
+    NEIGHBOURS = 1024 /* cells that lie so far before the first access's were it a moment ago, as tasks walk on */
+};
 
 /* One of the accesses. */
 typedef struct place {
     pel_hazard_cell *cell;
+    uint64_t number;
     bool reads;
     bool idle;   /* nothing that is known of the cell need stay */
 } place;
@@ -17,7 +26,7 @@ typedef struct place {
 typedef struct before {
     pel_hazard_node *node;
     uint64_t generation;
-    bool data;
+    uintptr_t data; /* PEL_LIST_DATA or 0 */
 } before;
 
 typedef struct few {
@@ -28,7 +37,10 @@ typedef struct few {
     uintptr_t last;  /* entry that was made: its address; NONE */
     uint32_t edges;
     uint32_t count;  /* predecessors that there may be */
+    before *all_before, *end; /* the list of them */
     uint32_t records;
+    pel_edge *spare; /* blocks for all of its edges but the first two, linked by `next` */
+    bool all;        /* the last access was in a buffer that is all of a field's memory */
     bool ready;      /* none of them is left */
 } few;
 
@@ -42,85 +54,125 @@ static inline pel_hazard_record *record_in(pel_interval_value value) {
     return (pel_hazard_record *)(uintptr_t)(value.a & ~(uint64_t)PEL_HAZARD_KINDS);
 }
 
-/* The cell of an access in the field where the last task's was. False: not that simple. Branches, each of which goes the same way
- * nearly always: what is computed without them takes twice the instructions. */
-static inline bool find(pel_hazard_field *field, const pel_runtime *runtime, const pel_access *a, pel_node_more *more, uint32_t i,
-                        place *found) {
-    pel_buffer *buffer = (pel_buffer *)(uintptr_t)a->buffer;
-    uint64_t number;
-    if (!buffer || !field || buffer->runtime != runtime || a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset) {
+/* The number of the cell that an access is, if it is one, whatever its size. */
+__attribute__((noinline)) /* rare */
+static bool number_of(const pel_hazard_field *field, const pel_runtime *runtime, const pel_access *a, uint64_t *number) {
+    const pel_buffer *buffer = a->buffer;
+    if (!buffer || !field || buffer->runtime != runtime || a->offset >= buffer->bytes || a->bytes > buffer->bytes - a->offset ||
+        (unsigned)a->mode - PEL_READ > PEL_READ_WRITE - PEL_READ || a->rows > 1 || a->reserved != 0 ||
+        atomic_load_explicit(&((pel_buffer *)(uintptr_t)buffer)->away, memory_order_relaxed)) {
         return false;
     }
-    const uint64_t bytes = a->bytes != 0 ? a->bytes : buffer->bytes - a->offset;
-    const uint64_t lo = (uintptr_t)buffer->data + a->offset;
-    if ((unsigned)a->mode - PEL_READ > PEL_READ_WRITE - PEL_READ || a->rows > 1 || a->reserved != 0 ||
-        atomic_load_explicit(&buffer->away, memory_order_relaxed) || field->used + PEL_HAZARD_SPANS > field->limit) {
+    const uint64_t lo = (uintptr_t)buffer->data + a->offset, bytes = a->bytes != 0 ? a->bytes : buffer->bytes - a->offset;
+    return pel_hazard_field_fits(field, lo, lo + bytes, number);
+}
+
+/* A buffer that may be used as it is, and that is all of the field's memory. */
+WITHIN bool is_all_of(const pel_buffer *buffer, const pel_runtime *runtime, const pel_hazard_field *field) {
+    return buffer && field && buffer->runtime == runtime && (uintptr_t)buffer->data == field->lo &&
+           buffer->bytes == field->hi - field->lo &&
+           !atomic_load_explicit(&((pel_buffer *)(uintptr_t)buffer)->away, memory_order_relaxed);
+}
+
+/* A whole cell of a field whose size is a power of two; of a buffer that is all of it. */
+WITHIN bool is_whole_cell(const pel_hazard_field *field, const pel_access *a) {
+    return ((a->offset & field->low_bits) | (a->bytes ^ field->size) | a->reserved) == 0 && a->offset < field->whole &&
+           a->rows <= 1 && (unsigned)a->mode - PEL_READ <= PEL_READ_WRITE - PEL_READ;
+}
+
+/* The cell of access `i` in the field where the last task's was. False: not that simple. Most tasks' accesses are in one buffer,
+ * of which is asked once. */
+WITHIN bool find(pel_hazard_field *const *near, const pel_runtime *runtime, const pel_access *accesses, uint32_t i,
+                        bool *all, pel_node_more *more, place *places) {
+    const pel_access *a = &accesses[i];
+    pel_hazard_field *field = near[i];
+    const bool as_before = i > 0 && a->buffer == accesses[i - 1].buffer && field == near[i - 1];
+    uint64_t number, lo, bytes;
+    *all = as_before ? *all : is_all_of(a->buffer, runtime, field);
+    if (*all && is_whole_cell(field, a)) {
+        number = a->offset >> (field->shift & 63);
+        lo = field->lo + a->offset;
+        bytes = field->size;
+    } else if (number_of(field, runtime, a, &number)) {
+        lo = (uintptr_t)a->buffer->data + a->offset;
+        bytes = a->bytes != 0 ? a->bytes : a->buffer->bytes - a->offset;
+    } else {
         return false;
     }
-    if (!pel_hazard_field_has(field, lo, bytes, &number) && !pel_hazard_field_fits(field, lo, lo + bytes, &number)) {
+    places[i].reads = (a->mode & PEL_WRITE) == 0;
+    places[i].cell = pel_hazard_field_cell_if_room(field, number, i); /* one too many would be known, and of nothing */
+    if (!places[i].cell) {
         return false;
     }
+    places[i].number = number;
     more->ranges[i].lo = lo;
     more->ranges[i].bytes = bytes | (uint64_t)a->mode << PEL_MORE_MODE_SHIFT;
-    found->cell = pel_hazard_field_cell(field, number); /* one too many would be known, and of nothing */
-    found->reads = (a->mode & PEL_WRITE) == 0;
-    pel_hazard_field_walk(field, number, i);
+    if (i == 0 || places[0].number - number > NEIGHBOURS) { /* else it has been near for long */
+        pel_hazard_field_walk(field, number, i, places[i].reads);
+    }
     return true;
 }
 
-static inline void come_after(few *f, before *at, pel_hazard_node *node, uint64_t generation, bool data) {
-    at[f->count++] = (before){node, generation, data};
+WITHIN void come_after(few *f, pel_hazard_node *node, uint64_t generation, pel_access_mode data) {
+    *f->end++ = (before){node, generation, (uintptr_t)data * PEL_LIST_DATA};
     f->order = generation >= f->order ? generation + 1 : f->order;
 }
 
 static inline bool is_over(pel_hazard_reference r) { return pel_hazard_node_over(r.node, r.generation); }
 
-/* One chunk of readers, none of which failed; with room for one more, if that is needed. */
-static inline bool weigh_record(few *f, before *at, pel_hazard_record *r, bool reads, bool data) {
+/* False: there are none. */
+__attribute__((noinline)) /* rare */
+static bool drop_finished(pel_hazard_record *r) {
+    const uint32_t known = r->count;
+    r->count = 0;
+    for (uint32_t i = 0; i < known; i++) {
+        if (!is_over(r->readers[i])) {
+            r->readers[r->count++] = r->readers[i];
+        }
+    }
+    return r->count < known;
+}
+
+/* One chunk of readers, none of which failed; with room for one more, if that is needed. Readers come after the writer: where the
+ * first one is over, so is that, and its line, which another core had last, need not be asked for. */
+WITHIN bool weigh_record(few *f, pel_hazard_record *r, bool reads, pel_access_mode data) {
     if (r->older || kind_of(r->writer) == PEL_HAZARD_FAILED || (reads && r->references > 1)) {
         return false;
     }
-    if (r->writer.a != 0 && !pel_hazard_node_over(node_in(r->writer), r->writer.b)) {
-        come_after(f, at, node_in(r->writer), r->writer.b, data);
+    if (r->writer.a != 0 && (reads || r->count == 0 || !is_over(r->readers[0])) &&
+        !pel_hazard_node_over(node_in(r->writer), r->writer.b)) {
+        come_after(f, node_in(r->writer), r->writer.b, data);
     }
     if (!reads) {
         for (uint32_t i = 0; i < r->count; i++) {
             if (!is_over(r->readers[i])) {
-                come_after(f, at, r->readers[i].node, r->readers[i].generation, false);
+                come_after(f, r->readers[i].node, r->readers[i].generation, 0);
             }
         }
-    } else if (r->count == PEL_HAZARD_CHUNK_READERS) {
-        uint32_t kept = 0;
-        for (uint32_t i = 0; i < r->count; i++) {
-            if (!is_over(r->readers[i])) {
-                r->readers[kept++] = r->readers[i];
-            }
-        }
-        r->count = kept;
-        return kept < PEL_HAZARD_CHUNK_READERS;
+        return true;
     }
-    return true;
+    return r->count < PEL_HAZARD_CHUNK_READERS || drop_finished(r);
 }
 
 /* What is known of a cell, before anything is changed. False: not that simple. */
-static inline bool weigh(few *f, before *at, place *p, pel_access_mode mode) {
+WITHIN bool weigh(few *f, place *p, pel_access_mode mode) {
     const pel_interval_value value = p->cell->value;
-    const bool data = (mode & PEL_READ) != 0;
+    const pel_access_mode data = mode & PEL_READ;
     p->idle = value.a == 0;
     if (p->idle) {
         return true;
     }
     if ((value.a & PEL_HAZARD_COUNTED) != 0) {
-        return kind_of(value) == PEL_HAZARD_RECORD && weigh_record(f, at, record_in(value), p->reads, data);
+        return kind_of(value) == PEL_HAZARD_RECORD && weigh_record(f, record_in(value), p->reads, data);
     }
     p->idle = pel_hazard_node_over(node_in(value), value.b);
     if (p->idle) {
         return true;
     }
     if (kind_of(value) == PEL_HAZARD_WRITER) {
-        come_after(f, at, node_in(value), value.b, data);
+        come_after(f, node_in(value), value.b, data);
     } else if (!p->reads) {
-        come_after(f, at, node_in(value), value.b, false);
+        come_after(f, node_in(value), value.b, 0);
     }
     f->records += p->reads ? 1 : 0;
     return true;
@@ -141,25 +193,17 @@ static inline void go_without(few *f) {
  * pel_node_follow, for each of those that were counted. As soon as the last one knows, the node may run, and be another task. The
  * first entry is linked through the node, the second through its block of accesses, any other one is an edge.
  */
-static inline void follow(few *f, const before *b) {
+WITHIN void follow(few *f, const before *b) {
     pel_node *from = pel_node_of_hazard(b->node);
-    const uint64_t generation = b->generation;
-    uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire), wanted;
-    if (!pel_list_open(head, generation) ||
-        ((head & PEL_LIST_ADDRESS) == f->last && (!b->data || (head & PEL_LIST_DATA) != 0))) {
+    const uintptr_t tag = pel_list_tag(b->generation);
+    uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire), entry, wanted;
+    pel_edge *added = NULL;
+    if ((head & PEL_LIST_ADDRESS) == f->last && (head & b->data) == b->data) {
         go_without(f);
         return;
     }
-    pel_edge *added = NULL;
-    uintptr_t entry = (uintptr_t)f->node | (f->edges == 1 ? PEL_LIST_BESIDE : 0u);
-    if (f->edges > 1) {
-        added = pel_pool_take(f->pools->scraps, &f->self->scraps);
-        added->to = f->node;
-        entry = (uintptr_t)added | PEL_LIST_EDGE;
-    }
-    entry |= pel_list_tag(generation) | (b->data ? PEL_LIST_DATA : 0u);
     do {
-        if (!pel_list_open(head, generation)) {
+        if (!pel_list_open(head, b->generation)) {
             if (added) {
                 pel_pool_give(f->pools->scraps, &f->self->scraps, added);
             }
@@ -167,21 +211,28 @@ static inline void follow(few *f, const before *b) {
             return;
         }
         const uintptr_t rest = head & ~(uintptr_t)PEL_LIST_WATCHED;
-        if (added) {
-            added->next = rest;
+        if (f->edges == 0) {
+            entry = (uintptr_t)f->node;
+            atomic_store_explicit(&f->node->item.link, (pel_host_item *)rest, memory_order_relaxed);
         } else if (f->edges == 1) {
+            entry = (uintptr_t)f->node | PEL_LIST_BESIDE;
             pel_node_more_of(f->node)->link = rest;
         } else {
-            atomic_store_explicit(&f->node->item.link, (pel_host_item *)rest, memory_order_relaxed);
+            if (!added) {
+                added = f->spare;
+                f->spare = (pel_edge *)added->next;
+            }
+            *added = (pel_edge){rest, f->node};
+            entry = (uintptr_t)added | PEL_LIST_EDGE;
         }
-        wanted = entry | (head & PEL_LIST_WATCHED) | ((head & PEL_LIST_ADDRESS) == 0 ? PEL_LIST_LAST : 0u);
+        wanted = entry | tag | b->data | (head & PEL_LIST_WATCHED) | ((head & PEL_LIST_ADDRESS) == 0 ? PEL_LIST_LAST : 0u);
     } while (
         !atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
     f->last = entry & PEL_LIST_ADDRESS;
     f->edges++;
 }
 
-static inline void read_beside(pel_hazard_states *states, const few *f, pel_interval_value *value) {
+WITHIN void read_beside(pel_hazard_states *states, const few *f, pel_interval_value *value) {
     pel_hazard_record *r = record_in(*value);
     if (kind_of(*value) != PEL_HAZARD_RECORD) {
         r = pel_hazard_record_take(states);
@@ -195,7 +246,7 @@ static inline void read_beside(pel_hazard_states *states, const few *f, pel_inte
     r->readers[r->count++] = (pel_hazard_reference){&f->node->hazard, f->order};
 }
 
-static inline void note(pel_hazard_states *states, const few *f, const place *p) {
+WITHIN void note(pel_hazard_states *states, const few *f, const place *p) {
     pel_interval_value *value = &p->cell->value;
     if (!p->idle && p->reads) {
         read_beside(states, f, value);
@@ -208,29 +259,57 @@ static inline void note(pel_hazard_states *states, const few *f, const place *p)
     }
 }
 
+static void give_edges(const pel_node_pools *pools, pel_host_self *self, pel_edge *edges) {
+    for (pel_edge *next; edges; edges = next) {
+        next = (pel_edge *)edges->next;
+        pel_pool_give(pools->scraps, &self->scraps, edges);
+    }
+}
+
+/* NULL: no memory. */
+__attribute__((noinline)) /* rare */
+static pel_edge *take_edges(const pel_node_pools *pools, pel_host_self *self, uint32_t count) {
+    pel_edge *all = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        pel_edge *edge = pel_pool_take(pools->scraps, &self->scraps);
+        if (!edge) {
+            give_edges(pools, self, all);
+            return NULL;
+        }
+        edge->next = (uintptr_t)all;
+        all = edge;
+    }
+    return all;
+}
+
+/* Finds one of the accesses, each of another cell. */
+WITHIN bool find_other(few *f, const pel_hazards *hazards, const pel_runtime *runtime, const pel_access *accesses, uint32_t i,
+                       place *places) {
+    return find(hazards->fields.near, runtime, accesses, i, &f->all, pel_node_more_of(f->node), places) &&
+           !(i > 0 && places[i].cell == places[i - 1].cell) && !(i > 1 && places[i].cell == places[0].cell);
+}
+
 /* With the lock of the hazards. False: nothing has happened. */
-__attribute__((always_inline)) /* once for each count, so that what is known of an access stays in registers */
-static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
+WITHIN bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtime, const pel_access *accesses, uint32_t count) {
     place places[PEL_HAZARD_SPANS];
-    before at[MOST_BEFORE];
     pel_node_more *more = pel_node_more_of(f->node);
     if (hazards->lost.count > 0) {
         return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        if (!find(hazards->fields.near[i], runtime, &accesses[i], more, i, &places[i])) {
-            return false;
-        }
-        hazards->fields.near[i]->served++;
+    if (!find_other(f, hazards, runtime, accesses, 0, places) ||
+        (count > 1 && !find_other(f, hazards, runtime, accesses, 1, places)) ||
+        (count > 2 && !find_other(f, hazards, runtime, accesses, 2, places))) {
+        return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        if ((i > 0 && places[i].cell == places[i - 1].cell) || (i > 1 && places[i].cell == places[0].cell) ||
-            !weigh(f, at, &places[i], accesses[i].mode)) {
-            return false;
-        }
+    if (!weigh(f, &places[0], accesses[0].mode) || (count > 1 && !weigh(f, &places[1], accesses[1].mode)) ||
+        (count > 2 && !weigh(f, &places[2], accesses[2].mode))) {
+        return false;
     }
-    if ((f->count > 2 && pel_pool_ready(&f->self->scraps) < f->count - 2) ||
-        (f->records > 0 && !pel_hazard_records_ready(&hazards->states, f->records))) {
+    f->count = (uint32_t)(f->end - f->all_before);
+    if (f->records > 0 && !pel_hazard_records_ready(&hazards->states, f->records)) {
+        return false;
+    }
+    if (f->count > 2 && (f->spare = take_edges(f->pools, f->self, f->count - 2)) == NULL) {
         return false;
     }
     for (uint32_t i = count; i < PEL_MORE_RANGES; i++) {
@@ -241,8 +320,11 @@ static inline bool enter(few *f, pel_hazards *hazards, const pel_runtime *runtim
     atomic_store_explicit(&f->node->pending, f->count, memory_order_relaxed);
     f->ready = f->count == 0;
     pel_stage_begin(f->node->stage, f->self->shard);
-    for (uint32_t i = 0, all = f->count; i < all; i++) {
-        follow(f, &at[i]);
+    for (const before *b = f->all_before; b < f->end; b++) {
+        follow(f, b);
+    }
+    if (f->spare) {
+        give_edges(f->pools, f->self, f->spare);
     }
     for (uint32_t i = 0; i < count; i++) {
         note(&hazards->states, f, &places[i]);
@@ -271,6 +353,17 @@ static inline pel_node *prepare(const pel_node_pools *pools, pel_host_self *self
     return node;
 }
 
+/* With the lock of the hazards: one of the places in a bounded queue that were taken together. False: there is none. */
+static bool take_place(pel_queue *queue) {
+    if (queue->places == 0 && atomic_load_explicit(&queue->room, memory_order_relaxed) > 0) {
+        const int room = atomic_fetch_sub_explicit(&queue->room, PLACES, memory_order_relaxed);
+        queue->places = room <= 0 ? 0 : room < PLACES ? (uint32_t)room : PLACES;
+    }
+    const bool any = queue->places > 0;
+    queue->places -= any ? 1 : 0;
+    return any;
+}
+
 static inline bool is_simple(const pel_queue *queue, const pel_dispatcher *dispatcher) {
     return dispatcher->tasks && pel_runtime_is_ours(queue->runtime) && queue->priority == 0 &&
            !pel_frames && !atomic_load_explicit(&((pel_queue *)(uintptr_t)queue)->gate, memory_order_relaxed) &&
@@ -282,13 +375,21 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
     const pel_runtime *runtime = queue->runtime;
     pel_dispatcher *dispatcher = runtime->dispatcher;
     if (!is_simple(queue, dispatcher)) {
-        return PEL_UNSUPPORTED;
+        return pel_task_any(queue, function, context, accesses, count, NULL, NULL);
     }
-    pel_queue_make_room_for_task(queue);
-    pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
-    pel_hazard_lock_take(&dispatcher->hazard_lock); /* at once: an exchange waits for all that was written before it */
-    pel_node *node = prepare(&dispatcher->pools, &lane->self, queue, function, context);
-    few f = {.self = &lane->self, .node = node, .pools = &dispatcher->pools, .last = NONE};
+    pel_host_entry *entry = &dispatcher->tasks->entry;
+    pel_hazard_lock_take(&dispatcher->hazard_lock);
+    if (queue->max_in_flight != 0 && !take_place(queue)) {
+        pel_hazard_lock_give(&dispatcher->hazard_lock);
+        pel_queue_make_room(queue);
+        pel_hazard_lock_take(&dispatcher->hazard_lock);
+    }
+    if (entry->self.shard == 0) {
+        pel_host_entry_begin(dispatcher->tasks);
+    }
+    pel_node *node = prepare(&dispatcher->pools, &entry->self, queue, function, context);
+    before list[MOST_BEFORE];
+    few f = {.self = &entry->self, .node = node, .pools = &dispatcher->pools, .last = NONE, .all_before = list, .end = list};
     bool entered = false;
     if (node) {
         f.order = pel_node_order(node);
@@ -296,17 +397,19 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
         entered = count == 1   ? enter(&f, dispatcher->hazards, runtime, accesses, 1)
                   : count == 2 ? enter(&f, dispatcher->hazards, runtime, accesses, 2)
                                : enter(&f, dispatcher->hazards, runtime, accesses, 3);
-        lane->self.cache.ready->at += entered ? 1 : 0;
     }
-    pel_hazard_lock_give(&dispatcher->hazard_lock);
     if (!entered) {
-        pel_host_lane_give_back(dispatcher->tasks, lane, false);
-        return PEL_UNSUPPORTED;
+        pel_hazard_lock_give(&dispatcher->hazard_lock);
+        return pel_task_any(queue, function, context, accesses, count, NULL, NULL);
     }
+    entry->self.cache.ready->at++;
+    pel_host_entry_count(entry, f.ready ? 0 : 1); /* the others visit a lane */
+    pel_hazard_lock_give(&dispatcher->hazard_lock);
     pel_node_last_order = f.order;
     if (f.ready) { /* else it may be anything by now */
+        pel_host_lane *lane = pel_host_lane_claim(dispatcher->tasks);
         pel_host_lane_push(lane, &node->item);
+        pel_host_lane_give_back(dispatcher->tasks, lane, true);
     }
-    pel_host_lane_give_back(dispatcher->tasks, lane, f.ready);
     return PEL_OK;
 }

@@ -15,8 +15,7 @@
 
 #include "queue/command.h"
 
-/* UNSUPPORTED: nothing has happened, take another way (pel_task_any). 1 to PEL_HAZARD_SPANS accesses; queue and function are
- * not NULL. */
+/* What is not that simple goes on to pel_task_any. 1 to PEL_HAZARD_SPANS accesses; queue and function are not NULL. */
 pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses, uint32_t count);
 
 #endif

@@ -326,6 +326,15 @@ void pel_queues_advance(pel_runtime *runtime) {
     pel_dispatcher_unlock(runtime, true);
 }
 
+/* Tasks are submitted in a lane's claim, or in the lock of the hazards. */
+void pel_submissions_settle(pel_dispatcher *dispatcher) {
+    if (dispatcher->tasks) {
+        pel_host_lanes_settle(dispatcher->tasks);
+        pel_hazard_lock_take(&dispatcher->hazard_lock);
+        pel_hazard_lock_give(&dispatcher->hazard_lock);
+    }
+}
+
 pel_status pel_queue_cut(pel_queue *queue, pel_stage **before) {
     pel_dispatcher *dispatcher = queue->runtime->dispatcher;
     pel_stage *fresh = pel_stage_take(&dispatcher->stages, queue->runtime, &queue->runtime->allocator, queue);
@@ -335,8 +344,8 @@ pel_status pel_queue_cut(pel_queue *queue, pel_stage **before) {
     *before = atomic_load_explicit(&queue->stage, memory_order_relaxed);
     (*before)->next = fresh;
     atomic_store_explicit(&queue->stage, fresh, memory_order_release);
+    pel_submissions_settle(dispatcher); /* who has read the old one has counted in it */
     if (dispatcher->tasks) {
-        pel_host_lanes_settle(dispatcher->tasks); /* who has read the old one has counted in it */
         pel_host_feeds_settle(dispatcher->tasks, queue);
     }
     return PEL_OK;
@@ -366,10 +375,14 @@ static const uint32_t *queue_works(void *user) { return ((const pel_queue *)user
 
 /* Whoever submits tasks may go on for as many as there is room for now, and looks again then. Under the lock. */
 static bool find_room(pel_queue *queue) {
+    pel_hazard_lock *lock = &queue->runtime->dispatcher->hazard_lock;
+    pel_hazard_lock_take(lock);
+    queue->places = 0; /* they are counted anew with all others: nobody waits while somebody keeps some */
     const uint64_t count = unfinished(queue);
     const bool any = count < queue->max_in_flight;
     const uint64_t left = any ? queue->max_in_flight - count - 1 : 0;
     atomic_store_explicit(&queue->room, left < INT32_MAX ? (int)left : INT32_MAX, memory_order_relaxed);
+    pel_hazard_lock_give(lock);
     return any;
 }
 

@@ -73,6 +73,8 @@ void pel_host_wake_if_needed(pel_host_tasks *tasks) {
     }
 }
 
+void pel_host_entry_begin(pel_host_tasks *tasks) { number(tasks, &tasks->entry.self); }
+
 pel_host_lane *pel_host_lane_claimed(pel_host_tasks *tasks, uint32_t index) {
     pel_host_usual_lane = index;
     number(tasks, &tasks->lanes[index].self);
@@ -307,7 +309,7 @@ void pel_host_runner_hand_over(pel_host_runner *runner) {
 
 uint32_t pel_host_tasks_visits(const pel_host_tasks *tasks) {
     const uint32_t used = atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->lanes_used, memory_order_relaxed);
-    uint32_t count = 0;
+    uint32_t count = atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->entry.visits, memory_order_relaxed);
     for (uint32_t i = 0; i < used; i++) {
         count += atomic_load_explicit(&tasks->lanes[i].visits, memory_order_relaxed);
     }
@@ -483,6 +485,7 @@ void pel_host_tasks_forget(pel_host_tasks *tasks) {
         }
         tasks->runners[i].self.cache = tasks->runners[i].self.scraps = (pel_pool_cache){0};
     }
+    tasks->entry.self.cache = tasks->entry.self.scraps = (pel_pool_cache){0};
     for (uint32_t i = 0; i < PEL_HOST_LANES; i++) {
         tasks->lanes[i].self.cache = tasks->lanes[i].self.scraps = (pel_pool_cache){0};
     }

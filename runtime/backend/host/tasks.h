@@ -45,6 +45,12 @@ struct pel_host_runner {
     pel_host_group group;           /* begun and not ended, or taken from another; else empty */
 };
 
+/* For tasks that are submitted with the lock of the hazards, most of which wait for others and need no lane; that lock's. */
+typedef struct pel_host_entry {
+    _Alignas(PEL_POOL_BLOCK) pel_host_self self;
+    atomic_uint visits; /* as a lane's */
+} pel_host_entry;
+
 struct pel_host_tasks {
     /* Read-mostly. Runs one item; returns one that became ready by it and is to run next, or NULL. */
     pel_host_item *(*run)(pel_host_runner *runner, pel_host_item *item);
@@ -73,6 +79,9 @@ struct pel_host_tasks {
     atomic_uint stuck;                /* workers inside tasks that wait and may not run others any more */
     void (*wake)(void *device); /* wakes one worker; the device's */
     void *device;
+    unsigned char before_entry[PEL_LINE_PAIR]; /* runners write the lines above */
+    pel_host_entry entry;
+    unsigned char after_entry[PEL_POOL_BLOCK];
 };
 
 /* OUT_OF_MEMORY or OK. wake(device) wakes one sleeping worker and may be called from any thread without locks. */
@@ -82,7 +91,7 @@ void pel_host_tasks_free(pel_host_tasks *tasks, const pel_allocator *allocator);
 
 /* Shares that counters need for all who have a pel_host_self, and for feeds. */
 static inline uint32_t pel_host_tasks_shards(const pel_host_tasks *tasks) {
-    return 1 + tasks->runner_count + PEL_HOST_LANES + PEL_HOST_FEEDS;
+    return 2 + tasks->runner_count + PEL_HOST_LANES + PEL_HOST_FEEDS;
 }
 
 /* The calling thread's runner in this engine; NULL: it has none. enter returns what to give to leave. */
@@ -105,6 +114,11 @@ static inline pel_host_lane *pel_host_lane_claim(pel_host_tasks *tasks) {
         return pel_host_lane_claim_other(tasks);
     }
     return usual->self.shard != 0 ? usual : pel_host_lane_claimed(tasks, pel_host_usual_lane);
+}
+void pel_host_entry_begin(pel_host_tasks *tasks); /* for the first time */
+static inline void pel_host_entry_count(pel_host_entry *entry, uint32_t visits) {
+    atomic_store_explicit(&entry->visits, atomic_load_explicit(&entry->visits, memory_order_relaxed) + visits,
+                          memory_order_relaxed);
 }
 void pel_host_wake_for_lane(pel_host_tasks *tasks, bool sleepers);
 static inline void pel_host_lane_give_back(pel_host_tasks *tasks, pel_host_lane *lane, bool pushed) {
