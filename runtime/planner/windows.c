@@ -158,10 +158,19 @@ static bool stays(pel_planning *planning, const pair *p, const cut *old, const c
     return stay;
 }
 
+/* Else the range counts as even, and two parts of a device may need more than one of both's size. */
+static bool may_hold_all(const pel_planning *planning, uint64_t mask) {
+    bool all = true;
+    for (uint64_t rest = mask; rest != 0; rest &= rest - 1) {
+        all = all && planning->limit[__builtin_ctzll(rest)] >= planning->quanta;
+    }
+    return all;
+}
+
 /* The same for two devices that nobody can work beside: they see windows, not parts in another order, and enough of them. */
 static bool is_sliding(const pel_planning *planning, uint64_t mask) {
     const pel_record *record = planning->request->record;
-    if (__builtin_popcountll(mask) != 2 || planning->request->frozen || record == NULL) {
+    if (__builtin_popcountll(mask) != 2 || planning->request->frozen || record == NULL || !may_hold_all(planning, mask)) {
         return false;
     }
     uint64_t more = planning->usable & ~mask;

@@ -6,9 +6,9 @@
  * to be woken looked as quick as one that has not (2 vCPUs, 2026-11).
  *
  * The invariant: only what a device that had nothing else to do was waited for counts, in a launch that fetched and saved nothing
- * first. The time moves by a limited step: a core that is stolen for a millisecond says as much as one that is late by a little.
- * Rejected: chunks' times from the launch's begin instead of their own. Where launches follow each other, a chunk waits for the
- * one before, and lines would learn queues.
+ * first; a device's second part waits for its first one. The time moves by a limited step: a core that is stolen for a
+ * millisecond says as much as one that is late by a little. Rejected: chunks' times from the launch's begin instead of their own.
+ * Where launches follow each other, a chunk waits for the one before, and lines would learn queues.
  */
 #include "queue/begins.h"
 #include "queue/isolate.h"
@@ -38,7 +38,7 @@ void pel_begins_learn(const pel_command *command) {
     for (uint32_t i = 0; i < command->planned && i < command->job_count; i++) {
         const pel_job *job = &command->jobs[i];
         /* the verdict first: the device of one that was given up may still write the rest */
-        if (job->prompt && pel_job_verdict(job) == PEL_OK && !job->work.cold && !job->work.pooled) {
+        if (job->prompt && job->second == 0 && pel_job_verdict(job) == PEL_OK && !job->work.cold && !job->work.pooled) {
             job->device->begins_ns = pel_begins_after(job->device->begins_ns, (double)(job->work.began - command->built));
         }
     }

@@ -18,6 +18,7 @@
  */
 #include "queue/command.h"
 #include "queue/graph_plan.h"
+#include "queue/isolate.h"
 
 enum { AT_LEAST = 32, COMPETING = 2, UNKNOWN_NS = 1000000, AHEAD_NS = 20000000, PLANNED_NS = 200000 };
 
@@ -40,13 +41,18 @@ static double expected_ns(const pel_job *job) {
 static bool has_room_at_all(const pel_device *device) { return device->running < AT_LEAST || device->queued_ns < AHEAD_NS; }
 static bool has_room_for_many(const pel_device *device) { return device->running < 2 * COMPETING; }
 
+/* With its device, or on its way there. One that was given up is not: it may never be over (isolate.c). */
+static bool is_under_way(pel_job *job) {
+    return !job->over && atomic_load_explicit(&job->isolation, memory_order_relaxed) != PEL_ISOLATION_ABANDONED;
+}
+
 /*
  * What it waits for on other devices is with them, so it cannot keep that off its cores. And of two parts of a launch the second
  * waits for the first: drivers that are looked at tell their times apart only so, and the models need both.
  */
 static bool may_queue(const pel_job *job) {
     return (!job->work.gate || pel_gate_may_queue(job->work.gate)) &&
-           (job->second == 0 || job->command->jobs[job->second - 1].over);
+           (job->second == 0 || !is_under_way(&job->command->jobs[job->second - 1]));
 }
 
 /* Whether its device has room for it: `competing` queues leave each other a say. */

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Launches of which one device has the middle and the other one both sides (planner/windows.c): a machine whose devices differ
+ * along the range learns it, every unit is computed once, and neither part is lost or waits for ever when the other one fails,
+ * hangs, or is not even taken.
+ */
+#include "machines.h"
+#include "queue/begins.h"
+#include "support/counted.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 20003, LAUNCHES = 45, STEPS = 256 };
+#define SECOND 1000000000ull
+
+static double work_up_to[2][STEPS + 1]; /* of "scalar" and "lanes", for the whole range 1 */
+
+static double up_to(uint32_t device, double x) {
+    const double at = x * STEPS;
+    const uint32_t step = at >= STEPS ? STEPS - 1 : (uint32_t)at;
+    return work_up_to[device][step] + (at - step) * (work_up_to[device][step + 1] - work_up_to[device][step]);
+}
+
+/* Dearest in the middle, and on the second device eight times as dear at the ends as there. */
+static void make_work(void) {
+    for (uint32_t device = 0; device < 2; device++) {
+        for (uint32_t i = 0; i < STEPS; i++) {
+            const double off = fabs(2.0 * (i + 0.5) / STEPS - 1.0), items = 1.0 + 12.0 * exp(-8.0 * off * off);
+            work_up_to[device][i + 1] = work_up_to[device][i] + items * (device == 1 ? pow(8.0, off * off) : 1.0);
+        }
+        for (uint32_t i = 0; i <= STEPS; i++) {
+            work_up_to[device][i] /= work_up_to[device][STEPS];
+        }
+    }
+}
+
+static double work_of(void *user, const char *device, const char *kernel, const pel_span *span) {
+    const uint32_t which = strcmp(device, "sim:lanes") == 0;
+    const uint32_t last = span->dims - 1;
+    const double all = (double)span->global[last], before = (double)span->offset[last];
+    (void)user, (void)kernel;
+    return N * (up_to(which, ((double)span->hi[last] - before) / all) - up_to(which, ((double)span->lo[last] - before) / all));
+}
+
+typedef struct machine {
+    pel_runtime *runtime;
+    pel_queue *queue;
+    pel_kernel *kernel;
+    pel_buffer *x, *y;
+    uint32_t *xs, *ys, *expected;
+    pel_launch_desc desc;
+    counted memory;
+} machine;
+
+/* In place, and from both neighbours: what is done twice, left out or not brought shows. */
+static pel_status update(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *x = arguments[0];
+    uint32_t *y = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        y[i] = 3 * y[i] + x[i] + (i > 0 ? x[i - 1] : 0) + (i + 1 < N ? x[i + 1] : 0);
+    }
+    return PEL_OK;
+}
+
+static void begin(machine *m, double link, void (*change)(pel_simulated_device *devices, uint64_t at), uint64_t at) {
+    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(uint32_t), sizeof(uint32_t), 1, 1),
+                                       PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+    pel_simulated_device devices[] = {machine_device("scalar", 1.0, link), machine_device("lanes", 0.4, link)};
+    pel_simulation simulation = PEL_SIMULATION_INIT;
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    *m = (machine){.desc = PEL_LAUNCH_DESC_INIT};
+    make_work();
+    if (change) {
+        change(devices, at);
+    }
+    simulation.seed = 3;
+    simulation.devices = devices;
+    simulation.device_count = 2;
+    simulation.work = work_of;
+    desc.simulation = &simulation;
+    desc.devices = "!host";
+    const pel_allocator allocator = {counted_reallocate, &m->memory};
+    desc.allocator = &allocator;
+    assert_int_equal(pel_runtime_create(&desc, &m->runtime, NULL), PEL_OK);
+    m->queue = machine_queue(m->runtime);
+    m->kernel = machine_kernel(m->runtime, "update", params, 2, update, PEL_KERNEL_IRREGULAR);
+    m->xs = calloc(N, sizeof *m->xs);
+    m->ys = calloc(N, sizeof *m->ys);
+    m->expected = calloc(N, sizeof *m->expected);
+    assert_true(m->xs && m->ys && m->expected);
+    for (uint32_t i = 0; i < N; i++) {
+        m->xs[i] = 7 * i;
+        m->ys[i] = m->expected[i] = i ^ 21;
+    }
+    assert_int_equal(pel_buffer_wrap(m->runtime, m->xs, N * sizeof *m->xs, &m->x), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(m->runtime, m->ys, N * sizeof *m->ys, &m->y), PEL_OK);
+    m->desc.global[0] = N;
+}
+
+static void end(machine *m) {
+    pel_kernel_destroy(m->kernel);
+    pel_queue_destroy(m->queue);
+    pel_buffer_destroy(m->x);
+    pel_buffer_destroy(m->y);
+    assert_int_equal(pel_runtime_destroy(m->runtime), PEL_OK);
+    free(m->xs);
+    free(m->ys);
+    free(m->expected);
+}
+
+static void expect(machine *m) {
+    for (uint32_t i = 0; i < N; i++) {
+        m->expected[i] = 3 * m->expected[i] + m->xs[i] + (i > 0 ? m->xs[i - 1] : 0) + (i + 1 < N ? m->xs[i + 1] : 0);
+    }
+}
+
+/* The parts that count are the whole range. True: three of two devices, one of which has both sides. */
+static bool is_window(const pel_plan *plan) {
+    pel_plan_chunk chunks[3] = {{.lo = 0}};
+    const uint32_t count = pel_plan_chunk_count(plan);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        pel_plan_chunk chunk;
+        assert_int_equal(pel_plan_get_chunk(plan, i, &chunk), PEL_OK);
+        sum += chunk.failure[0] == '\0' ? chunk.hi - chunk.lo : 0;
+        chunks[i < 3 ? i : 2] = chunk;
+    }
+    assert_int_equal(sum, N);
+    return count == 3 && strcmp(chunks[0].device, chunks[2].device) == 0 && strcmp(chunks[0].device, chunks[1].device) != 0 &&
+           chunks[0].lo == 0 && chunks[0].hi == chunks[1].lo && chunks[1].hi == chunks[2].lo && chunks[2].hi == N;
+}
+
+/* So many launches, each right; how many of them in windows. */
+static uint32_t run(machine *m, uint32_t launches) {
+    const pel_arg args[] = {pel_buf(m->x), pel_buf(m->y)};
+    uint32_t windows = 0;
+    for (uint32_t i = 0; i < launches; i++) {
+        pel_event *event = NULL;
+        assert_int_equal(pel_launch(m->queue, m->kernel, &m->desc, args, 2, &event), PEL_OK);
+        pel_plan *plan = machine_plan_of(event);
+        windows += is_window(plan);
+        pel_plan_destroy(plan);
+        expect(m);
+        machine_finish(m->queue);
+        assert_memory_equal(m->ys, m->expected, N * sizeof *m->ys);
+    }
+    return windows;
+}
+
+static void test_windows_are_learned_and_right(void **state) {
+    (void)state;
+    for (uint32_t own_memory = 0; own_memory < 2; own_memory++) {
+        machine m;
+        begin(&m, own_memory ? 1000.0 : 0.0, NULL, 0);
+        (void)run(&m, LAUNCHES);
+        assert_int_equal(run(&m, 10), 10);
+        for (uint32_t i = 0; i < pel_runtime_device_count(m.runtime); i++) { /* a second part is not one that begins late */
+            assert_true(pel_begins_ns(pel_runtime_device(m.runtime, i)) < 10e3);
+        }
+        end(&m);
+    }
+}
+
+/* Behind each other without a wait between them: in order on the device that has two parts of each. */
+static void test_a_row_of_windows(void **state) {
+    (void)state;
+    machine m;
+    begin(&m, 0.0, NULL, 0);
+    (void)run(&m, LAUNCHES);
+    const pel_arg args[] = {pel_buf(m.x), pel_buf(m.y)};
+    for (uint32_t i = 0; i < 50; i++) {
+        assert_int_equal(pel_launch(m.queue, m.kernel, &m.desc, args, 2, NULL), PEL_OK);
+        expect(&m);
+    }
+    machine_finish(m.queue);
+    assert_memory_equal(m.ys, m.expected, N * sizeof *m.ys);
+    end(&m);
+}
+
+static void fail_scalar(pel_simulated_device *devices, uint64_t at) { devices[0].fail_at = at; }
+static void fail_lanes(pel_simulated_device *devices, uint64_t at) { devices[1].fail_at = at; }
+static void lose_scalar(pel_simulated_device *devices, uint64_t at) { devices[0].lost_at = at; }
+static void hang_scalar(pel_simulated_device *devices, uint64_t at) { devices[0].hang_at = at; }
+static void hang_lanes(pel_simulated_device *devices, uint64_t at) { devices[1].hang_at = at; }
+
+/* The first part, the second one, the window: the chunks of two launches in windows, one after the other. */
+static void each_part(void (*change)(pel_simulated_device *devices, uint64_t at), pel_protection protection) {
+    for (uint32_t own_memory = 0; own_memory < 2; own_memory++) {
+        for (uint64_t at = 70; at < 76; at++) {
+            machine m;
+            begin(&m, own_memory ? 1000.0 : 0.0, change, at);
+            m.desc.protection = protection;
+            m.desc.deadline_ns = protection == PEL_PROTECT_ISOLATE ? SECOND : 0;
+            (void)run(&m, 2 * LAUNCHES);
+            end(&m);
+        }
+    }
+}
+
+static void test_a_part_fails(void **state) {
+    (void)state;
+    each_part(fail_scalar, PEL_PROTECT_RETRY);
+    each_part(fail_lanes, PEL_PROTECT_RETRY);
+}
+
+static void test_its_device_is_lost(void **state) {
+    (void)state;
+    each_part(lose_scalar, PEL_PROTECT_RETRY);
+}
+
+static void test_a_part_hangs(void **state) {
+    (void)state;
+    each_part(hang_scalar, PEL_PROTECT_ISOLATE);
+    each_part(hang_lanes, PEL_PROTECT_ISOLATE);
+}
+
+/* Each request of a launch in windows: one that a device could not even take must not keep the other part waiting. */
+static void test_memory_is_refused(void **state) {
+    (void)state;
+    machine m;
+    uint32_t good = 0;
+    begin(&m, 0.0, NULL, 0);
+    m.desc.protection = PEL_PROTECT_RETRY;
+    (void)run(&m, LAUNCHES);
+    const pel_arg args[] = {pel_buf(m.x), pel_buf(m.y)};
+    for (long at = 1; at <= 120; at++) {
+        atomic_store(&m.memory.fail_at, atomic_load(&m.memory.calls) + at);
+        pel_status status = pel_launch(m.queue, m.kernel, &m.desc, args, 2, NULL);
+        const pel_status end = pel_queue_finish(m.queue);
+        status = status == PEL_OK ? end : status;
+        atomic_store(&m.memory.fail_at, 0);
+        assert_true(status == PEL_OK || status == PEL_OUT_OF_MEMORY);
+        expect(&m);
+        if (status != PEL_OK) {
+            assert_int_equal(pel_queue_reset(m.queue), PEL_OK);
+            memcpy(m.ys, m.expected, N * sizeof *m.ys);
+        }
+        good += status == PEL_OK;
+        assert_memory_equal(m.ys, m.expected, N * sizeof *m.ys);
+    }
+    assert_true(good > 0 && good < 120);
+    end(&m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows_are_learned_and_right),
+                                       cmocka_unit_test(test_a_row_of_windows), cmocka_unit_test(test_a_part_fails),
+                                       cmocka_unit_test(test_its_device_is_lost), cmocka_unit_test(test_a_part_hangs),
+                                       cmocka_unit_test(test_memory_is_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
