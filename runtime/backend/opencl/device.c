@@ -344,9 +344,15 @@ static bool help(pel_backend_device *base) {
     bool wake = false;
 
     pthread_mutex_lock(&device->lock);
-    if (device->running || !has_work(device) || (device->head && device->head->alone) || /* a waiter must not hang with it */
-        would_be_in_the_way(device)) {
+    const bool yields = !device->running && would_be_in_the_way(device);
+    if (device->running || yields || !has_work(device) || (device->head && device->head->alone)) {
+        /* a waiter must not hang with what is alone; a part is the other thread's now, not after a tick or two */
+        wake = yields && device->watching;
+        device->touched = device->touched && !yields;
         pthread_mutex_unlock(&device->lock);
+        if (wake) {
+            pthread_cond_signal(&device->wake);
+        }
         return false;
     }
     run_some(device, true, true);

@@ -530,10 +530,17 @@ static void guests_and_cores(void **state) {
                              .chunked = cases[i].chunked, .soon = true, .complete = note_end, .context = &over};
             work.span.local[0] = 8;
             work.span.group_hi[0] = 2;
-            leave_waiting((pel_cl_device *)f.device, &work);
+            pel_cl_device *device = (pel_cl_device *)f.device;
+            leave_waiting(device, &work);
             go_to(cpus[cases[i].at_home]);
+            pthread_mutex_lock(&device->lock);
+            device->touched = true; /* a guest was there just now, so its own thread leaves it alone for a tick */
+            pthread_mutex_unlock(&device->lock);
             assert_int_equal(f.device->backend->help(f.device), cases[i].helps);
             assert_int_equal(atomic_load(&over), cases[i].helps);
+            pthread_mutex_lock(&device->lock);
+            assert_int_equal(device->touched, cases[i].helps); /* but not with a part that no guest takes */
+            pthread_mutex_unlock(&device->lock);
             f.device->backend->begin(f.device); /* the device's own thread does it, where nobody has */
             while (!atomic_load(&over)) {
                 (void)sched_yield();
