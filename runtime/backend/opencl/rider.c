@@ -124,16 +124,20 @@ void pel_cl_alight(pel_cl_device *device, pel_cl_rider *rider) {
     rider->opening = NULL;
 }
 
-/* clFinish waits for all of them: where that is not much longer than for the oldest. */
+/*
+ * clFinish waits for all of them: where that is not much longer than for the oldest. Somebody may wait for one that is no such
+ * row, and would hear of its end after those behind it.
+ */
 static bool ends_soon(const pel_cl_device *device, uint32_t count) {
-    double all = 0, single = 0;
+    double all = 0, late = 0;
     for (uint32_t i = 0; i < count && count > 1 && all < SOON_MANY_NS; i++) {
         const pel_work *work = device->riders[(device->first_rider + i) % PEL_CL_TRAIN].work;
         const double predicted = pel_cl_expected_ns(device, work), expected = predicted > 0 ? predicted : SOON_MANY_NS;
+        const bool is_row = work->times > 1 && expected / work->times < PEL_CL_TINY_NS;
         all += expected;
-        single += work->times > 1 && expected / work->times < PEL_CL_TINY_NS ? 0 : expected;
+        late += is_row && late <= 0 ? 0 : expected;
     }
-    return single < SOON_NS && all < SOON_MANY_NS;
+    return late < SOON_NS && all < SOON_MANY_NS;
 }
 
 /* Or may never end, which clFinish would wait for. */
