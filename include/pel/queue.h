@@ -39,7 +39,9 @@ typedef enum pel_queue_flags {
 typedef struct pel_queue_desc {
     size_t size;               /* sizeof(pel_queue_desc); 0: the layout of the first release */
     const char *name;          /* for messages and traces */
-    uint32_t max_in_flight;    /* submission waits beyond so many unfinished commands; 0: no limit */
+    /* submission waits beyond so many unfinished commands; 0: no limit. Of n threads that submit at once
+     * n - 1 may each be one too many. Neither a task nor a thread that has something mapped waits. */
+    uint32_t max_in_flight;
     /* its share of the devices' time while other queues have launches or loops, too, and of the host workers' time while others
      * have tasks of nothing but a function and a context that wait, too: twice the weight, twice the time; 0: 1. Other tasks are
      * run in the order in which they can. */

@@ -8,7 +8,6 @@
 #define WITHIN __attribute__((always_inline)) static inline
 
 enum {
-    NONE = 1,       /* no address: that of an empty list is 0 */
     MOST_BEFORE = PEL_HAZARD_SPANS * (1 + PEL_HAZARD_CHUNK_READERS),
     PLACES = 32,    /* in a bounded queue */
     NEIGHBOURS = 1024 /* cells that lie so far before the first access's were it a moment ago, as tasks walk on */
@@ -34,7 +33,6 @@ typedef struct few {
     pel_node *node;
     pel_node_pools *pools;
     uint64_t order;
-    uintptr_t last;  /* entry that was made: its address; NONE */
     uint32_t edges;
     uint32_t count;  /* predecessors that there may be */
     before *all_before, *end; /* the list of them */
@@ -107,7 +105,7 @@ WITHIN bool find(pel_hazard_field *const *near, const pel_runtime *runtime, cons
     places[i].number = number;
     more->ranges[i].lo = lo;
     more->ranges[i].bytes = bytes | (uint64_t)a->mode << PEL_MORE_MODE_SHIFT;
-    if (i == 0 || places[0].number - number > NEIGHBOURS) { /* else it has been near for long */
+    if (!as_before || places[0].number - number > NEIGHBOURS) { /* else it has been near for long */
         pel_hazard_field_walk(field, number, i, places[i].reads);
     }
     return true;
@@ -134,7 +132,8 @@ static bool drop_finished(pel_hazard_record *r) {
 }
 
 /* One chunk of readers, none of which failed; with room for one more, if that is needed. Readers come after the writer: where the
- * first one is over, so is that, and its line, which another core had last, need not be asked for. */
+ * first one is over (acquire), that has returned and told its successors, and its line, which another core had last, need not be
+ * asked for. Also a reader that was withdrawn, failed or was cancelled is over only after its predecessors. */
 WITHIN bool weigh_record(few *f, pel_hazard_record *r, bool reads, pel_access_mode data) {
     if (r->older || kind_of(r->writer) == PEL_HAZARD_FAILED || (reads && r->references > 1)) {
         return false;
@@ -191,14 +190,15 @@ static inline void go_without(few *f) {
 
 /*
  * pel_node_follow, for each of those that were counted. As soon as the last one knows, the node may run, and be another task. The
- * first entry is linked through the node, the second through its block of accesses, any other one is an edge.
+ * first entry is linked through the node, the second through its block of accesses, any other one is an edge. A predecessor that
+ * has the node in front of its list knows it already; of an edge that could not be said, which may be another task's by now.
  */
 WITHIN void follow(few *f, const before *b) {
     pel_node *from = pel_node_of_hazard(b->node);
     const uintptr_t tag = pel_list_tag(b->generation);
     uintptr_t head = atomic_load_explicit(&from->successors, memory_order_acquire), entry, wanted;
     pel_edge *added = NULL;
-    if ((head & PEL_LIST_ADDRESS) == f->last && (head & b->data) == b->data) {
+    if ((head & PEL_LIST_ADDRESS) == (uintptr_t)f->node && (head & b->data) == b->data) {
         go_without(f);
         return;
     }
@@ -228,7 +228,6 @@ WITHIN void follow(few *f, const before *b) {
         wanted = entry | tag | b->data | (head & PEL_LIST_WATCHED) | ((head & PEL_LIST_ADDRESS) == 0 ? PEL_LIST_LAST : 0u);
     } while (
         !atomic_compare_exchange_weak_explicit(&from->successors, &head, wanted, memory_order_release, memory_order_acquire));
-    f->last = entry & PEL_LIST_ADDRESS;
     f->edges++;
 }
 
@@ -389,7 +388,7 @@ pel_status pel_task_few(pel_queue *queue, pel_task_fn function, void *context, c
     }
     pel_node *node = prepare(&dispatcher->pools, &entry->self, queue, function, context);
     before list[MOST_BEFORE];
-    few f = {.self = &entry->self, .node = node, .pools = &dispatcher->pools, .last = NONE, .all_before = list, .end = list};
+    few f = {.self = &entry->self, .node = node, .pools = &dispatcher->pools, .all_before = list, .end = list};
     bool entered = false;
     if (node) {
         f.order = pel_node_order(node);

@@ -173,6 +173,102 @@ static void test_with_three_workers(void **state) {
     run_storms(3);
 }
 
+/* ---- one field, which all threads have their blocks in ---- */
+
+static struct {
+    _Alignas(BLOCK) unsigned char bytes[THREADS][BYTES];
+    uint64_t counter[BLOCK / sizeof(uint64_t)]; /* the last block, changed by all */
+} field;
+static pel_buffer *whole;
+static pel_queue *bounded;
+static int bound;
+static atomic_int returned, begun, too_many; /* submissions; tasks */
+
+static pel_status run_counted(void *context) {
+    const step *s = context;
+    atomic_fetch_add(&begun, 1);
+    if (s->bumps) {
+        field.counter[0]++;
+    }
+    step rest = *s;
+    rest.bumps = false;
+    return run_step(&rest);
+}
+
+/* What is under way is told by who has returned and, asked after that, what has begun: so it is never said to be more than it
+ * was. Threads that submit at once may each be one too many but the first. */
+static void *submit_to_field(void *argument) {
+    storm *s = argument;
+    const uint64_t base = (uint64_t)(s - storms) * BYTES;
+    unsigned char expected[BYTES] = {0};
+    for (uint32_t i = 0; i < STEPS; i++) {
+        step *made = &s->steps[i];
+        pel_access accesses[3];
+        uint32_t count = 0;
+        make(s, made, 0);
+        made->bytes = field.bytes[s - storms];
+        made->bumps = i % 4 == 0;
+        made->count = made->bumps && made->count > 2 ? 2 : made->count;
+        atomic_fetch_add(&bumps, made->bumps ? 1 : 0);
+        for (; count < made->count; count++) {
+            accesses[count] = (pel_access)PEL_ACCESS(whole, base + made->uses[count].lo, BLOCK, made->uses[count].mode);
+        }
+        if (made->bumps) {
+            accesses[count++] = (pel_access)PEL_ACCESS(whole, sizeof field.bytes, BLOCK, PEL_READ_WRITE);
+        }
+        expect(pel_task(bounded, run_counted, made, accesses, count, NULL, NULL) == PEL_OK);
+        const int so_far = atomic_fetch_add(&returned, 1) + 1;
+        atomic_fetch_add(&too_many, bound != 0 && so_far - atomic_load(&begun) > bound + THREADS - 1 ? 1 : 0);
+        step oracle = *made;
+        oracle.bytes = expected;
+        oracle.bumps = false;
+        (void)run_step(&oracle);
+    }
+    expect(pel_queue_finish(bounded) == PEL_OK);
+    expect(memcmp(field.bytes[s - storms], expected, BYTES) == 0);
+    return NULL;
+}
+
+static void submit_at_once(uint32_t workers, uint32_t max_in_flight) {
+    pthread_t threads[THREADS];
+    pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
+    pel_queue_desc queue = PEL_QUEUE_DESC_INIT;
+    desc.devices = "host";
+    desc.host_workers = workers;
+    queue.max_in_flight = max_in_flight;
+    bound = (int)max_in_flight;
+    memset(&field, 0, sizeof field);
+    atomic_store(&bumps, 0);
+    atomic_store(&returned, 0);
+    atomic_store(&begun, 0);
+    assert_int_equal(pel_runtime_create(&desc, &runtime, NULL), PEL_OK);
+    assert_int_equal(pel_queue_create(runtime, &queue, &bounded, NULL), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(runtime, &field, sizeof field, &whole), PEL_OK);
+    for (unsigned i = 0; i < THREADS; i++) {
+        storms[i].seed = storms[i].random = 100 * max_in_flight + i + 1;
+        assert_int_equal(pthread_create(&threads[i], NULL, submit_to_field, &storms[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_int_equal(atomic_load(&failures), 0);
+    assert_int_equal(atomic_load(&too_many), 0);
+    assert_int_equal(atomic_load(&begun), THREADS * STEPS);
+    assert_int_equal(field.counter[0], atomic_load(&bumps));
+    assert_int_equal(pel_queue_destroy(bounded), PEL_OK);
+    assert_int_equal(pel_buffer_destroy(whole), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
+/* Places of a bounded queue are taken 32 at a time. */
+static void test_threads_in_one_field(void **state) {
+    static const uint32_t bounds[] = {0, 1, 2, 3, 31, 32, 33, 100};
+    (void)state;
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        submit_at_once(1 + (uint32_t)i % 3, bounds[i]);
+    }
+}
+
 /* Everything is submitted before anything runs: lists of readers of every length, and each predecessor is waited for. */
 static void test_behind_a_gate(void **state) {
     static unsigned char bytes[BYTES], expected[BYTES];
@@ -271,6 +367,7 @@ static void test_failures_spread(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_with_one_worker), cmocka_unit_test(test_with_three_workers),
-                                       cmocka_unit_test(test_behind_a_gate), cmocka_unit_test(test_failures_spread)};
+                                       cmocka_unit_test(test_threads_in_one_field), cmocka_unit_test(test_behind_a_gate),
+                                       cmocka_unit_test(test_failures_spread)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
