@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A worker that runs one part of a static loop after the other is not counted among those that look for work: what another thread
- * submits at that moment is run all the same, also when the next part waits until it has been.
+ * submits at that moment is run all the same, also when the next part waits until it has been; by lanes, and (tasks with a
+ * priority) under the device's lock.
  */
 #include "machines.h"
 #include "support/random.h"
@@ -27,6 +28,7 @@ typedef struct scene {
     atomic_int ran;   /* tasks */
     atomic_int refused, late;
     int waits_for;    /* how many tasks the second part waits for; 0: it is short */
+    int32_t priority; /* of the tasks */
 } scene;
 
 static pel_status note(void *context) {
@@ -56,10 +58,12 @@ static pel_status part(const pel_range *range, void *context) {
     return PEL_OK;
 }
 
-/* One task a round, bare or with an event, at any moment of a loop. */
+/* One task a round, bare, with an event or with a priority, at any moment of a loop. */
 static void *submit(void *context) {
     scene *s = context;
     uint64_t random = 7;
+    pel_task_desc desc = PEL_TASK_DESC_INIT;
+    desc.priority = s->priority;
     for (int round = 1; round <= ROUNDS; round++) {
         while (atomic_load(&s->round) < round) {
             (void)sched_yield();
@@ -68,7 +72,7 @@ static void *submit(void *context) {
         }
         pel_event *event = NULL;
         const bool awaited = test_random(&random) % 2 == 1;
-        if (pel_task(s->queue, note, s, NULL, 0, NULL, awaited ? &event : NULL) != PEL_OK) {
+        if (pel_task(s->queue, note, s, NULL, 0, s->priority != 0 ? &desc : NULL, awaited ? &event : NULL) != PEL_OK) {
             atomic_fetch_add(&s->refused, 1);
             atomic_fetch_add(&s->ran, 1);
         }
@@ -77,9 +81,8 @@ static void *submit(void *context) {
     return NULL;
 }
 
-static void test_nobody_counts_on_who_runs_a_letter(void **state) {
-    (void)state;
-    scene s = {.runtime = machine_host(2)};
+static void play(int32_t priority) {
+    scene s = {.runtime = machine_host(2), .priority = priority};
     s.queue = machine_queue(s.runtime);
     const pel_range range = PEL_RANGE_1D(2);
     pel_parallel_desc desc = PEL_PARALLEL_DESC_INIT;
@@ -107,7 +110,20 @@ static void test_nobody_counts_on_who_runs_a_letter(void **state) {
     assert_int_equal(pel_runtime_destroy(s.runtime), PEL_OK);
 }
 
+static void test_nobody_counts_on_who_runs_a_letter(void **state) {
+    (void)state;
+    play(0);
+}
+
+static void test_nor_with_what_waits_under_the_lock(void **state) {
+    (void)state;
+    play(1);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_nobody_counts_on_who_runs_a_letter)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nobody_counts_on_who_runs_a_letter),
+        cmocka_unit_test(test_nor_with_what_waits_under_the_lock),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,32 +69,22 @@ static bool awaits(const pel_host_mailbox *box) {
            pel_host_mailbox_is_attended(box);
 }
 
-uint32_t pel_host_awaiting(const pel_host_device *device) {
-    uint32_t count = 0;
-    if (atomic_load_explicit(&((pel_host_device *)(uintptr_t)device)->lettered, memory_order_relaxed) > 0) {
-        for (uint32_t i = 0; i < device->worker_count; i++) {
-            count += awaits(&device->workers[i].mailbox);
-        }
-    }
-    return count;
-}
-
 /*
  * With its box: a letter that is sent later comes with this, and none is under way. The caller has found that nobody looks. A
  * worker that has counted itself since looks by itself; of one that had before, and stopped, it has read with that count that it
  * does not await letters.
  */
-bool pel_host_call_back(pel_host_device *device) {
-    bool called = false;
+uint32_t pel_host_call_back(pel_host_device *device, size_t most) {
+    uint32_t called = 0;
     if (atomic_load_explicit(&device->lettered, memory_order_relaxed) == 0) {
-        return false;
+        return 0;
     }
-    for (uint32_t i = 0; i < device->worker_count && !called; i++) {
+    for (uint32_t i = 0; i < device->worker_count && called < most; i++) {
         pel_host_mailbox *box = &device->workers[i].mailbox;
         if (awaits(box) && pel_host_mailbox_take(box)) {
-            called = awaits(box);
-            if (called) {
+            if (awaits(box)) {
                 atomic_store_explicit(&box->look, true, memory_order_release);
+                called++;
             }
             pel_host_mailbox_give(box);
         }

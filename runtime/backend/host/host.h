@@ -204,11 +204,9 @@ bool pel_host_take_mailboxes(pel_host_device *device, uint32_t wanted, bool outs
 void pel_host_letters_posted(pel_host_device *device, uint32_t count, pel_host_mailbox *const *boxes);
 void pel_host_fork_wake(pel_host_device *device, uint32_t most);
 bool pel_host_is_attended(const pel_host_device *device);
-/* Workers that have run a letter and await the next one are not counted among those that look, but find what comes meanwhile.
- * awaiting: how many, a guess. call_back: one of them shall look at everything now, and before any other letter; false: there is
- * none. */
-uint32_t pel_host_awaiting(const pel_host_device *device);
-bool pel_host_call_back(pel_host_device *device);
+/* Workers that have run a letter and await the next one are not counted among those that look. Up to `most` of them shall look at
+ * everything now, or see to it that somebody does before they run another letter. Returns how many. */
+uint32_t pel_host_call_back(pel_host_device *device, size_t most);
 /* Tells the reserve to wake. Not under the lock. */
 void pel_host_wake_reserve(pel_host_device *device);
 /* Tells as many sleepers to wake as the job that `lane` opened has use for. Not under the lock. */

@@ -6,6 +6,7 @@
  * between the two. Rejected: one condition variable per worker (cheaper wake-ups of many, but more state to agree upon).
  */
 #include "backend/host/workers.h"
+#include "base/barrier.h"
 
 #include <sched.h>
 
@@ -69,8 +70,12 @@ void pel_host_send_tokens(pel_host_device *device, uint32_t count) {
 uint32_t pel_host_issue_for_waiting(pel_host_device *device) {
     const bool job = device->queue.jobs > 0 && !device->busy;
     size_t wanted = device->queue.tasks + job;
-    size_t looking =
-        device->tokens + (size_t)pel_host_lookers(&device->tasks) + pel_host_awaiting(device) + device->reserve_token;
+    if (wanted == 0) {
+        return 0;
+    }
+    pel_barrier_full(); /* what was published, and the count then: whoever has stopped looking looks at what waits (workers.c) */
+    size_t looking = device->tokens + (size_t)pel_host_lookers(&device->tasks) + device->reserve_token;
+    looking += wanted > looking ? pel_host_call_back(device, wanted - looking) : 0;
     if (wanted <= looking) {
         return 0;
     }
@@ -104,7 +109,7 @@ void pel_host_wake_one(void *user) {
     pel_host_device *device = user;
     uint32_t tokens = 0;
     bool reserve = false;
-    if (pel_host_call_back(device)) {
+    if (pel_host_call_back(device, 1) > 0) {
         return;
     }
     pthread_mutex_lock(&device->lock);
@@ -178,7 +183,7 @@ void pel_host_rouse(pel_host_device *device) {
     }
     pthread_mutex_lock(&device->lock);
     const bool attended = device->busy || device->tokens > 0 || device->reserve_token ||
-                          pel_host_lookers(&device->tasks) > 0 || pel_host_awaiting(device) > 0;
+                          pel_host_lookers(&device->tasks) > 0 || pel_host_call_back(device, 1) > 0;
     const uint32_t tokens = attended ? 0 : issue_tokens(device, 1);
     const bool reserve = !attended && tokens == 0 && device->worker_count == 1 && issue_reserve_token(device);
     pthread_mutex_unlock(&device->lock);

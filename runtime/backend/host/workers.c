@@ -63,13 +63,24 @@ static pel_work *take(pel_host_worker *worker) {
     return work;
 }
 
+/* In one order with the count of who looks: see pass_on. */
 static bool tasks_wait(const pel_host_device *device) {
-    return atomic_load_explicit(&device->tasks_waiting, memory_order_relaxed) > 0;
+    return atomic_load_explicit(&device->tasks_waiting, memory_order_seq_cst) > 0;
 }
 
 static bool anything_waits(const pel_host_device *device) {
-    return tasks_wait(device) || (atomic_load_explicit(&device->jobs_waiting, memory_order_relaxed) > 0 &&
-                                  !atomic_load_explicit(&device->job_busy, memory_order_relaxed));
+    return tasks_wait(device) || (atomic_load_explicit(&device->jobs_waiting, memory_order_seq_cst) > 0 &&
+                                  !atomic_load_explicit(&device->job_busy, memory_order_seq_cst));
+}
+
+/*
+ * By a worker that does not look any more, before it runs something else than what waits under the lock, which may have been left
+ * to it. Who submits that publishes it, fences, and counts then who looks (pel_host_issue_for_waiting); so one sees the other.
+ */
+static void pass_on(pel_host_device *device) {
+    if (anything_waits(device)) {
+        pel_host_wake_for_waiting(device);
+    }
 }
 
 static bool job_to_join(const pel_host_worker *worker) {
@@ -171,12 +182,14 @@ static bool items_first(const pel_host_worker *worker) {
 static bool work_once(pel_host_worker *worker) {
     /* one that came when it did not look any more; it would not fall asleep with it, also where it waits inside a task */
     if (pel_host_mailbox_has(&worker->mailbox) && pel_host_mailbox_claim(&worker->mailbox)) {
+        pass_on(worker->device);
         run_letter(worker);
         return true;
     }
     pel_host_team *team = open_team(worker);
     const uint32_t member = team ? pel_host_team_come(team) : 0;
     if (member > 0) {
+        pass_on(worker->device);
         run_team(worker, team, member);
         return true;
     }
@@ -224,6 +237,7 @@ static void run_letters(pel_host_worker *worker) {
     pel_host_device *device = worker->device;
     pel_host_mailbox *box = &worker->mailbox;
     look_stop(worker);
+    pass_on(device);
     run_letter(worker);
     atomic_store_explicit(&box->awaited, true, memory_order_relaxed);
     atomic_fetch_add_explicit(&device->lettered, 1, memory_order_relaxed);
@@ -231,6 +245,7 @@ static void run_letters(pel_host_worker *worker) {
         if (pel_host_mailbox_is_called_back(box)) {
             atomic_store_explicit(&box->look, false, memory_order_relaxed);
             pel_host_look_back(&device->tasks);
+            pass_on(device);
         }
         run_letter(worker);
     }
@@ -253,6 +268,7 @@ static bool run_regions(pel_host_worker *worker) {
     if (member > 0) {
         pel_host_mailbox_attend(&worker->mailbox, false);
         look_stop(worker);
+        pass_on(worker->device);
         run_team(worker, team, member);
         look_begin(worker);
         pel_host_mailbox_attend(&worker->mailbox, true);
@@ -292,10 +308,12 @@ static bool go_away(pel_host_worker *worker) {
             return true;
         }
         if (!atomic_exchange_explicit(&worker->away, false, memory_order_seq_cst)) {
+            pass_on(device);
             return false;
         }
     }
     look_stop(worker);
+    pass_on(device);
     return false;
 }
 
