@@ -210,11 +210,11 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     pel_cost cost;
     contrast differs;
     if (contrast_of(entry, &differs)) {
-        printf(
-            "%s works most near %d %% of its range and least near %d %%, where a unit takes %.2g times less. From %llu chunks, "
-            "the last %s ago.\n",
-            shown(entry->kernel), differs.densest, differs.thinnest, differs.ratio, (unsigned long long)entry->state.samples,
-            age_text(age, r, entry));
+        const bool own = pel_model_state_device(&entry->state) != 0;
+        printf("%s%s%s works most near %d %% of its range and least near %d %%, where a unit takes %.2g times less. "
+               "From %llu chunks, the last %s ago.\n",
+               shown(entry->kernel), own ? " on " : "", own ? shown(entry->device) : "", differs.densest, differs.thinnest,
+               differs.ratio, (unsigned long long)entry->state.samples, age_text(age, r, entry));
         return;
     }
     pel_model_watts watts;

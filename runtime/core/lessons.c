@@ -190,13 +190,14 @@ static void label(void *user, pel_history_entry *entry) {
     if (entry->state.aspect == PEL_MODEL_POWER) {
         copy_text(entry->kernel, "any kernel", "");
     }
-    if (entry->state.aspect == PEL_MODEL_PROFILE) {
+    const uint64_t device = pel_model_state_device(&entry->state);
+    if (device == 0) {
         copy_text(entry->device, "all devices", "");
         return;
     }
     for (uint32_t i = 0; i < runtime->device_count; i++) {
         for (uint32_t arm = 0; arm < PEL_GROUP_ARMS; arm++) {
-            if (pel_group_device(runtime->devices[i].model_id, arm) == entry->state.key.device) {
+            if (pel_group_device(runtime->devices[i].model_id, arm) == device) {
                 name_device(entry, &runtime->devices[i].facts->info, pel_group_sizes[arm]);
                 return;
             }

@@ -161,7 +161,7 @@ pel_status pel_models_set_watts(pel_models *models, uint64_t device, const pel_m
  * What one model remembers, as numbers, for the history store (model/history.h). What the numbers mean belongs to this module; a
  * change of meaning raises the version, and what an older version wrote is forgotten.
  */
-#define PEL_MODEL_STATE_VERSION 5u
+#define PEL_MODEL_STATE_VERSION 6u
 #define PEL_MODEL_STATE_LIMIT 64u
 
 /* See above. */
@@ -196,6 +196,9 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
  * (they come from a file and may be anything), nothing has changed. OUT_OF_MEMORY likewise.
  */
 pel_status pel_models_restore(pel_models *models, const pel_model_state *state);
+
+/* The device that a state is about; 0: all devices, as most profiles are. */
+uint64_t pel_model_state_device(const pel_model_state *state);
 
 /* The prediction of a state without a table; false: the numbers are no line's. */
 bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost);

@@ -18,7 +18,8 @@
 #define SLOWNESS_MOST 0.71 /* logarithm, a companion; company.c stays below */
 #define PROFILES_EACH 3u /* a record: all devices', and two of their own */
 #define PROFILE_WORDS (2u * PEL_PROFILE_BINS)
-#define PROFILE_DEVICE 0x70656c70726f6669u /* no device: a profile is all of them's; other devices' are their own */
+/* No device: a profile is all of them's. XORed with a device it is that one's own, whose line has the other key. */
+#define PROFILE_DEVICE 0x70656c70726f6669u
 
 _Static_assert(PEL_MODEL_PROFILE_BINS == PEL_PROFILE_BINS, "readers of a state see all bins");
 _Static_assert(PROFILE_WORDS <= PEL_MODEL_STATE_LIMIT, "a profile fits into a state");
@@ -70,7 +71,7 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
         const size_t which = place % PROFILES_EACH; /* 0: all devices' */
         const bool has = which == 0 ? at->profile != NULL : at->own != NULL && at->own->count == 2;
         if (has) {
-            state->key = (pel_model_key){at->family, which == 0 ? PROFILE_DEVICE : at->own->device[which - 1]};
+            state->key = (pel_model_key){at->family, PROFILE_DEVICE ^ (which == 0 ? 0 : at->own->device[which - 1])};
             state->kernel = at->kernel;
             state->aspect = PEL_MODEL_PROFILE;
             state->samples = at->inherited + at->sight_count;
@@ -117,8 +118,9 @@ static pel_status restore_profile(pel_models *models, const pel_model_state *sta
     if (place->record.launches > 0) {
         return PEL_OK; /* its lines are what this process has seen already */
     }
-    if (state->key.device != PROFILE_DEVICE) {
-        return restore_own(models, place, state->key.device, &profile);
+    const uint64_t device = pel_model_state_device(state);
+    if (device != 0) {
+        return restore_own(models, place, device, &profile);
     }
     if (place->profile != NULL && place->inherited >= state->samples) {
         return PEL_OK;
@@ -163,6 +165,10 @@ pel_status pel_models_restore(pel_models *models, const pel_model_state *state) 
         *place = read;
     }
     return PEL_OK;
+}
+
+uint64_t pel_model_state_device(const pel_model_state *state) {
+    return state->aspect == PEL_MODEL_PROFILE ? state->key.device ^ PROFILE_DEVICE : state->key.device;
 }
 
 bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost) {

@@ -5,6 +5,7 @@
  */
 #include "support/random.h"
 
+#include "model/history.h"
 #include "model/model.h"
 #include "model/profile.h"
 #include "planner/planner.h"
@@ -214,7 +215,9 @@ static void devices_that_are_alike_lose_nothing(void **state) {
     }
 }
 
-/* What the models remember makes the same plan in another process. */
+static void unnamed(void *user, pel_history_entry *entry) { (void)user, (void)entry; }
+
+/* What the history keeps makes the same plan in another process. */
 static void is_remembered(void **state) {
     (void)state;
     world w;
@@ -230,10 +233,19 @@ static void is_remembered(void **state) {
     assert_non_null(strstr(before.reason, "scalar takes the two sides, because lanes loses least in between ("));
     pel_models *restored = pel_models_create(&pel_allocator_default);
     pel_model_state kept;
+    pel_history history = {.allocator = &pel_allocator_default};
+    uint32_t states = 0, own = 0, skipped;
+    bool changed;
     assert_non_null(restored);
-    for (size_t cursor = 0; pel_models_next(w.models, &cursor, &kept);) {
-        assert_int_equal(pel_models_restore(restored, &kept), PEL_OK);
+    for (size_t cursor = 0; pel_models_next(w.models, &cursor, &kept); states++) {
+        own += kept.aspect == PEL_MODEL_PROFILE && pel_model_state_device(&kept) != 0;
     }
+    assert_int_equal(own, 2);
+    assert_int_equal(pel_history_take(&history, w.models, 1, unnamed, NULL, &changed), PEL_OK);
+    assert_int_equal(history.count, states); /* each has a key of its own */
+    assert_int_equal(pel_history_give(&history, restored, &skipped), PEL_OK);
+    assert_int_equal(skipped, 0);
+    pel_history_free(&history);
     pel_models_destroy(w.models);
     w.models = restored;
     ask(&w, &after);
