@@ -123,7 +123,7 @@ static void expect(machine *m) {
 }
 
 /* The parts that count are the whole range. True: three of two devices, one of which has both sides. */
-static bool is_window(const pel_plan *plan) {
+static bool is_window(const pel_plan *plan, uint64_t units) {
     pel_plan_chunk chunks[3] = {{.lo = 0}};
     const uint32_t count = pel_plan_chunk_count(plan);
     uint64_t sum = 0;
@@ -133,9 +133,9 @@ static bool is_window(const pel_plan *plan) {
         sum += chunk.failure[0] == '\0' ? chunk.hi - chunk.lo : 0;
         chunks[i < 3 ? i : 2] = chunk;
     }
-    assert_int_equal(sum, N);
+    assert_int_equal(sum, units);
     return count == 3 && strcmp(chunks[0].device, chunks[2].device) == 0 && strcmp(chunks[0].device, chunks[1].device) != 0 &&
-           chunks[0].lo == 0 && chunks[0].hi == chunks[1].lo && chunks[1].hi == chunks[2].lo && chunks[2].hi == N;
+           chunks[0].lo == 0 && chunks[0].hi == chunks[1].lo && chunks[1].hi == chunks[2].lo && chunks[2].hi == units;
 }
 
 /* So many launches, each right; how many of them in windows. */
@@ -146,7 +146,7 @@ static uint32_t run(machine *m, uint32_t launches) {
         pel_event *event = NULL;
         assert_int_equal(pel_launch(m->queue, m->kernel, &m->desc, args, 2, &event), PEL_OK);
         pel_plan *plan = machine_plan_of(event);
-        windows += is_window(plan);
+        windows += is_window(plan, N);
         pel_plan_destroy(plan);
         expect(m);
         machine_finish(m->queue);
@@ -183,6 +183,111 @@ static void test_a_row_of_windows(void **state) {
     machine_finish(m.queue);
     assert_memory_equal(m.ys, m.expected, N * sizeof *m.ys);
     end(&m);
+}
+
+/* Rows of a picture, each of which adds to one sum: a device with two parts has one private copy of it. */
+enum { WIDTH = 83, HEIGHT = N / WIDTH };
+_Static_assert(WIDTH * HEIGHT == N, "whole rows");
+
+static pel_status rows(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint32_t *x = arguments[0];
+    uint32_t *y = arguments[1], *sum = arguments[2];
+    (void)scratch, (void)user;
+    for (uint64_t row = span->lo[1]; row < span->hi[1]; row++) {
+        for (uint64_t i = row * WIDTH + span->lo[0]; i < row * WIDTH + span->hi[0]; i++) {
+            y[i] = 3 * y[i] + x[i] + (row > 0 ? x[i - WIDTH] : 0) + (row + 1 < HEIGHT ? x[i + WIDTH] : 0);
+            *sum += y[i];
+        }
+    }
+    return PEL_OK;
+}
+
+static uint32_t expect_rows(machine *m) {
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < N; i++) {
+        m->expected[i] = 3 * m->expected[i] + m->xs[i] + (i >= WIDTH ? m->xs[i - WIDTH] : 0) +
+                         (i + WIDTH < N ? m->xs[i + WIDTH] : 0);
+        sum += m->expected[i];
+    }
+    return sum;
+}
+
+static void test_rows_with_a_sum(void **state) {
+    static const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(uint32_t), WIDTH * sizeof(uint32_t), 1, 1),
+                                       PEL_PARAM_BLOCK(PEL_READ_WRITE, sizeof(uint32_t), WIDTH * sizeof(uint32_t), 0, 0),
+                                       PEL_PARAM_REDUCE_PRIVATE(PEL_REDUCE_SUM, PEL_U32, sizeof(uint32_t), 1)};
+    (void)state;
+    for (uint32_t own_memory = 0; own_memory < 2; own_memory++) {
+        machine m;
+        uint32_t windows = 0, sum = 0, expected = 0;
+        pel_buffer *total;
+        begin(&m, own_memory ? 1000.0 : 0.0, NULL, 0);
+        pel_kernel *kernel = machine_kernel(m.runtime, "rows", params, 3, rows, PEL_KERNEL_IRREGULAR);
+        assert_int_equal(pel_buffer_wrap(m.runtime, &sum, sizeof sum, &total), PEL_OK);
+        m.desc.global[0] = WIDTH;
+        m.desc.global[1] = HEIGHT;
+        const pel_arg args[] = {pel_buf(m.x), pel_buf(m.y), pel_buf(total)};
+        for (uint32_t i = 0; i < LAUNCHES + 10; i++) {
+            pel_event *event = NULL;
+            assert_int_equal(pel_launch(m.queue, kernel, &m.desc, args, 3, &event), PEL_OK);
+            pel_plan *plan = machine_plan_of(event);
+            windows += i >= LAUNCHES && is_window(plan, HEIGHT);
+            pel_plan_destroy(plan);
+            expected += expect_rows(&m);
+            machine_finish(m.queue);
+            assert_memory_equal(m.ys, m.expected, N * sizeof *m.ys);
+            assert_int_equal(sum, expected);
+        }
+        assert_int_equal(windows, 10);
+        pel_kernel_destroy(kernel);
+        pel_buffer_destroy(total);
+        end(&m);
+    }
+}
+
+/* A graph plans its launches by the same models; what it makes of them must be right. */
+static void test_replays(void **state) {
+    (void)state;
+    for (uint32_t own_memory = 0; own_memory < 2; own_memory++) {
+        machine m;
+        pel_graph *graph;
+        begin(&m, own_memory ? 1000.0 : 0.0, NULL, 0);
+        (void)run(&m, LAUNCHES);
+        const pel_arg args[] = {pel_buf(m.x), pel_buf(m.y)};
+        assert_int_equal(pel_graph_create(m.runtime, &graph, NULL), PEL_OK);
+        assert_int_equal(pel_graph_record(graph, m.queue), PEL_OK);
+        for (uint32_t i = 0; i < 3; i++) {
+            assert_int_equal(pel_launch(m.queue, m.kernel, &m.desc, args, 2, NULL), PEL_OK);
+        }
+        assert_int_equal(pel_graph_end(graph), PEL_OK);
+        for (uint32_t i = 0; i < 20; i++) {
+            assert_int_equal(pel_graph_replay(graph, m.queue, NULL, NULL), PEL_OK);
+            expect(&m);
+            expect(&m);
+            expect(&m);
+            if (i % 2) {
+                machine_finish(m.queue);
+                assert_memory_equal(m.ys, m.expected, N * sizeof *m.ys);
+            }
+        }
+        assert_int_equal(pel_graph_destroy(graph), PEL_OK);
+        end(&m);
+    }
+}
+
+/* Each part is computed a second time by the other device, which has a part of its own. */
+static void test_verified(void **state) {
+    (void)state;
+    for (uint32_t own_memory = 0; own_memory < 2; own_memory++) {
+        machine m;
+        pel_verification verification = PEL_VERIFICATION_INIT;
+        verification.share = 1.0;
+        begin(&m, own_memory ? 1000.0 : 0.0, NULL, 0);
+        (void)run(&m, LAUNCHES);
+        m.desc.verification = &verification;
+        (void)run(&m, 20);
+        end(&m);
+    }
 }
 
 static void fail_scalar(pel_simulated_device *devices, uint64_t at) { devices[0].fail_at = at; }
@@ -252,8 +357,9 @@ static void test_memory_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows_are_learned_and_right),
-                                       cmocka_unit_test(test_a_row_of_windows), cmocka_unit_test(test_a_part_fails),
-                                       cmocka_unit_test(test_its_device_is_lost), cmocka_unit_test(test_a_part_hangs),
-                                       cmocka_unit_test(test_memory_is_refused)};
+                                       cmocka_unit_test(test_a_row_of_windows), cmocka_unit_test(test_rows_with_a_sum),
+                                       cmocka_unit_test(test_replays), cmocka_unit_test(test_verified),
+                                       cmocka_unit_test(test_a_part_fails), cmocka_unit_test(test_its_device_is_lost),
+                                       cmocka_unit_test(test_a_part_hangs), cmocka_unit_test(test_memory_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
