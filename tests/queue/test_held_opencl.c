@@ -40,10 +40,10 @@ static pel_kernel *make_kernel(const world *w, const char *entry) {
     return kernel;
 }
 
-static bool begin(world *w) {
+static bool begin(world *w, const char *devices) {
     pel_runtime_desc desc = PEL_RUNTIME_DESC_INIT;
     pel_program_desc program = PEL_PROGRAM_DESC_INIT;
-    desc.devices = "opencl:0";
+    desc.devices = devices;
     desc.history = "off";
     if (pel_runtime_create(&desc, &w->runtime, NULL) != PEL_OK) {
         return false;
@@ -89,7 +89,7 @@ static void test_nobody_waits(void **state) {
     world w;
     uint32_t launches = 0;
     (void)state;
-    if (!begin(&w)) {
+    if (!begin(&w, "opencl:0")) {
         skip();
     }
     const uint32_t *counts = pel_buffer_data(w.buffer);
@@ -117,13 +117,43 @@ static void test_nobody_waits(void **state) {
     end(&w);
 }
 
+/* While launches ride, others' bytes are brought home, which is no launch. */
+static void test_transfers_come_behind(void **state) {
+    world w;
+    uint32_t counts[ITEMS] = {0}, others[ITEMS] = {0}, launches = 0;
+    pel_buffer *wrapped, *other;
+    (void)state;
+    if (!begin(&w, "opencl:0[own]")) {
+        skip();
+    }
+    assert_int_equal(pel_buffer_wrap(w.runtime, counts, sizeof counts, &wrapped), PEL_OK);
+    assert_int_equal(pel_buffer_wrap(w.runtime, others, sizeof others, &other), PEL_OK);
+    for (uint32_t i = 1; i <= 4 * BATCHES; i++, launches += BATCH) {
+        pel_mapping *mapping;
+        void *memory;
+        launch(&w, w.count, other, ITEMS, NULL);
+        for (int k = 0; k < BATCH; k++) {
+            launch(&w, w.count, wrapped, ITEMS, NULL);
+        }
+        assert_int_equal(pel_map(w.queue, other, 0, 0, PEL_MAP_READ, NULL, &mapping), PEL_OK);
+        assert_int_equal(pel_map_wait(mapping, &memory), PEL_OK);
+        assert_int_equal(((const uint32_t *)memory)[ITEMS - 1], i);
+        pel_mapping_destroy(mapping);
+        assert_int_equal(pel_queue_finish(w.queue), PEL_OK);
+        assert_int_equal(counts[0], launches + BATCH);
+    }
+    pel_buffer_destroy(wrapped);
+    pel_buffer_destroy(other);
+    end(&w);
+}
+
 /* Launches of 100 items are two commands each, those of 64 one: so many as fit of the latter. */
 static void test_more_than_fits(void **state) {
     world w;
     const struct timespec moment = {.tv_nsec = 3000000};
     uint32_t first = 0, rest = 0;
     (void)state;
-    if (!begin(&w)) {
+    if (!begin(&w, "opencl:0")) {
         skip();
     }
     const uint32_t *counts = pel_buffer_data(w.buffer);
@@ -163,6 +193,7 @@ static void test_more_than_fits(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_more_than_fits), cmocka_unit_test(test_nobody_waits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_more_than_fits), cmocka_unit_test(test_nobody_waits),
+                                       cmocka_unit_test(test_transfers_come_behind)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

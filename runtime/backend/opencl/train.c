@@ -93,6 +93,9 @@ double pel_cl_expected_ns(const pel_cl_device *device, const pel_work *work) {
  * meanwhile goes together, held until all of it is enqueued. The first one begins at once; the groups grow by themselves.
  */
 static bool is_tiny(const pel_cl_device *device, const pel_work *work) {
+    if (work->kind != PEL_WORK_LAUNCH) { /* a transfer has no kernel */
+        return false;
+    }
     const double each = pel_cl_expected_ns(device, work) / pel_cl_times(work);
     return device->is_pocl && device->may_begin && device->usual_ns > 0 && device->usual_ns < HELD_NS && each > 0 &&
            each < PEL_CL_TINY_NS;
