@@ -307,7 +307,8 @@ static bool give_up_own(pel_models *models, pel_record_entry *entry, const pel_m
 
 bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_model_family *family) {
     uint32_t count = entry->sight_count < PEL_MODEL_SIGHTS ? entry->sight_count : PEL_MODEL_SIGHTS;
-    if (entry->own != NULL && entry->record.misfit >= MISFIT) {
+    const bool differ = entry->profile != NULL && entry->record.own[0] != NULL; /* a history may have lost some of the three */
+    if (differ && entry->record.misfit >= MISFIT) {
         return give_up_own(models, entry, family, count);
     }
     if (!is_time(entry, count)) {
@@ -315,7 +316,7 @@ bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_
     }
     const uint64_t age = entry->profile != NULL ? entry->record.launches - entry->record.profiled_since : 0;
     entry->look_at = entry->record.launches + (age > 2 ? age : 2);
-    return (entry->own != NULL || begin_for_all(models, entry, family, count)) &&
+    return (differ || begin_for_all(models, entry, family, count)) &&
            (entry->profile == NULL || begin_own(models, entry, family, count));
 }
 

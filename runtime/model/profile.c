@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define BINS PEL_PROFILE_BINS
-#define CONTRAST 0.8 /* prior standard deviation of a bin; items differ up to 20 times (mandelbrot, sparse rows) */
+#define CONTRAST PEL_PROFILE_CONTRAST
 #define ALIKE 3.0    /* bins over which neighbours are alike */
 #define LEAST 0.02   /* density of a bin */
 #define SURPRISE 3.0 /* standard deviations; what is further off counts as so much */

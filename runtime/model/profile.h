@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #define PEL_PROFILE_BINS 32
+#define PEL_PROFILE_CONTRAST 0.8 /* prior standard deviation of a bin; items differ up to 20 times (mandelbrot, sparse rows) */
 
 typedef struct pel_profile {
     double density[PEL_PROFILE_BINS];

@@ -49,7 +49,8 @@ static bool read_line(const pel_model_state *state, pel_model_entry *entry) {
 static void write_profile(const pel_profile *profile, double *values) {
     for (uint32_t i = 0; i < PEL_PROFILE_BINS; i++) {
         values[i] = profile->density[i];
-        values[PEL_PROFILE_BINS + i] = sqrt(fmax(profile->covariance[i][i], 0.0));
+        /* of a device's own a dense bin may be less sure than any prior that is read again, and it is not learned further */
+        values[PEL_PROFILE_BINS + i] = fmin(sqrt(fmax(profile->covariance[i][i], 0.0)), PEL_PROFILE_CONTRAST);
     }
 }
 
