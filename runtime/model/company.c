@@ -6,8 +6,9 @@
  * device that takes 3 % of the work and slows the others by 5 % is a loss. A line beside others holds for the number of
  * companions that it was taught in; when that number changes, what the line did not expect is news of the company, and only the
  * rest of the line. One number a line, by a Kalman filter, because sizes change with company, and more parameters could not be
- * told apart. Invariant: while the number of companions stays, nothing here has any effect. Rejected: a line for each number
- * (each would begin anew), and one number for all devices (one lives in its caches, another from the memory bus).
+ * told apart. Invariant: while the number of companions stays, a line is learned as if nothing of this were here. Rejected: a
+ * line for each number (each would begin anew), and one number for all devices (one lives in its caches, another from the memory
+ * bus).
  */
 #include "model/table.h"
 
