@@ -296,6 +296,21 @@ pel_status pel_job_transfer_in(pel_job *job, pel_mem *mem, uint64_t lo, uint64_t
     return status;
 }
 
+/* One that goes before it on its device: what that writes is not noted yet, and the host's bytes must not go over it. */
+static bool another_part_writes(const bring_in *b, uint64_t lo, uint64_t hi) {
+    const pel_command *command = b->job->command;
+    bool writes = false;
+    for (uint32_t i = 0; i < command->job_count && !writes; i++) {
+        const pel_job *other = &command->jobs[i];
+        const uint32_t count = other != b->job && other->device == b->job->device ? other->written.count : 0;
+        for (uint32_t k = 0; k < count && !writes; k++) {
+            const pel_use *use = &other->written.data[k];
+            writes = use->allocation == b->allocation && use->lo < hi && lo < use->hi;
+        }
+    }
+    return writes;
+}
+
 /* Nobody else's command is at these bytes, and the host's are the newest. Tasks that only the hazards know leave bytes alone
  * that were ever on a device. */
 static bool gap_is_ours(void *user, uint64_t lo, uint64_t hi) {
@@ -305,7 +320,8 @@ static bool gap_is_ours(void *user, uint64_t lo, uint64_t hi) {
     for (uint32_t i = 0; i < uses->count; i++) {
         own += uses->data[i].allocation == b->allocation ? 1u : 0u;
     }
-    return own == b->allocation->commands && pel_allocation_missing_bytes(b->allocation, 0, lo, hi) == 0;
+    return own == b->allocation->commands && pel_allocation_missing_bytes(b->allocation, 0, lo, hi) == 0 &&
+           !another_part_writes(b, lo, hi);
 }
 
 pel_status pel_job_seal_in(pel_job *job, pel_error **error) {
