@@ -74,30 +74,32 @@ static double best_of(const world *w) {
 /* One launch; its time over the best one's, without noise. */
 static double step(world *w) {
     pel_plan_result result;
-    pel_lesson_chunk chunks[2];
-    double makespan = 0.0, seen = 0.0;
+    pel_lesson_chunk chunks[3]; /* one of the two may have both sides of the range */
+    double ends[2] = {0.0, 0.0}, seen[2] = {0.0, 0.0};
     for (uint32_t i = 0; i < 2; i++) {
         w->devices[i].cost = pel_models_cost(w->models, &family, i);
     }
     w->request.record = pel_models_record(w->models, &family);
     assert_int_equal(pel_planner_plan(&w->request, &result), PEL_OK);
     w->request.launches_seen++;
+    assert_true(result.slice_count <= sizeof chunks / sizeof *chunks);
     for (uint32_t i = 0; i < result.slice_count; i++) {
         const pel_plan_slice *slice = &result.slices[i];
         double time = w->start[slice->device] + w->unit[slice->device] * (double)(slice->hi - slice->lo);
         time *= result.slice_count > 1 ? w->slowdown : 1.0;
-        makespan = fmax(makespan, time);
+        ends[slice->device] += time;
         chunks[i] =
             (pel_lesson_chunk){.device = slice->device, .lo = slice->lo, .hi = slice->hi, .ns = time * exp(w->noise * normal())};
-        seen = fmax(seen, chunks[i].ns);
+        seen[slice->device] += chunks[i].ns;
     }
     pel_lesson lesson = {.family = family,
                          .chunks = chunks,
                          .chunk_count = result.slice_count,
-                         .makespan_ns = seen,
+                         .makespan_ns = fmax(seen[0], seen[1]),
                          .expected_ns = result.expected_ns,
                          .together_probe = result.together_probe};
     assert_int_equal(pel_models_learn(w->models, &lesson), PEL_OK);
+    const double makespan = fmax(ends[0], ends[1]);
     w->total += makespan;
     w->explored += makespan - best_of(w);
     return makespan / best_of(w);
