@@ -245,6 +245,52 @@ static void test_rows_with_a_sum(void **state) {
     }
 }
 
+/*
+ * Read and written side by side in one buffer: between what a device's second part needs of both lies what its first part has
+ * written, and that is less than a transfer's start is worth.
+ */
+static void test_side_by_side(void **state) {
+    enum { SMALL = 4001 };
+    (void)state;
+    for (uint32_t own_memory = 0; own_memory < 2; own_memory++) {
+        machine m;
+        uint32_t both[2 * SMALL], expected[2 * SMALL], windows = 0;
+        pel_buffer *buffer;
+        begin(&m, own_memory ? 1000.0 : 0.0, NULL, 0);
+        for (uint32_t i = 0; i < 2 * SMALL; i++) {
+            both[i] = expected[i] = 5 * i + 1;
+        }
+        assert_int_equal(pel_buffer_wrap(m.runtime, both, sizeof both, &buffer), PEL_OK);
+        pel_kernel *kernel = machine_add(m.runtime, PEL_KERNEL_IRREGULAR);
+        m.desc.global[0] = SMALL;
+        const uint64_t half = sizeof both / 2;
+        for (uint32_t i = 0; i < 2 * LAUNCHES; i++) {
+            pel_event *event = NULL;
+            const bool written_first = i % 2;
+            const pel_arg args[] = {pel_buf_range(buffer, written_first ? half : 0, half),
+                                    pel_buf_range(buffer, written_first ? 0 : half, half), pel_u32(i)};
+            uint32_t *out = expected + (written_first ? 0 : SMALL), *in = expected + (written_first ? SMALL : 0);
+            assert_int_equal(pel_launch(m.queue, kernel, &m.desc, args, 3, &event), PEL_OK);
+            pel_plan *plan = machine_plan_of(event);
+            windows += is_window(plan, SMALL);
+            pel_plan_destroy(plan);
+            for (uint32_t k = 0; k < SMALL; k++) {
+                out[k] = 5 * out[k] + in[k] + i;
+            }
+            if (i % 4 != 1) {
+                machine_finish(m.queue);
+                assert_memory_equal(both, expected, sizeof both);
+            }
+        }
+        machine_finish(m.queue);
+        assert_memory_equal(both, expected, sizeof both);
+        assert_true(windows > LAUNCHES / 2);
+        pel_kernel_destroy(kernel);
+        pel_buffer_destroy(buffer);
+        end(&m);
+    }
+}
+
 /* A graph plans its launches by the same models; what it makes of them must be right. */
 static void test_replays(void **state) {
     (void)state;
@@ -358,7 +404,8 @@ static void test_memory_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows_are_learned_and_right),
                                        cmocka_unit_test(test_a_row_of_windows), cmocka_unit_test(test_rows_with_a_sum),
-                                       cmocka_unit_test(test_replays), cmocka_unit_test(test_verified),
+                                       cmocka_unit_test(test_side_by_side), cmocka_unit_test(test_replays),
+                                       cmocka_unit_test(test_verified),
                                        cmocka_unit_test(test_a_part_fails), cmocka_unit_test(test_its_device_is_lost),
                                        cmocka_unit_test(test_a_part_hangs), cmocka_unit_test(test_memory_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
