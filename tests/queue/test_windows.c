@@ -291,6 +291,99 @@ static void test_side_by_side(void **state) {
     }
 }
 
+/* Where what is read and what is written lie, and how far around is read, at random; some launches in a row without a wait. */
+typedef struct layout {
+    uint32_t count, before, after, from, to, all; /* elements */
+} layout;
+
+static layout laid; /* of the launches under way */
+
+static pel_status around(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const layout *l = &laid;
+    const uint32_t *x = arguments[0];
+    uint32_t *y = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        const uint64_t first = i < l->before ? 0 : i - l->before, last = i + l->after < l->count ? i + l->after : l->count - 1;
+        y[i] = 3 * y[i] + x[first] + x[last] + x[i];
+    }
+    return PEL_OK;
+}
+
+static layout random_layout(void) {
+    layout l = {.count = 300 + (uint32_t)(machine_random() % 6000),
+                .before = (uint32_t)(machine_random() % 5),
+                .after = (uint32_t)(machine_random() % 5)};
+    const uint32_t gap = machine_random() % 2 ? 0 : (uint32_t)(machine_random() % 3000);
+    const bool swapped = machine_random() % 2;
+    l.from = swapped ? l.count + gap : (uint32_t)(machine_random() % 100);
+    l.to = swapped ? (uint32_t)(machine_random() % (gap + 1)) : l.from + l.count + gap;
+    l.all = (l.from > l.to ? l.from : l.to) + l.count + (uint32_t)(machine_random() % 50);
+    return l;
+}
+
+static void test_random_layouts(void **state) {
+    uint32_t windows = 0;
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        machine m;
+        machine_seed(seed);
+        const layout l = laid = random_layout();
+        begin(&m, machine_random() % 3 ? 1000.0 : 0.0, NULL, 0);
+        const pel_param params[] = {PEL_PARAM_BLOCK(PEL_READ, sizeof(uint32_t), sizeof(uint32_t), l.before, l.after),
+                                    PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(uint32_t), 1, 1)};
+        pel_kernel *kernel = machine_kernel(m.runtime, "around", params, 2, around, PEL_KERNEL_IRREGULAR);
+        pel_buffer *buffer;
+        uint32_t *bytes = calloc(l.all, sizeof *bytes), *expected = calloc(l.all, sizeof *expected);
+        assert_true(bytes && expected);
+        for (uint32_t i = 0; i < l.all; i++) {
+            bytes[i] = expected[i] = (uint32_t)machine_random();
+        }
+        assert_int_equal(pel_buffer_wrap(m.runtime, bytes, l.all * sizeof *bytes, &buffer), PEL_OK);
+        m.desc.global[0] = l.count;
+        const uint64_t length = l.count * sizeof(uint32_t);
+        const pel_arg args[] = {pel_buf_range(buffer, l.from * sizeof(uint32_t), length),
+                                pel_buf_range(buffer, l.to * sizeof(uint32_t), length)};
+        const pel_span whole = {.dims = 1, .hi = {l.count}};
+        for (uint32_t i = 0; i < 2 * LAUNCHES; i++) {
+            pel_event *event = NULL;
+            assert_int_equal(pel_launch(m.queue, kernel, &m.desc, args, 2, &event), PEL_OK);
+            assert_int_equal(around(&whole, (void *[]){expected + l.from, expected + l.to}, NULL, NULL), PEL_OK);
+            if (i < LAUNCHES || machine_random() % 2) {
+                pel_plan *plan = machine_plan_of(event);
+                windows += is_window(plan, l.count);
+                pel_plan_destroy(plan);
+            } else {
+                pel_event_release(event);
+            }
+            if (machine_random() % 3 == 0) {
+                machine_finish(m.queue);
+                assert_memory_equal(bytes, expected, l.all * sizeof *bytes);
+                for (uint32_t k = 0; k < 5; k++) { /* the host's own change, which devices must get */
+                    const uint32_t at = (uint32_t)(machine_random() % l.all);
+                    expected[at] += k;
+                }
+                pel_mapping *mapping;
+                void *memory;
+                assert_int_equal(pel_map(m.queue, buffer, 0, 0, PEL_MAP_READ | PEL_MAP_WRITE, NULL, &mapping), PEL_OK);
+                assert_int_equal(pel_map_wait(mapping, &memory), PEL_OK);
+                memcpy(memory, expected, l.all * sizeof *bytes);
+                assert_int_equal(pel_unmap(mapping), PEL_OK);
+                pel_mapping_destroy(mapping);
+            }
+        }
+        machine_finish(m.queue);
+        assert_memory_equal(bytes, expected, l.all * sizeof *bytes);
+        pel_kernel_destroy(kernel);
+        pel_buffer_destroy(buffer);
+        free(bytes);
+        free(expected);
+        end(&m);
+    }
+    print_message("# %u launches in windows\n", windows);
+    assert_true(windows > 500);
+}
+
 /* A graph plans its launches by the same models; what it makes of them must be right. */
 static void test_replays(void **state) {
     (void)state;
@@ -404,8 +497,8 @@ static void test_memory_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows_are_learned_and_right),
                                        cmocka_unit_test(test_a_row_of_windows), cmocka_unit_test(test_rows_with_a_sum),
-                                       cmocka_unit_test(test_side_by_side), cmocka_unit_test(test_replays),
-                                       cmocka_unit_test(test_verified),
+                                       cmocka_unit_test(test_side_by_side), cmocka_unit_test(test_random_layouts),
+                                       cmocka_unit_test(test_replays), cmocka_unit_test(test_verified),
                                        cmocka_unit_test(test_a_part_fails), cmocka_unit_test(test_its_device_is_lost),
                                        cmocka_unit_test(test_a_part_hangs), cmocka_unit_test(test_memory_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
