@@ -238,8 +238,7 @@ pel_status pel_launch_claim(pel_command *command, pel_uses *home, bool *stalled,
     *stalled = *again = false;
     for (uint32_t s = 0; s < command->slice_count && !command->pins; s++) {
         pel_device *device = &runtime->devices[command->slices[s].device];
-        const bool again_there = s >= 2 && command->slices[s - 2].device == command->slices[s].device; /* planner/windows.c */
-        if (device->place != 0 && !again_there) { /* both its parts need the same, once */
+        if (device->place != 0 && !pel_slice_is_second(command, s)) { /* both its parts need the same, once */
             own_memory = true;
             claim_device(&c, device);
         }

@@ -483,6 +483,10 @@ pel_status pel_launch_run(pel_command *command);                   /* chunks int
 /* drain.c: what its successors want from its devices goes home with its chunks */
 void pel_launch_drain(pel_command *command);
 pel_status pel_launch_plan_now(pel_command *command, bool *exploring); /* plan and slices; failures are noted in the command */
+/* Where two devices share a launch one may have a part on each side of the other's (planner/windows.c). */
+static inline bool pel_slice_is_second(const pel_command *command, uint32_t slice) {
+    return slice == 2 && command->slices[0].device == command->slices[2].device;
+}
 uint64_t pel_launch_fold_count(const pel_command *command);        /* partial results to merge; 0: none */
 /* merges partial results: few at once, many on a worker without the lock */
 void pel_launch_fold(pel_command *command);

@@ -201,11 +201,9 @@ pel_status pel_launch_start(pel_command *command, bool *stalled) {
     return status;
 }
 
-/* A device has a second part only where two of them share the launch: around the other one's (planner/windows.c). A first one
- * that its device could not even take is never over (queue/retry.c). */
+/* A first one that its device could not even take is never over (queue/retry.c). */
 static uint32_t first_there(const pel_command *command, uint32_t slice) {
-    const bool both = slice == 2 && command->slices[0].device == command->slices[2].device;
-    return both && command->jobs[0].work.status == PEL_OK ? 1 : 0;
+    return pel_slice_is_second(command, slice) && command->jobs[0].work.status == PEL_OK ? 1 : 0;
 }
 
 pel_status pel_launch_run(pel_command *command) {

@@ -68,6 +68,7 @@ for mutant in 1 2 3 4; do
     fails group -DTHIEVES=1 -DMUTANT=$mutant
 done
 holds letters -DSUBMITTERS=1 -DOWNERS=2
+holds letters -DSUBMITTERS=2 -DOWNERS=1
 for mutant in 1 2; do
     fails letters -DSUBMITTERS=2 -DOWNERS=1 -DMUTANT=$mutant
 done
