@@ -68,7 +68,7 @@ find_sources runtime include kernels tests bench docs | LC_ALL=C.UTF-8 xargs gre
 find_sources runtime include kernels tests bench | grep -v '^tests/house/' | xargs grep -nE '\b(TODO|FIXME|XXX)\b' | cut -c1-120 |
     sed 's/$/   <- finish it, or open an issue/' >> "$work/findings" || :
 
-# 8. Orders of memory are constants: of one that is chosen at run time compilers make an exchange (docs/design/queue.md).
+# 8. Orders of memory are constants: of one that is chosen at run time compilers make an exchange (docs/design/tasks.md).
 find_sources runtime kernels bench | grep -v '\.cpp$' |
     xargs grep -nE '[?:][[:space:]]*memory_order_|(^|[^A-Za-z0-9_])memory_order[[:space:]]+[A-Za-z_]' |
     sed 's/$/   <- an order that is chosen at run time is an exchange; a branch for each/' >> "$work/findings" || :

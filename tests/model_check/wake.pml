@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The wake-up protocol of the task engine (docs/design/queue.md, "No wake-up is lost"): SUBMITTERS threads put ITEMS items each
+ * The wake-up protocol of the task engine (docs/design/workers.md, "Waking"): SUBMITTERS threads put ITEMS items each
  * into lanes that they claim, or run on a worker and push to its deque; WORKERS workers look, run and sleep. When nothing can
  * move any more, everything has been run.
  *

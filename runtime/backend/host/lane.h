@@ -15,7 +15,7 @@
  *
  * The links are the items' own, so a push cannot fail. Whoever makes sure that a lane is empty before it sleeps claims it: the
  * claims of one lane are totally ordered, so either the sleeper sees the item, or the submitter, inside its claim, sees that
- * somebody sleeps (docs/design/queue.md).
+ * somebody sleeps (docs/design/workers.md).
  *
  * Rejected: one list with an exchange on its tail (two read-modify-writes, and all submitters meet on one line); a lane for each
  * thread for good (nobody tells us when a thread ends).

@@ -9,7 +9,7 @@
  *
  * Who looks for work in vain spins for a while (`looking`), then sleeps (`asleep`). A submitter wakes one sleeper, and only when
  * nobody is looking. The last one that looks and finds something looks once more whether there is work left over for another.
- * docs/design/queue.md has the argument that no wake-up is lost.
+ * docs/design/workers.md has the argument that no wake-up is lost.
  */
 #ifndef PEL_BACKEND_HOST_TASKS_H
 #define PEL_BACKEND_HOST_TASKS_H
