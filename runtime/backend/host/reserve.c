@@ -14,9 +14,10 @@
  * longer and longer while it is spared.
  *
  * It needs no wake-up: it is not among the sleepers whom submitters may count on, and looks again by itself, as the workers do
- * that run something. Jobs wake it as ever, tasks do not; but where some have waited under the lock for a whole moment and nobody
- * took any (no other worker is free, or there is none: guests do not look there), it is back. What is in its deque goes to a lane
- * first: the others look there before they steal.
+ * that run something. Jobs wake it as ever, tasks do not; but where some have waited under the lock for a few milliseconds and
+ * nobody took any (no other worker is free, or there is none: guests do not look there), it is back. Not sooner: behind tasks of
+ * 0.6 ms a thread too many would be back at once, and take turns with the others (docs/results/cholesky.md). What is in its deque
+ * goes to a lane first: the others look there before they steal.
  * Rejected: a worker less from the start (a caller that does not wait would leave a core idle).
  */
 #include "backend/host/workers.h"
@@ -25,7 +26,7 @@
 
 enum { BRISK = 32, LEAST_PATIENCE = 32, MOST_PATIENCE = 4096, GUEST_PATIENCE = 4, MISSES = 2 };
 /* A wake-up costs whoever has the core some 50 us (virtual machine, 2026-11), so they become rare. */
-enum { MOMENT_NS = 200000, MOST_MOMENT_NS = 6400000 };
+enum { MOMENT_NS = 200000, MOST_MOMENT_NS = 6400000, UNTAKEN_NS = 3000000 };
 
 void pel_host_reserve_init(pel_host_device *device) {
     pthread_condattr_t attributes;
@@ -50,8 +51,8 @@ static bool is_called(pel_host_device *device) {
 /* Works that were ever taken. Under the lock. */
 static uint64_t taken(const pel_host_queue *queue) { return queue->sequence - queue->tasks - queue->jobs; }
 
-/* True: it is called to do something else. */
-static bool sleep_for_a_moment(pel_host_device *device, long moment_ns) {
+/* True: it is called to do something else. *untaken_ns: for how long tasks have waited under the lock of which none was taken. */
+static bool sleep_for_a_moment(pel_host_device *device, long moment_ns, long *untaken_ns) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += moment_ns;
@@ -64,7 +65,8 @@ static bool sleep_for_a_moment(pel_host_device *device, long moment_ns) {
     const uint64_t before = taken(&device->queue);
     while (!is_called(device) && pthread_cond_timedwait(&device->wake_reserve, &device->lock, &until) == 0) {
     }
-    const bool called = is_called(device) || (tasks && taken(&device->queue) == before);
+    *untaken_ns = tasks && taken(&device->queue) == before ? *untaken_ns + moment_ns : 0;
+    const bool called = is_called(device) || *untaken_ns >= UNTAKEN_NS;
     device->reserve_asleep = device->reserve_stands = device->reserve_token = false;
     pel_host_publish_sleepers(device);
     pthread_mutex_unlock(&device->lock);
@@ -76,13 +78,13 @@ typedef struct usage {
     int64_t elapsed, used;
 } usage;
 
-static usage usage_now(void) {
-    return (usage){pel_clock_now(&pel_clock_monotonic), pel_clock_now(&pel_clock_process)};
+static usage usage_now(const pel_host_tasks *tasks) {
+    return (usage){pel_clock_now(&pel_clock_monotonic), pel_host_tasks_processor_ns(tasks)};
 }
 
 /* Less than half of a core was left over since then. */
 static bool cores_were_full(const pel_host_device *device, usage since) {
-    const usage now = usage_now();
+    const usage now = usage_now(&device->tasks);
     const int64_t cores = pel_core_set_count(&device->base.facts->info.cores);
     return 2 * (now.used - since.used) >= (2 * cores - 1) * (now.elapsed - since.elapsed);
 }
@@ -105,11 +107,11 @@ static counts count(pel_host_worker *worker, long moment_ns) {
 
 /* Sleeps for as long as others do without it what comes from outside. How many moments that was. */
 static uint32_t stand(pel_host_worker *worker) {
-    long moment_ns = MOMENT_NS;
+    long moment_ns = MOMENT_NS, untaken_ns = 0;
     uint32_t misses = 0; /* in a row. Until the system has moved who shares a core to the free one it takes a moment or two */
     for (uint32_t moments = 0;; moments++) {
-        const usage since = usage_now();
-        if (sleep_for_a_moment(worker->device, moment_ns)) {
+        const usage since = usage_now(&worker->device->tasks);
+        if (sleep_for_a_moment(worker->device, moment_ns, &untaken_ns)) {
             return moments;
         }
         const counts counted = count(worker, moment_ns);

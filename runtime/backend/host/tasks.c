@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/barrier.h"
+#include "base/clock.h"
 
 #include <sched.h>
 
@@ -24,6 +25,7 @@ pel_host_runner *pel_host_runner_current(const pel_host_tasks *tasks) {
 pel_host_runner *pel_host_runner_enter(pel_host_runner *runner) {
     pel_host_runner *before = current;
     current = runner;
+    atomic_store_explicit(&runner->clock, pel_clock_of_this_thread(), memory_order_relaxed);
     return before;
 }
 
@@ -326,6 +328,14 @@ uint32_t pel_host_tasks_ran_by_others(const pel_host_runner *runner) {
         count += i != runner->index ? atomic_load_explicit(&tasks->runners[i].ran, memory_order_relaxed) : 0;
     }
     return count;
+}
+
+int64_t pel_host_tasks_processor_ns(const pel_host_tasks *tasks) {
+    const uint32_t used = atomic_load_explicit(&((pel_host_tasks *)(uintptr_t)tasks)->runners_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < used; i++) {
+        pel_clock_settle(atomic_load_explicit(&tasks->runners[i].clock, memory_order_relaxed));
+    }
+    return pel_clock_now(&pel_clock_process);
 }
 
 bool pel_host_tasks_have_guest(const pel_host_tasks *tasks) {

@@ -42,6 +42,7 @@ struct pel_host_runner {
     _Alignas(64) atomic_bool taken; /* by a guest; workers' always */
     atomic_bool running;            /* a task */
     atomic_uint ran;                /* items and calls, ever; the owner's to write */
+    atomic_int clock;               /* a clockid_t: of the time of processors of the thread that has it, or had it last */
     pel_host_group group;           /* begun and not ended, or taken from another; else empty */
 };
 
@@ -198,6 +199,9 @@ void pel_host_runner_hand_over(pel_host_runner *runner);
 /* Submissions from outside, and items that other runners have run: ever, guesses. */
 uint32_t pel_host_tasks_visits(const pel_host_tasks *tasks);
 uint32_t pel_host_tasks_ran_by_others(const pel_host_runner *runner);
+
+/* What the process had of its processors, in ns, with that of the runners' threads up to now. 0.2 us a runner. */
+int64_t pel_host_tasks_processor_ns(const pel_host_tasks *tasks);
 bool pel_host_tasks_have_guest(const pel_host_tasks *tasks);
 /* How many workers run tasks: a guess. */
 uint32_t pel_host_tasks_running(const pel_host_tasks *tasks);
