@@ -11,9 +11,17 @@
  * real changes late.
  */
 #include "queue/calm.h"
+#include "backend/host/host.h"
 
-/* worth_ns: reading the clock takes 1 us, twice. waking_ns: between an enqueue and the driver's thread, and back, nobody runs. */
+/* worth_ns: reading the clocks takes 1 us, twice. waking_ns: between an enqueue and the driver's thread, and back, nobody
+ * runs. */
 static const double worth_ns = 500e3, waking_ns = 60e3, part = 0.03;
+
+/* Tasks' runners' clocks: of threads that still run when it is asked, their last milliseconds would be missing (base/clock.h). */
+static int64_t processor_now(const pel_command *command) {
+    const pel_host_tasks *tasks = command->runtime->dispatcher->tasks;
+    return tasks ? pel_host_tasks_processor_ns(tasks) : pel_clock_now(&pel_clock_process);
+}
 
 static bool has_one_core_here(const pel_device *device) {
     const pel_topology_device *facts = device->facts;
@@ -35,7 +43,7 @@ int64_t pel_calm_begin(const pel_command *command) {
         known = known && slice->predicted_ns > 0.0;
         longest = slice->predicted_ns > longest ? slice->predicted_ns : longest;
     }
-    return !known || longest >= worth_ns ? pel_clock_now(&pel_clock_process) : 0;
+    return !known || longest >= worth_ns ? processor_now(command) : 0;
 }
 
 bool pel_calm_is_deprived(double busy_ns, double ran_ns, uint32_t chunks) {
@@ -50,5 +58,5 @@ bool pel_calm_was_deprived(const pel_command *command) {
     for (uint32_t i = 0; i < command->job_count; i++) {
         busy += (double)(command->jobs[i].work.launch_ended - command->jobs[i].work.launch_began);
     }
-    return pel_calm_is_deprived(busy, (double)(pel_clock_now(&pel_clock_process) - command->processor_ns), command->job_count);
+    return pel_calm_is_deprived(busy, (double)(processor_now(command) - command->processor_ns), command->job_count);
 }

@@ -28,7 +28,8 @@ static void asks_where_it_tells(void **state) {
     (void)state;
     pel_topology_device facts = {.info = {.kind = PEL_DEVICE_HOST, .device_class = PEL_CLASS_HOST_CPU, .cores_count = 1}};
     pel_device device = {.facts = &facts};
-    pel_runtime runtime = {.devices = &device, .device_count = 1};
+    pel_dispatcher dispatcher = {0}; /* without a task engine */
+    pel_runtime runtime = {.devices = &device, .device_count = 1, .dispatcher = &dispatcher};
     pel_plan_slice slice = {.device = 0, .lo = 0, .hi = 10, .predicted_ns = 5e6};
     pel_command command = {.runtime = &runtime, .slices = &slice, .slice_count = 1};
     assert_true(pel_calm_begin(&command) > 0);
