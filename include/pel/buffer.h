@@ -72,28 +72,28 @@ typedef struct pel_buffer_desc {
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_create_with(pel_runtime *runtime, const pel_buffer_desc *desc, pel_buffer **buffer,
                                                          pel_error **error);
 
-/* Size in bytes; 0 for NULL. Never blocks. */
+/* Size in bytes; 0 for NULL. Any thread; never blocks. */
 PEL_API uint64_t pel_buffer_bytes(const pel_buffer *buffer);
 
 /*
  * The host memory behind the buffer. Its contents mean something inside a task that declared the access, and, for wrapped memory,
- * after pel_queue_finish; for owned memory after pel_buffer_sync. Never NULL for a live buffer. Never blocks.
+ * after pel_queue_finish; for owned memory after pel_buffer_sync. The buffer's, or the caller's; not NULL. Any thread, at once.
  */
 PEL_API void *pel_buffer_data(const pel_buffer *buffer);
 
 /*
  * Waits for every submitted command that writes the buffer and makes the host copy current. What a failed command should have
- * written stays undefined, as pel_queue_finish tells; the rest is fetched all the same. Blocks. Errors: WOULD_DEADLOCK (it would
- * have to wait inside a task or a parallel loop, or for a mapping of the calling thread), what kept the bytes from being fetched
- * (DEVICE_*, OUT_OF_MEMORY), AFTER_FORK.
+ * written stays undefined, as pel_queue_finish tells; the rest is fetched all the same. Any thread; blocks. Errors:
+ * WOULD_DEADLOCK (it would have to wait inside a task or a parallel loop, or for a mapping of the calling thread), what kept the
+ * bytes from being fetched (DEVICE_*, OUT_OF_MEMORY), AFTER_FORK.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_sync(pel_buffer *buffer);
 
 /*
- * Destroys a buffer. Commands already submitted keep what they need; wrapped memory may be freed only after pel_queue_finish.
- * What a device alone holds of *wrapped* memory is brought home first (may block); a failure of that is returned, the buffer is
- * gone all the same. Where it would have to wait inside a task, or for a mapping of the calling thread: WOULD_DEADLOCK, and
- * nothing is destroyed. NULL: OK.
+ * Destroys a buffer, for all threads. Commands already submitted keep what they need; wrapped memory may be freed only after
+ * pel_queue_finish. What a device alone holds of *wrapped* memory is brought home first (may block); a failure of that is
+ * returned, the buffer is gone all the same. Nothing is destroyed with WOULD_DEADLOCK (it would have to wait inside a task, or
+ * for a mapping of the calling thread), OUT_OF_MEMORY (tasks use it, and there is none to note that), AFTER_FORK. NULL: OK.
  */
 PEL_API pel_status pel_buffer_destroy(pel_buffer *buffer);
 
@@ -116,7 +116,7 @@ typedef enum pel_advice {
  */
 PEL_API PEL_MUST_CHECK pel_status pel_buffer_advise(pel_buffer *buffer, pel_advice advice, const pel_device *device);
 
-/* Counters since creation, in bytes; all 0 for NULL. Never blocks for long. */
+/* Counters since creation, in bytes; all 0 for NULL. Any thread; takes the runtime's lock for a moment. */
 typedef struct pel_buffer_counters {
     uint64_t to_devices;   /* copied host -> devices */
     uint64_t to_host;      /* copied devices -> host */

@@ -80,7 +80,7 @@ PEL_API pel_status pel_event_set_status(pel_event *event, pel_status status);
 PEL_API pel_status pel_event_cancel(pel_event *event);
 
 /* One reference more, which somebody releases; returns the event. The last release frees it, command, queue and runtime living
- * or not. Any thread. */
+ * or not. Any thread; never blocks. */
 PEL_API pel_event *pel_event_retain(pel_event *event);
 PEL_API void pel_event_release(pel_event *event); /* NULL is allowed */
 

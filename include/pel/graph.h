@@ -57,7 +57,7 @@ PEL_API PEL_MUST_CHECK pel_status pel_graph_replace(pel_graph *graph, pel_queue 
 /* Ends the recording. OK also when none is under way; INVALID_ARGUMENT: NULL. */
 PEL_API pel_status pel_graph_end(pel_graph *graph);
 
-/* How many commands have been recorded; 0 for NULL. */
+/* How many commands have been recorded; 0 for NULL. Does not wait. */
 PEL_API uint32_t pel_graph_size(pel_graph *graph);
 
 /*
@@ -108,7 +108,7 @@ PEL_API pel_status pel_graph_plan_get_place(const pel_graph_plan *plan, uint32_t
 PEL_API pel_status pel_graph_plan_get_times(const pel_graph_plan *plan, pel_graph_times *times);
 /* All of it in words, a line a command; owned by the plan. */
 PEL_API const char *pel_graph_plan_text(const pel_graph_plan *plan);
-PEL_API void pel_graph_plan_destroy(pel_graph_plan *plan); /* NULL is allowed */
+PEL_API void pel_graph_plan_destroy(pel_graph_plan *plan); /* any thread, when no other reads it; NULL is allowed */
 
 PEL_END_DECLS
 #endif

@@ -58,7 +58,7 @@ PEL_API PEL_MUST_CHECK pel_status pel_map_wait(pel_mapping *mapping, void **memo
  */
 PEL_API pel_status pel_unmap(pel_mapping *mapping);
 
-/* Frees a mapping; unmaps first where that has not happened. NULL is allowed. */
+/* Frees a mapping; unmaps first where that has not happened. Any thread; does not wait. NULL is allowed. */
 PEL_API void pel_mapping_destroy(pel_mapping *mapping);
 
 /*

@@ -2,10 +2,10 @@
 /*
  * A queue takes commands in program order and runs them in any order that the data hazards allow. Dependencies belong to memory,
  * not to the queue: commands of several queues of one runtime that touch the same bytes are ordered by submission.
- *
- * All submitting functions: any thread; they copy what they are given; they do not run kernels, and wait only where max_in_flight
- * says so. `event` may be NULL; otherwise it receives a reference that the caller releases. On error nothing was submitted.
- * Common errors: INVALID_ARGUMENT, OUT_OF_MEMORY, AFTER_FORK; the story is in pel_queue_error.
+ * All submitting functions: any thread; they copy what they are given, run no kernels, and wait only where max_in_flight says so.
+ * What a context points to must last until the command is complete. `event` may be NULL, else it receives a reference that the
+ * caller releases. On error nothing was submitted: INVALID_ARGUMENT, TOO_LARGE (an access leaves its buffer), CONFLICT (inside a
+ * task that has not declared it), UNSUPPORTED (in a recording), OUT_OF_MEMORY, AFTER_FORK; the story is in pel_queue_error.
  */
 #ifndef PEL_QUEUE_H
 #define PEL_QUEUE_H
@@ -61,12 +61,12 @@ PEL_API PEL_MUST_CHECK pel_status pel_queue_create(pel_runtime *runtime, const p
 PEL_API pel_status pel_queue_set_objective(pel_queue *queue, const pel_objective *objective);
 
 /*
- * Waits for the queue's commands, then destroys it. Returns what pel_queue_finish would. NULL: OK. BUSY: a launch that is not
- * isolated seems to hang: for as long as an isolated one may take (pel_launch_desc.deadline_ns, or what is predicted many times
- * over, 10 s at least; 10 minutes where nothing is known, or something is compiled) nothing came back. Then the queue stays as
- * it was, pel_queue_error tells which launch, and since the device may still write to them, its buffers' memory must stay, too,
- * and the runtime: left on purpose. Another call may succeed. Parts of a replayed graph are waited for without such an end.
- * WOULD_DEADLOCK, and the queue stays, too, on a simulated machine that stands still (see pel_queue_finish).
+ * Waits for the queue's commands (blocks), then destroys it for all threads. Returns what pel_queue_finish would. NULL: OK. BUSY:
+ * a launch that is not isolated seems to hang: for as long as an isolated one may take (pel_launch_desc.deadline_ns, or what is
+ * predicted many times over, 10 s at least; 10 minutes where nothing is known, or something is compiled) nothing came back. Then
+ * the queue stays as it was, pel_queue_error tells which launch, and since the device may still write to them, its buffers'
+ * memory must stay, too, and the runtime: left on purpose. Another call may succeed. Parts of a replayed graph are waited for
+ * without such an end. WOULD_DEADLOCK, and the queue stays, too, on a simulated machine that stands still (pel_queue_finish).
  */
 PEL_API pel_status pel_queue_destroy(pel_queue *queue);
 
@@ -124,13 +124,13 @@ typedef pel_status (*pel_task_fn)(void *context);
 PEL_API PEL_MUST_CHECK pel_status pel_task(pel_queue *queue, pel_task_fn function, void *context, const pel_access *accesses,
                                            uint32_t access_count, const pel_task_desc *desc, pel_event **event);
 
-/* A host loop: [0, count) in pieces of at least `grain` (0: chosen) on the host workers, which share it. */
+/* A host loop: [0, count) in pieces of at least `grain` (0: chosen), several at once, on the host workers. Fails as a task. */
 typedef pel_status (*pel_loop_fn)(uint64_t begin, uint64_t end, void *context);
 PEL_API PEL_MUST_CHECK pel_status pel_loop(pel_queue *queue, uint64_t count, uint64_t grain, pel_loop_fn function, void *context,
                                            const pel_access *accesses, uint32_t access_count, const pel_task_desc *desc,
                                            pel_event **event);
 
-/* Copies bytes between buffers; ranges of one memory must not overlap. As for all that copies or fills, 0 bytes (or rows) are
+/* Copies bytes between buffers. CONFLICT: the ranges overlap in memory. As for all that copies or fills, 0 bytes (or rows) are
  * INVALID_ARGUMENT. */
 PEL_API PEL_MUST_CHECK pel_status pel_copy(pel_queue *queue, pel_buffer *destination, uint64_t destination_offset,
                                            pel_buffer *source, uint64_t source_offset, uint64_t bytes, const pel_task_desc *desc,
@@ -148,7 +148,7 @@ typedef struct pel_rows {
 PEL_API PEL_MUST_CHECK pel_status pel_copy_rect(pel_queue *queue, const pel_rows *destination, const pel_rows *source,
                                                 uint64_t row_bytes, uint64_t rows, const pel_task_desc *desc, pel_event **event);
 
-/* Fills bytes with a repeated pattern of 1 to 128 bytes; `bytes` is a multiple of it. */
+/* Fills bytes with a repeated pattern of 1 to 128 bytes, which is copied; `bytes` is a multiple of it, else INVALID_ARGUMENT. */
 PEL_API PEL_MUST_CHECK pel_status pel_fill(pel_queue *queue, pel_buffer *buffer, uint64_t offset, uint64_t bytes,
                                            const void *pattern, uint64_t pattern_bytes, const pel_task_desc *desc,
                                            pel_event **event);

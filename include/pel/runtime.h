@@ -129,9 +129,9 @@ typedef struct pel_runtime_desc {
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_create(const pel_runtime_desc *desc, pel_runtime **runtime, pel_error **error);
 
 /*
- * Destroys a runtime: waits for running work, stops its threads, releases everything. Objects made from it (queues, buffers,
- * programs, kernels, checkpoints) must have been destroyed, else PEL_BUSY, nothing happens, and the log says how many of which
- * are left; events and plans may outlive it. In a forked child it releases nothing and returns AFTER_FORK. NULL: OK.
+ * Waits for running work and ends everything; no other thread may be in a call with it. BUSY, and nothing happens, while objects
+ * made from it are left: queues, buffers, programs, kernels, graphs, mappings, checkpoints, open user events (the log counts
+ * them). Other events, and plans, may outlive it. In a forked child it releases nothing and returns AFTER_FORK. NULL: OK.
  */
 PEL_API pel_status pel_runtime_destroy(pel_runtime *runtime);
 
@@ -139,13 +139,13 @@ PEL_API pel_status pel_runtime_destroy(pel_runtime *runtime);
 PEL_API uint32_t pel_runtime_device_count(const pel_runtime *runtime);
 PEL_API const pel_device *pel_runtime_device(const pel_runtime *runtime, uint32_t index); /* NULL beyond the count */
 
-/* The device of that id ("opencl:0"), or NULL. */
+/* The device of that id ("opencl:0"), or NULL. Any thread; never blocks; the device belongs to the runtime. */
 PEL_API const pel_device *pel_runtime_find_device(const pel_runtime *runtime, const char *id);
 
 /*
  * Has every device compute something whose answer is known, and waits (10 s for each at most). A device that is wrong or does not
  * answer is quarantined, which pel_device_get_health tells; the first such one is the error: MISMATCH, TIMED_OUT, or
- * DEVICE_FAILED with what its driver said. Not from inside a task.
+ * DEVICE_FAILED with what its driver said. Any thread, but not from inside a task; blocks.
  */
 PEL_API PEL_MUST_CHECK pel_status pel_runtime_test_devices(pel_runtime *runtime, pel_error **error);
 

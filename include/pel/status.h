@@ -71,7 +71,7 @@ PEL_API const char *pel_error_build_log(const pel_error *error); /* compiler out
 /* The whole story as text, lines separated by '\n', owned by the error. Never NULL. */
 PEL_API const char *pel_error_story(const pel_error *error);
 
-/* Releases an error. NULL is allowed. */
+/* Releases an error. Any thread, when no other reads it or its strings any more. NULL is allowed. */
 PEL_API void pel_error_destroy(pel_error *error);
 
 PEL_END_DECLS
