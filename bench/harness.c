@@ -40,6 +40,7 @@ static bool read_arguments(pel_results *results, int argc, char **argv, const ch
 bool pel_results_open(pel_results *results, const char *bench, int argc, char **argv) {
     const char *out = NULL, *bars = NULL;
     *results = (pel_results){.bench = bench};
+    (void)setenv("PEL_HISTORY", "off", 0); /* every run starts from nothing, as under bench/run: else an earlier one decides */
     if (!read_arguments(results, argc, argv, &out, &bars) || (bars && !load_bars(results, bars))) {
         return false;
     }
