@@ -16,7 +16,7 @@
 #endif
 #define ALL (OWNERS * LETTERS)
 
-byte called = 0, letter = 0, begun = 0, ended = 0;
+byte called = 0, letter = 0, begun = 0, ended = 0, number = 0;
 byte answer = 0;                             /* the worker's buffer; 0: empty */
 bool sleeps = false, going = false, says;    /* the owner's buffer: whether something is in it, and what */
 bool locked = false, signalled = false, taken = false, over = false;
@@ -75,7 +75,8 @@ proctype owner() {
         :: MUTANT != 4 -> atomic { !taken -> taken = true }
         :: else -> skip
         fi;
-        n = called + 1;
+        n = number + 1;
+        number = n;
         letter = 0;
         letter = n;
         called = n;

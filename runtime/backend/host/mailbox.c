@@ -24,9 +24,9 @@ static bool settle(pel_host_mailbox *box, uint64_t number) {
     return atomic_compare_exchange_strong_explicit(&box->begun, &before, number, memory_order_acquire, memory_order_acquire);
 }
 
-/* The line of the answer begins its journey at once. The letter may be read only once it is claimed. */
+/* The letter may be read only once it is claimed. The answer's line is not fetched ahead: its owner looks at it by now, and would
+ * take it back before the answer is there (17 ns more). */
 bool pel_host_mailbox_claim(pel_host_mailbox *box) {
-    pel_pool_fetch(&box->ended);
     box->seen = atomic_load_explicit(&box->called, memory_order_acquire);
     if (settle(box, box->seen)) {
         return true;
@@ -52,15 +52,17 @@ void pel_host_mailbox_run(pel_host_mailbox *box) {
 }
 
 void pel_host_mailbox_post(pel_host_mailbox *box, pel_host_letter_fn run, const void *letter, size_t bytes) {
-    box->number = atomic_load_explicit(&box->called, memory_order_relaxed) + 1;
+    const uint64_t number = atomic_load_explicit(&box->number, memory_order_relaxed) + 1;
+    atomic_store_explicit(&box->number, number, memory_order_relaxed);
     box->run = run;
     memcpy(box->letter, letter, bytes);
-    atomic_store_explicit(&box->called, box->number, memory_order_release);
+    atomic_store_explicit(&box->called, number, memory_order_release);
 }
 
 bool pel_host_mailbox_take_back(pel_host_mailbox *box) {
-    return !pel_host_mailbox_is_over(box) &&
-           atomic_load_explicit(&box->begun, memory_order_relaxed) != box->number && settle(box, box->number);
+    const uint64_t number = atomic_load_explicit(&box->number, memory_order_relaxed);
+    return !pel_host_mailbox_is_over(box) && atomic_load_explicit(&box->begun, memory_order_relaxed) != number &&
+           settle(box, number);
 }
 
 static void sleep_until_over(pel_host_mailbox *box) {
