@@ -82,6 +82,8 @@ static void test_lean(void **state) {
     (void)state;
     run_on_host(1, USUAL_LEAN, STORM_LEAN, &memory);
     assert_int_equal(atomic_load(&memory.live), 0);
+    run_on_host(1, USUAL_LEAN, STORM_LEAN | STORM_CELLS, &memory);
+    assert_int_equal(atomic_load(&memory.live), 0);
     run_simulated(USUAL_LEAN, STORM_LEAN, &memory);
     assert_int_equal(atomic_load(&memory.live), 0);
 }
