@@ -2,8 +2,6 @@
 #include "queue/node_list.h"
 #include "base/thread_local.h"
 
-enum { FORESEEN = 3 /* successors: all that most have */ };
-
 PEL_THREAD_LOCAL uint64_t pel_node_last_order;
 
 void pel_node_come_after(uint64_t order) {
@@ -132,34 +130,9 @@ bool pel_node_watch(pel_node *node, uint64_t generation) {
     return true;
 }
 
-/*
- * Lines that other cores have written last: the successors', and that of the first one's first successor, so that it is near when
- * this is asked of the first one. Nobody waits for what is read here but these requests.
- */
-void pel_node_foresee(const pel_node *node) {
-    uintptr_t entry = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
-    pel_node *first = NULL;
-    for (int i = 0; i < FORESEEN && (entry & PEL_LIST_ADDRESS) != 0; i++) {
-        pel_edge *edge;
-        pel_node *to = pel_list_read(entry, &entry, &edge);
-        pel_pool_fetch(to);
-        first = first ? first : to;
-    }
-    if (first) {
-        pel_pool_fetch((const void *)(atomic_load_explicit(&first->successors, memory_order_relaxed) & PEL_LIST_ADDRESS));
-    }
-}
-
 bool pel_node_has_successors(const pel_node *node) {
     const uintptr_t head = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
     return (head & (PEL_LIST_ADDRESS | PEL_LIST_WATCHED)) != 0;
-}
-
-pel_successors pel_node_close(pel_node *node, bool *watched) {
-    const uintptr_t closed = pel_list_tag(pel_node_order(node)) | PEL_LIST_CLOSED;
-    const uintptr_t head = atomic_exchange_explicit(&node->successors, closed, memory_order_acq_rel);
-    *watched = (head & PEL_LIST_WATCHED) != 0;
-    return head;
 }
 
 /* Entries are pushed in front only, and stay as they are until the list is closed. */

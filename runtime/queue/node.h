@@ -145,6 +145,18 @@ void pel_node_renew(pel_node *node);
 /* Over: nobody adds an edge any more; whoever knows it by its generation sees that. The memory goes to the cache. */
 void pel_node_give(const pel_node_pools *pools, pel_host_self *self, pel_node *node);
 
+/* What runs it need not ask about: a task that others may know, of which nothing has failed and nobody has an event, with no
+ * more accesses than fit behind it. */
+static inline bool pel_node_is_plain(const pel_node *node) {
+    return node->shared && node->status == PEL_OK && pel_node_kind_of(node) == PEL_NODE_TASK && node->task &&
+           !node->brief && !node->several && !node->eventful && !node->nested;
+}
+/* The same as pel_node_give. */
+static inline void pel_node_give_plain(const pel_node_pools *pools, pel_host_self *self, pel_node *node) {
+    atomic_store_explicit(&node->hazard.generation, pel_node_order(node) + 1, memory_order_release);
+    pel_pool_give(pools->nodes, &self->cache, node);
+}
+
 void pel_node_drop_accesses(const pel_node_pools *pools, pel_host_self *self, pel_node *node); /* it has none */
 
 /* Brings near where the accesses of one that is taken later go. Its own line is asked for as it comes (pel_pool_take). */
@@ -153,9 +165,6 @@ static inline void pel_node_fetch_more(const pel_host_self *self) {
         pel_pool_fetch((char *)pel_pool_later(&self->cache) + PEL_POOL_BLOCK);
     }
 }
-
-/* What ending it will touch is brought near, while it is run. By whoever runs it. */
-void pel_node_foresee(const pel_node *node);
 
 /* On the stack of whoever runs bare tasks of this stage (bare.h), one after the other: `place` tells which. Nobody else ever
  * knows it: who would gets another one (pel_node_own). */
@@ -186,10 +195,6 @@ bool pel_node_has_successors(const pel_node *node); /* or somebody waits for it 
 
 /* Asks to be told by pel_node_close that somebody waits. False: it is over already. */
 bool pel_node_watch(pel_node *node, uint64_t generation);
-
-/* The successors of a node, closed. next: NULL at the end; call pel_node_arrive for each that it yields. */
-typedef uintptr_t pel_successors;
-pel_successors pel_node_close(pel_node *node, bool *watched);
 
 /*
  * A predecessor is over. True: it was the last one, and the caller must start the node. Who sees that only its own arrival is

@@ -46,6 +46,34 @@ static inline pel_node *pel_list_read(uintptr_t entry, uintptr_t *rest, pel_edge
     return to;
 }
 
+/*
+ * What ending a task will touch is brought near, while it is run; by whoever runs it. Lines that other cores have written last:
+ * the successors', three at most, and that of the first one's first successor, so that it is near when this is asked of the first
+ * one. Nobody waits for what is read here but these requests.
+ */
+static inline void pel_node_foresee(const pel_node *node) {
+    uintptr_t entry = atomic_load_explicit(&((pel_node *)(uintptr_t)node)->successors, memory_order_acquire);
+    pel_edge *edge;
+    if ((entry & PEL_LIST_ADDRESS) == 0) {
+        return;
+    }
+    pel_node *first = pel_list_read(entry, &entry, &edge);
+    pel_pool_fetch(first);
+    for (int i = 0; i < 2 && (entry & PEL_LIST_ADDRESS) != 0; i++) {
+        pel_pool_fetch(pel_list_read(entry, &entry, &edge));
+    }
+    pel_pool_fetch((const void *)(atomic_load_explicit(&first->successors, memory_order_relaxed) & PEL_LIST_ADDRESS));
+}
+
+/* The successors of a node, closed. next: NULL at the end; call pel_node_arrive for each that it yields. */
+typedef uintptr_t pel_successors;
+static inline pel_successors pel_node_close(pel_node *node, bool *watched) {
+    const uintptr_t closed = pel_list_tag(pel_node_order(node)) | PEL_LIST_CLOSED;
+    const uintptr_t head = atomic_exchange_explicit(&node->successors, closed, memory_order_acq_rel);
+    *watched = (head & PEL_LIST_WATCHED) != 0;
+    return head;
+}
+
 /* The next one of a closed list, and whether it reads the result; NULL: there is none. The link is read before the successor is
  * told: it may run, end and be another command at once. */
 static inline pel_node *pel_successors_next(const pel_node_pools *pools, pel_host_self *self, pel_successors *list, bool *data) {

@@ -5,13 +5,6 @@
 
 PEL_THREAD_LOCAL pel_frame *pel_frames;
 
-void pel_frame_enter(pel_frame *frame) {
-    frame->outer = pel_frames;
-    pel_frames = frame;
-}
-
-void pel_frame_leave(pel_frame *frame) { pel_frames = frame->outer; }
-
 pel_frame *pel_frame_top(const pel_runtime *runtime) { return pel_frames && pel_frames->runtime == runtime ? pel_frames : NULL; }
 
 static pel_queue *home_of(const pel_frame *frame) {

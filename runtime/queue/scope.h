@@ -52,9 +52,12 @@ struct pel_scope {
     atomic_uint open;            /* broods that have not drained, and the function */
 };
 
-void pel_frame_enter(pel_frame *frame);
-void pel_frame_leave(pel_frame *frame);
 extern PEL_THREAD_LOCAL pel_frame *pel_frames;           /* of this thread, of whatever runtime; the youngest */
+static inline void pel_frame_enter(pel_frame *frame) {
+    frame->outer = pel_frames;
+    pel_frames = frame;
+}
+static inline void pel_frame_leave(const pel_frame *frame) { pel_frames = frame->outer; }
 pel_frame *pel_frame_top(const pel_runtime *runtime);    /* NULL: this thread does not run a task of this runtime just now */
 
 /* Whether a command that this frame submits to the queue is counted in the queue's own stages, too: then with a lane or the

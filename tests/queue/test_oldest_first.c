@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * PEL_QUEUE_OLDEST_FIRST: which of the tasks that a worker has made ready it takes next. One worker, and a caller that waits
- * without taking part, so the order is certain: a gate makes several ready, and each of these one more. And with several workers,
- * that everything is run once, as ever.
+ * without taking part, so the order is certain: a gate makes several ready, and each of these one more. Without the flag, too:
+ * those that one task makes ready come in the order of their submission. And with several workers, that everything is run once,
+ * as ever.
  */
 #include "machines.h"
 #include <setjmp.h>
@@ -80,6 +81,16 @@ static void the_one_that_came_ready_first_is_next(void **state) {
     assert_int_equal(run_all(0), 2 * WIDE - 1); /* each is followed by what it made ready */
 }
 
+static void what_one_makes_ready_comes_as_it_was_submitted(void **state) {
+    (void)state;
+    (void)run_all(0);
+    assert_int_equal(order[0], 0);
+    for (unsigned i = 1; i <= WIDE; i++) {
+        assert_int_equal(order[2 * i - 1], i);
+        assert_int_equal(order[2 * i], WIDE + i);
+    }
+}
+
 static pel_status add(void *context) {
     uint64_t *sum = context;
     *sum = *sum * 3 + 1; /* not atomic: they follow each other */
@@ -112,6 +123,7 @@ static void all_are_run_once_and_in_their_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_one_that_came_ready_first_is_next),
+                                       cmocka_unit_test(what_one_makes_ready_comes_as_it_was_submitted),
                                        cmocka_unit_test(all_are_run_once_and_in_their_order)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
