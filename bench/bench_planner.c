@@ -6,9 +6,10 @@
  * `gap` is the time of a division without luck over that of the hindsight oracle, minus 1: luck cannot be planned, so it is no
  * merit and no fault. Comparisons of whole runs (over best single, over HGuided) are with luck, because reacting to it is what
  * the rivals are for. A seed is a machine, a kernel and its luck; figures are percentiles over seeds. Phases of a learning run:
- * 100 launches (steady: the last 60), then the fastest device becomes 2.5 times slower for 50 more, then a restart that keeps the
- * models. Two policies are no rivals: the one that knows all but the coming luck, and the learner that knows all but speeds and
- * start costs (planner_learner.h). What the latter loses is what noise takes from anybody: a bar below it could not be reached.
+ * 100 launches (steady: the last 60), then the fastest device becomes 2.5 times slower for 100 more (steady after drift: the last
+ * 60), then a restart that keeps the models. Two policies are no rivals: the one that knows all but the coming luck, and the
+ * learner that knows all but speeds and start costs (planner_learner.h). What the latter loses is what noise takes from anybody:
+ * a bar below it could not be reached.
  */
 #include "harness.h"
 #include "planner_decompose.h"
@@ -21,9 +22,10 @@
 enum {
     SEEDS = 300,
     QUICK_SEEDS = 24,
-    LAUNCHES = 150,
-    STEADY_FROM = 40,
+    LAUNCHES = 200,
+    STEADY_FROM = 40, /* launches after the begin, and after the drift */
     DRIFT_AT = 100,
+    TOTAL_AT = 150, /* what runs are compared by */
     WARM = 10,
     SIZED_WARM_UP = 40,
     SIZED_LAUNCHES = 60
@@ -32,7 +34,7 @@ enum {
 #define DRIFT 2.5
 
 typedef struct figures {
-    double cold[SEEDS], steady[SEEDS], drift[SEEDS], warm[SEEDS], exploring[SEEDS], total[SEEDS];
+    double cold[SEEDS], steady[SEEDS], drift[SEEDS], after[SEEDS], warm[SEEDS], exploring[SEEDS], total[SEEDS];
 } figures;
 
 static int ascending(const void *left, const void *right) {
@@ -76,7 +78,8 @@ static bool learning_run(pel_policy policy, pel_family family, uint64_t seed, ui
     static pel_world world;
     pel_contestant contestant;
     pel_outcome outcome;
-    double gap = INFINITY, cold = NAN, drift = NAN, warm = NAN, steady = 0.0, spent = 0.0, excess = 0.0;
+    double gap = INFINITY, cold = NAN, drift = NAN, warm = NAN, steady = 0.0, after = 0.0, spent = 0.0,
+           excess = 0.0;
     bool good = true;
     pel_world_draw(&world, family, seed, 0.0);
     uint32_t fastest = pel_world_fastest(&world);
@@ -95,8 +98,13 @@ static bool learning_run(pel_policy policy, pel_family family, uint64_t seed, ui
         if (launch >= DRIFT_AT) {
             reach(&drift, launch - DRIFT_AT, gap);
         }
+        if (launch >= DRIFT_AT + STEADY_FROM) {
+            after += gap / (LAUNCHES - DRIFT_AT - STEADY_FROM);
+        }
+        if (launch + 1 == TOTAL_AT) {
+            out->total[at] = contestant.now;
+        }
     }
-    out->total[at] = contestant.now;
     if (good && policy == PEL_POLICY_PEL && pel_contestant_restart(&contestant)) {
         for (uint32_t launch = 0; launch < WARM && good; launch++) {
             good = step(&contestant, &world, &gap, &outcome);
@@ -108,6 +116,7 @@ static bool learning_run(pel_policy policy, pel_family family, uint64_t seed, ui
     out->drift[at] = isnan(drift) ? LAUNCHES - DRIFT_AT : drift;
     out->warm[at] = isnan(warm) ? WARM : warm;
     out->steady[at] = 100.0 * steady;
+    out->after[at] = 100.0 * after;
     out->exploring[at] = 100.0 * excess / spent;
     return good;
 }
@@ -175,6 +184,7 @@ static bool learning(pel_results *results, pel_family family, const char *row, u
         (void)snprintf(name, sizeof name, policy == PEL_POLICY_PEL ? "%s" : "%s, %s", row, pel_policy_names[policy]);
         if (policy != PEL_POLICY_KNOWS) { /* 0 by its meaning */
             report(results, name, "steady gap", "%", all[policy].steady, seeds);
+            report(results, name, "steady gap after drift", "%", all[policy].after, seeds);
         }
         if (policy == PEL_POLICY_PEL || policy == PEL_POLICY_EWMA) {
             report(results, name, "cold launches", "", all[policy].cold, seeds);

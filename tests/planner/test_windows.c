@@ -257,6 +257,41 @@ static void is_remembered(void **state) {
     pel_models_destroy(w.models);
 }
 
+/*
+ * A history may have lost the density for all devices (pruned, or full) and kept the two of their own, which mean nothing without
+ * it. The kernel changes, so these would be given up: there is nothing that lines could be learned over again (a crash once). Two
+ * good parts or windows are found anew.
+ */
+static void survives_without_the_one_for_all(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        world w, other;
+        double windows;
+        pel_model_state kept;
+        random_state = seed;
+        make(&w, 8.0, 0.01);
+        (void)late_mean(&w, &windows);
+        pel_models *restored = pel_models_create(&pel_allocator_default);
+        uint32_t own = 0, all = 0;
+        assert_non_null(restored);
+        for (size_t cursor = 0; pel_models_next(w.models, &cursor, &kept);) {
+            const bool profile = kept.aspect == PEL_MODEL_PROFILE, lost = profile && pel_model_state_device(&kept) == 0;
+            all += lost;
+            own += profile && !lost;
+            assert_int_equal(lost ? PEL_OK : pel_models_restore(restored, &kept), PEL_OK);
+        }
+        assert_true(own == 2 && all == 1);
+        pel_models_destroy(w.models);
+        make(&other, 1.0 / 8.0, 0.01); /* another kernel: its ends are the second device's best parts */
+        pel_models_destroy(other.models);
+        memcpy(w.work, other.work, sizeof w.work);
+        w.models = restored;
+        const double first = late_mean(&w, &windows), took = late_mean(&w, &windows);
+        assert_true(isfinite(first) && took < 1.03 * best(&w, false));
+        pel_models_destroy(w.models);
+    }
+}
+
 /* ---- the plan by itself, with densities drawn at random ---- */
 
 enum { BINS = PEL_MODEL_PROFILE_BINS };
@@ -390,6 +425,7 @@ static void stays_where_bytes_are(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_each_what_it_is_less_bad_at),
                                        cmocka_unit_test(devices_that_are_alike_lose_nothing), cmocka_unit_test(is_remembered),
+                                       cmocka_unit_test(survives_without_the_one_for_all),
                                        cmocka_unit_test(holds_for_any_densities), cmocka_unit_test(stays_where_bytes_are)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
