@@ -283,7 +283,7 @@ RARE static bool has_changed(const pel_fit *fit, double deviation, bool later) {
 
 /* The machine has changed: only what raised the alarm counts, and the fit is young again. Its scatter is what it was. */
 RARE static void rebase(pel_fit *fit) {
-    double before = fit->variance;
+    double before = fit->variance, size = fit->recent_n[fit->recent_count - 1], expected = time_at(fit, size);
     uint32_t drop = fit->recent_count - CUSUM_LENGTH;
     memmove(fit->recent_n, fit->recent_n + drop, CUSUM_LENGTH * sizeof fit->recent_n[0]);
     memmove(fit->recent_t, fit->recent_t + drop, CUSUM_LENGTH * sizeof fit->recent_t[0]);
@@ -293,6 +293,7 @@ RARE static void rebase(pel_fit *fit) {
     fit->repeated = 0.0; /* the change looked like memory, too */
     pel_knee_forget(&fit->knee);
     fit_recent(fit);
+    fit->jump = log(time_at(fit, size) / expected);
     fit->variance = smaller(fit->variance, larger(before, DEVIATION_FIRST * DEVIATION_FIRST) * REBASED);
 }
 
@@ -373,7 +374,7 @@ void pel_fit_observe(pel_fit *fit, double units, double ns, double typical_start
         fit->anchor = typical_start;
     }
     fit->largest = units > fit->largest ? units : fit->largest;
-    if (fit->samples == 0 || (fit->samples == 1 && replaces_first(fit, units, ns))) {
+    if (!pel_fit_knows(fit) || (fit->samples == 1 && replaces_first(fit, units, ns))) {
         begin(fit, units, ns);
         return;
     }
@@ -411,6 +412,12 @@ void pel_fit_scale(pel_fit *fit, double factor) {
     pel_knee_scale(&fit->knee, factor);
 }
 
+void pel_fit_forget(pel_fit *fit) {
+    fit->recent_count = 0;
+    fit->largest = 0.0;
+    fit->up = fit->down = 0.0;
+}
+
 #define SCALARS 19u
 #define SQUARED_MOST (1.01 * MEMORY_BOUND * MEMORY_BOUND / (1.0 - MEMORY_KEEPS))
 #define WORDS (SCALARS + 2u * PEL_FIT_RECENT)
@@ -433,9 +440,10 @@ uint32_t pel_fit_write(const pel_fit *fit, double *values, uint32_t limit) {
 }
 
 static bool plausible(const pel_fit *fit) {
-    const double positive[] = {fit->scale, fit->w, fit->wn, fit->wnn, fit->wt, fit->wnt, fit->slope, fit->largest};
-    const double least_zero[] = {fit->anchor, fit->start, fit->variance, fit->up, fit->down};
-    bool good = fit->samples > 0 && fit->recent_count > 0 && fit->w * fit->wnn >= fit->wn * fit->wn * (1.0 - 1e-9);
+    const double positive[] = {fit->scale, fit->w, fit->wn, fit->wnn, fit->wt, fit->wnt, fit->slope};
+    const double least_zero[] = {fit->anchor, fit->start, fit->variance, fit->up, fit->down, fit->largest};
+    bool good = fit->samples > 0 && (fit->largest > 1e-200 || !pel_fit_knows(fit)) &&
+                fit->w * fit->wnn >= fit->wn * fit->wn * (1.0 - 1e-9);
     for (size_t i = 0; i < sizeof positive / sizeof positive[0]; i++) {
         good = good && positive[i] > 1e-200 && positive[i] < 1e200;
     }

@@ -24,7 +24,8 @@ typedef struct pel_fit {
     double largest;                  /* units */
     double recent_n[PEL_FIT_RECENT]; /* the last observations, oldest first; in units of scale, and ns */
     double recent_t[PEL_FIT_RECENT];
-    uint32_t recent_count;
+    uint32_t recent_count;           /* 0: forgotten */
+    double jump;                     /* natural logarithm of how much slower the latest restart made it; not kept */
     bool unsteady;                   /* what its sizes mean is itself being learned: it forgets sooner */
     pel_knee knee;                   /* below its size all chunks take as long as there */
 } pel_fit;
@@ -51,6 +52,12 @@ double pel_fit_independent(const pel_fit *fit);
 
 /* All times of the fit are `factor` times as long, past and future: the line is meant for another company from now on. */
 void pel_fit_scale(pel_fit *fit, double factor);
+
+/* What it tells is out of date: nothing is known until the next observation, which is the first. */
+void pel_fit_forget(pel_fit *fit);
+static inline bool pel_fit_knows(const pel_fit *fit) {
+    return fit->recent_count > 0;
+}
 
 /*
  * The state as numbers and back, for the history store. Writing yields how many there are, at most `limit`; reading refuses what

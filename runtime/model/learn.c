@@ -137,9 +137,13 @@ static bool observe(const learning *l, const pel_lesson_chunk *chunk, pel_model_
     }
     place->aspect = aspect;
     place->fit.unsteady = l->entry != NULL && l->entry->record.profile != NULL; /* work, as the profile has it by now */
+    const uint64_t before = place->fit.samples;
     if (pel_models_enter(l->models, place, units, ns)) {
         place->last_launch = l->launch;
         place->kernel = family->kernel;
+        if (place->fit.samples < before && aspect == PEL_MODEL_BESIDE) {
+            pel_company_keep(place, before, pel_models_line(l->models, family, chunk->device, true));
+        }
     }
     return true;
 }
@@ -302,6 +306,7 @@ pel_cost pel_models_cost(const pel_models *models, const pel_model_family *famil
         cost.largest_units = other.largest_units > cost.largest_units ? other.largest_units : cost.largest_units;
         cost.last_launch = alone->last_launch > cost.last_launch ? alone->last_launch : cost.last_launch;
     }
+    cost.outdated = alone == NULL && pel_models_outdated(models, key_of(family, device, PEL_MODEL_ALONE));
     pel_company_cost(beside, alone, &cost);
     const pel_model_entry *piece = pel_models_find(models, key_of(family, device, PEL_MODEL_PIECE));
     if (piece != NULL) {

@@ -128,7 +128,12 @@ __attribute__((noinline)) static double typical_start(const pel_models *models, 
 
 pel_model_entry *pel_models_find(const pel_models *models, pel_model_key key) {
     pel_model_entry *place = find(models, key);
-    return place == NULL || place->fit.samples == 0 ? NULL : place;
+    return place == NULL || place->fit.samples == 0 || !pel_fit_knows(&place->fit) ? NULL : place;
+}
+
+bool pel_models_outdated(const pel_models *models, pel_model_key key) {
+    const pel_model_entry *place = find(models, key);
+    return place != NULL && place->fit.samples != 0 && !pel_fit_knows(&place->fit);
 }
 
 /* What is rare stays out of line, here and below: its registers and its frame would be paid for by every chunk. */

@@ -48,6 +48,7 @@ typedef struct pel_cost {
     pel_line alone;       /* while nothing else ran; samples 0: never seen alone */
     pel_line piece;       /* small chunks at the end of a launch: costs bend where chunks are small; samples 0: never seen */
     pel_line kin;         /* from other shapes of the kernel; samples 0: nothing. A guess: what every item reads differs */
+    bool outdated;        /* it was seen alone, but the machine has changed since */
     double companions;    /* devices beside it at which the first line holds; 0: not known */
     double company;       /* natural logarithm of the slowness that each one more adds, */
     double company_error; /* give or take; PEL_COMPANY_PRIOR: nothing has told it */

@@ -68,6 +68,9 @@ struct pel_models {
 /* The key's entry; NULL: nothing known. */
 pel_model_entry *pel_models_find(const pel_models *models, pel_model_key key);
 
+/* Something was known, and is forgotten. */
+bool pel_models_outdated(const pel_models *models, pel_model_key key);
+
 /* The same, made when it is not there; its fit may be empty. NULL: no memory. */
 pel_model_entry *pel_models_place(pel_models *models, pel_model_key key);
 
@@ -106,6 +109,12 @@ bool pel_irregular_begin(pel_models *models, pel_record_entry *entry, const pel_
  * been in the line's own company. company.c.
  */
 double pel_company_learn(pel_model_entry *entry, double units, double ns, double companions);
+
+/*
+ * The machine has changed, and the line beside others has begun anew; it had so many samples. What the line alone told of company
+ * is kept, and the rest of that line is forgotten. NULL: there was none. company.c.
+ */
+void pel_company_keep(pel_model_entry *beside, uint64_t samples, pel_model_entry *alone);
 
 /* Fills in the company of a cost from both lines of a device. */
 void pel_company_cost(const pel_model_entry *beside, const pel_model_entry *alone, pel_cost *cost);

@@ -187,7 +187,10 @@ static void digest_lines(pel_planning *planning, uint32_t index, double ratio, b
         planning->unit[index] = planning->alone_unit[index] = pel_plan_guess(device, scales) * grain;
         return;
     }
-    double own = seen_alone(cost) && seen_beside(cost) ? 1.0 : sharing ? ratio : 1.0;
+    double own = seen_alone(cost) && seen_beside(cost) ? 1.0
+                 : cost->outdated                      ? exp(-fmax(cost->company, 0.0) * cost->companions)
+                 : sharing                             ? ratio
+                                                       : 1.0;
     double units = pel_cost_counted(cost, (double)planning->request->units);
     uint64_t enough = sharing ? 1 : TELLING; /* what is worth little is not worth mixing in */
     weighted beside = blend(cost, units, false, enough, company, own), alone = blend(cost, units, true, enough, company, own);
@@ -215,6 +218,7 @@ static void digest_sets(pel_planning *planning) {
             bool known = pel_plan_samples(device) > 1 || (pel_plan_samples(device) == 0 && has_kin(&device->cost));
             *(known ? &planning->known : &planning->unknown) |= pel_bit(i);
             planning->seen_alone |= seen_alone(&device->cost) ? pel_bit(i) : 0;
+            planning->told |= seen_alone(&device->cost) || device->cost.outdated ? pel_bit(i) : 0;
         }
         for (uint32_t j = 0; j < i; j++) {
             if (!overlap(device->cores, request->devices[j].cores)) {

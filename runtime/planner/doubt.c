@@ -20,6 +20,7 @@
 #define COMPANY_ERRORS 1.5 /* how much worse than thought company may be */
 #define FIRST_PAUSE 16u   /* launches; doubled after each trial */
 #define LONGEST_PAUSE 10u /* doublings */
+#define ANEW 16u          /* observations */
 #define HOPEFUL_PAUSE 4u  /* launches, where the division is expected to win, and only not surely enough */
 
 bool pel_plan_affords(const pel_plan_request *request, double cost_ns) {
@@ -43,12 +44,22 @@ static void say(const pel_planning *planning, const char *before, uint64_t devic
     pel_words_put(&words, after);
 }
 
+/* Devices whose lines beside others began anew not long ago. One has changed by itself; of two it may be the company. */
+static uint32_t began_anew(const pel_planning *planning, uint64_t mask) {
+    uint32_t count = 0;
+    for (; mask != 0 && planning->request->record->launches > 2 * ANEW; mask &= mask - 1) {
+        count += planning->request->devices[__builtin_ctzll(mask)].cost.samples < ANEW;
+    }
+    return count;
+}
+
 /* A division was chosen: is there a device that might do as well alone and has never been seen so? */
 static bool try_alone(const pel_contest *contest, uint64_t chosen) {
     pel_planning *planning = contest->planning;
     double together = planning->result->predicted_ns, least = together;
     uint32_t best = PEL_PLAN_DEVICE_LIMIT;
-    bool untold = (planning->seen_alone & planning->sharing) == 0;
+    bool untold = (planning->seen_alone & planning->sharing) == 0 &&
+                  ((planning->told & planning->sharing) == 0 || began_anew(planning, chosen & planning->sharing) > 1);
     double crowd = fmax(1.0, (double)__builtin_popcountll(chosen & planning->sharing));
     for (uint64_t rest = planning->known & ~planning->seen_alone; rest != 0; rest &= rest - 1) {
         uint32_t device = (uint32_t)__builtin_ctzll(rest);

@@ -18,6 +18,7 @@ typedef struct pel_planning {
     uint64_t beside[PEL_PLAN_DEVICE_LIMIT];    /* devices whose cores are disjoint from this one's */
     uint64_t sharing;                          /* devices that share the host's memory with another one */
     uint64_t seen_alone;                       /* devices that have been measured while nothing else ran */
+    uint64_t told;                             /* or were, before the machine changed */
     double start[PEL_PLAN_DEVICE_LIMIT];       /* beside others: ns, transfers included; 0 when never measured */
     double unit[PEL_PLAN_DEVICE_LIMIT];        /* ns per quantum; when never measured, from the prior */
     double error[PEL_PLAN_DEVICE_LIMIT];       /* relative standard error of what these two predict */

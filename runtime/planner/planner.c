@@ -76,7 +76,7 @@ pel_status pel_plan_begin(const pel_plan_request *request, pel_plan_result *resu
         return status;
     }
     /* The rest of its 8 KB is the digest's, or beyond the devices. */
-    planning->usable = planning->known = planning->unknown = planning->sharing = planning->seen_alone = 0;
+    planning->usable = planning->known = planning->unknown = planning->sharing = planning->seen_alone = planning->told = 0;
     planning->variants = planning->standby = 0;
     planning->stays_ns = 0.0;
     for (uint32_t i = 0; i < request->device_count; i++) {
