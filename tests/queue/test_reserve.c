@@ -12,7 +12,7 @@
 
 #include <pel/pel.h>
 
-enum { STREAM = 20000, MANY = 10000, MINUTE = 60 };
+enum { STREAM = 20000, MANY = 10000, MINUTE = 60, NAPS = 10000 };
 
 static pel_runtime *runtime;
 static pel_queue *queue;
@@ -244,6 +244,82 @@ static void test_what_guests_do_not_take(void **state) {
     assert_true(atomic_load(&way.ran) && atomic_load(&way.at) < 10 * STREAM);
 }
 
+/* All workers but the reserve, and two guests. */
+typedef struct standstill {
+    pthread_t guests[2];
+    unsigned holders; /* at most */
+    atomic_uint inside;
+    atomic_bool ran, stop;
+} standstill;
+
+static bool is_to_stop(void *context) { return atomic_load(&((standstill *)context)->stop); }
+
+static void *lend_myself(void *context) { return pel_worker_run(runtime, is_to_stop, context) == PEL_OK ? context : NULL; }
+
+static pel_status end_standstill(void *context) {
+    atomic_store(&((standstill *)context)->ran, true);
+    return PEL_OK;
+}
+
+/* Until another task has run: one guest sleeps, all others use their cores. */
+static pel_status stand_still(void *context) {
+    standstill *all = context;
+    atomic_fetch_add(&all->inside, 1);
+    while (!atomic_load(&all->ran)) {
+        if (pthread_equal(pthread_self(), all->guests[0])) {
+            usleep(1000);
+        }
+    }
+    return PEL_OK;
+}
+
+static pel_status last_3_us(void *context) {
+    (void)context;
+    for (const int64_t until = now_ns() + 3000; now_ns() < until;) {
+    }
+    return PEL_OK;
+}
+
+/* Naps are counted, not time: who is stopped by a debugger is not late. */
+static bool await_holders(standstill *all) {
+    for (int nap = 0; nap < NAPS && atomic_load(&all->inside) < all->holders; nap++) {
+        usleep(1000);
+    }
+    return atomic_load(&all->inside) == all->holders;
+}
+
+/* No core is left over, and nobody runs anything all the same. Whether it is the reserve that has nothing is chance, so several
+ * times. */
+static void test_others_stand_still_on_full_cores(void **state) {
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        standstill all = {.holders = pel_runtime_get_workers(runtime) + 1};
+        void *lent[2] = {NULL, NULL};
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(pthread_create(&all.guests[i], NULL, lend_myself, &all), 0);
+        }
+        for (int i = 0; i < STREAM; i++) {
+            submit(last_3_us, NULL);
+        }
+        for (unsigned i = 0; i < all.holders; i++) {
+            submit(stand_still, &all);
+        }
+        const bool held = await_holders(&all);
+        usleep(30000);
+        submit(end_standstill, &all);
+        for (int nap = 0; nap < NAPS && !atomic_load(&all.ran); nap++) {
+            usleep(1000);
+        }
+        const bool ended = atomic_exchange(&all.ran, true);
+        atomic_store(&all.stop, true);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(pthread_join(all.guests[i], &lent[i]), 0);
+        }
+        assert_int_equal(pel_queue_finish(queue), PEL_OK);
+        assert_true(held && ended && lent[0] && lent[1]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_larger_tasks_behind_a_stream),
@@ -251,6 +327,7 @@ int main(void) {
         cmocka_unit_test(test_tasks_made_by_tasks_beside_a_stream),
         cmocka_unit_test(test_loops_beside_a_stream),
         cmocka_unit_test(test_what_guests_do_not_take),
+        cmocka_unit_test(test_others_stand_still_on_full_cores),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

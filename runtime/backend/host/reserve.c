@@ -11,7 +11,8 @@
  *
  * Tasks too large to be counted in a moment, while a guest runs them: there it looks whether the process had all of the cores'
  * time without it. If so, one thread more would only take turns with the others, on caches that hold their data. Moments become
- * longer and longer while it is spared.
+ * longer and longer while it is spared. The cores' time may be that of threads which only wait for what nobody runs: where the
+ * others have not run anything for a second, it is back.
  *
  * It needs no wake-up: it is not among the sleepers whom submitters may count on, and looks again by itself, as the workers do
  * that run something. Jobs wake it as ever, tasks do not; but where some have waited under the lock for a few milliseconds and
@@ -26,7 +27,7 @@
 
 enum { BRISK = 32, LEAST_PATIENCE = 32, MOST_PATIENCE = 4096, GUEST_PATIENCE = 4, MISSES = 2 };
 /* A wake-up costs whoever has the core some 50 us (virtual machine, 2026-11), so they become rare. */
-enum { MOMENT_NS = 200000, MOST_MOMENT_NS = 6400000, UNTAKEN_NS = 3000000 };
+enum { MOMENT_NS = 200000, MOST_MOMENT_NS = 6400000, UNTAKEN_NS = 3000000, STILL_NS = 1000000000 };
 
 void pel_host_reserve_init(pel_host_device *device) {
     pthread_condattr_t attributes;
@@ -92,6 +93,7 @@ static bool cores_were_full(const pel_host_device *device, usage since) {
 /* Since it looked last. */
 typedef struct counts {
     bool submitted, run; /* a good many, the latter by others */
+    bool still;          /* others have not run any */
 } counts;
 
 /* Longer moments want more: with 32 in any of them, tasks of 150 us behind a stream of small ones had 1.3 of two cores. */
@@ -99,7 +101,8 @@ static counts count(pel_host_worker *worker, long moment_ns) {
     const pel_host_tasks *tasks = &worker->device->tasks;
     const uint32_t visits = pel_host_tasks_visits(tasks), ran = pel_host_tasks_ran_by_others(worker->runner);
     const uint32_t many = BRISK * (uint32_t)(moment_ns / MOMENT_NS);
-    const counts counted = {visits - worker->visits >= many || pel_host_tasks_have_guest(tasks), ran - worker->ran >= many};
+    const counts counted = {visits - worker->visits >= many || pel_host_tasks_have_guest(tasks), ran - worker->ran >= many,
+                            ran == worker->ran};
     worker->visits = visits;
     worker->ran = ran;
     return counted;
@@ -107,7 +110,7 @@ static counts count(pel_host_worker *worker, long moment_ns) {
 
 /* Sleeps for as long as others do without it what comes from outside. How many moments that was. */
 static uint32_t stand(pel_host_worker *worker) {
-    long moment_ns = MOMENT_NS, untaken_ns = 0;
+    long moment_ns = MOMENT_NS, untaken_ns = 0, still_ns = 0;
     uint32_t misses = 0; /* in a row. Until the system has moved who shares a core to the free one it takes a moment or two */
     for (uint32_t moments = 0;; moments++) {
         const usage since = usage_now(&worker->device->tasks);
@@ -115,6 +118,10 @@ static uint32_t stand(pel_host_worker *worker) {
             return moments;
         }
         const counts counted = count(worker, moment_ns);
+        still_ns = counted.still ? still_ns + moment_ns : 0;
+        if (still_ns >= STILL_NS) {
+            return 0;
+        }
         const bool guest = pel_host_tasks_have_guest(&worker->device->tasks);
         const bool full = guest && cores_were_full(worker->device, since);
         const bool spared = full || (counted.submitted && counted.run);
