@@ -223,6 +223,10 @@ static pel_status check_desc(const pel_runtime_desc *desc, pel_error **error) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "unknown flags %#x in pel_runtime_desc",
                         desc->flags & ~known);
     }
+    if (desc->reserved != 0) {
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_runtime_desc.reserved is not 0 (use PEL_RUNTIME_DESC_INIT)");
+    }
     if (desc->verification && pel_verification_refusal(desc->verification)) {
         return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL, "pel_runtime_desc.verification: %s",
                         pel_verification_refusal(desc->verification));

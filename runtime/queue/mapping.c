@@ -231,6 +231,9 @@ static const char *wrong_range(const pel_queue *queue, const pel_buffer *buffer,
     if (desc && desc->size != 0 && desc->size != sizeof *desc) {
         return "pel_task_desc.size is not one that this library knows";
     }
+    if (desc && desc->reserved != 0) {
+        return "pel_task_desc.reserved is not 0 (use PEL_TASK_DESC_INIT)";
+    }
     *bytes = *bytes == 0 && offset < buffer->bytes ? buffer->bytes - offset : *bytes;
     if (*bytes == 0 || !pel_range_within(offset, *bytes, buffer->bytes)) {
         *status = PEL_TOO_LARGE;

@@ -82,7 +82,7 @@ static uint64_t key_of(const pel_kernel *kernel, const pel_launch_desc *desc, co
             where = (where ^ (arg->kind == PEL_ARG_RANGE ? arg->u.range.offset : 0)) * 0x9e3779b97f4a7c15u;
             continue;
         }
-        if (arg->kind == PEL_ARG_VALUE || arg->kind == PEL_ARG_STRUCT) {
+        if (arg->kind == PEL_ARG_VALUE || (arg->kind == PEL_ARG_STRUCT && arg->u.pointer)) { /* NULL: binding refuses it */
             memcpy(words, arg->kind == PEL_ARG_VALUE ? arg->u.value : arg->u.pointer,
                    arg->bytes < sizeof words ? (size_t)arg->bytes : sizeof words);
         }

@@ -263,7 +263,8 @@ static pel_status test_device(pel_runtime *runtime, pel_device *device, pel_erro
 
 pel_status pel_runtime_test_devices(pel_runtime *runtime, pel_error **error) {
     if (!runtime) {
-        return PEL_INVALID_ARGUMENT;
+        return pel_fail(error, &pel_allocator_default, PEL_INVALID_ARGUMENT, NULL,
+                        "pel_runtime_test_devices: the runtime is NULL");
     }
     pel_status first = pel_runtime_check(runtime, error);
     if (first != PEL_OK) {

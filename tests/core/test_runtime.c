@@ -173,6 +173,16 @@ static void test_wrong_descriptors(void **state) {
     pel_error_destroy(error);
     error = NULL;
     desc = (pel_runtime_desc)PEL_RUNTIME_DESC_INIT;
+    desc.reserved = 1;
+    assert_int_equal(pel_runtime_create(&desc, &runtime, &error), PEL_INVALID_ARGUMENT);
+    assert_non_null(strstr(pel_error_message(error), "reserved"));
+    pel_error_destroy(error);
+    error = NULL;
+    assert_int_equal(pel_runtime_test_devices(NULL, &error), PEL_INVALID_ARGUMENT);
+    assert_non_null(strstr(pel_error_message(error), "NULL"));
+    pel_error_destroy(error);
+    error = NULL;
+    desc = (pel_runtime_desc)PEL_RUNTIME_DESC_INIT;
     desc.devices = "no such device";
     assert_int_equal(pel_runtime_create(&desc, &runtime, &error), PEL_NOT_FOUND);
     assert_non_null(strstr(pel_error_message(error), "no such device"));

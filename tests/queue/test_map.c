@@ -355,6 +355,9 @@ static void test_refusals(void **state) {
     assert_int_equal(pel_map(w.queue, w.x, 0, 1, PEL_MAP_READ | PEL_MAP_WRITE | PEL_MAP_DISCARD, NULL, &m), PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_map(w.queue, w.x, 0, 1, PEL_MAP_READ | 1u << 20, NULL, &m), PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_map(w.queue, w.x, 0, 1, PEL_MAP_READ, &strange, &m), PEL_INVALID_ARGUMENT);
+    strange = (pel_task_desc)PEL_TASK_DESC_INIT;
+    strange.reserved = 1;
+    assert_int_equal(pel_map(w.queue, w.x, 0, 1, PEL_MAP_READ, &strange, &m), PEL_INVALID_ARGUMENT);
     assert_int_equal(pel_map(w.queue, w.x, BYTES, 0, PEL_MAP_READ, NULL, &m), PEL_TOO_LARGE);
     assert_int_equal(pel_map(w.queue, w.x, 1, BYTES, PEL_MAP_READ, NULL, &m), PEL_TOO_LARGE);
     assert_int_equal(pel_map(w.queue, w.x, UINT64_MAX, UINT64_MAX, PEL_MAP_READ, NULL, &m), PEL_TOO_LARGE);

@@ -171,6 +171,39 @@ static double goes_on_with(pel_queue *queue, pel_kernel *kernel, pel_buffer *in,
     return expects;
 }
 
+static pel_status add_far(const pel_span *span, void *const *arguments, void *scratch, void *user) {
+    const uint64_t *far = arguments[0]; /* eight words: more than an argument holds itself */
+    unsigned *out = arguments[1];
+    (void)scratch, (void)user;
+    for (uint64_t i = span->lo[0]; i < span->hi[0]; i++) {
+        out[i] += (unsigned)far[7];
+    }
+    return PEL_OK;
+}
+
+/* A large value without memory is refused before and after launches that had some; nothing reads it to look for these. */
+static void test_no_value(void **state) {
+    (void)state;
+    const uint64_t far[8] = {0, 0, 0, 0, 0, 0, 0, 3};
+    const pel_param with_far[] = {PEL_PARAM_VALUE(far), PEL_PARAM_ELEMENTWISE(PEL_READ_WRITE, sizeof(int), 1, 1)};
+    pel_runtime *runtime = machine_host(2);
+    pel_queue *queue = machine_queue(runtime);
+    pel_kernel *kernel = machine_kernel(runtime, "add_far", with_far, 2, add_far, 0);
+    pel_buffer *out = filled(runtime, 0);
+    const pel_arg good[] = {pel_struct(far, sizeof far), pel_buf(out)}, bad[] = {pel_struct(NULL, sizeof far), pel_buf(out)};
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    desc.global[0] = ITEMS;
+    for (unsigned i = 0; i < AGAIN; i++) {
+        assert_int_equal(pel_launch(queue, kernel, &desc, bad, 2, NULL), PEL_INVALID_ARGUMENT);
+        assert_int_equal(pel_launch(queue, kernel, &desc, good, 2, NULL), PEL_OK);
+    }
+    expect(queue, out, ITEMS, 3 * AGAIN, 0);
+    assert_int_equal(pel_buffer_destroy(out), PEL_OK);
+    assert_int_equal(pel_kernel_destroy(kernel), PEL_OK);
+    assert_int_equal(pel_queue_destroy(queue), PEL_OK);
+    assert_int_equal(pel_runtime_destroy(runtime), PEL_OK);
+}
+
 /* One lesson of a second does not decide what is expected of a row whose launches take a tenth of a microsecond, nor does one of
  * the row that took so long; where all of them take longer, more is expected. */
 static void test_poison(void **state) {
@@ -209,6 +242,7 @@ int main(void) {
         cmocka_unit_test(test_what_changes),
         cmocka_unit_test(test_what_goes),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_no_value),
         cmocka_unit_test(test_poison),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
