@@ -105,7 +105,7 @@ static bool cholesky_factorise(cholesky *matrix) {
         const pel_access accesses[] = {PEL_ACCESS(tiles, step->out_index * bytes, bytes, PEL_READ_WRITE),
                                        PEL_ACCESS(tiles, step->in_index[0] * bytes, bytes, PEL_READ),
                                        PEL_ACCESS(tiles, step->in_index[1] * bytes, bytes, PEL_READ)};
-        desc.priority = step->priority;
+        desc.priority = (cholesky_flags & PEL_QUEUE_OLDEST_FIRST) != 0 ? 0 : step->priority; /* its order has them early */
         peer_pel_must(&solver, pel_task(solver.queue, step_task, step, accesses, 1 + step->in_count, &desc, NULL), "task");
     }
     peer_pel_finish(&solver);
