@@ -108,10 +108,11 @@ void pel_cl_flight_drop(pel_cl_flight *flight) {
     flight->count = flight->in_end = 0;
 }
 
-/* Whether the driver does not tell how an event is, as against telling that it has failed. */
+/* Whether the driver does not tell how an event is, as against telling that it has ended. What is under way by a second answer
+ * was not told by the first. */
 static bool is_mute(cl_event event) {
-    cl_int state;
-    return clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS;
+    cl_int state = CL_QUEUED;
+    return clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS || state > 0;
 }
 
 /* After a failure: nothing of this work may touch memory any more when it is reported. */

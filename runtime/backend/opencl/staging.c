@@ -185,8 +185,8 @@ static pel_status retire(pel_cl_ring *ring, slot *s, const pel_cl_load *load, pe
 }
 
 static bool is_mute(const slot *s) {
-    cl_int state;
-    return clGetEventInfo(s->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS;
+    cl_int state = CL_QUEUED;
+    return clGetEventInfo(s->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS || state > 0;
 }
 
 /* After a failure: no command of the load touches the device's memory any more, as far as can be learned. */
