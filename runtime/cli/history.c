@@ -140,6 +140,7 @@ static json_t *entry_json(const pel_history_entry *entry) {
         json_object_set_new(object, "busy_watts", pel_json_real(watts.busy_watts));
         json_object_set_new(object, "idle_watts", pel_json_real(watts.idle_watts));
     }
+    json_object_set_new(object, "outdated", json_boolean(cost.outdated));
     json_object_set_new(object, "samples", json_integer((json_int_t)(entry->state.samples & INT64_MAX)));
     json_object_set_new(object, "start_ns", pel_json_real(cost.start_ns));
     json_object_set_new(object, "unit_ns", pel_json_real(cost.unit_ns));
@@ -184,7 +185,11 @@ static int print_table(const request *r, const pel_history *history) {
         pel_table_cell(&table, "%s", shown(entry->device));
         pel_table_cell(&table, "%s", aspect_word(entry->state.aspect));
         pel_table_cell(&table, "%llu", (unsigned long long)entry->state.samples);
-        if (line) {
+        if (cost.outdated) {
+            pel_table_cell(&table, "-");
+            pel_table_cell(&table, "out of date");
+            pel_table_cell(&table, "-");
+        } else if (line) {
             pel_table_cell(&table, "%s", pel_format_time(start, cost.start_ns));
             pel_table_cell(&table, "%s", pel_format_time(unit, cost.unit_ns));
             pel_table_cell(&table, "%.1f %%", 100.0 * cost.deviation);
@@ -227,6 +232,12 @@ static void explain_one(const request *r, const pel_history_entry *entry) {
     }
     if (!pel_model_state_cost(&entry->state, &cost)) {
         printf("%s on %s: its numbers make no sense; it is ignored.\n", shown(entry->kernel), shown(entry->device));
+        return;
+    }
+    if (cost.outdated) {
+        printf("%s on %s, while nothing else computes: out of date, because the machine has changed since. From %llu "
+               "observations, forgotten %s ago.\n",
+               shown(entry->kernel), shown(entry->device), (unsigned long long)entry->state.samples, age_text(age, r, entry));
         return;
     }
     double half = cost.start_ns / cost.unit_ns;

@@ -61,7 +61,7 @@ static double told_alone(const pel_cost *cost, double units, double companions, 
     const double slower = log((cost->start_ns + cost->unit_ns * units) / (other->start_ns + other->unit_ns * units));
     const double variance = own * own / fmin((double)cost->samples, 50.0) + its * its / fmin((double)other->samples, 50.0) +
                             LINES_APART * LINES_APART;
-    if (slower <= -CLIP * sqrt(variance)) { /* company does not help: what took so long alone was an accident */
+    if (!(slower > -CLIP * sqrt(variance))) { /* company does not help: what took so long alone was an accident */
         return 0.0;
     }
     *each = fmin(slower / companions, MOST);

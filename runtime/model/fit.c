@@ -416,6 +416,7 @@ void pel_fit_forget(pel_fit *fit) {
     fit->recent_count = 0;
     fit->largest = 0.0;
     fit->up = fit->down = 0.0;
+    fit->anew = true;
 }
 
 #define SCALARS 19u

@@ -26,6 +26,7 @@ typedef struct pel_fit {
     double recent_t[PEL_FIT_RECENT];
     uint32_t recent_count;           /* 0: forgotten */
     double jump;                     /* natural logarithm of how much slower the latest restart made it; not kept */
+    bool anew;                       /* it was forgotten, and what it tells is of later; not kept */
     bool unsteady;                   /* what its sizes mean is itself being learned: it forgets sooner */
     pel_knee knee;                   /* below its size all chunks take as long as there */
 } pel_fit;

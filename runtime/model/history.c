@@ -19,7 +19,6 @@
 #define FORMAT 1u
 #define HEADER 64u
 #define FIXED 56u   /* bytes of an entry before its numbers */
-#define SEASONED 4u /* samples from which a model counts as one */
 
 static const unsigned char magic[8] = {'p', 'e', 'l', 'h', 'i', 's', 't', '\n'};
 
@@ -58,7 +57,7 @@ pel_history_entry *pel_history_find(const pel_history *history, pel_model_key ke
 }
 
 bool pel_history_better(const pel_history_entry *a, const pel_history_entry *b) {
-    bool a_seasoned = a->state.samples >= SEASONED, b_seasoned = b->state.samples >= SEASONED;
+    bool a_seasoned = a->state.samples >= PEL_MODEL_SEASONED, b_seasoned = b->state.samples >= PEL_MODEL_SEASONED;
     if (a_seasoned != b_seasoned) {
         return a_seasoned;
     }

@@ -114,7 +114,7 @@ typedef struct learning {
 
 /* Out of line, like all that few chunks need: its frame would be paid for by every one. */
 __attribute__((noinline)) static bool is_expected(const pel_model_entry *place, double units, double ns) {
-    if (place->fit.samples == 0) {
+    if (!pel_fit_knows(&place->fit)) {
         return false;
     }
     const pel_cost known = pel_fit_cost(&place->fit);

@@ -164,6 +164,7 @@ pel_status pel_models_set_watts(pel_models *models, uint64_t device, const pel_m
  */
 #define PEL_MODEL_STATE_VERSION 6u
 #define PEL_MODEL_STATE_LIMIT 64u
+#define PEL_MODEL_SEASONED 4u /* samples from which a model counts as one, and never gives way to a younger one */
 
 /* See above. */
 typedef enum pel_model_aspect {
@@ -201,7 +202,7 @@ pel_status pel_models_restore(pel_models *models, const pel_model_state *state);
 /* The device that a state is about; 0: all devices, as most profiles are. */
 uint64_t pel_model_state_device(const pel_model_state *state);
 
-/* The prediction of a state without a table; false: the numbers are no line's. */
+/* The prediction of a state without a table, `outdated` where it is forgotten; false: the numbers are no line's. */
 bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost);
 
 /* What a state says of a device's power; false: the numbers are none's. */

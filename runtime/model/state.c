@@ -61,7 +61,9 @@ bool pel_models_next(const pel_models *models, size_t *cursor, pel_model_state *
             state->key = at->key;
             state->kernel = at->kernel;
             state->aspect = at->aspect;
-            state->samples = at->fit.samples;
+            /* What begins anew must not give way to what it was before, which the history may still hold. */
+            const bool young = at->fit.anew && at->fit.samples < PEL_MODEL_SEASONED;
+            state->samples = young ? PEL_MODEL_SEASONED : at->fit.samples;
             state->count = write_line(at, state->values);
             return true;
         }
@@ -175,7 +177,7 @@ uint64_t pel_model_state_device(const pel_model_state *state) {
 bool pel_model_state_cost(const pel_model_state *state, pel_cost *cost) {
     pel_model_entry entry;
     bool good = read_line(state, &entry);
-    *cost = good ? pel_fit_cost(&entry.fit) : (pel_cost){0};
+    *cost = good && pel_fit_knows(&entry.fit) ? pel_fit_cost(&entry.fit) : (pel_cost){.outdated = good};
     return good;
 }
 

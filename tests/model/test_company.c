@@ -3,7 +3,7 @@
  * What company costs: learned where the number of companions changes, without effect where it does not, and never mixed up with
  * the speed of the device.
  */
-#include "model/model.h"
+#include "model/history.h"
 #include "support/random.h"
 
 #include <math.h>
@@ -173,9 +173,67 @@ static void one_launch_alone_tells(void **state) {
     assert_true(off < 0.02);
 }
 
+static void unnamed(void *user, pel_history_entry *entry) { (void)user, (void)entry; }
+
+/* What another process would begin with. */
+static pel_models *next_process(pel_history *history, pel_models *models, uint64_t now) {
+    pel_models *next = fresh(now);
+    uint32_t skipped;
+    bool changed;
+    assert_int_equal(pel_history_take(history, models, now, unnamed, NULL, &changed), PEL_OK);
+    assert_int_equal(pel_history_give(history, next, &skipped), PEL_OK);
+    assert_true(changed && skipped == 0);
+    pel_models_destroy(models);
+    return next;
+}
+
+/*
+ * Devices become three times slower, and one launch alone has shown it: the history holds that, and not what was seen alone
+ * before, which it still knows from more observations. Without that launch the next process knows that it knows nothing.
+ */
+static void is_out_of_date_in_the_history_too(void **state) {
+    (void)state;
+    for (uint32_t again = 0; again < 2; again++) {
+        pel_history history = {.allocator = &pel_allocator_default};
+        pel_models *models = fresh(7);
+        double alone = 0.0;
+        for (int i = 0; i < 40; i++) {
+            launch(models, i % 4 == 0 ? 1 : 2, 0.1, 0.02);
+        }
+        alone = pel_models_cost(models, &family, 1).alone.unit_ns;
+        models = next_process(&history, models, 1);
+        assert_true(pel_models_cost(models, &family, 1).alone.unit_ns == alone);
+        for (int i = 0; i < 20 && !pel_models_cost(models, &family, 1).outdated; i++) {
+            launch(models, 2, 2.3, 0.02); /* 1 + 2.3 = 3 x 1.1 */
+        }
+        assert_true(pel_models_cost(models, &family, 1).outdated);
+        if (again == 1) {
+            const pel_lesson_chunk chunk = {.device = 1, .hi = 12000, .ns = 3.0 * 1.22e6};
+            const pel_lesson lesson = {.family = family, .units = 12000, .chunks = &chunk, .chunk_count = 1, .makespan_ns = 1e6};
+            assert_int_equal(pel_models_learn(models, &lesson), PEL_OK);
+        }
+        models = next_process(&history, models, 2);
+        const pel_cost cost = pel_models_cost(models, &family, 1);
+        pel_model_state kept;
+        pel_cost read;
+        bool outdated = false;
+        for (size_t cursor = 0; pel_models_next(models, &cursor, &kept);) {
+            assert_true(pel_model_state_cost(&kept, &read) && read.outdated == (read.samples == 0));
+            outdated = outdated || (read.outdated && kept.key.device == 1);
+        }
+        assert_true(cost.outdated == (again == 0) && outdated == (again == 0));
+        assert_true(cost.alone.samples == again && (again == 0 || cost.alone.unit_ns > 2.0 * alone));
+        assert_true(isfinite(cost.company) && cost.company_error > 0.0);
+        pel_history_free(&history);
+        pel_models_destroy(models);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_company_tells_nothing), cmocka_unit_test(other_company_tells),
                                        cmocka_unit_test(one_launch_alone_tells), cmocka_unit_test(moves_to_its_company),
-                                       cmocka_unit_test(learns_after_a_history), cmocka_unit_test(stays_sane_on_anything)};
+                                       cmocka_unit_test(learns_after_a_history),
+                                       cmocka_unit_test(is_out_of_date_in_the_history_too),
+                                       cmocka_unit_test(stays_sane_on_anything)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
