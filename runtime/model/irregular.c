@@ -182,17 +182,17 @@ static void explain_own(const pel_record_entry *entry, pel_own_profiles *own, ui
 }
 
 /* Whether all parts of launches were two devices': these. */
-static bool are_two(const pel_record_entry *entry, uint32_t count, pel_own_profiles *own) {
+static bool are_two(const pel_record_entry *entry, uint32_t count, uint64_t device[2]) {
     uint32_t seen[2] = {0, 0};
     for (uint32_t i = 0; i < count; i++) {
         const pel_sight *sight = &entry->sights[i];
-        const uint32_t which = seen[0] == 0 || own->device[0] == sight->device ? 0 : 1;
+        const uint32_t which = seen[0] == 0 || device[0] == sight->device ? 0 : 1;
         if (sight->alone) {
             continue;
         }
         if (seen[which]++ == 0) {
-            own->device[which] = sight->device;
-        } else if (own->device[which] != sight->device) {
+            device[which] = sight->device;
+        } else if (device[which] != sight->device) {
             return false;
         }
     }
@@ -234,11 +234,28 @@ static bool is_time(const pel_record_entry *entry, uint32_t count) {
     return record->launches >= WATCH_FROM && record->misfit >= MISFIT && count >= PEL_MODEL_SIGHTS / 2;
 }
 
+/*
+ * A profile of the history, and none of two devices' own: whoever wrote it may have had no calm minute to judge these in. From
+ * now on their parts are turned as after a profile of this process, once; divisions that repeat tell nothing.
+ */
+static void look_anew(pel_record_entry *entry, uint32_t count) {
+    uint64_t device[2];
+    if (entry->own == NULL && are_two(entry, count, device)) {
+        entry->record.profiled_since = entry->record.launches;
+        entry->record.turned = 0;
+        entry->look_at = entry->record.launches + 2;
+    }
+}
+
 /* Looks whether two devices need densities of their own, or better ones. */
 static bool begin_own(pel_models *models, pel_record_entry *entry, const pel_model_family *family, uint32_t count) {
     const pel_record *record = &entry->record;
     pel_own_profiles *own = NULL, *before = entry->own;
-    if (record->profiled_since == 0 || (before != NULL && record->launches - record->profiled_since > OWN_WHILE)) {
+    if (record->profiled_since == 0) {
+        look_anew(entry, count);
+        return true;
+    }
+    if (before != NULL && record->launches - record->profiled_since > OWN_WHILE) {
         return true;
     }
     own = pel_alloc(&models->allocator, sizeof *own);
@@ -246,7 +263,7 @@ static bool begin_own(pel_models *models, pel_record_entry *entry, const pel_mod
         return false;
     }
     own->count = 0;
-    if (are_two(entry, count, own)) {
+    if (are_two(entry, count, own->device)) {
         explain_own(entry, own, count);
         const double left = usual_error(entry, &(densities){entry->profile, own}, count);
         const double known = usual_error(entry, &(densities){entry->profile, before}, count);
