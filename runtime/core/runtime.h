@@ -65,6 +65,12 @@ struct pel_device {
     pel_device_counters counters;
 };
 
+/* Whether its kernels write the program's memory as they go. Where `place` is not 0 the account of what is valid where is as for
+ * memory of its own, but the buffers are the host's all the same (backend/opencl/memory.c). */
+static inline bool pel_device_writes_host_memory(const pel_device *device) {
+    return device->place == 0 || device->facts->info.shares_host_memory != 0;
+}
+
 /* What belongs to a runtime and is destroyed by its maker. */
 typedef enum pel_object_kind {
     PEL_OBJECT_QUEUE,

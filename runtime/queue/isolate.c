@@ -55,6 +55,9 @@ const char *pel_isolate_refusal(const pel_bound *bound, const pel_device *device
     if (device->place == 0) {
         return NULL;
     }
+    if (pel_device_writes_host_memory(device)) {
+        return "an isolated launch cannot be kept out of the program's memory, which it uses in place";
+    }
     for (uint32_t i = 0; i < bound->arg_count; i++) {
         if (bound->args[i].param == PEL_PARAM_KIND_PER_GROUP && bound->kernel->image.params[i].op != PEL_REDUCE_NONE) {
             return "an isolated launch cannot have partial results brought home from it";

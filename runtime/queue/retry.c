@@ -76,7 +76,8 @@ static void add_price(const pel_runtime *runtime, const pel_bound *bound, const 
                       pel_footprint *footprint, price *p) {
     const pel_device *device = &runtime->devices[slice->device];
     const pel_bound_arg *arg = &bound->args[i];
-    const bool copies = (device->place == 0 || pel_stream_needed(bound, device)) && pel_retry_must_save(bound, i),
+    const bool in_place = pel_device_writes_host_memory(device) || pel_stream_needed(bound, device);
+    const bool copies = in_place && pel_retry_must_save(bound, i),
                fetches = device->place != 0 && !pel_interval_map_is_empty(arg->allocation->residency);
     pel_span span;
     if (!copies && !fetches) {
@@ -198,7 +199,7 @@ static pel_status reserve(pel_command *command, uint32_t index) {
     const pel_job *job = &command->jobs[index];
     const bool spoils = command->protection == PEL_PROTECT_RETRY || (command->protection == PEL_PROTECT_ISOLATE && job->sampled);
     /* steps hand their results to host memory as they go */
-    if (!spoils || (job->device->place != 0 && job->work.step_count == 0)) {
+    if (!spoils || (!pel_device_writes_host_memory(job->device) && job->work.step_count == 0)) {
         return PEL_OK;
     }
     if (index == 0 && command->spare_saved && !command->saved && job->work.step_count == 0 && is_whole(command, job)) {

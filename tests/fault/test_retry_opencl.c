@@ -126,6 +126,46 @@ static void test_commands_that_fail(void **state) {
     }
 }
 
+/*
+ * PoCL under a name that nobody knows is a device like others that share the host's memory: what is valid where is kept account
+ * of as for memory of its own, and its kernels write the host's bytes all the same. The second part of a launch is refused when
+ * the first has been run.
+ */
+static void test_in_place_and_not_known(void **state) {
+    enum { PRIME = 11329 };
+    pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
+    pel_share shares[8];
+    update_scene s;
+    (void)state;
+    layer_script(faults, "clGetPlatformInfo@1+:CL_OUT_OF_HOST_MEMORY");
+    assert_true(set_up(&s, "host,opencl:0"));
+    pel_arg args[] = {pel_buf(s.x), pel_buf(s.y)};
+    desc.global[0] = PRIME;
+    desc.protection = PEL_PROTECT_RETRY;
+    desc.shares = shares;
+    desc.share_count = pick(&s, true, shares);
+    assert_int_equal(desc.share_count, 1);
+    assert_int_equal(pel_device_get_info(shares[0].device)->shares_host_memory, 1);
+    layer_script(faults, "clEnqueueNDRangeKernel@2:CL_OUT_OF_RESOURCES");
+    for (uint32_t i = 0; i < PRIME; i++) {
+        s.expected[i] = 3 * s.expected[i] + s.xs[i];
+    }
+    assert_int_equal(pel_launch(s.queue, s.kernel, &desc, args, 2, NULL), PEL_OK);
+    assert_int_equal(pel_queue_finish(s.queue), PEL_OK);
+    assert_int_equal(faults->fired(), 1);
+    assert_memory_equal(s.ys, s.expected, N * sizeof(uint32_t));
+    /* and what is given up could still write there */
+    desc.protection = PEL_PROTECT_ISOLATE;
+    layer_script(faults, "%s", "");
+    pel_status status = pel_launch(s.queue, s.kernel, &desc, args, 2, NULL);
+    status = status == PEL_OK ? pel_queue_finish(s.queue) : status;
+    assert_int_not_equal(status, PEL_OK);
+    pel_error *error = pel_queue_error(s.queue);
+    assert_non_null(strstr(pel_error_message(error), "in place"));
+    pel_error_destroy(error);
+    tear_down(&s);
+}
+
 /* A command that never completes: given up in time, done by the host; what it does when it ends after all lands nowhere. */
 static void hang(const char *devices) {
     pel_launch_desc desc = PEL_LAUNCH_DESC_INIT;
@@ -366,7 +406,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_destroyed_while_it_hangs), cmocka_unit_test(test_destroyed_while_an_isolated_one_hangs),
         cmocka_unit_test(test_any_failure_elsewhere),  cmocka_unit_test(test_commands_that_fail),
-        cmocka_unit_test(test_commands_that_hang),     cmocka_unit_test(test_the_next_one_hangs_too),
+        cmocka_unit_test(test_in_place_and_not_known), cmocka_unit_test(test_commands_that_hang),
+        cmocka_unit_test(test_the_next_one_hangs_too),
         cmocka_unit_test(test_a_slow_compiler_is_no_hang), cmocka_unit_test(test_a_stop_is_no_hang),
         cmocka_unit_test(test_a_slow_context),
     };
