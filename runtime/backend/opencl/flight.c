@@ -108,11 +108,10 @@ void pel_cl_flight_drop(pel_cl_flight *flight) {
     flight->count = flight->in_end = 0;
 }
 
-/* Whether the driver does not tell how an event is, as against telling that it has ended. What is under way by a second answer
- * was not told by the first. */
+/* Whether the driver does not tell how an event is, as against telling that it has failed. */
 static bool is_mute(cl_event event) {
-    cl_int state = CL_QUEUED;
-    return clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS || state > 0;
+    cl_int state;
+    return clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS;
 }
 
 /* After a failure: nothing of this work may touch memory any more when it is reported. */
@@ -121,6 +120,9 @@ void pel_cl_drain_events(const pel_cl_device *device, const cl_event *events, ui
     clFlush(device->queue);
     for (uint32_t i = 0; i < count && !stuck; i++) {
         cl_int state = events[i] ? pel_cl_poll_event(events[i], limit_ns) : CL_COMPLETE;
+        if (state < 0 && pel_cl_state_of(events[i]) > 0) { /* it was the question that failed, not the command */
+            state = pel_cl_poll_event(events[i], limit_ns);
+        }
         stuck = state > 0;
         mute = mute || (state < 0 && is_mute(events[i]));
     }

@@ -16,6 +16,7 @@
  * refused is not asked again before some loads have gone without, twice as many each time.
  */
 #include "backend/opencl/staging.h"
+#include "backend/opencl/flight.h"
 
 #include <string.h>
 #include <time.h>
@@ -185,8 +186,8 @@ static pel_status retire(pel_cl_ring *ring, slot *s, const pel_cl_load *load, pe
 }
 
 static bool is_mute(const slot *s) {
-    cl_int state = CL_QUEUED;
-    return clGetEventInfo(s->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS || state > 0;
+    cl_int state;
+    return clGetEventInfo(s->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL) != CL_SUCCESS;
 }
 
 /* After a failure: no command of the load touches the device's memory any more, as far as can be learned. */
@@ -198,7 +199,10 @@ static void drain(pel_cl_ring *ring, const pel_cl_load *load) {
         if (!s->event) {
             continue;
         }
-        const cl_int state = await(s, load, until);
+        cl_int state = await(s, load, until);
+        if (state < 0 && pel_cl_state_of(s->event) > 0) { /* it was the question that failed, not the transfer */
+            state = await(s, load, until);
+        }
         if (state < 0 && is_mute(s)) {
             clFinish(ring->queue); /* the last way to learn that it has ended */
         } else if (state > 0) {
