@@ -21,7 +21,8 @@ typedef enum pel_protection {
     PEL_PROTECT_RETRY = 2,
     /*
      * As RETRY, and a chunk that does not end in time is given up: outputs are private until then, so nothing lands late. A hung
-     * device may go on *reading* the launch's inputs: memory that was wrapped for it must stay readable.
+     * device may go on *reading* the launch's inputs: memory that was wrapped for it must stay readable. Devices that use the
+     * program's memory in place and are not known to be coherent have no part in it (shares_host_memory; PoCL has).
      */
     PEL_PROTECT_ISOLATE = 3
 } pel_protection;
