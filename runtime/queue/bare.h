@@ -28,8 +28,8 @@ int64_t pel_bare_make(pel_host_runner *runner, uint32_t count);
 bool pel_bare_go_on(pel_host_runner *runner);
 bool pel_bare_relieve(pel_host_runner *runner, pel_host_group *from);
 
-/* task.c. The queue, the event and the hazards learn of a failure. Takes over `error`; returns what successors are told, owned by
- * the caller. */
+/* task_end.c. The queue, the event and the hazards learn of a failure. Takes over `error`; returns what successors are told,
+ * owned by the caller. */
 pel_error *pel_task_note_failure(pel_runtime *runtime, pel_node *node, pel_status status, pel_error *error);
 pel_error *pel_task_failed(pel_runtime *runtime, pel_status returned);
 pel_status pel_task_out_of_memory(pel_queue *queue);

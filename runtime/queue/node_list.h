@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The words of a node's list of successors: the generation's lower 16 bits, an address, and what it is. Seen by node.c and by the
- * short way of tasks (task_few.c).
+ * short way of tasks (task_few.c, task_end.c).
  */
 #ifndef PEL_QUEUE_NODE_LIST_H
 #define PEL_QUEUE_NODE_LIST_H
